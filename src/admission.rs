@@ -1,0 +1,1 @@
+//! Admission: may this challenge be tried at all? Deadline, limits, countries, number types.

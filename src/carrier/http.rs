@@ -1,0 +1,1 @@
+//! The HTTP carrier: one request per text from a template.

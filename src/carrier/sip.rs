@@ -1,0 +1,1 @@
+//! The SIP carrier: calls over a trunk.

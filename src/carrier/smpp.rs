@@ -1,0 +1,1 @@
+//! The SMPP carrier: texts over binds.

@@ -1,0 +1,1 @@
+//! Configuration: ringback.toml, routes/, carriers/ as checked types.

@@ -1,0 +1,1 @@
+//! Delivery: the life of one challenge, as a pure machine.

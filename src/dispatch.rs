@@ -1,0 +1,1 @@
+//! Dispatch: the shell around delivery. Slots, pace, earliest deadline first.

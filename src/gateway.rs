@@ -1,0 +1,1 @@
+//! The gateway: wires the way together and runs it.

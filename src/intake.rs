@@ -1,0 +1,1 @@
+//! Intake: jobs from AMQP and HTTP, parsed once into challenges.

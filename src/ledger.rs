@@ -1,0 +1,1 @@
+//! Ledger: what is durable. SQLite, one writer, group commit; everything personal sealed.

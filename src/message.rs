@@ -1,0 +1,1 @@
+//! Messages: text encoding and segments, templates, speech.

@@ -1,0 +1,1 @@
+//! Numbers: E.164, country, line type, what is refused and why, and how a number is shown (masked).

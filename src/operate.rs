@@ -1,0 +1,1 @@
+//! Operate: admin API, page, metrics, health, reload, logs.

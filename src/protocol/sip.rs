@@ -1,0 +1,1 @@
+//! SIP (RFC 3261): codec, transactions, dialogs, calls; sans-IO.

@@ -1,0 +1,1 @@
+//! SMPP 3.4: the session as a pure machine over the codec.

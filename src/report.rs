@@ -1,0 +1,1 @@
+//! Reports: what the caller of the gateway is told; outbox and publishing.

@@ -1,0 +1,1 @@
+//! Routing: routes as a table, the pure plan with reasons, carrier health, pace.

@@ -1,0 +1,1 @@
+//! Simulated carriers and phones wired to a gateway in one process.
