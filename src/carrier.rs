@@ -1,5 +1,383 @@
-//! Carriers: the postcard between dispatch and the drivers, and the drivers (SMPP, HTTP, SIP).
+//! Carriers: the postcard between dispatch and the drivers.
+//!
+//! Dispatch hands a driver an [`Order`]; the driver answers with [`Event`]s until the attempt is settled.
+//! That is the whole contract. What an SMPP status, an HTTP answer or a SIP response means ends in the driver's
+//! own table as a [`Failure`], which states its verdict and its blame where it happens. A driver never retries an
+//! order, never chooses a carrier, and never knows what a challenge is.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::{
+    challenge::{AttemptKey, Code, Method, Millis},
+    number::Number,
+};
 
 pub mod http;
 pub mod sip;
 pub mod smpp;
+
+/// One try on one carrier, as dispatch hands it over. A slot of the carrier is already taken for it.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub key: AttemptKey,
+    pub to: Number,
+    /// What the person shall see: short code, number in E.164, or alphanumeric; for voice the caller ID.
+    pub sender: Arc<str>,
+    pub content: Content,
+    /// Nothing is sent and no call is started after it.
+    pub deadline: Millis,
+}
+
+#[derive(Clone, Debug)]
+pub enum Content {
+    Text(Text),
+    Call(Call),
+}
+
+/// A text, not yet encoded: how it goes on the air is the driver's matter (`message::text`).
+#[derive(Clone)]
+pub struct Text {
+    pub body: Arc<str>,
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Text({} characters)", self.body.chars().count())
+    }
+}
+
+/// A call: what is to be said and asked (`carrier::sip::conversation` plays it).
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub method: Method,
+    pub locale: Arc<str>,
+    pub code: Option<Code>,
+    pub extension: Option<Arc<str>>,
+}
+
+/// What dispatch may tell a driver.
+#[derive(Debug)]
+pub enum Command {
+    Submit(Box<Order>),
+    /// End this attempt's call (cancelled, or another method has succeeded). Texts can't be called back.
+    HangUp(AttemptKey),
+    /// A call that an earlier life of this process may have left up: what is known of its dialog.
+    EndOrphan(CallState),
+    /// Finish what is in the air, unbind or BYE, then end.
+    Drain,
+}
+
+/// What a driver says, in order, on one bounded channel to dispatch.
+#[derive(Debug)]
+pub struct Said {
+    /// The carrier's name, as its file is called.
+    pub carrier: Arc<str>,
+    pub what: What,
+}
+
+#[derive(Debug)]
+pub enum What {
+    Attempt(AttemptKey, Event),
+    Receipt(Receipt),
+    /// A text from a phone, to one of our senders.
+    Inbound(Inbound),
+    Link(Link),
+}
+
+/// What became of an order, step by step.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The carrier took it. A text of several parts has several references, in order. For a call: the first
+    /// provisional answer; the reference is the Call-ID. May come after [`Event::InDoubt`]: then the doubt is over.
+    Accepted {
+        references: Vec<Arc<str>>,
+    },
+    /// 180 or 183.
+    Ringing,
+    Answered,
+    /// A key was pressed in the call (which one stands in the outcome only).
+    KeyPressed,
+    /// What a restart needs to end this call; must become durable.
+    CallState(CallState),
+    /// A call that was placed is over; the attempt is settled.
+    CallEnded(CallEnd),
+    /// The carrier did not take it, or took it back; the attempt is settled.
+    Failed(Failure),
+    /// Sent, and no answer within `response_timeout` (or the link was lost in between): it may or may not have
+    /// reached the carrier. An [`Event::Accepted`] or [`Event::Failed`] may still follow.
+    InDoubt {
+        cause: Cause,
+    },
+}
+
+/// A call's dialog, small and opaque to everyone but the SIP driver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CallState(pub Arc<str>);
+
+/// How an answered call ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallEnd {
+    pub outcome: CallOutcome,
+    /// Keys heard in order, never those of a PIN.
+    pub digits: Arc<str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallOutcome {
+    /// `#` was pressed (`voice_confirm`).
+    Confirmed,
+    /// The code was read out whole at least once (`voice_code`).
+    CodeRead,
+    /// Answered, but nobody pressed what was asked.
+    NoKeypress,
+    /// A machine answered.
+    Voicemail,
+    /// Hung up on our demand or by the cap before an outcome.
+    Cancelled,
+}
+
+/// Why an attempt failed, what to do about it, and whom it speaks against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub cause: Cause,
+    pub verdict: Verdict,
+    pub blame: Blame,
+    /// The carrier's own word: SMPP status as `0x0000000b`, HTTP or body code, SIP status with reason phrase.
+    pub carrier_code: Option<Arc<str>>,
+    /// The carrier asked for a pause (Retry-After).
+    pub retry_after: Option<Duration>,
+}
+
+/// What to do after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Another carrier may bring it.
+    NextCandidate,
+    /// No other carrier will do better on this channel; a fallback method may.
+    StopChannel,
+    /// The carrier is fine but full: this candidate later, another now.
+    Later,
+}
+
+/// Whom a failure speaks against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Blame {
+    Carrier,
+    Number,
+    Person,
+    /// Our own text, setting or limit.
+    Us,
+    Nobody,
+}
+
+/// Why, in our words: the field's standard reasons (interfaces, "Reasons at least").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    Busy,
+    NoAnswer,
+    Declined,
+    Voicemail,
+    NoKeypress,
+    Unreachable,
+    HandsetOff,
+    BlockedByOperator,
+    CarrierFault,
+    /// Throttled, queue full, 429, 503 with Retry-After.
+    Throttled,
+    NoReceipt,
+    InDoubt,
+    Cancelled,
+    Expired,
+    InvalidNumber,
+    /// The carrier says this number has opted out.
+    OptedOut,
+}
+
+impl Cause {
+    pub const ALL: [Cause; 16] = [
+        Cause::Busy,
+        Cause::NoAnswer,
+        Cause::Declined,
+        Cause::Voicemail,
+        Cause::NoKeypress,
+        Cause::Unreachable,
+        Cause::HandsetOff,
+        Cause::BlockedByOperator,
+        Cause::CarrierFault,
+        Cause::Throttled,
+        Cause::NoReceipt,
+        Cause::InDoubt,
+        Cause::Cancelled,
+        Cause::Expired,
+        Cause::InvalidNumber,
+        Cause::OptedOut,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::Busy => "busy",
+            Cause::NoAnswer => "no_answer",
+            Cause::Declined => "declined",
+            Cause::Voicemail => "voicemail",
+            Cause::NoKeypress => "no_keypress",
+            Cause::Unreachable => "unreachable",
+            Cause::HandsetOff => "handset_off",
+            Cause::BlockedByOperator => "blocked_by_operator",
+            Cause::CarrierFault => "carrier_fault",
+            Cause::Throttled => "throttled",
+            Cause::NoReceipt => "no_receipt",
+            Cause::InDoubt => "in_doubt",
+            Cause::Cancelled => "cancelled",
+            Cause::Expired => "expired",
+            Cause::InvalidNumber => "invalid_number",
+            Cause::OptedOut => "opted_out",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Cause> {
+        Cause::ALL.into_iter().find(|c| c.name() == name)
+    }
+
+    /// The usual reaction to this cause; a driver's table may state another.
+    pub fn failure(self, carrier_code: Option<Arc<str>>) -> Failure {
+        let (verdict, blame) = match self {
+            Cause::CarrierFault | Cause::NoReceipt => (Verdict::NextCandidate, Blame::Carrier),
+            Cause::BlockedByOperator => (Verdict::NextCandidate, Blame::Nobody),
+            Cause::Throttled => (Verdict::Later, Blame::Nobody),
+            Cause::InDoubt | Cause::Cancelled | Cause::Expired => {
+                (Verdict::StopChannel, Blame::Nobody)
+            }
+            Cause::Busy
+            | Cause::NoAnswer
+            | Cause::Declined
+            | Cause::Voicemail
+            | Cause::NoKeypress => (Verdict::StopChannel, Blame::Person),
+            Cause::Unreachable | Cause::HandsetOff | Cause::InvalidNumber | Cause::OptedOut => {
+                (Verdict::StopChannel, Blame::Number)
+            }
+        };
+        Failure {
+            cause: self,
+            verdict,
+            blame,
+            carrier_code,
+            retry_after: None,
+        }
+    }
+}
+
+/// What a carrier said later about something it took.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// Every form under which the reference may have been given (`receipt_id`), the literal one first.
+    pub references: Vec<Arc<str>>,
+    pub state: ReceiptState,
+    /// `err` of the receipt, or the carrier's own word.
+    pub carrier_code: Option<Arc<str>>,
+    /// For failures: why, in our words, if the carrier's table says.
+    pub cause: Option<Cause>,
+    /// The phone and our sender as the receipt names them, to match an attempt in doubt.
+    pub phone: Option<Arc<str>>,
+    pub sender: Option<Arc<str>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReceiptState {
+    Delivered,
+    /// Still on its way (ENROUTE, ACCEPTD, SCHEDULED): says nothing final.
+    Intermediate,
+    Undelivered,
+    Expired,
+    Rejected,
+    /// UNKNOWN and the like: final for the carrier, says nothing.
+    Unknown,
+}
+
+impl ReceiptState {
+    pub fn name(self) -> &'static str {
+        match self {
+            ReceiptState::Delivered => "delivered",
+            ReceiptState::Intermediate => "intermediate",
+            ReceiptState::Undelivered => "undelivered",
+            ReceiptState::Expired => "expired",
+            ReceiptState::Rejected => "rejected",
+            ReceiptState::Unknown => "unknown",
+        }
+    }
+}
+
+/// A text that a person sent to one of our senders.
+#[derive(Clone)]
+pub struct Inbound {
+    pub from: Arc<str>,
+    pub to: Arc<str>,
+    pub body: Arc<str>,
+}
+
+impl fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Inbound(to {}, {} characters)",
+            self.to,
+            self.body.chars().count()
+        )
+    }
+}
+
+/// What a driver knows of its link: health and slots are derived from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// At least one session is bound, or a probe was answered.
+    Up,
+    /// No session left, with the reason for the operator.
+    Down { reason: Arc<str> },
+    /// A probe (enquire_link, OPTIONS) was answered, or not.
+    Probe { ok: bool },
+    /// Slots have become free beyond what events tell (a session came, throttling eased).
+    Room,
+}
+
+/// Dispatch's hold on a running driver. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub name: Arc<str>,
+    pub commands: mpsc::Sender<Command>,
+    /// How many orders the driver can have in flight now: bound sessions times window, less what throttling took.
+    /// The driver writes it, dispatch reads it and counts what is in flight.
+    pub slots: Slots,
+}
+
+/// The number of orders a driver can have in flight.
+#[derive(Clone, Debug, Default)]
+pub struct Slots(Arc<AtomicU32>);
+
+impl Slots {
+    pub fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn set(&self, slots: u32) {
+        self.0.store(slots, Ordering::Relaxed);
+    }
+}
+
+/// Bound of a driver's command channel: above the largest window times binds that the configuration takes,
+/// so that an order for which a slot was free always fits.
+pub const COMMANDS: usize = 20_000;
+/// Bound of the one channel on which all drivers speak to dispatch.
+pub const SAID: usize = 8_192;

@@ -1,0 +1,229 @@
+//! A carrier's file as checked types: how to reach it, how fast, and how to read its answers.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use crate::carrier::Cause;
+
+/// One file of `carriers/`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CarrierConfig {
+    /// The file's name without `.toml`.
+    pub name: Arc<str>,
+    pub transport: Transport,
+    /// In order of preference.
+    pub endpoints: Vec<Endpoint>,
+    pub tls: Tls,
+    /// Submits (or call attempts) a second; None: no limit.
+    pub pace: Option<Pace>,
+    /// Bind, submit_sm_resp; whole HTTP answer; first answer to INVITE. Then the attempt is in doubt.
+    pub response_timeout: Duration,
+    /// How long a receipt may take; None: the challenge's own life.
+    pub receipt_wait: Option<Duration>,
+    /// enquire_link, OPTIONS; None: never.
+    pub probe: Option<Duration>,
+    /// The carrier's own meanings: SMPP status as `0x0414`, HTTP or body code, SIP status.
+    pub status: BTreeMap<Arc<str>, Cause>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Transport {
+    Smpp(SmppConfig),
+    Http(HttpConfig),
+    Sip(SipConfig),
+}
+
+impl Transport {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Transport::Smpp(_) => "smpp",
+            Transport::Http(_) => "http",
+            Transport::Sip(_) => "sip",
+        }
+    }
+}
+
+/// `host:port`, with what carries it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    pub carry: Carry,
+    pub host: Arc<str>,
+    pub port: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Carry {
+    Tcp,
+    Udp,
+    Tls,
+}
+
+/// Certificates of a TLS link. No `ca`: the system's roots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    pub ca: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<Secret>,
+    /// The name to expect in the peer's certificate, where it is not the host's.
+    pub name: Option<Arc<str>>,
+}
+
+/// So many a span.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    pub count: u32,
+    pub per: Duration,
+}
+
+impl Pace {
+    pub fn per_second(&self) -> f64 {
+        f64::from(self.count) / self.per.as_secs_f64()
+    }
+}
+
+/// A secret that the configuration names and never stores. Read when it is needed, so that it can be rotated.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Secret {
+    Env(Arc<str>),
+    File(PathBuf),
+}
+
+impl Secret {
+    /// The secret itself, without a trailing newline. The error names where it was looked for.
+    pub fn read(&self) -> Result<String, String> {
+        let found = match self {
+            Secret::Env(name) => std::env::var(name.as_ref())
+                .map_err(|_| format!("environment variable {name} is not set"))?,
+            Secret::File(path) => {
+                std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?
+            }
+        };
+        Ok(found.trim_end_matches(['\r', '\n']).to_owned())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SmppConfig {
+    pub system_id: Arc<str>,
+    pub password: Option<Secret>,
+    pub system_type: Arc<str>,
+    pub binds: u32,
+    /// Submits in flight per bind.
+    pub window: u32,
+    pub receipt_id: ReceiptId,
+}
+
+/// How the id in a receipt relates to the one in the submit response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReceiptId {
+    /// Try the literal one, then the other forms.
+    #[default]
+    Auto,
+    Same,
+    Case,
+    ZeroPadded,
+    RespHexDlrDec,
+    RespDecDlrHex,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpConfig {
+    /// Requests in flight.
+    pub window: u32,
+    pub request: HttpRequest,
+    pub response: HttpResponse,
+    pub callback: Option<HttpCallback>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpRequest {
+    pub method: Arc<str>,
+    pub url: Arc<str>,
+    pub headers: BTreeMap<Arc<str>, Arc<str>>,
+    pub auth: Option<HttpAuth>,
+    /// `{to}`, `{sender}`, `{text}`, `{ref}` are filled in, encoded for the body's type.
+    pub body: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HttpAuth {
+    Bearer(Secret),
+    Basic { user: Arc<str>, password: Secret },
+    Header { name: Arc<str>, value: Secret },
+}
+
+/// Where the answer says what: JSON pointers (RFC 6901).
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpResponse {
+    pub accepted: Vec<u16>,
+    pub reference: Option<Arc<str>>,
+    pub code: Option<Arc<str>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpCallback {
+    pub keys: Vec<Secret>,
+    pub reference: Arc<str>,
+    pub state: Arc<str>,
+    pub delivered: Vec<Arc<str>>,
+    pub undelivered: Vec<Arc<str>>,
+    pub code: Option<Arc<str>>,
+    pub from: Option<Arc<str>>,
+    pub to: Option<Arc<str>>,
+    pub text: Option<Arc<str>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SipConfig {
+    /// Own signalling address; opens UDP and TCP on one port.
+    pub bind: SocketAddr,
+    /// What peers are told where it differs from `bind` (NAT): host, or host:port.
+    pub advertised: Option<Arc<str>>,
+    pub rtp: RtpConfig,
+    pub username: Option<Arc<str>>,
+    pub password: Option<Secret>,
+    pub codecs: Vec<Codec>,
+    pub max_calls: u32,
+    /// Longest ringing.
+    pub ring: Duration,
+    /// How long to wait for a key after a prompt.
+    pub key_wait: Duration,
+    /// Longest call once answered.
+    pub call: Duration,
+    /// Speak a goodbye before BYE.
+    pub farewell: bool,
+    pub identity: Identity,
+    pub number_format: NumberFormat,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RtpConfig {
+    pub address: std::net::IpAddr,
+    pub first_port: u16,
+    pub last_port: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    Pcmu,
+    Pcma,
+}
+
+/// How the caller ID stands in From and P-Asserted-Identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub from: NumberFormat,
+    pub asserted: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NumberFormat {
+    /// `+12025550123`
+    #[default]
+    E164,
+    /// `12025550123`
+    Digits,
+    /// `0012025550123`
+    Prefix00,
+    /// `2025550123` within +1, else as `E164`
+    National,
+}
