@@ -2,5 +2,7 @@
 //! that can't be wrong; every fault is found at once, with file, line and key.
 
 pub mod carrier;
+pub mod settings;
 
 pub use carrier::CarrierConfig;
+pub use settings::Settings;

@@ -1,1 +1,76 @@
 //! Intake: jobs from AMQP and HTTP, parsed once into challenges.
+//!
+//! A door (`amqp`, `http`) turns what came into an [`Arrival`] and hands it to dispatch on one bounded channel; the
+//! [`Ticket`] is how dispatch answers when the ledger holds it. A job that can't be understood never gets further than
+//! its door: an `error` message and a dead letter (AMQP), or 400 (HTTP).
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::challenge::Challenge;
+
+pub mod amqp;
+pub mod http;
+pub mod job;
+
+/// Something that came in by a door and was understood.
+#[derive(Debug)]
+pub struct Arrival {
+    pub job: Job,
+    pub ticket: Ticket,
+}
+
+#[derive(Debug)]
+pub enum Job {
+    Challenge(Box<Challenge>),
+    Cancel {
+        tenant: Arc<str>,
+        id: Arc<str>,
+    },
+    Feedback {
+        tenant: Arc<str>,
+        id: Arc<str>,
+        verified: bool,
+    },
+}
+
+/// How dispatch answers the door. Dropped unanswered, the door treats it as [`Answer::Busy`] (the broker keeps the job).
+#[derive(Debug)]
+pub enum Ticket {
+    Amqp(amqp::Ticket),
+    Http(oneshot::Sender<Answer>),
+    /// Nobody waits (tests, simulate's own sample).
+    None,
+}
+
+impl Ticket {
+    pub fn answer(self, answer: Answer) {
+        match self {
+            Ticket::Amqp(ticket) => ticket.answer(answer),
+            Ticket::Http(waiting) => {
+                // The client may have gone; the challenge lives on without it.
+                let _ = waiting.send(answer);
+            }
+            Ticket::None => {}
+        }
+    }
+}
+
+/// What became of an arrival at the door.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Durable, and there is room: acked; 202.
+    Taken,
+    /// The same id with the same content is known: acked; 200. Its final, if it has ended.
+    Again { last: Option<Arc<[u8]>> },
+    /// The same id with other content: error message and dead letter; 409.
+    Conflict,
+    /// A cancel or feedback for an id nobody knows (remembered for 15 minutes): acked; 404.
+    Unknown,
+    /// No room or stopping: the broker keeps it; 503.
+    Busy,
+}
+
+/// Bound of arrivals between the doors and dispatch.
+pub const ARRIVALS: usize = 4_096;

@@ -21,3 +21,7 @@ impl fmt::Debug for Number {
         f.write_str("+•••")
     }
 }
+
+/// ISO 3166 alpha-2, or `001` for non-geographic numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Country([u8; 2]);

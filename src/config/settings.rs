@@ -1,0 +1,162 @@
+//! `ringback.toml` as checked types.
+
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use super::carrier::{Pace, Secret, Tls};
+use crate::number::Country;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub node: Node,
+    pub paths: Paths,
+    pub jobs: Jobs,
+    pub ledger: LedgerSettings,
+    pub http: Listener,
+    pub callbacks: Listener,
+    pub admin: Listener,
+    pub limits: Limits,
+    pub countries: Countries,
+    pub numbers: Numbers,
+    pub log: Log,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    pub name: Arc<str>,
+    pub drain: Duration,
+}
+
+/// Absolute, or relative to the current folder: resolved against the file's own folder when read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Paths {
+    pub routes: PathBuf,
+    pub carriers: PathBuf,
+    pub prompts: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Jobs {
+    pub max_open: usize,
+    pub max_unsent: MaxUnsent,
+    pub amqp: Option<Amqp>,
+    /// Digits of a code that the gateway makes.
+    pub code_length: u8,
+    /// Keys of `meta` that are kept and echoed.
+    pub meta: BTreeSet<Arc<str>>,
+    /// Which non-final events are published.
+    pub events: Events,
+    pub exchange_copy: bool,
+    /// No call is started with less left than this.
+    pub min_call: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MaxUnsent {
+    /// So long at the carriers' total pace.
+    OfPace(Duration),
+    Count(usize),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Events {
+    All,
+    Only(BTreeSet<Arc<str>>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Amqp {
+    /// `amqp://` or `amqps://`; read again on each connect.
+    pub url: Text,
+    pub tls: Tls,
+    pub exchange: Arc<str>,
+    pub queue: Arc<str>,
+    pub control: Arc<str>,
+    pub dead: Arc<str>,
+    pub reports: Arc<str>,
+    pub prefetch: u16,
+}
+
+/// A value that stands in the file, or a secret that it names.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Text {
+    Plain(Arc<str>),
+    Secret(Secret),
+}
+
+impl Text {
+    pub fn read(&self) -> Result<String, String> {
+        match self {
+            Text::Plain(text) => Ok(text.to_string()),
+            Text::Secret(secret) => secret.read(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct LedgerSettings {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// The first seals, all open. Empty: one is made beside the database.
+    pub keys: Vec<LedgerKey>,
+    pub retention: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct LedgerKey {
+    pub id: Arc<str>,
+    /// 32 octets as hex.
+    pub key: Secret,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    pub listen: SocketAddr,
+    pub token: Option<Secret>,
+}
+
+/// Sliding windows; None: off.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    pub per_user: Option<Pace>,
+    pub per_number: Option<Pace>,
+    pub per_prefix: Option<Pace>,
+    pub per_country: Option<Pace>,
+    pub per_tenant: Option<Pace>,
+    pub guard: Guard,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    Deny,
+    Record,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Countries {
+    pub sms: CountrySet,
+    pub voice: CountrySet,
+}
+
+/// `all` means all but the high-cost list; a named country is on, high-cost or not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CountrySet {
+    pub all: bool,
+    pub named: BTreeSet<Country>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Numbers {
+    /// Prefixes (`+1202555`) that skip validity and type checks, never the emergency check.
+    pub allow: Vec<Arc<str>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}

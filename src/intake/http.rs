@@ -1,0 +1,1 @@
+//! Jobs by HTTP: `POST /v1/challenges` and what belongs to it.
