@@ -1,0 +1,157 @@
+//! Keys in the audio: the two tones of ITU-T Q.23, told from speech with the tolerances of Q.24.
+//!
+//! Blocks of 102 samples (12.75 ms) go through eight Goertzel filters. A block holds a key if one tone of
+//! each group stands out of its group, the two are about equally strong, and together they are nearly all
+//! there is in the block: speech seldom is. Two such blocks in a row are a press, two without it end it.
+
+use std::f32::consts::TAU;
+use std::time::Duration;
+
+use super::{Key, SAMPLE_RATE, Sound};
+
+/// Listens to linear samples at 8 kHz.
+#[derive(Debug)]
+pub struct ToneDetector {
+    block: [f32; BLOCK],
+    filled: usize,
+    down: Option<Key>,
+    candidate: Option<Key>,
+    misses: u8,
+}
+
+impl Default for ToneDetector {
+    fn default() -> Self {
+        ToneDetector { block: [0.0; BLOCK], filled: 0, down: None, candidate: None, misses: 0 }
+    }
+}
+
+impl ToneDetector {
+    /// The next samples; calls `pressed` for each press that is now sure.
+    pub fn listen(&mut self, samples: impl IntoIterator<Item = i16>, mut pressed: impl FnMut(Key)) {
+        for sample in samples {
+            if let Some(slot) = self.block.get_mut(self.filled) {
+                *slot = f32::from(sample);
+            }
+            self.filled += 1;
+            if self.filled == BLOCK {
+                self.filled = 0;
+                let key = key_in(&self.block);
+                if let Some(key) = self.debounce(key) {
+                    pressed(key);
+                }
+            }
+        }
+    }
+
+    fn debounce(&mut self, key: Option<Key>) -> Option<Key> {
+        let twice = key.is_some() && key == self.candidate;
+        self.candidate = key;
+        if self.down.is_some() && key == self.down {
+            self.misses = 0;
+            return None;
+        }
+        if self.down.is_some() {
+            self.misses += 1;
+            if self.misses >= BLOCKS {
+                self.down = None;
+            }
+        }
+        if twice {
+            (self.down, self.misses) = (key, 0);
+            return key;
+        }
+        None
+    }
+}
+
+/// The key whose tones a block holds.
+fn key_in(block: &[f32; BLOCK]) -> Option<Key> {
+    let energy: f32 = block.iter().map(|s| s * s).sum();
+    if energy < LEAST_ENERGY {
+        return None;
+    }
+    let (low, low_power) = standing_out(block, &LOW_COEFFICIENTS)?;
+    let (high, high_power) = standing_out(block, &HIGH_COEFFICIENTS)?;
+    let twisted = high_power > low_power * HIGH_TWIST || low_power > high_power * LOW_TWIST;
+    // Two pure tones put half of energy * BLOCK into their filters.
+    let purity = 2.0 * (low_power + high_power) / (energy * BLOCK as f32);
+    if twisted || purity < LEAST_PURITY {
+        return None;
+    }
+    Key::from_char(KEYPAD[low][high])
+}
+
+/// The strongest of a group, if it clearly is.
+fn standing_out(block: &[f32; BLOCK], coefficients: &[f32; 4]) -> Option<(usize, f32)> {
+    let powers = coefficients.map(|c| goertzel(block, c));
+    let mut best = 0;
+    for i in 1..4 {
+        if powers[i] > powers[best] {
+            best = i;
+        }
+    }
+    let clear = (0..4).all(|i| i == best || powers[i] * STANDS_OUT < powers[best]);
+    clear.then_some((best, powers[best]))
+}
+
+fn goertzel(block: &[f32; BLOCK], coefficient: f32) -> f32 {
+    let (mut one, mut two) = (0.0f32, 0.0f32);
+    for sample in block {
+        let now = sample + coefficient * one - two;
+        (one, two) = (now, one);
+    }
+    one * one + two * two - coefficient * one * two
+}
+
+/// A key as audio, 8 kHz: each tone at -8 dBm0, with soft edges.
+pub fn tone(key: Key, time: Duration) -> Sound {
+    let count = (time.as_micros().min(10_000_000) * u128::from(SAMPLE_RATE) / 1_000_000) as usize;
+    let (low, high) = frequencies(key);
+    let sample = |i: usize| {
+        let edge = (i.min(count - 1 - i) as f32 / EDGE).min(1.0);
+        let t = i as f32 / SAMPLE_RATE as f32;
+        (edge * AMPLITUDE * ((TAU * low * t).sin() + (TAU * high * t).sin())) as i16
+    };
+    Sound::encode(&(0..count).map(sample).collect::<Vec<_>>())
+}
+
+/// The two tones of a key (ITU-T Q.23), hertz.
+fn frequencies(key: Key) -> (f32, f32) {
+    for (row, low) in KEYPAD.iter().zip(LOW) {
+        for (sign, high) in row.iter().zip(HIGH) {
+            if *sign == key.sign() {
+                return (low, high);
+            }
+        }
+    }
+    (LOW[0], HIGH[0])
+}
+
+const LOW: [f32; 4] = [697.0, 770.0, 852.0, 941.0];
+const HIGH: [f32; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
+/// 2 cos(2 pi f / 8000) of the two groups.
+const LOW_COEFFICIENTS: [f32; 4] = [1.707_737_8, 1.645_281, 1.568_687, 1.478_204_6];
+const HIGH_COEFFICIENTS: [f32; 4] = [1.164_104, 0.996_370_2, 0.798_618_4, 0.568_532_7];
+const KEYPAD: [[char; 4]; 4] = [['1', '2', '3', 'A'], ['4', '5', '6', 'B'], ['7', '8', '9', 'C'], ['*', '0', '#', 'D']];
+
+/// Samples in a block: short enough for two in a tone of 40 ms, long enough to part neighbouring tones.
+const BLOCK: usize = 102;
+/// Blocks in a row that make, and end, a press.
+const BLOCKS: u8 = 2;
+/// Two tones of about -36 dBm0 each; Q.24 asks for none below -29.
+const LEAST_ENERGY: f32 = 102.0 * 350.0 * 350.0;
+/// The high tone may be stronger by 6 dB (Q.24: at least 4).
+const HIGH_TWIST: f32 = 4.0;
+/// The low tone may be stronger by 10 dB (Q.24: at least 8).
+const LOW_TWIST: f32 = 10.0;
+/// A tone is 6 dB above the others of its group.
+const STANDS_OUT: f32 = 4.0;
+/// The share of a block's energy that is in the two tones.
+const LEAST_PURITY: f32 = 0.65;
+/// Peak of one tone at -8 dBm0 (0 dBm0 peaks at 22,600 of 32,124).
+const AMPLITUDE: f32 = 9_000.0;
+/// Samples over which a tone of ours rises and falls.
+const EDGE: f32 = 24.0;
+
+#[cfg(test)]
+mod tests;
