@@ -1,1 +1,3 @@
 //! Messages: text encoding and segments, templates, speech.
+
+pub mod speech;
