@@ -115,7 +115,9 @@ impl Voice {
     /// A code, digit by digit with pauses. What is no digit is not said.
     pub fn spell(&self, code: &str) -> Vec<Segment> {
         let digits = code.chars().filter_map(Clip::digit);
-        digits.flat_map(|digit| [self.say(digit), Segment::Silence(DIGIT_GAP)]).collect()
+        digits
+            .flat_map(|digit| [self.say(digit), Segment::Silence(DIGIT_GAP)])
+            .collect()
     }
 }
 
@@ -134,8 +136,15 @@ impl Catalogue {
         for (locale, place) in locales(dir, &mut faults) {
             voices.extend(load_voice(&locale, &place, &mut faults).map(Arc::new));
         }
-        let default = voices.iter().find(|voice| voice.locale() == DEFAULT_LOCALE).cloned();
-        if default.is_none() && !faults.iter().any(|fault| fault.place.starts_with(dir.join(DEFAULT_LOCALE))) {
+        let default = voices
+            .iter()
+            .find(|voice| voice.locale() == DEFAULT_LOCALE)
+            .cloned();
+        if default.is_none()
+            && !faults
+                .iter()
+                .any(|fault| fault.place.starts_with(dir.join(DEFAULT_LOCALE)))
+        {
             faults.push(Fault::new(
                 dir.join(DEFAULT_LOCALE),
                 "missing: it speaks to everyone whose own language is not there; restore it from the distribution",
@@ -151,7 +160,11 @@ impl Catalogue {
     /// language (`sv-SE` for `sv`), else the default.
     pub fn best(&self, locale: &str) -> &Arc<Voice> {
         let wanted = normal(locale);
-        let named = |tag: &str| self.voices.iter().find(|voice| normal(voice.locale()) == tag);
+        let named = |tag: &str| {
+            self.voices
+                .iter()
+                .find(|voice| normal(voice.locale()) == tag)
+        };
         let mut tag = wanted.as_str();
         loop {
             if let Some(voice) = named(tag) {
@@ -164,7 +177,9 @@ impl Catalogue {
         }
         // What is left of the tag is the language.
         let speaks = |voice: &&Arc<Voice>| normal(voice.locale()).split('-').next() == Some(tag);
-        let same = Some(&self.default).filter(speaks).or_else(|| self.voices.iter().find(speaks));
+        let same = Some(&self.default)
+            .filter(speaks)
+            .or_else(|| self.voices.iter().find(speaks));
         same.unwrap_or(&self.default)
     }
 
@@ -182,7 +197,10 @@ pub struct Fault {
 
 impl Fault {
     fn new(place: PathBuf, what: impl Into<String>) -> Fault {
-        Fault { place, what: what.into() }
+        Fault {
+            place,
+            what: what.into(),
+        }
     }
 }
 
@@ -199,7 +217,10 @@ fn locales(dir: &Path, faults: &mut Vec<Fault>) -> Vec<(String, PathBuf)> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) => {
-            faults.push(Fault::new(dir.to_owned(), format!("the prompts can't be read: {error}")));
+            faults.push(Fault::new(
+                dir.to_owned(),
+                format!("the prompts can't be read: {error}"),
+            ));
             return Vec::new();
         }
     };
@@ -213,20 +234,32 @@ fn locales(dir: &Path, faults: &mut Vec<Fault>) -> Vec<(String, PathBuf)> {
         if is_tag(&name) {
             found.push((name, place));
         } else {
-            faults.push(Fault::new(place, "not a BCP 47 locale such as sv-SE; rename or remove it"));
+            faults.push(Fault::new(
+                place,
+                "not a BCP 47 locale such as sv-SE; rename or remove it",
+            ));
         }
     }
     found.sort();
     if found.len() > MAX_VOICES {
-        faults.push(Fault::new(dir.to_owned(), format!("{} locales; at most {MAX_VOICES}", found.len())));
+        faults.push(Fault::new(
+            dir.to_owned(),
+            format!("{} locales; at most {MAX_VOICES}", found.len()),
+        ));
         found.truncate(MAX_VOICES);
     }
     found
 }
 
 fn is_tag(name: &str) -> bool {
-    let part = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
-    name.split('-').all(part) && name.split('-').next().is_some_and(|language| language.len() >= 2)
+    let part = |part: &str| {
+        (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    name.split('-').all(part)
+        && name
+            .split('-')
+            .next()
+            .is_some_and(|language| language.len() >= 2)
 }
 
 fn normal(locale: &str) -> String {
@@ -243,7 +276,10 @@ fn load_voice(locale: &str, place: &Path, faults: &mut Vec<Fault>) -> Option<Voi
         }
     }
     let sounds = <[Sound; CLIPS]>::try_from(sounds).ok()?;
-    Some(Voice { locale: locale.into(), sounds })
+    Some(Voice {
+        locale: locale.into(),
+        sounds,
+    })
 }
 
 fn load_clip(file: &Path) -> Result<Sound, String> {
@@ -263,13 +299,16 @@ fn load_clip(file: &Path) -> Result<Sound, String> {
 
 /// The samples of a WAV file, if it is one that a phone line carries as it is.
 fn samples(bytes: &[u8]) -> Result<Vec<i16>, String> {
-    let reader = hound::WavReader::new(bytes).map_err(|error| format!("not a WAV file: {error}; {CONVERT}"))?;
+    let reader = hound::WavReader::new(bytes)
+        .map_err(|error| format!("not a WAV file: {error}; {CONVERT}"))?;
     let spec = reader.spec();
     let integer = spec.sample_format == hound::SampleFormat::Int;
     if (spec.sample_rate, spec.channels, spec.bits_per_sample) != (SAMPLE_RATE, 1, 16) || !integer {
         let (rate, channels, bits) = (spec.sample_rate, spec.channels, spec.bits_per_sample);
         let kind = if integer { "PCM" } else { "floating point" };
-        return Err(format!("{rate} Hz, {channels} channel(s), {bits} bits {kind}; needs 8000 Hz mono 16-bit PCM: {CONVERT}"));
+        return Err(format!(
+            "{rate} Hz, {channels} channel(s), {bits} bits {kind}; needs 8000 Hz mono 16-bit PCM: {CONVERT}"
+        ));
     }
     let samples: Result<Vec<i16>, _> = reader.into_samples::<i16>().collect();
     let samples = samples.map_err(|error| format!("damaged: {error}"))?;
@@ -278,7 +317,10 @@ fn samples(bytes: &[u8]) -> Result<Vec<i16>, String> {
     }
     if samples.len() as u64 > MAX_TIME.as_secs() * u64::from(SAMPLE_RATE) {
         let time = samples.len() as u64 / u64::from(SAMPLE_RATE);
-        return Err(format!("{time} seconds; at most {}: shorten it", MAX_TIME.as_secs()));
+        return Err(format!(
+            "{time} seconds; at most {}: shorten it",
+            MAX_TIME.as_secs()
+        ));
     }
     Ok(samples)
 }

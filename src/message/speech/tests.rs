@@ -28,7 +28,8 @@ struct Dir(PathBuf);
 
 impl Dir {
     fn new(name: &str) -> Dir {
-        let dir = std::env::temp_dir().join(format!("ringback-prompts-{}-{name}", std::process::id()));
+        let dir =
+            std::env::temp_dir().join(format!("ringback-prompts-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
         Dir(dir)
@@ -42,12 +43,23 @@ impl Dir {
     }
 
     fn put(&self, locale: &str, clip: Clip, bytes: &[u8]) {
-        fs::write(self.0.join(locale).join(format!("{}.wav", clip.name())), bytes).unwrap();
+        fs::write(
+            self.0.join(locale).join(format!("{}.wav", clip.name())),
+            bytes,
+        )
+        .unwrap();
     }
 
     fn faults(&self) -> Vec<String> {
         let faults = Catalogue::load(&self.0).err().unwrap_or_default();
-        faults.iter().map(|fault| fault.to_string().replace(&self.0.display().to_string(), "prompts")).collect()
+        faults
+            .iter()
+            .map(|fault| {
+                fault
+                    .to_string()
+                    .replace(&self.0.display().to_string(), "prompts")
+            })
+            .collect()
     }
 }
 
@@ -65,10 +77,18 @@ fn the_shipped_prompts_have_five_whole_voices() {
     for voice in catalogue.voices() {
         for sound in &voice.sounds {
             let time = sound.duration();
-            assert!(time > Duration::from_millis(150) && time < Duration::from_secs(10), "{time:?}");
+            assert!(
+                time > Duration::from_millis(150) && time < Duration::from_secs(10),
+                "{time:?}"
+            );
             let octets = sound.octets(Codec::Pcmu);
             // No silence at the start: within 100 ms something is heard.
-            assert!(octets.iter().take(800).any(|o| Codec::Pcmu.decode(*o).abs() > 300));
+            assert!(
+                octets
+                    .iter()
+                    .take(800)
+                    .any(|o| Codec::Pcmu.decode(*o).abs() > 300)
+            );
         }
     }
 }
@@ -76,7 +96,10 @@ fn the_shipped_prompts_have_five_whole_voices() {
 #[test]
 fn every_shipped_recording_has_its_sentence() {
     for voice in shipped().voices() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts").join(voice.locale()).join("phrases.toml");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("prompts")
+            .join(voice.locale())
+            .join("phrases.toml");
         let phrases: std::collections::BTreeMap<String, String> =
             toml::from_str(&fs::read_to_string(file).unwrap()).unwrap();
         let mut names: Vec<&str> = Clip::ALL.iter().map(|clip| clip.name()).collect();
@@ -92,7 +115,10 @@ fn likeness(a: &[f64], b: &[f64]) -> f64 {
     let (a, b) = if a.len() > b.len() { (b, a) } else { (a, b) };
     let mut best: f64 = 0.0;
     for shift in (0..=800).step_by(2) {
-        for (x, y) in [(a, b.get(shift..).unwrap_or_default()), (a.get(shift..).unwrap_or_default(), b)] {
+        for (x, y) in [
+            (a, b.get(shift..).unwrap_or_default()),
+            (a.get(shift..).unwrap_or_default(), b),
+        ] {
             let dot: f64 = x.iter().zip(y).map(|(p, q)| p * q).sum();
             best = best.max(dot.abs());
         }
@@ -104,12 +130,22 @@ fn likeness(a: &[f64], b: &[f64]) -> f64 {
 fn digits_of_a_voice_are_told_apart() {
     for voice in shipped().voices() {
         let digits: Vec<Vec<f64>> = (0..10)
-            .map(|d| voice.sounds[d].octets(Codec::Pcma).iter().map(|o| f64::from(Codec::Pcma.decode(*o))).collect())
+            .map(|d| {
+                voice.sounds[d]
+                    .octets(Codec::Pcma)
+                    .iter()
+                    .map(|o| f64::from(Codec::Pcma.decode(*o)))
+                    .collect()
+            })
             .collect();
         for a in 0..10 {
             for b in 0..a {
                 let alike = likeness(&digits[a], &digits[b]);
-                assert!(alike < 0.6, "{}: {a} and {b} are alike by {alike:.2}", voice.locale());
+                assert!(
+                    alike < 0.6,
+                    "{}: {a} and {b} are alike by {alike:.2}",
+                    voice.locale()
+                );
             }
         }
     }
@@ -158,11 +194,25 @@ fn a_code_is_its_digits_with_pauses() {
     let voice = catalogue.best("en-US");
     let said = voice.spell("4070");
     assert_eq!(said.len(), 8);
-    for (segment, clip) in said.iter().step_by(2).zip([Clip::Four, Clip::Zero, Clip::Seven, Clip::Zero]) {
-        let Segment::Sound(sound) = segment else { panic!("not a sound") };
-        assert_eq!(sound.octets(Codec::Pcmu), voice.sounds[clip as usize].octets(Codec::Pcmu));
+    for (segment, clip) in
+        said.iter()
+            .step_by(2)
+            .zip([Clip::Four, Clip::Zero, Clip::Seven, Clip::Zero])
+    {
+        let Segment::Sound(sound) = segment else {
+            panic!("not a sound")
+        };
+        assert_eq!(
+            sound.octets(Codec::Pcmu),
+            voice.sounds[clip as usize].octets(Codec::Pcmu)
+        );
     }
-    assert!(said.iter().skip(1).step_by(2).all(|s| matches!(s, Segment::Silence(time) if *time == DIGIT_GAP)));
+    assert!(
+        said.iter()
+            .skip(1)
+            .step_by(2)
+            .all(|s| matches!(s, Segment::Silence(time) if *time == DIGIT_GAP))
+    );
     assert!(voice.spell("a-b").is_empty());
 }
 
@@ -199,7 +249,12 @@ fn all_faults_are_named_at_once_with_file_and_reason() {
     ];
     assert_eq!(faults.len(), expected.len(), "{faults:#?}");
     for (place, what) in expected {
-        assert!(faults.iter().any(|f| f.starts_with(place) && f.contains(what)), "{place} {what}: {faults:#?}");
+        assert!(
+            faults
+                .iter()
+                .any(|f| f.starts_with(place) && f.contains(what)),
+            "{place} {what}: {faults:#?}"
+        );
     }
 }
 
@@ -209,8 +264,15 @@ fn a_directory_without_the_default_or_without_anything_is_a_fault() {
     dir.voice("sv-SE");
     let faults = dir.faults();
     assert_eq!(faults.len(), 1);
-    assert!(faults[0].starts_with("prompts/en-US: missing"), "{faults:?}");
-    assert!(Catalogue::load(&dir.0.join("nowhere")).unwrap_err()[0].what.contains("can't be read"));
+    assert!(
+        faults[0].starts_with("prompts/en-US: missing"),
+        "{faults:?}"
+    );
+    assert!(
+        Catalogue::load(&dir.0.join("nowhere")).unwrap_err()[0]
+            .what
+            .contains("can't be read")
+    );
 }
 
 proptest! {

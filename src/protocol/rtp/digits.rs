@@ -23,20 +23,29 @@ impl DigitMerge {
     /// A key was heard. True: it is a new press. False: it is one that has been counted already.
     pub fn hear(&mut self, now: Instant, key: Key, source: KeySource) -> bool {
         while let Some(oldest) = self.recent.front() {
-            if now.saturating_duration_since(oldest.at) <= MERGE_WINDOW && self.recent.len() < MAX_RECENT {
+            if now.saturating_duration_since(oldest.at) <= MERGE_WINDOW
+                && self.recent.len() < MAX_RECENT
+            {
                 break;
             }
             self.recent.pop_front();
         }
         let way = way(source);
-        let same = self.recent.iter_mut().find(|press| press.key == key && !press.heard[way]);
+        let same = self
+            .recent
+            .iter_mut()
+            .find(|press| press.key == key && !press.heard[way]);
         if let Some(press) = same {
             press.heard[way] = true;
             return false;
         }
         let mut heard = [false; 3];
         heard[way] = true;
-        self.recent.push_back(Press { key, at: now, heard });
+        self.recent.push_back(Press {
+            key,
+            at: now,
+            heard,
+        });
         true
     }
 }
@@ -98,7 +107,11 @@ mod tests {
         let (mut merge, t) = (DigitMerge::default(), Instant::now());
         assert!(merge.hear(t, key('1'), KeySource::Event));
         assert!(merge.hear(t, key('2'), KeySource::InBand));
-        assert!(merge.hear(t + MERGE_WINDOW + Duration::from_millis(1), key('1'), KeySource::InBand));
+        assert!(merge.hear(
+            t + MERGE_WINDOW + Duration::from_millis(1),
+            key('1'),
+            KeySource::InBand
+        ));
     }
 
     proptest! {

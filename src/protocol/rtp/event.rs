@@ -22,7 +22,9 @@ struct Open {
 impl EventReceiver {
     /// An event packet: its RTP marker and timestamp, and its payload. The key, if a new press begins here.
     pub fn receive(&mut self, marker: bool, timestamp: u32, payload: &[u8]) -> Option<Key> {
-        let [code, flags, high, low, ..] = *payload else { return None };
+        let [code, flags, high, low, ..] = *payload else {
+            return None;
+        };
         let key = Key::from_event(code)?;
         let duration = u16::from_be_bytes([high, low]);
         let ended = flags & 0x80 != 0;
@@ -37,9 +39,16 @@ impl EventReceiver {
             }
             return None;
         }
-        let goes_on = self.open.as_ref().is_some_and(|open| continues(open, key, marker, timestamp));
+        let goes_on = self
+            .open
+            .as_ref()
+            .is_some_and(|open| continues(open, key, marker, timestamp));
         self.remember(timestamp);
-        self.open = (!ended).then_some(Open { key, timestamp, duration });
+        self.open = (!ended).then_some(Open {
+            key,
+            timestamp,
+            duration,
+        });
         (!goes_on).then_some(key)
     }
 
@@ -55,7 +64,10 @@ impl EventReceiver {
 /// marker, at the timestamp where the last one ended.
 fn continues(open: &Open, key: Key, marker: bool, timestamp: u32) -> bool {
     let passed = timestamp.wrapping_sub(open.timestamp);
-    !marker && open.key == key && open.duration >= NEARLY_FULL && passed <= u32::from(u16::MAX) + FRAME as u32
+    !marker
+        && open.key == key
+        && open.duration >= NEARLY_FULL
+        && passed <= u32::from(u16::MAX) + FRAME as u32
 }
 
 /// Sends one key press: packets every frame with a growing duration, the end three times.
@@ -111,10 +123,18 @@ mod tests {
     #[test]
     fn a_press_counts_once_whichever_packets_arrive() {
         // All, the end only (three times), the beginning only.
-        let all: Vec<(bool, u16)> = vec![(false, 160), (false, 320), (true, 480), (true, 480), (true, 480)];
+        let all: Vec<(bool, u16)> = vec![
+            (false, 160),
+            (false, 320),
+            (true, 480),
+            (true, 480),
+            (true, 480),
+        ];
         for arriving in [&all[..], &all[2..], &all[..2], &all[4..]] {
             let mut receiver = EventReceiver::default();
-            let heard = arriving.iter().filter_map(|(end, d)| receiver.receive(false, 7, &payload(11, *end, *d)));
+            let heard = arriving
+                .iter()
+                .filter_map(|(end, d)| receiver.receive(false, 7, &payload(11, *end, *d)));
             assert_eq!(heard.collect::<Vec<_>>(), vec![Key::POUND]);
         }
     }
@@ -122,30 +142,74 @@ mod tests {
     #[test]
     fn a_late_end_of_an_earlier_press_is_not_a_press() {
         let mut receiver = EventReceiver::default();
-        assert!(receiver.receive(true, 1000, &payload(1, false, 160)).is_some());
-        assert!(receiver.receive(true, 3000, &payload(1, false, 160)).is_some());
-        assert!(receiver.receive(false, 1000, &payload(1, true, 800)).is_none());
-        assert!(receiver.receive(false, 3000, &payload(1, true, 800)).is_none());
+        assert!(
+            receiver
+                .receive(true, 1000, &payload(1, false, 160))
+                .is_some()
+        );
+        assert!(
+            receiver
+                .receive(true, 3000, &payload(1, false, 160))
+                .is_some()
+        );
+        assert!(
+            receiver
+                .receive(false, 1000, &payload(1, true, 800))
+                .is_none()
+        );
+        assert!(
+            receiver
+                .receive(false, 3000, &payload(1, true, 800))
+                .is_none()
+        );
     }
 
     #[test]
     fn a_very_long_press_counts_once() {
         let mut receiver = EventReceiver::default();
         let start = u32::MAX - 100;
-        assert!(receiver.receive(true, start, &payload(5, false, 160)).is_some());
-        assert!(receiver.receive(false, start, &payload(5, false, u16::MAX)).is_none());
+        assert!(
+            receiver
+                .receive(true, start, &payload(5, false, 160))
+                .is_some()
+        );
+        assert!(
+            receiver
+                .receive(false, start, &payload(5, false, u16::MAX))
+                .is_none()
+        );
         let second = start.wrapping_add(u32::from(u16::MAX));
-        assert!(receiver.receive(false, second, &payload(5, false, 160)).is_none());
-        assert!(receiver.receive(false, second, &payload(5, true, 1600)).is_none());
+        assert!(
+            receiver
+                .receive(false, second, &payload(5, false, 160))
+                .is_none()
+        );
+        assert!(
+            receiver
+                .receive(false, second, &payload(5, true, 1600))
+                .is_none()
+        );
         // The same key again, after the end: a press.
-        assert!(receiver.receive(true, second.wrapping_add(4000), &payload(5, false, 160)).is_some());
+        assert!(
+            receiver
+                .receive(true, second.wrapping_add(4000), &payload(5, false, 160))
+                .is_some()
+        );
     }
 
     #[test]
     fn tones_and_scraps_are_no_keys() {
         let mut receiver = EventReceiver::default();
-        assert!(receiver.receive(true, 1, &payload(16, false, 160)).is_none());
-        assert!(receiver.receive(true, 1, &payload(255, false, 160)).is_none());
+        assert!(
+            receiver
+                .receive(true, 1, &payload(16, false, 160))
+                .is_none()
+        );
+        assert!(
+            receiver
+                .receive(true, 1, &payload(255, false, 160))
+                .is_none()
+        );
         assert!(receiver.receive(true, 1, &[11, 0, 0]).is_none());
         assert!(receiver.receive(true, 1, &[]).is_none());
         assert!(receiver.receive(true, 1, &payload(0, false, 160)).is_some());
@@ -156,7 +220,9 @@ mod tests {
         let (mut sender, mut receiver) = (EventSender::new(Key::STAR), EventReceiver::default());
         let (mut heard, mut ends, mut last) = (0, 0, 0);
         while let Some(payload) = sender.next_payload() {
-            heard += usize::from(receiver.receive(sender.frames_sent() == 1, 99, &payload) == Some(Key::STAR));
+            heard += usize::from(
+                receiver.receive(sender.frames_sent() == 1, 99, &payload) == Some(Key::STAR),
+            );
             ends += usize::from(payload[1] & 0x80 != 0);
             let duration = u16::from_be_bytes([payload[2], payload[3]]);
             assert!(duration >= last);

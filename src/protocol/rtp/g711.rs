@@ -99,7 +99,10 @@ mod tests {
                 let back = codec.decode(codec.encode(sample));
                 let error = (i32::from(back) - i32::from(sample)).abs();
                 // A step is at most a sixteenth of the segment, so an error is at most a thirty-second.
-                assert!(error <= 16 + i32::from(sample).abs() / 16, "{codec:?} {sample} -> {back}");
+                assert!(
+                    error <= 16 + i32::from(sample).abs() / 16,
+                    "{codec:?} {sample} -> {back}"
+                );
             }
         }
     }
@@ -110,6 +113,9 @@ mod tests {
         assert_eq!(sound.octets(Codec::Pcmu).len(), 4);
         assert_eq!(sound.octets(Codec::Pcma).len(), 4);
         assert_ne!(sound.octets(Codec::Pcmu), sound.octets(Codec::Pcma));
-        assert_eq!(Sound::encode(&vec![0; 8_000]).duration(), Duration::from_secs(1));
+        assert_eq!(
+            Sound::encode(&vec![0; 8_000]).duration(),
+            Duration::from_secs(1)
+        );
     }
 }

@@ -54,7 +54,9 @@ pub enum KeySource {
     Info,
 }
 
-const SIGNS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D'];
+const SIGNS: [char; 16] = [
+    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D',
+];
 
 #[cfg(test)]
 mod tests {
@@ -76,7 +78,9 @@ mod tests {
 
     #[test]
     fn a_key_does_not_print_itself() {
-        let shown: Vec<String> = (0..16).map(|c| format!("{:?}", Key::from_event(c).unwrap())).collect();
+        let shown: Vec<String> = (0..16)
+            .map(|c| format!("{:?}", Key::from_event(c).unwrap()))
+            .collect();
         assert!(shown.iter().all(|s| s == &shown[0]));
     }
 }

@@ -43,7 +43,12 @@ enum Part {
 impl Playout {
     /// `events`: does the far end take RFC 4733?
     pub fn new(codec: Codec, events: bool) -> Playout {
-        Playout { codec, events, queue: VecDeque::new(), tag: None }
+        Playout {
+            codec,
+            events,
+            queue: VecDeque::new(),
+            tag: None,
+        }
     }
 
     /// Plays this instead of what was playing. `tag` comes back from [`Playout::next_frame`] when it is over.
@@ -51,8 +56,13 @@ impl Playout {
         self.queue.clear();
         for segment in segments.iter().take(MAX_SEGMENTS) {
             match segment {
-                Segment::Sound(sound) => self.queue.push_back(Part::Sound { sound: sound.clone(), at: 0 }),
-                Segment::Silence(time) => self.queue.push_back(Part::Silence { left: samples(*time) }),
+                Segment::Sound(sound) => self.queue.push_back(Part::Sound {
+                    sound: sound.clone(),
+                    at: 0,
+                }),
+                Segment::Silence(time) => self.queue.push_back(Part::Silence {
+                    left: samples(*time),
+                }),
                 Segment::Key(key) => self.press(*key),
             }
         }
@@ -63,9 +73,14 @@ impl Playout {
         if self.events {
             self.queue.push_back(Part::Press(EventSender::new(key)));
         } else {
-            self.queue.push_back(Part::Sound { sound: tone(key, KEY_TIME), at: 0 });
+            self.queue.push_back(Part::Sound {
+                sound: tone(key, KEY_TIME),
+                at: 0,
+            });
         }
-        self.queue.push_back(Part::Silence { left: samples(KEY_GAP) });
+        self.queue.push_back(Part::Silence {
+            left: samples(KEY_GAP),
+        });
     }
 
     /// Plays nothing any more; what was playing never reports its end.
@@ -108,7 +123,11 @@ impl Playout {
                 },
             }
         }
-        let ended = if filled == 0 && self.queue.is_empty() { self.tag.take() } else { None };
+        let ended = if filled == 0 && self.queue.is_empty() {
+            self.tag.take()
+        } else {
+            None
+        };
         out[filled..].fill(self.codec.silence());
         (Frame::Audio, ended)
     }
@@ -132,7 +151,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn ramp(len: usize, from: usize) -> Sound {
-        let samples: Vec<i16> = (0..len).map(|i| ((from + i) * 97 % 30_000) as i16).collect();
+        let samples: Vec<i16> = (0..len)
+            .map(|i| ((from + i) * 97 % 30_000) as i16)
+            .collect();
         Sound::encode(&samples)
     }
 
@@ -200,7 +221,10 @@ mod tests {
         playout.play(1, &[Segment::Key(Key::POUND)]);
         let (octets, events, _) = drain(&mut playout);
         assert!(events.is_empty());
-        let loud = octets.iter().filter(|o| Codec::Pcmu.decode(**o).abs() > 500).count();
+        let loud = octets
+            .iter()
+            .filter(|o| Codec::Pcmu.decode(**o).abs() > 500)
+            .count();
         assert!(loud > 500, "{loud}");
     }
 

@@ -69,12 +69,21 @@ impl Reception {
 
     fn start(&mut self, ssrc: u32, sequence: u16) {
         self.expected_before += self.source.as_ref().map_or(0, Source::expected);
-        self.source = Some(Source { ssrc, first: sequence, highest: sequence, cycles: 0, suspected: None, last: None });
+        self.source = Some(Source {
+            ssrc,
+            first: sequence,
+            highest: sequence,
+            cycles: 0,
+            suspected: None,
+            last: None,
+        });
     }
 
     /// Appendix A.8. Packets of one timestamp (events) are one point in time and say nothing of jitter.
     fn track_jitter(&mut self, now: Instant, timestamp: u32) {
-        let Some(source) = &mut self.source else { return };
+        let Some(source) = &mut self.source else {
+            return;
+        };
         if let Some((then, before)) = source.last {
             let step = timestamp.wrapping_sub(before) as i32;
             if step <= 0 {
@@ -137,9 +146,18 @@ mod tests {
     use proptest::prelude::*;
     use std::time::Duration;
 
-    fn feed(reception: &mut Reception, t: Instant, sequences: impl IntoIterator<Item = u16>) -> Vec<Order> {
+    fn feed(
+        reception: &mut Reception,
+        t: Instant,
+        sequences: impl IntoIterator<Item = u16>,
+    ) -> Vec<Order> {
         let give = |(i, s): (usize, u16)| {
-            reception.receive(t + Duration::from_millis(20 * i as u64), 1, s, 160 * i as u32)
+            reception.receive(
+                t + Duration::from_millis(20 * i as u64),
+                1,
+                s,
+                160 * i as u32,
+            )
         };
         sequences.into_iter().enumerate().map(give).collect()
     }
@@ -155,14 +173,27 @@ mod tests {
     fn an_overtaken_packet_is_no_loss() {
         let mut reception = Reception::default();
         let orders = feed(&mut reception, Instant::now(), [10, 12, 11, 12, 13]);
-        assert_eq!(orders, [Order::First, Order::Ahead, Order::Behind, Order::Behind, Order::Ahead]);
+        assert_eq!(
+            orders,
+            [
+                Order::First,
+                Order::Ahead,
+                Order::Behind,
+                Order::Behind,
+                Order::Ahead
+            ]
+        );
         assert_eq!(reception.stats().lost, 0);
     }
 
     #[test]
     fn a_far_jump_must_prove_itself() {
         let mut reception = Reception::default();
-        let orders = feed(&mut reception, Instant::now(), [10, 11, 40_000, 12, 50_000, 50_001, 50_002]);
+        let orders = feed(
+            &mut reception,
+            Instant::now(),
+            [10, 11, 40_000, 12, 50_000, 50_001, 50_002],
+        );
         assert_eq!(orders[2], Order::Astray);
         assert_eq!(orders[3], Order::Ahead);
         assert_eq!((orders[4], orders[5]), (Order::Astray, Order::First));
@@ -186,10 +217,19 @@ mod tests {
         for i in 0..500u16 {
             let due = t + Duration::from_millis(20 * u64::from(i));
             even.receive(due, 1, i, 160 * u32::from(i));
-            uneven.receive(due + Duration::from_millis(u64::from(i % 2) * 10), 1, i, 160 * u32::from(i));
+            uneven.receive(
+                due + Duration::from_millis(u64::from(i % 2) * 10),
+                1,
+                i,
+                160 * u32::from(i),
+            );
         }
         assert!(even.stats().jitter_ms < 0.01);
-        assert!((8.0..12.0).contains(&uneven.stats().jitter_ms), "{}", uneven.stats().jitter_ms);
+        assert!(
+            (8.0..12.0).contains(&uneven.stats().jitter_ms),
+            "{}",
+            uneven.stats().jitter_ms
+        );
     }
 
     proptest! {

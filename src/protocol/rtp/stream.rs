@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::reception::Order;
 use super::{
-    Codec, DigitMerge, EventReceiver, FRAME, Frame, Key, KeySource, Playout, Reception, ReceptionStats, SENT_PACKET,
-    Segment, ToneDetector,
+    Codec, DigitMerge, EventReceiver, FRAME, Frame, Key, KeySource, Playout, Reception,
+    ReceptionStats, SENT_PACKET, Segment, ToneDetector,
 };
 
 /// What SDP has agreed on, and the seed of the call's first sequence number, timestamp and SSRC.
@@ -94,20 +94,30 @@ impl Stream {
     pub fn frame(&mut self, out: &mut [u8; SENT_PACKET]) -> (usize, Option<u32>) {
         let mut audio = [0u8; FRAME];
         let (frame, ended) = self.playout.next_frame(&mut audio);
-        let builder = RtpPacketBuilder::new().ssrc(self.ssrc).sequence(Seq::from(self.sequence));
+        let builder = RtpPacketBuilder::new()
+            .ssrc(self.ssrc)
+            .sequence(Seq::from(self.sequence));
         let event;
         let builder = match frame {
             Frame::Audio => {
                 let mark = std::mem::take(&mut self.mark);
                 let kind = self.config.codec.payload_type();
-                builder.payload_type(kind).marked(mark).timestamp(self.timestamp).payload(&audio)
+                builder
+                    .payload_type(kind)
+                    .marked(mark)
+                    .timestamp(self.timestamp)
+                    .payload(&audio)
             }
             Frame::Event { payload, age } => {
                 event = payload;
                 self.mark = true;
                 let began = self.timestamp.wrapping_sub(age.wrapping_mul(FRAME as u32));
                 let kind = self.config.key_type.unwrap_or_default();
-                builder.payload_type(kind).marked(age == 0).timestamp(began).payload(&event)
+                builder
+                    .payload_type(kind)
+                    .marked(age == 0)
+                    .timestamp(began)
+                    .payload(&event)
             }
         };
         // The buffer holds a header and a frame, and payload types are below 128: building can't fail.
@@ -121,12 +131,19 @@ impl Stream {
 
     /// Time has passed in which nothing was sent: the timestamps go on, the sequence numbers don't.
     pub fn skip(&mut self, frames: u32) {
-        self.timestamp = self.timestamp.wrapping_add(frames.wrapping_mul(FRAME as u32));
+        self.timestamp = self
+            .timestamp
+            .wrapping_add(frames.wrapping_mul(FRAME as u32));
         self.mark = true;
     }
 
     /// A packet from the far end's address; `heard` is called for each new key press in it.
-    pub fn packet(&mut self, now: Instant, bytes: &[u8], mut heard: impl FnMut(Heard)) -> Result<(), Ignored> {
+    pub fn packet(
+        &mut self,
+        now: Instant,
+        bytes: &[u8],
+        mut heard: impl FnMut(Heard),
+    ) -> Result<(), Ignored> {
         let packet = RtpReader::new(bytes).map_err(|_| Ignored::Malformed)?;
         let kind = packet.payload_type();
         let codec = match kind {
@@ -138,7 +155,9 @@ impl Stream {
             _ => return Err(Ignored::PayloadType),
         };
         let (ssrc, sequence) = (packet.ssrc(), u16::from(packet.sequence_number()));
-        let order = self.reception.receive(now, ssrc, sequence, packet.timestamp());
+        let order = self
+            .reception
+            .receive(now, ssrc, sequence, packet.timestamp());
         if order == Order::Astray {
             return Err(Ignored::Astray);
         }
@@ -153,14 +172,18 @@ impl Stream {
             }
         };
         if Some(kind) == self.config.key_type {
-            if let Some(key) = self.events.receive(packet.mark(), packet.timestamp(), packet.payload()) {
+            if let Some(key) =
+                self.events
+                    .receive(packet.mark(), packet.timestamp(), packet.payload())
+            {
                 press(key, KeySource::Event);
             }
         } else if let Some(codec) = codec
             && order != Order::Behind
         {
             let samples = packet.payload().iter().map(|octet| codec.decode(*octet));
-            self.tones.listen(samples, |key| press(key, KeySource::InBand));
+            self.tones
+                .listen(samples, |key| press(key, KeySource::InBand));
         }
         Ok(())
     }

@@ -21,7 +21,13 @@ pub struct ToneDetector {
 
 impl Default for ToneDetector {
     fn default() -> Self {
-        ToneDetector { block: [0.0; BLOCK], filled: 0, down: None, candidate: None, misses: 0 }
+        ToneDetector {
+            block: [0.0; BLOCK],
+            filled: 0,
+            down: None,
+            candidate: None,
+            misses: 0,
+        }
     }
 }
 
@@ -132,7 +138,12 @@ const HIGH: [f32; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
 /// 2 cos(2 pi f / 8000) of the two groups.
 const LOW_COEFFICIENTS: [f32; 4] = [1.707_737_8, 1.645_281, 1.568_687, 1.478_204_6];
 const HIGH_COEFFICIENTS: [f32; 4] = [1.164_104, 0.996_370_2, 0.798_618_4, 0.568_532_7];
-const KEYPAD: [[char; 4]; 4] = [['1', '2', '3', 'A'], ['4', '5', '6', 'B'], ['7', '8', '9', 'C'], ['*', '0', '#', 'D']];
+const KEYPAD: [[char; 4]; 4] = [
+    ['1', '2', '3', 'A'],
+    ['4', '5', '6', 'B'],
+    ['7', '8', '9', 'C'],
+    ['*', '0', '#', 'D'],
+];
 
 /// Samples in a block: short enough for two in a tone of 40 ms, long enough to part neighbouring tones.
 const BLOCK: usize = 102;
