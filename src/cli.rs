@@ -1,1 +1,38 @@
 //! The command line: one file per verb.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod input;
+pub mod number;
+pub mod receipt;
+pub mod text;
+
+/// MFA telephony gateway: challenges in, texts and calls out, one final report each.
+#[derive(Parser)]
+#[command(name = "ringback", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What a person can ask for.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// What the gateway makes of a phone number.
+    Number(number::NumberArgs),
+    /// How a text goes on the air: encoding and segments.
+    Text(text::TextArgs),
+    /// What a carrier's delivery receipt says.
+    Receipt(receipt::ReceiptArgs),
+}
+
+/// Reads the command line and does what it says. Usage faults end with exit code 2 (clap's own).
+pub fn main() -> ExitCode {
+    match Cli::parse().verb {
+        Verb::Number(args) => number::run(&args),
+        Verb::Text(args) => text::run(&args),
+        Verb::Receipt(args) => receipt::run(&args),
+    }
+}

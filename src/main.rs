@@ -1,1 +1,5 @@
-fn main() {}
+//! The binary: hands over to [`ringback::cli`].
+
+fn main() -> std::process::ExitCode {
+    ringback::cli::main()
+}
