@@ -50,7 +50,11 @@ impl Number {
 
     /// The whole number with its plus. For the wire and for sealing, never for a log.
     pub fn e164(&self) -> &str {
-        let end = self.0.iter().position(|octet| *octet == 0).unwrap_or(self.0.len());
+        let end = self
+            .0
+            .iter()
+            .position(|octet| *octet == 0)
+            .unwrap_or(self.0.len());
         // Only a plus and ASCII digits are ever stored.
         std::str::from_utf8(&self.0[..end]).unwrap_or("+")
     }
@@ -77,7 +81,8 @@ impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Number, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(from)?;
         // The text itself stays out of the error.
-        Number::from_e164(&text).ok_or_else(|| D::Error::custom("not an E.164 number: write + and 3 to 15 digits"))
+        Number::from_e164(&text)
+            .ok_or_else(|| D::Error::custom("not an E.164 number: write + and 3 to 15 digits"))
     }
 }
 
@@ -98,7 +103,11 @@ impl fmt::Debug for Number {
 /// Masks the digits of anything that may be a number, known or not; other characters stay.
 pub fn mask(text: &str) -> String {
     let digits = text.chars().filter(|c| c.is_numeric()).count();
-    let (head, tail) = if digits >= 9 { (4, 2) } else { (2.min(digits / 2), 0) };
+    let (head, tail) = if digits >= 9 {
+        (4, 2)
+    } else {
+        (2.min(digits / 2), 0)
+    };
     let mut seen = 0;
     text.chars()
         .map(|c| {
@@ -106,7 +115,11 @@ pub fn mask(text: &str) -> String {
                 return c;
             }
             seen += 1;
-            if seen <= head || seen > digits - tail { c } else { '•' }
+            if seen <= head || seen > digits - tail {
+                c
+            } else {
+                '•'
+            }
         })
         .collect()
 }

@@ -10,7 +10,10 @@ pub const MAX_LINE: u64 = 1024 * 1024;
 pub type Line = Result<String, String>;
 
 /// Hands every input to `each`: the arguments, a `-` among them replaced by the lines of standard input.
-pub fn for_each(arguments: &[String], mut each: impl FnMut(Line) -> io::Result<()>) -> io::Result<()> {
+pub fn for_each(
+    arguments: &[String],
+    mut each: impl FnMut(Line) -> io::Result<()>,
+) -> io::Result<()> {
     for argument in arguments {
         if argument == "-" {
             let stdin = io::stdin().lock();
@@ -23,11 +26,19 @@ pub fn for_each(arguments: &[String], mut each: impl FnMut(Line) -> io::Result<(
 }
 
 /// Hands every line to `each`, without its end.
-pub fn lines(mut from: impl BufRead, mut each: impl FnMut(Line) -> io::Result<()>) -> io::Result<()> {
+pub fn lines(
+    mut from: impl BufRead,
+    mut each: impl FnMut(Line) -> io::Result<()>,
+) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
         buffer.clear();
-        if from.by_ref().take(MAX_LINE).read_until(b'\n', &mut buffer)? == 0 {
+        if from
+            .by_ref()
+            .take(MAX_LINE)
+            .read_until(b'\n', &mut buffer)?
+            == 0
+        {
             return Ok(());
         }
         if buffer.last() != Some(&b'\n') && buffer.len() as u64 == MAX_LINE {
@@ -41,7 +52,11 @@ pub fn lines(mut from: impl BufRead, mut each: impl FnMut(Line) -> io::Result<()
                 buffer.pop();
             }
         }
-        each(std::str::from_utf8(&buffer).map(str::to_owned).map_err(|_| "not UTF-8: write the line in UTF-8".into()))?;
+        each(
+            std::str::from_utf8(&buffer)
+                .map(str::to_owned)
+                .map_err(|_| "not UTF-8: write the line in UTF-8".into()),
+        )?;
     }
 }
 

@@ -25,7 +25,8 @@ pub struct NumberArgs {
 }
 
 fn region(text: &str) -> Result<String, String> {
-    text.parse::<number::Country>().map(|country| country.to_string())
+    text.parse::<number::Country>()
+        .map(|country| country.to_string())
 }
 
 #[derive(Serialize)]
@@ -87,21 +88,34 @@ fn row<'a>(text: &'a str, found: &'a Analysis) -> Row<'a> {
 }
 
 fn sentence(text: &str, found: &Analysis) -> String {
-    let shown: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let shown: String = text
+        .chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
     if let Some(error) = found.error {
-        let refused = found.refused.map_or(String::new(), |r| format!(", refused: {r}"));
+        let refused = found
+            .refused
+            .map_or(String::new(), |r| format!(", refused: {r}"));
         return format!("{shown}: no number: {error}{refused}");
     }
     let e164 = found.e164.as_deref().unwrap_or("");
-    let country = found.country.map_or("no country".to_owned(), |c| c.to_string());
+    let country = found
+        .country
+        .map_or("no country".to_owned(), |c| c.to_string());
     let kind = found.kind.map_or("unknown", |k| k.as_str());
     let valid = match (found.valid, found.possible) {
         (true, _) => "valid",
         (false, true) => "possible, not valid",
         (false, false) => "not possible",
     };
-    let extension = found.extension.as_ref().map_or(String::new(), |e| format!(", extension {e}"));
-    let refused = match (found.refused, found.refused_for(Reach::Text, &NumberPolicy::default())) {
+    let extension = found
+        .extension
+        .as_ref()
+        .map_or(String::new(), |e| format!(", extension {e}"));
+    let refused = match (
+        found.refused,
+        found.refused_for(Reach::Text, &NumberPolicy::default()),
+    ) {
         (Some(refusal), _) => format!(", refused: {refusal}"),
         (None, Some(refusal)) => format!(", texts refused: {refusal}"),
         (None, None) => String::new(),

@@ -70,7 +70,13 @@ pub fn run(args: &ReceiptArgs) -> ExitCode {
             Err(fault) => {
                 faults = true;
                 if args.json {
-                    json(&mut out, &Fault { line: number, error: &fault })
+                    json(
+                        &mut out,
+                        &Fault {
+                            line: number,
+                            error: &fault,
+                        },
+                    )
                 } else {
                     writeln!(out, "line {number}: {fault}")
                 }
@@ -87,10 +93,17 @@ fn json(out: &mut impl Write, row: &impl Serialize) -> io::Result<()> {
 }
 
 fn read(line: &str) -> Result<Receipt, String> {
-    let given: Given = serde_json::from_str(line).map_err(|error| format!("not a receipt in JSON: {error}"))?;
-    let message = octets(given.short_message_hex.as_deref().unwrap_or(""), "short_message_hex")?;
+    let given: Given =
+        serde_json::from_str(line).map_err(|error| format!("not a receipt in JSON: {error}"))?;
+    let message = octets(
+        given.short_message_hex.as_deref().unwrap_or(""),
+        "short_message_hex",
+    )?;
     let tlvs = tlvs(&given.tlvs)?;
-    let tlvs: Vec<(u16, &[u8])> = tlvs.iter().map(|(tag, value)| (*tag, value.as_slice())).collect();
+    let tlvs: Vec<(u16, &[u8])> = tlvs
+        .iter()
+        .map(|(tag, value)| (*tag, value.as_slice()))
+        .collect();
     Ok(receipt::read(&Incoming {
         esm_class: octet(&given.esm_class, "esm_class")?,
         data_coding: octet(&given.data_coding, "data_coding")?,
@@ -101,8 +114,14 @@ fn read(line: &str) -> Result<Receipt, String> {
 
 /// Hex digits, with `0x`, spaces and colons as people write them.
 fn octets(text: &str, field: &str) -> Result<Vec<u8>, String> {
-    let bare: String = text.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
-    let bare = bare.strip_prefix("0x").or_else(|| bare.strip_prefix("0X")).unwrap_or(&bare);
+    let bare: String = text
+        .chars()
+        .filter(|c| !c.is_whitespace() && *c != ':')
+        .collect();
+    let bare = bare
+        .strip_prefix("0x")
+        .or_else(|| bare.strip_prefix("0X"))
+        .unwrap_or(&bare);
     hex::decode(bare).map_err(|error| format!("{field}: not hex: {error}"))
 }
 
@@ -110,7 +129,9 @@ fn octet(value: &Value, field: &str) -> Result<u8, String> {
     if value.is_null() {
         return Ok(0);
     }
-    integer(value).and_then(|n| u8::try_from(n).ok()).ok_or_else(|| format!("{field}: write 0 to 255"))
+    integer(value)
+        .and_then(|n| u8::try_from(n).ok())
+        .ok_or_else(|| format!("{field}: write 0 to 255"))
 }
 
 /// A number, or a string of one in decimal or with `0x`.
@@ -129,9 +150,10 @@ fn integer(value: &Value) -> Option<u64> {
 fn tlvs(given: &Value) -> Result<Vec<(u16, Vec<u8>)>, String> {
     match given {
         Value::Null => Ok(Vec::new()),
-        Value::Object(entries) => {
-            entries.iter().map(|(tag, value)| one(&Value::String(tag.clone()), value)).collect()
-        }
+        Value::Object(entries) => entries
+            .iter()
+            .map(|(tag, value)| one(&Value::String(tag.clone()), value))
+            .collect(),
         Value::Array(entries) => entries.iter().map(entry).collect(),
         _ => Err("tlvs: write an object or a list".to_owned()),
     }
@@ -140,8 +162,12 @@ fn tlvs(given: &Value) -> Result<Vec<(u16, Vec<u8>)>, String> {
 fn entry(given: &Value) -> Result<(u16, Vec<u8>), String> {
     match given {
         Value::Object(fields) => {
-            let tag = ["tag", "id", "name"].iter().find_map(|key| fields.get(*key));
-            let value = ["value_hex", "hex", "value"].iter().find_map(|key| fields.get(*key));
+            let tag = ["tag", "id", "name"]
+                .iter()
+                .find_map(|key| fields.get(*key));
+            let value = ["value_hex", "hex", "value"]
+                .iter()
+                .find_map(|key| fields.get(*key));
             match (tag, value) {
                 (Some(tag), Some(value)) => one(tag, value),
                 _ => Err("tlvs: an entry needs tag and value_hex".to_owned()),
@@ -160,12 +186,18 @@ fn one(tag: &Value, value: &Value) -> Result<(u16, Vec<u8>), String> {
         Some("message_state") => Some(receipt::TAG_MESSAGE_STATE),
         _ => integer(tag).and_then(|n| u16::try_from(n).ok()),
     };
-    let tag = known.ok_or_else(|| format!("tlvs: {tag} is no tag: write a number, 0x and hex digits, or a name"))?;
+    let tag = known.ok_or_else(|| {
+        format!("tlvs: {tag} is no tag: write a number, 0x and hex digits, or a name")
+    })?;
     let octets = match value {
         Value::String(text) => octets(text, "tlvs")?,
         // A small number stands for one octet, as in a message state.
         Value::Number(_) => vec![octet(value, "tlvs")?],
-        Value::Object(fields) => match fields.get("value_hex").or_else(|| fields.get("hex")).and_then(Value::as_str) {
+        Value::Object(fields) => match fields
+            .get("value_hex")
+            .or_else(|| fields.get("hex"))
+            .and_then(Value::as_str)
+        {
             Some(text) => octets(text, "tlvs")?,
             None => return Err("tlvs: a value needs value_hex".to_owned()),
         },
@@ -202,7 +234,9 @@ fn sentence(receipt: &Receipt) -> String {
         ("err", row.err),
         ("text", row.text),
     ];
-    let known: Vec<String> =
-        fields.iter().filter_map(|(name, value)| value.map(|value| format!("{name} {}", value.escape_debug()))).collect();
+    let known: Vec<String> = fields
+        .iter()
+        .filter_map(|(name, value)| value.map(|value| format!("{name} {}", value.escape_debug())))
+        .collect();
     format!("{}: {}", row.kind, known.join(", "))
 }

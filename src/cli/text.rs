@@ -66,5 +66,11 @@ pub fn run(args: &TextArgs) -> ExitCode {
 fn sentence(row: &Row) -> String {
     let each: Vec<String> = row.units_per_segment.iter().map(usize::to_string).collect();
     let plural = if row.segments == 1 { "" } else { "s" };
-    format!("{}, {} units, {} segment{plural} ({})", row.encoding, row.units, row.segments, each.join(" + "))
+    format!(
+        "{}, {} units, {} segment{plural} ({})",
+        row.encoding,
+        row.units,
+        row.segments,
+        each.join(" + ")
+    )
 }

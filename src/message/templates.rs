@@ -8,15 +8,36 @@ const FALLBACK: &str = "en";
 
 /// Templates by language and, where people of a region say it otherwise, by region.
 const SMS_CODE: [(&str, &str); 10] = [
-    ("en", "Your verification code is {code}. Do not share it with anyone."),
-    ("fr", "Votre code de vérification est {code}. Ne le communiquez à personne."),
-    ("fr-ca", "Votre code de vérification est le {code}. Ne le communiquez à personne."),
-    ("sv", "Din verifieringskod är {code}. Lämna inte ut den till någon."),
-    ("de", "Ihr Bestätigungscode lautet {code}. Geben Sie ihn nicht weiter."),
+    (
+        "en",
+        "Your verification code is {code}. Do not share it with anyone.",
+    ),
+    (
+        "fr",
+        "Votre code de vérification est {code}. Ne le communiquez à personne.",
+    ),
+    (
+        "fr-ca",
+        "Votre code de vérification est le {code}. Ne le communiquez à personne.",
+    ),
+    (
+        "sv",
+        "Din verifieringskod är {code}. Lämna inte ut den till någon.",
+    ),
+    (
+        "de",
+        "Ihr Bestätigungscode lautet {code}. Geben Sie ihn nicht weiter.",
+    ),
     ("es", "Su clave es {code}. No la comparta con nadie."),
     ("es-es", "Tu clave es {code}. No la compartas con nadie."),
-    ("nb", "Din bekreftelseskode er {code}. Ikke del den med noen."),
-    ("da", "Din bekræftelseskode er {code}. Del den ikke med nogen."),
+    (
+        "nb",
+        "Din bekreftelseskode er {code}. Ikke del den med noen.",
+    ),
+    (
+        "da",
+        "Din bekræftelseskode er {code}. Del den ikke med nogen.",
+    ),
     ("nl", "Uw verificatiecode is {code}. Deel deze met niemand."),
 ];
 
@@ -82,7 +103,10 @@ mod tests {
 
     #[test]
     fn a_text_of_its_own_is_filled_or_left() {
-        assert_eq!(sms_code(Some("{code} is {code}"), "en", "12345"), "12345 is 12345");
+        assert_eq!(
+            sms_code(Some("{code} is {code}"), "en", "12345"),
+            "12345 is 12345"
+        );
         assert_eq!(sms_code(Some("hello"), "en", "12345"), "hello");
     }
 }

@@ -87,14 +87,26 @@ impl Encoded {
         }
         let total = u8::try_from(self.segments.len()).ok()?;
         let parts = (1..=total).zip(&self.segments);
-        Some(parts.map(|(part, segment)| [&header(reference, total, part)[..], &segment.octets[..]].concat()).collect())
+        Some(
+            parts
+                .map(|(part, segment)| {
+                    [&header(reference, total, part)[..], &segment.octets[..]].concat()
+                })
+                .collect(),
+        )
     }
 }
 
 /// Says the measure of a text, never the text.
 impl fmt::Debug for Encoded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Encoded({}, {} units, {} segments)", self.encoding.as_str(), self.units, self.segments.len())
+        write!(
+            f,
+            "Encoded({}, {} units, {} segments)",
+            self.encoding.as_str(),
+            self.units,
+            self.segments.len()
+        )
     }
 }
 
@@ -109,7 +121,10 @@ pub const fn header(reference: u8, total: u8, part: u8) -> [u8; 6] {
 /// Encodes a text: GSM 7-bit if every character allows it, else UCS-2.
 pub fn encode(text: &str) -> Encoded {
     match gsm_characters(text) {
-        Some(characters) => assemble(Encoding::Gsm7, characters.into_iter().map(|c| (c.octets(), c.len()))),
+        Some(characters) => assemble(
+            Encoding::Gsm7,
+            characters.into_iter().map(|c| (c.octets(), c.len())),
+        ),
         None => assemble(Encoding::Ucs2, text.chars().map(ucs2_character)),
     }
 }
@@ -132,24 +147,46 @@ fn ucs2_character(c: char) -> ([u8; 4], usize) {
 }
 
 /// Fills segments with whole characters: an escape pair and a surrogate pair stay together.
-fn assemble(encoding: Encoding, characters: impl Iterator<Item = ([u8; 4], usize)> + Clone) -> Encoded {
+fn assemble(
+    encoding: Encoding,
+    characters: impl Iterator<Item = ([u8; 4], usize)> + Clone,
+) -> Encoded {
     let octets_per_unit = match encoding {
         Encoding::Gsm7 => 1,
         Encoding::Ucs2 => 2,
     };
     let units = characters.clone().map(|(_, units)| units).sum();
-    let most = if units <= encoding.alone() { encoding.alone() } else { encoding.part() };
+    let most = if units <= encoding.alone() {
+        encoding.alone()
+    } else {
+        encoding.part()
+    };
     let mut segments = Vec::new();
-    let mut current = Segment { octets: Vec::new(), units: 0 };
+    let mut current = Segment {
+        octets: Vec::new(),
+        units: 0,
+    };
     for (octets, units) in characters {
         if current.units + units > most {
-            segments.push(std::mem::replace(&mut current, Segment { octets: Vec::new(), units: 0 }));
+            segments.push(std::mem::replace(
+                &mut current,
+                Segment {
+                    octets: Vec::new(),
+                    units: 0,
+                },
+            ));
         }
-        current.octets.extend_from_slice(&octets[..units * octets_per_unit]);
+        current
+            .octets
+            .extend_from_slice(&octets[..units * octets_per_unit]);
         current.units += units;
     }
     segments.push(current);
-    Encoded { encoding, units, segments }
+    Encoded {
+        encoding,
+        units,
+        segments,
+    }
 }
 
 /// Reads unpacked GSM septets, for texts that come in. What the alphabet does not know (and an escape at the
@@ -163,7 +200,9 @@ pub fn decode_gsm(octets: &[u8]) -> String {
             continue;
         }
         match octets.next() {
-            Some(next) => text.push(alphabet::extension(*next).unwrap_or_else(|| alphabet::character(*next))),
+            Some(next) => {
+                text.push(alphabet::extension(*next).unwrap_or_else(|| alphabet::character(*next)))
+            }
             None => text.push(char::REPLACEMENT_CHARACTER),
         }
     }
@@ -175,7 +214,9 @@ pub fn decode_ucs2(octets: &[u8]) -> String {
     let pairs = octets.chunks_exact(2);
     let odd = !pairs.remainder().is_empty();
     let units = pairs.map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
-    let mut text: String = char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+    let mut text: String = char::decode_utf16(units)
+        .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect();
     if odd {
         text.push(char::REPLACEMENT_CHARACTER);
     }

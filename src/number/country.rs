@@ -28,7 +28,11 @@ impl Country {
 
     /// `US`, `SE`, ..., `001`.
     pub fn as_str(&self) -> &str {
-        let octets = if self.0[2] == 0 { &self.0[..2] } else { &self.0[..] };
+        let octets = if self.0[2] == 0 {
+            &self.0[..2]
+        } else {
+            &self.0[..]
+        };
         // Only ASCII is ever stored.
         std::str::from_utf8(octets).unwrap_or("ZZ")
     }
@@ -50,7 +54,8 @@ impl std::str::FromStr for Country {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Country, String> {
-        Country::parse(text).ok_or_else(|| format!("{text:?} is no country: write two letters (ISO 3166) or 001"))
+        Country::parse(text)
+            .ok_or_else(|| format!("{text:?} is no country: write two letters (ISO 3166) or 001"))
     }
 }
 
@@ -62,7 +67,9 @@ impl Serialize for Country {
 
 impl<'de> Deserialize<'de> for Country {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Country, D::Error> {
-        std::borrow::Cow::<str>::deserialize(from)?.parse().map_err(D::Error::custom)
+        std::borrow::Cow::<str>::deserialize(from)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 

@@ -15,12 +15,18 @@ pub(super) fn is_emergency(calling_code: u16, country: Option<Country>, national
     if EVERYWHERE.contains(&national) {
         return true;
     }
-    let lines = LINES.iter().filter(|(numbers, _)| listed(numbers, national));
+    let lines = LINES
+        .iter()
+        .filter(|(numbers, _)| listed(numbers, national));
     match country {
-        Some(country) => lines.into_iter().any(|(_, regions)| names(regions, country)),
+        Some(country) => lines
+            .into_iter()
+            .any(|(_, regions)| names(regions, country)),
         None => {
             let countries = table::countries_of(calling_code);
-            lines.into_iter().any(|(_, regions)| countries.iter().any(|c| names(regions, *c)))
+            lines
+                .into_iter()
+                .any(|(_, regions)| countries.iter().any(|c| names(regions, *c)))
         }
     }
 }
@@ -32,7 +38,11 @@ pub(super) fn is_emergency_anywhere(dialled: &str) -> bool {
 
 fn listed(numbers: &str, national: &str) -> bool {
     numbers.split(' ').any(|number| {
-        number.len() == national.len() && number.bytes().zip(national.bytes()).all(|(n, d)| n == b'?' || n == d)
+        number.len() == national.len()
+            && number
+                .bytes()
+                .zip(national.bytes())
+                .all(|(n, d)| n == b'?' || n == d)
     })
 }
 

@@ -2,8 +2,8 @@
 //! otherwise than libphonenumber does is evened out before or after it. May not keep what it reads.
 
 use rlibphonenumber::{
-    NotANumberError, PHONE_NUMBER_UTIL, ParseError as LibraryError, PhoneNumber, PhoneNumberFormat, PhoneNumberType,
-    Region,
+    NotANumberError, PHONE_NUMBER_UTIL, ParseError as LibraryError, PhoneNumber, PhoneNumberFormat,
+    PhoneNumberType, Region,
 };
 
 use super::refusal::{self, Subject};
@@ -45,7 +45,9 @@ impl From<LibraryError> for ParseError {
     fn from(error: LibraryError) -> ParseError {
         match error {
             LibraryError::InvalidCountryCode => ParseError::InvalidCountryCode,
-            LibraryError::NotANumber(NotANumberError::FailedToParseNumberAsInt(_)) => ParseError::TooLong,
+            LibraryError::NotANumber(NotANumberError::FailedToParseNumberAsInt(_)) => {
+                ParseError::TooLong
+            }
             LibraryError::NotANumber(_) => ParseError::NotANumber,
             LibraryError::TooShortAfterIdd => ParseError::TooShortAfterIdd,
             LibraryError::TooShortNsn => ParseError::TooShortNsn,
@@ -59,7 +61,11 @@ pub(super) fn analyse(input: &str, region: Option<&str>) -> Analysis {
     match read(input, region) {
         Ok(number) => describe(input, &number),
         Err(error) => {
-            let dialled: String = input.chars().filter(char::is_ascii_digit).take(MAX_INPUT).collect();
+            let dialled: String = input
+                .chars()
+                .filter(char::is_ascii_digit)
+                .take(MAX_INPUT)
+                .collect();
             Analysis {
                 error: Some(error),
                 number: None,
@@ -83,7 +89,9 @@ fn read(input: &str, region: Option<&str>) -> Result<PhoneNumber, ParseError> {
         return Err(ParseError::NotANumber);
     }
     let region = region.and_then(|region| Region::from_code(region).ok());
-    PHONE_NUMBER_UTIL.parse(input, region).map_err(ParseError::from)
+    PHONE_NUMBER_UTIL
+        .parse(input, region)
+        .map_err(ParseError::from)
 }
 
 /// A `tel:` behind `;phone-context=` leaves nothing between the two, and the library would cut backwards.
@@ -95,8 +103,12 @@ fn number_after_context(input: &str) -> bool {
 }
 
 fn describe(input: &str, number: &PhoneNumber) -> Analysis {
-    let e164 = PHONE_NUMBER_UTIL.format(number, PhoneNumberFormat::E164).into_owned();
-    let country = PHONE_NUMBER_UTIL.get_region_for_number(number).and_then(table::country);
+    let e164 = PHONE_NUMBER_UTIL
+        .format(number, PhoneNumberFormat::E164)
+        .into_owned();
+    let country = PHONE_NUMBER_UTIL
+        .get_region_for_number(number)
+        .and_then(table::country);
     let kind = line_type(PHONE_NUMBER_UTIL.get_number_type(number));
     let valid = kind != LineType::Unknown;
     let national = number.get_national_significant_number();
@@ -105,7 +117,7 @@ fn describe(input: &str, number: &PhoneNumber) -> Analysis {
         country,
         kind,
         valid,
-        calling_code: u16::try_from(number.country_code()).unwrap_or(0),
+        calling_code: u16::try_from(number.country_code).unwrap_or(0),
         national: &national,
     });
     Analysis {

@@ -41,7 +41,10 @@ pub(super) enum Anchor {
 impl Automaton {
     /// Adds a pattern. `None` if it holds something this language lacks.
     pub fn add(&mut self, pattern: &str, id: u16, anchor: Anchor) -> Option<()> {
-        let mut reader = Reader { rest: pattern.as_bytes(), depth: 0 };
+        let mut reader = Reader {
+            rest: pattern.as_bytes(),
+            depth: 0,
+        };
         let tree = reader.alternatives()?;
         if !reader.rest.is_empty() {
             return None;
@@ -137,7 +140,11 @@ impl Reader<'_> {
         while self.eat(b'|') {
             all.push(self.sequence()?);
         }
-        if all.len() == 1 { all.pop() } else { Some(Tree::Either(all)) }
+        if all.len() == 1 {
+            all.pop()
+        } else {
+            Some(Tree::Either(all))
+        }
     }
 
     fn sequence(&mut self) -> Option<Tree> {
@@ -219,7 +226,11 @@ impl Reader<'_> {
         self.take()?;
         let least = self.count()?;
         let most = if self.eat(b',') {
-            if self.peek() == Some(b'}') { MAX_REPEAT } else { self.count()? }
+            if self.peek() == Some(b'}') {
+                MAX_REPEAT
+            } else {
+                self.count()?
+            }
         } else {
             least
         };

@@ -47,11 +47,17 @@ pub enum Detail {
 
 impl Refusal {
     const fn invalid(detail: Detail) -> Refusal {
-        Refusal { reason: Reason::InvalidNumber, detail }
+        Refusal {
+            reason: Reason::InvalidNumber,
+            detail,
+        }
     }
 
     const fn kind(detail: Detail) -> Refusal {
-        Refusal { reason: Reason::NumberType, detail }
+        Refusal {
+            reason: Reason::NumberType,
+            detail,
+        }
     }
 }
 
@@ -104,11 +110,16 @@ impl NumberPolicy {
     pub fn new(allow: &[String]) -> Result<NumberPolicy, String> {
         for prefix in allow {
             let digits = prefix.strip_prefix('+').unwrap_or("");
-            if digits.is_empty() || digits.len() > 15 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-                return Err(format!("{prefix:?} is no prefix: write + and digits, such as \"+1202555\""));
+            if digits.is_empty() || digits.len() > 15 || !digits.bytes().all(|b| b.is_ascii_digit())
+            {
+                return Err(format!(
+                    "{prefix:?} is no prefix: write + and digits, such as \"+1202555\""
+                ));
             }
         }
-        Ok(NumberPolicy { allow: allow.to_vec() })
+        Ok(NumberPolicy {
+            allow: allow.to_vec(),
+        })
     }
 
     /// Whether the number stands under one of the prefixes. What does not fit E.164 never does.
@@ -117,8 +128,12 @@ impl NumberPolicy {
             return false;
         }
         let e164 = analysis.e164.as_deref().unwrap_or("");
-        self.allow.iter().any(|prefix| e164.starts_with(prefix.as_str()))
-            && analysis.refused.is_none_or(|r| r.detail != Detail::ControlCharacter)
+        self.allow
+            .iter()
+            .any(|prefix| e164.starts_with(prefix.as_str()))
+            && analysis
+                .refused
+                .is_none_or(|r| r.detail != Detail::ControlCharacter)
     }
 }
 
@@ -156,7 +171,9 @@ pub(super) fn judge(subject: &Subject<'_>) -> Option<Refusal> {
     }
     match subject.calling_code {
         870 | 881 => return Some(Refusal::kind(Detail::Satellite)),
-        808 | 878 | 882 | 883 | 888 | 979 => return Some(Refusal::kind(Detail::InternationalService)),
+        808 | 878 | 882 | 883 | 888 | 979 => {
+            return Some(Refusal::kind(Detail::InternationalService));
+        }
         _ => {}
     }
     if !subject.valid {

@@ -48,10 +48,15 @@ pub(super) fn look_up(e164: &str) -> Option<Found> {
         return None;
     }
     let national = &digits[usize::from(calling_code_digits)..];
-    if !NATIONAL.contains(&national.len()) || national.iter().take_while(|d| **d == b'0').count() > MAX_ZEROS {
+    if !NATIONAL.contains(&national.len())
+        || national.iter().take_while(|d| **d == b'0').count() > MAX_ZEROS
+    {
         return None;
     }
-    let table = TABLES.get(usize::from(calling_code))?.get_or_init(|| Table::build(calling_code)).as_ref()?;
+    let table = TABLES
+        .get(usize::from(calling_code))?
+        .get_or_init(|| Table::build(calling_code))
+        .as_ref()?;
     let mut at = 0u32;
     for octet in national {
         let digit = octet.wrapping_sub(b'0');
@@ -215,22 +220,35 @@ impl Table {
                 }
             }
             if metadata.leading_digits().pattern_base.is_some() {
-                automaton.add(metadata.leading_digits().original_base(), base + LEADING, Anchor::Prefix)?;
+                automaton.add(
+                    metadata.leading_digits().original_base(),
+                    base + LEADING,
+                    Anchor::Prefix,
+                )?;
             }
             if index == 0 {
                 let general = &metadata.general_desc.original;
-                possible = length_bits(&general.possible_length)? | length_bits(&general.possible_length_local_only)?;
+                possible = length_bits(&general.possible_length)?
+                    | length_bits(&general.possible_length_local_only)?;
                 let prefix = metadata.national_prefix_for_parsing();
                 if prefix.pattern_base.is_some() {
                     automaton.add(prefix.original_base(), NATIONAL_PREFIX, Anchor::Prefix)?;
                 }
             }
             let same = metadata.original.same_mobile_and_fixed_line_pattern();
-            plans.push(Plan { country: super::table::country(region), same, lengths });
+            plans.push(Plan {
+                country: super::table::country(region),
+                same,
+                lengths,
+            });
         }
         let nothing = decide(&plans, &[], 0);
         let rows = rows(&automaton, &plans)?;
-        Some(Table { rows, nothing, possible: u32::try_from(possible & 0xffff_ffff).ok()? })
+        Some(Table {
+            rows,
+            nothing,
+            possible: u32::try_from(possible & 0xffff_ffff).ok()?,
+        })
     }
 }
 
@@ -252,8 +270,16 @@ fn length_bits(lengths: &[i32]) -> Option<u64> {
 fn rows(automaton: &Automaton, plans: &[Plan]) -> Option<Vec<Row>> {
     // A national prefix that matches nothing at all takes nothing off: only matches after a digit count.
     let mut start = closure(automaton, &automaton.starts);
-    start.retain(|state| !matches!(automaton.states[*state as usize], State::Prefix(NATIONAL_PREFIX)));
-    let mut rows = vec![Row { next: [NOWHERE; 10], answer: decide(plans, &[], 0) }];
+    start.retain(|state| {
+        !matches!(
+            automaton.states[*state as usize],
+            State::Prefix(NATIONAL_PREFIX)
+        )
+    });
+    let mut rows = vec![Row {
+        next: [NOWHERE; 10],
+        answer: decide(plans, &[], 0),
+    }];
     let mut layer: Vec<(u32, Vec<u32>)> = vec![(0, start)];
     for depth in 1..=*NATIONAL.end() {
         let mut seen: HashMap<Vec<u32>, u32> = HashMap::new();
@@ -272,7 +298,10 @@ fn rows(automaton: &Automaton, plans: &[Plan]) -> Option<Vec<Row>> {
                         }
                         let target = u32::try_from(rows.len()).ok()?;
                         let answer = decide(plans, &matches(automaton, &reached), depth);
-                        rows.push(Row { next: [NOWHERE; 10], answer });
+                        rows.push(Row {
+                            next: [NOWHERE; 10],
+                            answer,
+                        });
                         seen.insert(reached.clone(), target);
                         following.push((target, reached));
                         target
@@ -334,10 +363,18 @@ fn decide(plans: &[Plan], matched: &[u16], length: usize) -> Answer {
         let base = index as u16 * PER_REGION;
         let kind = kind(plan, matched, base, length);
         if only || kind != LineType::Unknown || matched.contains(&(base + LEADING)) {
-            return Answer { country: plan.country, kind, ask };
+            return Answer {
+                country: plan.country,
+                kind,
+                ask,
+            };
         }
     }
-    Answer { country: None, kind: LineType::Unknown, ask }
+    Answer {
+        country: None,
+        kind: LineType::Unknown,
+        ask,
+    }
 }
 
 fn kind(plan: &Plan, matched: &[u16], base: u16, length: usize) -> LineType {

@@ -1,5 +1,8 @@
 //! Numbers against the sample of libphonenumber, and the table against the library.
 
+use proptest::prelude::*;
+use rlibphonenumber::PHONE_NUMBER_UTIL;
+
 use super::*;
 
 /// The sample: input, default region, parse_ok, e164, country, type, valid.
@@ -15,15 +18,293 @@ fn sample() -> Vec<Vec<String>> {
 fn the_sample_agrees() {
     let mut rows = 0;
     for row in sample() {
-        let [input, region, ok, e164, country, kind, valid] = &row[..] else { panic!("seven fields: {row:?}") };
+        let [input, region, ok, e164, country, kind, valid] = &row[..] else {
+            panic!("seven fields: {row:?}")
+        };
         let region = Some(region.as_str()).filter(|r| !r.is_empty());
         let found = analyse(input, region);
         assert_eq!(found.ok(), ok == "1", "{input}");
         assert_eq!(found.e164.as_deref().unwrap_or(""), e164, "{input}");
-        assert_eq!(found.country.map(|c| c.to_string()).unwrap_or_default(), *country, "{input}");
-        assert_eq!(found.kind.map(|k| k.to_string()).unwrap_or_default(), kind.to_lowercase(), "{input}");
+        assert_eq!(
+            found.country.map(|c| c.to_string()).unwrap_or_default(),
+            *country,
+            "{input}"
+        );
+        assert_eq!(
+            found.kind.map(|k| k.to_string()).unwrap_or_default(),
+            kind.to_lowercase(),
+            "{input}"
+        );
         assert_eq!(found.valid, valid == "1", "{input}");
         rows += 1;
     }
     assert!(rows > 150, "{rows}");
+}
+
+/// The table's answer is the library's, wherever the table answers at all. Returns whether it did.
+fn table_agrees(e164: &str) -> bool {
+    let Some(found) = table::look_up(e164) else {
+        return false;
+    };
+    let library = parse::analyse(e164, None);
+    assert_eq!(library.e164.as_deref(), Some(e164));
+    assert_eq!(Some(found.kind), library.kind, "{e164}");
+    assert_eq!(found.country, library.country, "{e164}");
+    assert_eq!(found.possible, library.possible, "{e164}");
+    assert_eq!(analyse(e164, None), library, "{e164}");
+    true
+}
+
+#[test]
+fn every_calling_code_has_a_table() {
+    let mut rows = 0;
+    for code in PHONE_NUMBER_UTIL.get_supported_calling_codes() {
+        let code = u16::try_from(code).expect("three digits");
+        let (built, size) = table::has_table(code);
+        assert!(built, "+{code} goes without a table");
+        rows += size;
+    }
+    println!("{rows} rows");
+}
+
+#[test]
+fn the_table_agrees_around_every_example() {
+    let mut answered = 0;
+    for region in PHONE_NUMBER_UTIL.get_supported_regions() {
+        for kind in PHONE_NUMBER_UTIL
+            .get_supported_types_for_region(region)
+            .into_iter()
+            .flatten()
+        {
+            let Ok(example) =
+                PHONE_NUMBER_UTIL.get_example_number_for_type_and_region(region, kind)
+            else {
+                continue;
+            };
+            let e164 = example.to_string();
+            answered += u32::from(table_agrees(&e164));
+            for at in 2..e164.len() {
+                for digit in '0'..='9' {
+                    let mut other = e164.clone();
+                    other.replace_range(at..=at, &digit.to_string());
+                    answered += u32::from(table_agrees(&other));
+                }
+                table_agrees(&e164[..at]);
+                table_agrees(&format!("{}{}", e164, &e164[1..at]));
+            }
+        }
+    }
+    assert!(answered > 50_000, "{answered}");
+}
+
+#[test]
+fn the_sample_goes_through_the_table() {
+    let clean: Vec<_> = sample()
+        .into_iter()
+        .filter(|row| row[6] == "1")
+        .map(|row| row[3].clone())
+        .collect();
+    let quick = clean.iter().filter(|e164| table_agrees(e164)).count();
+    // A number that may begin with its country's national prefix is left to the library.
+    assert!(
+        quick * 100 >= clean.len() * 90,
+        "{quick} of {}",
+        clean.len()
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn the_table_agrees_with_the_library(digits in "[1-9][0-9]{4,17}") {
+        table_agrees(&format!("+{digits}"));
+    }
+
+    #[test]
+    fn the_table_agrees_within_north_america(digits in "[2-9][0-9]{2}[0-9]{7}") {
+        prop_assert!(table_agrees(&format!("+1{digits}")));
+    }
+
+    #[test]
+    fn any_input_is_survived(input in "\\PC{0,40}", region in proptest::option::of("[A-Za-z0-9]{0,3}")) {
+        let found = analyse(&input, region.as_deref());
+        prop_assert_eq!(found.ok(), found.e164.is_some());
+    }
+
+    #[test]
+    fn phone_like_input_is_survived(input in "[-+0-9a-zA-Z ().;=#*,:/x٠-٩０-９\t\n]{0,60}|(tel:|;phone-context=|;ext=|;isub=|[+0-9]{1,4}){0,9}") {
+        let found = analyse(&input, Some("US"));
+        prop_assert_eq!(found.ok(), found.kind.is_some());
+    }
+}
+
+#[test]
+fn a_number_shows_itself_masked() {
+    let number = Number::from_e164("+12025550123").expect("E.164");
+    assert_eq!(number.to_string(), "+1202•••••23");
+    assert_eq!(format!("{number:?}"), "+1202•••••23");
+    assert_eq!(
+        (number.e164(), number.digits()),
+        ("+12025550123", "12025550123")
+    );
+    assert_eq!(number.neighbourhood(), "+1202555");
+    assert_eq!(
+        Number::from_e164("+1911").expect("E.164").to_string(),
+        "+19••"
+    );
+    let shown = format!("{:?}", analyse("+12025550123", None));
+    assert!(!shown.contains("5550123"), "{shown}");
+    assert_eq!(mask("call 0701234567 now"), "call 0701••••67 now");
+}
+
+#[test]
+fn what_is_no_e164() {
+    for text in [
+        "",
+        "+",
+        "12025550123",
+        "+0123456",
+        "+12",
+        "+1234567890123456",
+        "+12 34567",
+        "+1202555012٣",
+    ] {
+        assert_eq!(Number::from_e164(text), None, "{text}");
+    }
+    let longest = Number::from_e164("+123456789012345").expect("fifteen digits");
+    assert_eq!(longest.e164(), "+123456789012345");
+}
+
+#[test]
+fn a_number_serialises_as_its_e164() {
+    let number = Number::from_e164("+46701234567").expect("E.164");
+    let json = serde_json::to_string(&number).expect("serialises");
+    assert_eq!(json, "\"+46701234567\"");
+    assert_eq!(
+        serde_json::from_str::<Number>(&json).expect("reads back"),
+        number
+    );
+    let error = serde_json::from_str::<Number>("\"0701234567\"").expect_err("national");
+    assert!(!error.to_string().contains("0701234567"), "{error}");
+    assert_eq!(
+        serde_json::to_string(&Country::parse("se")).expect("serialises"),
+        "\"SE\""
+    );
+    assert_eq!(
+        serde_json::from_str::<Country>("\"001\"").expect("reads"),
+        Country::WORLD
+    );
+    assert!(serde_json::from_str::<Country>("\"SWE\"").is_err());
+}
+
+#[test]
+fn what_is_refused_and_why() {
+    let both = |reason| (Some(reason), Some(reason));
+    let cases = [
+        ("+12025550123", None, (None, None)),
+        ("+46701234567", None, (None, None)),
+        (
+            "+4681234567",
+            None,
+            (None, Some("number_type (fixed_line)")),
+        ),
+        (
+            "+18005550123",
+            None,
+            (None, Some("number_type (toll_free)")),
+        ),
+        ("911", Some("US"), both("number_type (emergency)")),
+        ("+1911", None, both("number_type (emergency)")),
+        ("112", Some("SE"), both("number_type (emergency)")),
+        ("112", None, both("number_type (emergency)")),
+        ("999", Some("GB"), both("number_type (emergency)")),
+        ("90000", Some("SE"), both("number_type (emergency)")),
+        ("11811", Some("GB"), both("number_type (short)")),
+        ("+19002345678", None, both("number_type (premium_rate)")),
+        ("+46771234567", None, both("number_type (shared_cost)")),
+        ("+870773123456", None, both("number_type (satellite)")),
+        ("+881612345678", None, both("number_type (satellite)")),
+        (
+            "+979123456789",
+            None,
+            both("number_type (international_service)"),
+        ),
+        (
+            "+88213123456",
+            None,
+            both("number_type (international_service)"),
+        ),
+        ("+12345678901", None, both("invalid_number (unassigned)")),
+        ("+999123456789", None, both("invalid_number (unreadable)")),
+        ("", None, both("invalid_number (unreadable)")),
+        (
+            "+1202\u{7}5550123",
+            None,
+            both("invalid_number (control_character)"),
+        ),
+        (
+            "+12025550123\n",
+            None,
+            both("invalid_number (control_character)"),
+        ),
+    ];
+    let policy = NumberPolicy::default();
+    for (input, region, (call, text)) in cases {
+        let found = analyse(input, region);
+        let said = |reach| {
+            found
+                .refused_for(reach, &policy)
+                .map(|refusal| refusal.to_string())
+        };
+        assert_eq!(said(Reach::Call).as_deref(), call, "{input}");
+        assert_eq!(said(Reach::Text).as_deref(), text, "{input}");
+    }
+}
+
+#[test]
+fn allowed_prefixes_skip_all_but_the_emergency_check() {
+    let policy = NumberPolicy::new(&["+1".to_owned(), "+4681".to_owned()]).expect("prefixes");
+    let refused = |input| {
+        analyse(input, None)
+            .refused_for(Reach::Text, &policy)
+            .map(|refusal| refusal.to_string())
+    };
+    assert_eq!(refused("+19002345678"), None);
+    assert_eq!(refused("+12345678901"), None);
+    assert_eq!(refused("+4681234567"), None);
+    assert_eq!(
+        refused("+4621123456").as_deref(),
+        Some("number_type (fixed_line)")
+    );
+    assert_eq!(refused("+1911").as_deref(), Some("number_type (emergency)"));
+    assert_eq!(
+        refused("+1202555\u{0}").as_deref(),
+        Some("invalid_number (control_character)")
+    );
+    for wrong in ["", "1202", "+", "+12a", "+1234567890123456"] {
+        assert!(NumberPolicy::new(&[wrong.to_owned()]).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn the_countries_behind_plus_one() {
+    for (e164, country) in [
+        ("+12025550123", "US"),
+        ("+16135550123", "CA"),
+        ("+18762101234", "JM"),
+        ("+18092345678", "DO"),
+        ("+12423591234", "BS"),
+        ("+14412999123", "BM"),
+        ("+17872345678", "PR"),
+    ] {
+        assert_eq!(
+            analyse(e164, None)
+                .country
+                .map(|c| c.to_string())
+                .as_deref(),
+            Some(country),
+            "{e164}"
+        );
+    }
 }

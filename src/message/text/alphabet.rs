@@ -51,25 +51,40 @@ impl Septets {
 pub(super) fn septets(c: char) -> Option<Septets> {
     // Where GSM and ASCII agree.
     if matches!(c, 'A'..='Z' | 'a'..='z' | '0'..='9' | ' '..='#' | '%'..='?') {
-        return Some(Septets { octets: [c as u8, 0, 0, 0], len: 1 });
+        return Some(Septets {
+            octets: [c as u8, 0, 0, 0],
+            len: 1,
+        });
     }
     if c == char::REPLACEMENT_CHARACTER {
         return None;
     }
     if let Some(at) = BASIC.iter().position(|known| *known == c) {
         // 128 places: the index fits.
-        return Some(Septets { octets: [at as u8, 0, 0, 0], len: 1 });
+        return Some(Septets {
+            octets: [at as u8, 0, 0, 0],
+            len: 1,
+        });
     }
     let (octet, _) = EXTENSION.iter().find(|(_, known)| *known == c)?;
-    Some(Septets { octets: [ESCAPE, *octet, 0, 0], len: 2 })
+    Some(Septets {
+        octets: [ESCAPE, *octet, 0, 0],
+        len: 2,
+    })
 }
 
 /// The character of a septet; U+FFFD beyond the table.
 pub(super) fn character(octet: u8) -> char {
-    BASIC.get(usize::from(octet)).copied().unwrap_or(char::REPLACEMENT_CHARACTER)
+    BASIC
+        .get(usize::from(octet))
+        .copied()
+        .unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
 /// The character of a septet after the escape, if there is one.
 pub(super) fn extension(octet: u8) -> Option<char> {
-    EXTENSION.iter().find(|(known, _)| *known == octet).map(|(_, c)| *c)
+    EXTENSION
+        .iter()
+        .find(|(known, _)| *known == octet)
+        .map(|(_, c)| *c)
 }

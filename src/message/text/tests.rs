@@ -6,7 +6,11 @@ use super::*;
 
 fn measure(text: &str) -> (&'static str, usize, Vec<usize>) {
     let encoded = encode(text);
-    (encoded.encoding.as_str(), encoded.units, encoded.units_per_segment())
+    (
+        encoded.encoding.as_str(),
+        encoded.units,
+        encoded.units_per_segment(),
+    )
 }
 
 #[test]
@@ -39,10 +43,16 @@ fn limits_of_ucs2() {
 
 #[test]
 fn what_makes_a_text_ucs2() {
-    for c in ["\t", "\u{a0}", "’", "“", "ç", "α", "Α", "`", "á", "\u{1b}", "\0", "\u{fffd}", "–", "…", "ê"] {
+    for c in [
+        "\t", "\u{a0}", "’", "“", "ç", "α", "Α", "`", "á", "\u{1b}", "\0", "\u{fffd}", "–", "…",
+        "ê",
+    ] {
         assert_eq!(encode(c).encoding, Encoding::Ucs2, "{c:?}");
     }
-    for c in ["\n", "\r", "\u{c}", "Ç", "Δ", "Φ", "Γ", "Λ", "Ω", "Π", "Ψ", "Σ", "Θ", "Ξ", "@", "_", "¤", "§", "à"] {
+    for c in [
+        "\n", "\r", "\u{c}", "Ç", "Δ", "Φ", "Γ", "Λ", "Ω", "Π", "Ψ", "Σ", "Θ", "Ξ", "@", "_", "¤",
+        "§", "à",
+    ] {
         assert_eq!(encode(c).encoding, Encoding::Gsm7, "{c:?}");
         assert_eq!(decode_gsm(&encode(c).segments[0].octets), c);
     }
@@ -50,14 +60,25 @@ fn what_makes_a_text_ucs2() {
 
 #[test]
 fn octets_of_the_alphabet() {
-    assert_eq!(encode("@£$_Δ à").segments[0].octets, [0x00, 0x01, 0x02, 0x11, 0x10, 0x20, 0x7f]);
-    assert_eq!(encode("{}[]~\\|^").segments[0].octets, *b"\x1b\x28\x1b\x29\x1b\x3c\x1b\x3e\x1b\x3d\x1b\x2f\x1b\x40\x1b\x14");
-    assert_eq!(encode("я😀").segments[0].octets, [0x04, 0x4f, 0xd8, 0x3d, 0xde, 0x00]);
+    assert_eq!(
+        encode("@£$_Δ à").segments[0].octets,
+        [0x00, 0x01, 0x02, 0x11, 0x10, 0x20, 0x7f]
+    );
+    assert_eq!(
+        encode("{}[]~\\|^").segments[0].octets,
+        *b"\x1b\x28\x1b\x29\x1b\x3c\x1b\x3e\x1b\x3d\x1b\x2f\x1b\x40\x1b\x14"
+    );
+    assert_eq!(
+        encode("я😀").segments[0].octets,
+        [0x04, 0x4f, 0xd8, 0x3d, 0xde, 0x00]
+    );
 }
 
 #[test]
 fn several_segments_carry_the_header() {
-    let parts = encode(&"a".repeat(200)).short_messages(0xab).expect("two segments");
+    let parts = encode(&"a".repeat(200))
+        .short_messages(0xab)
+        .expect("two segments");
     assert_eq!(parts.len(), 2);
     assert_eq!(parts[0][..6], [5, 0, 3, 0xab, 2, 1]);
     assert_eq!(parts[1][..6], [5, 0, 3, 0xab, 2, 2]);
@@ -75,7 +96,10 @@ fn a_foreign_octet_is_shown_as_unknown() {
 
 #[test]
 fn debug_says_nothing_of_the_text() {
-    assert_eq!(format!("{:?}", encode("code 123456")), "Encoded(gsm7, 11 units, 1 segments)");
+    assert_eq!(
+        format!("{:?}", encode("code 123456")),
+        "Encoded(gsm7, 11 units, 1 segments)"
+    );
 }
 
 proptest! {

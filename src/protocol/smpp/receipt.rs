@@ -128,8 +128,14 @@ impl MessageState {
             ("INPROC", MessageState::Enroute),
             ("PENDIN", MessageState::Enroute),
         ];
-        let word: String = word.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_uppercase();
-        let known = BEGINNINGS.iter().find(|(beginning, _)| word.starts_with(beginning));
+        let word: String = word
+            .chars()
+            .filter(char::is_ascii_alphabetic)
+            .collect::<String>()
+            .to_ascii_uppercase();
+        let known = BEGINNINGS
+            .iter()
+            .find(|(beginning, _)| word.starts_with(beginning));
         known.map_or(MessageState::Unknown, |(_, state)| *state)
     }
 
@@ -191,31 +197,54 @@ impl fmt::Debug for Receipt {
 
 /// Reads what came in. Never fails: what cannot be read says so in its kind.
 pub fn read(incoming: &Incoming<'_>) -> Receipt {
-    let tlv = |tag: u16| incoming.tlvs.iter().find(|(known, _)| *known == tag).map(|(_, value)| *value);
+    let tlv = |tag: u16| {
+        incoming
+            .tlvs
+            .iter()
+            .find(|(known, _)| *known == tag)
+            .map(|(_, value)| *value)
+    };
     let message = match tlv(TAG_MESSAGE_PAYLOAD) {
         Some(payload) if incoming.short_message.is_empty() => payload,
         _ => incoming.short_message,
     };
-    let text = decode(skip_header(message, incoming.esm_class), incoming.data_coding);
+    let text = decode(
+        skip_header(message, incoming.esm_class),
+        incoming.data_coding,
+    );
     let fields = Fields::read(&text);
 
     let tlv_id = tlv(TAG_RECEIPTED_MESSAGE_ID).and_then(c_octet_string);
-    let tlv_state = tlv(TAG_MESSAGE_STATE).and_then(<[u8]>::first).map(|octet| MessageState::from_octet(*octet));
+    let tlv_state = tlv(TAG_MESSAGE_STATE)
+        .and_then(<[u8]>::first)
+        .map(|octet| MessageState::from_octet(*octet));
     let network_error = tlv(TAG_NETWORK_ERROR_CODE).and_then(network_error);
 
     let message_type = incoming.esm_class & MESSAGE_TYPE;
     let announced = message_type == TYPE_RECEIPT || message_type == TYPE_INTERMEDIATE;
     if !announced && !(tlv_id.is_some() || fields.is_unmistakable()) {
-        return Receipt { text: some(text), ..Receipt::empty(Kind::MobileOriginated) };
+        return Receipt {
+            text: some(text),
+            ..Receipt::empty(Kind::MobileOriginated)
+        };
     }
     let state = tlv_state.or_else(|| fields.stat.as_deref().map(MessageState::from_word));
     let id = tlv_id.or(fields.id);
     if id.is_none() && state.is_none() {
-        return Receipt { text: some(text), network_error, ..Receipt::empty(Kind::Unparsable) };
+        return Receipt {
+            text: some(text),
+            network_error,
+            ..Receipt::empty(Kind::Unparsable)
+        };
     }
-    let on_the_way = message_type == TYPE_INTERMEDIATE || state.is_some_and(|state| !state.is_final());
+    let on_the_way =
+        message_type == TYPE_INTERMEDIATE || state.is_some_and(|state| !state.is_final());
     Receipt {
-        kind: if on_the_way { Kind::Intermediate } else { Kind::Receipt },
+        kind: if on_the_way {
+            Kind::Intermediate
+        } else {
+            Kind::Receipt
+        },
         id,
         stat: fields.stat,
         state,
@@ -223,7 +252,9 @@ pub fn read(incoming: &Incoming<'_>) -> Receipt {
         dlvrd: fields.dlvrd,
         submit: fields.submit,
         done: fields.done,
-        err: network_error.map(|error| format!("{:03}", error.code)).or(fields.err),
+        err: network_error
+            .map(|error| format!("{:03}", error.code))
+            .or(fields.err),
         network_error,
         text: fields.text,
     }
@@ -256,7 +287,10 @@ fn skip_header(message: &[u8], esm_class: u8) -> &[u8] {
     if esm_class & UDHI == 0 {
         return message;
     }
-    message.first().and_then(|length| message.get(1 + usize::from(*length)..)).unwrap_or(message)
+    message
+        .first()
+        .and_then(|length| message.get(1 + usize::from(*length)..))
+        .unwrap_or(message)
 }
 
 /// Receipts are ASCII in every alphabet that carriers use, but for the underscore and the at sign, which GSM
@@ -265,11 +299,18 @@ fn decode(octets: &[u8], data_coding: u8) -> String {
     const UCS2: u8 = 0x08;
     // Some announce UCS-2 and send ASCII: a receipt in UCS-2 has a NUL in front of every letter.
     if data_coding == UCS2 && (octets.first() == Some(&0) || !octets.is_ascii()) {
-        let units = octets.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
-        let text: String = char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+        let units = octets
+            .chunks_exact(2)
+            .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+        let text: String = char::decode_utf16(units)
+            .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect();
         return text.trim_end_matches('\0').to_owned();
     }
-    let end = octets.iter().rposition(|octet| *octet != 0).map_or(0, |last| last + 1);
+    let end = octets
+        .iter()
+        .rposition(|octet| *octet != 0)
+        .map_or(0, |last| last + 1);
     let gsm = data_coding == 0;
     octets[..end]
         .iter()
@@ -283,14 +324,23 @@ fn decode(octets: &[u8], data_coding: u8) -> String {
 
 /// A C-octet string TLV: up to the first NUL, spaces around it gone; empty is none.
 fn c_octet_string(value: &[u8]) -> Option<String> {
-    let end = value.iter().position(|octet| *octet == 0).unwrap_or(value.len());
-    let text: String = value[..end].iter().map(|octet| char::from(*octet)).collect();
+    let end = value
+        .iter()
+        .position(|octet| *octet == 0)
+        .unwrap_or(value.len());
+    let text: String = value[..end]
+        .iter()
+        .map(|octet| char::from(*octet))
+        .collect();
     some(text.trim().to_owned())
 }
 
 fn network_error(value: &[u8]) -> Option<NetworkError> {
     match value {
-        [network, high, low, ..] => Some(NetworkError { network: *network, code: u16::from_be_bytes([*high, *low]) }),
+        [network, high, low, ..] => Some(NetworkError {
+            network: *network,
+            code: u16::from_be_bytes([*high, *low]),
+        }),
         _ => None,
     }
 }

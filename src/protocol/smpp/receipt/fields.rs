@@ -58,7 +58,11 @@ impl Fields {
         let mut at = 0;
         let mut open: Option<(Name, usize)> = None;
         while at < text.len() {
-            let found = if boundary(text, at) { name_at(text, at) } else { None };
+            let found = if boundary(text, at) {
+                name_at(text, at)
+            } else {
+                None
+            };
             let Some((name, length)) = found.filter(|(name, _)| fields.takes(*name, open)) else {
                 at += text[at..].chars().next().map_or(1, char::len_utf8);
                 continue;
@@ -84,7 +88,10 @@ impl Fields {
     /// thing more that no person writes.
     pub fn is_unmistakable(&self) -> bool {
         let more = [&self.sub, &self.dlvrd, &self.submit, &self.done, &self.err];
-        self.leads && self.id.is_some() && self.stat.is_some() && more.iter().any(|field| field.is_some())
+        self.leads
+            && self.id.is_some()
+            && self.stat.is_some()
+            && more.iter().any(|field| field.is_some())
     }
 
     /// Whether a name met now begins a field: not one that was read before or is being read.
@@ -109,7 +116,9 @@ impl Fields {
         let value = if name == Name::Text {
             value.trim()
         } else {
-            value.trim_matches(|c: char| c.is_whitespace() || c.is_control() || matches!(c, ',' | ';' | '|' | '"'))
+            value.trim_matches(|c: char| {
+                c.is_whitespace() || c.is_control() || matches!(c, ',' | ';' | '|' | '"')
+            })
         };
         let value = (!value.is_empty()).then(|| value.to_owned());
         match name {
@@ -127,13 +136,18 @@ impl Fields {
 
 /// Whether a name may begin here: at the start, or behind something that is part of no word.
 fn boundary(text: &str, at: usize) -> bool {
-    text[..at].chars().next_back().is_none_or(|before| !before.is_alphanumeric() && before != '_')
+    text[..at]
+        .chars()
+        .next_back()
+        .is_none_or(|before| !before.is_alphanumeric() && before != '_')
 }
 
 /// The name that begins here with its colon, and the length of both.
 fn name_at(text: &str, at: usize) -> Option<(Name, usize)> {
     let rest = &text[at..];
-    SPELLINGS.iter().find_map(|(spelling, name)| Some((*name, spelled(rest, spelling)?)))
+    SPELLINGS
+        .iter()
+        .find_map(|(spelling, name)| Some((*name, spelled(rest, spelling)?)))
 }
 
 /// The length of `spelling` and its colon at the start of `rest`.

@@ -5,11 +5,20 @@ use proptest::prelude::*;
 use super::*;
 
 fn text(esm_class: u8, text: &str) -> Receipt {
-    read(&Incoming { esm_class, short_message: text.as_bytes(), ..Incoming::default() })
+    read(&Incoming {
+        esm_class,
+        short_message: text.as_bytes(),
+        ..Incoming::default()
+    })
 }
 
 fn with_tlvs(esm_class: u8, text: &str, tlvs: &[(u16, &[u8])]) -> Receipt {
-    read(&Incoming { esm_class, short_message: text.as_bytes(), tlvs, ..Incoming::default() })
+    read(&Incoming {
+        esm_class,
+        short_message: text.as_bytes(),
+        tlvs,
+        ..Incoming::default()
+    })
 }
 
 #[test]
@@ -31,28 +40,133 @@ fn the_text_of_the_appendix() {
 }
 
 /// Kind, id, state, err, text.
-type Shape<'a> = (&'a str, &'a str, Option<&'a str>, Option<MessageState>, Option<&'a str>, Option<&'a str>);
+type Shape<'a> = (
+    &'a str,
+    &'a str,
+    Option<&'a str>,
+    Option<MessageState>,
+    Option<&'a str>,
+    Option<&'a str>,
+);
 
 #[test]
 fn shapes_that_carriers_send() {
     use MessageState::*;
     let shapes: [Shape<'_>; 16] = [
-        ("id:7 stat:UNDELIV err:0x1F", "receipt", Some("7"), Some(Undeliverable), Some("0x1F"), None),
-        ("ID: abc-1 SUB: 001 STAT: expired ERR: ABSENT Text:", "receipt", Some("abc-1"), Some(Expired), Some("ABSENT"), None),
-        ("stat:REJECTD id:9 err:011", "receipt", Some("9"), Some(Rejected), Some("011"), None),
-        ("id:9 stat:ACCEPTD", "intermediate", Some("9"), Some(Accepted), None, None),
-        ("id:9 stat:ENROUTE err:000", "intermediate", Some("9"), Some(Enroute), Some("000"), None),
-        ("id:9 stat:DELIVERED_TO_HANDSET", "receipt", Some("9"), Some(Delivered), None, None),
-        ("id:9 stat:WHATEVER", "receipt", Some("9"), Some(Unknown), None, None),
-        ("id:9 stat:UNDELIVERABLE text:a:b c id:8 err:5", "receipt", Some("9"), Some(Undeliverable), None, Some("a:b c id:8 err:5")),
-        ("text:hello id:8 stat:DELETED", "receipt", Some("8"), Some(Deleted), None, Some("hello")),
-        ("id:a b c sub:1 stat:DELIVRD", "receipt", Some("a b c"), Some(Delivered), None, None),
+        (
+            "id:7 stat:UNDELIV err:0x1F",
+            "receipt",
+            Some("7"),
+            Some(Undeliverable),
+            Some("0x1F"),
+            None,
+        ),
+        (
+            "ID: abc-1 SUB: 001 STAT: expired ERR: ABSENT Text:",
+            "receipt",
+            Some("abc-1"),
+            Some(Expired),
+            Some("ABSENT"),
+            None,
+        ),
+        (
+            "stat:REJECTD id:9 err:011",
+            "receipt",
+            Some("9"),
+            Some(Rejected),
+            Some("011"),
+            None,
+        ),
+        (
+            "id:9 stat:ACCEPTD",
+            "intermediate",
+            Some("9"),
+            Some(Accepted),
+            None,
+            None,
+        ),
+        (
+            "id:9 stat:ENROUTE err:000",
+            "intermediate",
+            Some("9"),
+            Some(Enroute),
+            Some("000"),
+            None,
+        ),
+        (
+            "id:9 stat:DELIVERED_TO_HANDSET",
+            "receipt",
+            Some("9"),
+            Some(Delivered),
+            None,
+            None,
+        ),
+        (
+            "id:9 stat:WHATEVER",
+            "receipt",
+            Some("9"),
+            Some(Unknown),
+            None,
+            None,
+        ),
+        (
+            "id:9 stat:UNDELIVERABLE text:a:b c id:8 err:5",
+            "receipt",
+            Some("9"),
+            Some(Undeliverable),
+            None,
+            Some("a:b c id:8 err:5"),
+        ),
+        (
+            "text:hello id:8 stat:DELETED",
+            "receipt",
+            Some("8"),
+            Some(Deleted),
+            None,
+            Some("hello"),
+        ),
+        (
+            "id:a b c sub:1 stat:DELIVRD",
+            "receipt",
+            Some("a b c"),
+            Some(Delivered),
+            None,
+            None,
+        ),
         ("id:9", "receipt", Some("9"), None, None, None),
         ("stat:DELIVRD", "receipt", None, Some(Delivered), None, None),
-        ("id:9,stat:DELIVRD,err:000", "receipt", Some("9"), Some(Delivered), Some("000"), None),
-        ("id:9\nstat:DELIVRD\r\nerr:000\n", "receipt", Some("9"), Some(Delivered), Some("000"), None),
-        ("id:9 submit_date:20231124153000 done date :231124153001 stat :UNKNOWN", "receipt", Some("9"), Some(Unknown), None, None),
-        ("message_id:9 status:Delivered error:0", "receipt", Some("9"), Some(Delivered), Some("0"), None),
+        (
+            "id:9,stat:DELIVRD,err:000",
+            "receipt",
+            Some("9"),
+            Some(Delivered),
+            Some("000"),
+            None,
+        ),
+        (
+            "id:9\nstat:DELIVRD\r\nerr:000\n",
+            "receipt",
+            Some("9"),
+            Some(Delivered),
+            Some("000"),
+            None,
+        ),
+        (
+            "id:9 submit_date:20231124153000 done date :231124153001 stat :UNKNOWN",
+            "receipt",
+            Some("9"),
+            Some(Unknown),
+            None,
+            None,
+        ),
+        (
+            "message_id:9 status:Delivered error:0",
+            "receipt",
+            Some("9"),
+            Some(Delivered),
+            Some("0"),
+            None,
+        ),
     ];
     for (written, kind, id, state, err, own) in shapes {
         let receipt = text(0x04, written);
@@ -62,7 +176,10 @@ fn shapes_that_carriers_send() {
         assert_eq!(receipt.err.as_deref(), err, "{written}");
         assert_eq!(receipt.text.as_deref(), own, "{written}");
     }
-    let dates = text(0x04, "id:9 submit_date:20231124153000 done date :231124153001 stat :UNKNOWN");
+    let dates = text(
+        0x04,
+        "id:9 submit_date:20231124153000 done date :231124153001 stat :UNKNOWN",
+    );
     assert_eq!(dates.submit.as_deref(), Some("20231124153000"));
     assert_eq!(dates.done.as_deref(), Some("231124153001"));
 }
@@ -75,17 +192,36 @@ fn tlvs_win() {
     assert_eq!(receipt.state, Some(MessageState::Undeliverable));
     assert_eq!(receipt.stat.as_deref(), Some("DELIVRD"));
     assert_eq!(receipt.err.as_deref(), Some("027"));
-    assert_eq!(receipt.network_error, Some(NetworkError { network: 3, code: 27 }));
+    assert_eq!(
+        receipt.network_error,
+        Some(NetworkError {
+            network: 3,
+            code: 27
+        })
+    );
     let only = with_tlvs(0x04, "", &tlvs);
-    assert_eq!((only.kind, only.id.as_deref()), (Kind::Receipt, Some("TLVID")));
-    let short = with_tlvs(0x04, "id:1 stat:DELIVRD", &[(0x001e, b"\0"), (0x0427, &[]), (0x0423, &[1])]);
-    assert_eq!((short.id.as_deref(), short.state), (Some("1"), Some(MessageState::Delivered)));
+    assert_eq!(
+        (only.kind, only.id.as_deref()),
+        (Kind::Receipt, Some("TLVID"))
+    );
+    let short = with_tlvs(
+        0x04,
+        "id:1 stat:DELIVRD",
+        &[(0x001e, b"\0"), (0x0427, &[]), (0x0423, &[1])],
+    );
+    assert_eq!(
+        (short.id.as_deref(), short.state),
+        (Some("1"), Some(MessageState::Delivered))
+    );
 }
 
 #[test]
 fn kinds() {
     assert_eq!(text(0x00, "id:1 stat:DELIVRD err:000").kind, Kind::Receipt);
-    assert_eq!(text(0x00, "My id:1 stat:DELIVRD err:000").kind, Kind::MobileOriginated);
+    assert_eq!(
+        text(0x00, "My id:1 stat:DELIVRD err:000").kind,
+        Kind::MobileOriginated
+    );
     assert_eq!(text(0x00, "YES").kind, Kind::MobileOriginated);
     assert_eq!(text(0x00, "YES").text.as_deref(), Some("YES"));
     assert_eq!(text(0x00, "").kind, Kind::MobileOriginated);
@@ -93,21 +229,51 @@ fn kinds() {
     assert_eq!(text(0x04, "whatever this is").kind, Kind::Unparsable);
     assert_eq!(text(0x20, "id:1 stat:DELIVRD").kind, Kind::Intermediate);
     assert_eq!(text(0x44, "id:1 stat:DELIVRD").kind, Kind::Receipt);
-    assert_eq!(with_tlvs(0x00, "", &[(0x001e, b"1"), (0x0427, &[2])]).kind, Kind::Receipt);
+    assert_eq!(
+        with_tlvs(0x00, "", &[(0x001e, b"1"), (0x0427, &[2])]).kind,
+        Kind::Receipt
+    );
 }
 
 #[test]
 fn other_carriages() {
-    let wide: Vec<u8> = "id:1 stat:DELIVRD".encode_utf16().flat_map(u16::to_be_bytes).collect();
-    let receipt = read(&Incoming { esm_class: 4, data_coding: 8, short_message: &wide, tlvs: &[] });
-    assert_eq!((receipt.id.as_deref(), receipt.state), (Some("1"), Some(MessageState::Delivered)));
-    let ascii = read(&Incoming { esm_class: 4, data_coding: 8, short_message: b"id:1 stat:DELIVRD", tlvs: &[] });
+    let wide: Vec<u8> = "id:1 stat:DELIVRD"
+        .encode_utf16()
+        .flat_map(u16::to_be_bytes)
+        .collect();
+    let receipt = read(&Incoming {
+        esm_class: 4,
+        data_coding: 8,
+        short_message: &wide,
+        tlvs: &[],
+    });
+    assert_eq!(
+        (receipt.id.as_deref(), receipt.state),
+        (Some("1"), Some(MessageState::Delivered))
+    );
+    let ascii = read(&Incoming {
+        esm_class: 4,
+        data_coding: 8,
+        short_message: b"id:1 stat:DELIVRD",
+        tlvs: &[],
+    });
     assert_eq!(ascii.id.as_deref(), Some("1"));
     let payload = with_tlvs(0x04, "", &[(0x0424, b"id:1 stat:DELIVRD")]);
     assert_eq!(payload.id.as_deref(), Some("1"));
-    let padded = read(&Incoming { esm_class: 4, short_message: b"id:a\x11b stat:DELIVRD\0\0", ..Incoming::default() });
-    assert_eq!((padded.id.as_deref(), padded.stat.as_deref()), (Some("a_b"), Some("DELIVRD")));
-    let headed = read(&Incoming { esm_class: 0x44, short_message: b"\x02\x70\x00id:1 stat:DELIVRD", ..Incoming::default() });
+    let padded = read(&Incoming {
+        esm_class: 4,
+        short_message: b"id:a\x11b stat:DELIVRD\0\0",
+        ..Incoming::default()
+    });
+    assert_eq!(
+        (padded.id.as_deref(), padded.stat.as_deref()),
+        (Some("a_b"), Some("DELIVRD"))
+    );
+    let headed = read(&Incoming {
+        esm_class: 0x44,
+        short_message: b"\x02\x70\x00id:1 stat:DELIVRD",
+        ..Incoming::default()
+    });
     assert_eq!(headed.id.as_deref(), Some("1"));
 }
 
@@ -146,6 +312,6 @@ proptest! {
         prop_assert_eq!(receipt.submit.as_deref(), Some("2311241530"));
         prop_assert_eq!(receipt.done.as_deref(), Some("2311241531"));
         prop_assert_eq!(receipt.state, Some(MessageState::Expired));
-        prop_assert_eq!(receipt.err.map(|e| e.to_ascii_lowercase()).as_deref(), Some("abc"));
+        prop_assert_eq!(receipt.err.map(|e| e.to_ascii_lowercase()), Some("abc".to_owned()));
     }
 }
