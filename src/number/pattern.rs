@@ -36,6 +36,8 @@ pub(super) enum Anchor {
     Whole,
     /// Some of the first, or none.
     Prefix,
+    /// Like `Prefix`, and overlooks `$`: matches at least wherever the pattern does.
+    Perhaps,
 }
 
 impl Automaton {
@@ -44,6 +46,7 @@ impl Automaton {
         let mut reader = Reader {
             rest: pattern.as_bytes(),
             depth: 0,
+            overlook_end: anchor == Anchor::Perhaps,
         };
         let tree = reader.alternatives()?;
         if !reader.rest.is_empty() {
@@ -51,7 +54,7 @@ impl Automaton {
         }
         let end = match anchor {
             Anchor::Whole => State::Match(id),
-            Anchor::Prefix => State::Prefix(id),
+            Anchor::Prefix | Anchor::Perhaps => State::Prefix(id),
         };
         let end = self.push(end)?;
         let start = self.build(&tree, end)?;
@@ -114,6 +117,7 @@ enum Tree {
 struct Reader<'a> {
     rest: &'a [u8],
     depth: usize,
+    overlook_end: bool,
 }
 
 impl Reader<'_> {
@@ -164,6 +168,7 @@ impl Reader<'_> {
             digit @ b'0'..=b'9' => Some(Tree::Digits(1 << (digit - b'0'))),
             b'\\' => self.eat(b'd').then_some(Tree::Digits(0x3ff)),
             b'[' => self.set(),
+            b'$' if self.overlook_end => Some(Tree::Sequence(Vec::new())),
             b'(' => {
                 if self.eat(b'?') && !self.eat(b':') {
                     return None;

@@ -232,7 +232,7 @@ impl Table {
                     | length_bits(&general.possible_length_local_only)?;
                 let prefix = metadata.national_prefix_for_parsing();
                 if prefix.pattern_base.is_some() {
-                    automaton.add(prefix.original_base(), NATIONAL_PREFIX, Anchor::Prefix)?;
+                    automaton.add(prefix.original_base(), NATIONAL_PREFIX, Anchor::Perhaps)?;
                 }
             }
             let same = metadata.original.same_mobile_and_fixed_line_pattern();
