@@ -1,1 +1,632 @@
 //! Delivery: the life of one challenge, as a pure machine.
+//!
+//! Stands between routing and report: it says when an attempt is wanted, what an answer, a receipt or a silence
+//! means, when a fallback starts, and when the challenge is over. Time and words go in; [`Effect`]s come out and
+//! [`Life::want`] and [`Life::wake`] say what it waits for. It never sends, never chooses a carrier, reads no clock.
+//!
+//! A [`Life`] is what the ledger keeps: everything a restart needs is in it.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    carrier::{self, Blame, CallOutcome, CallState, Cause, Failure, ReceiptState, Verdict},
+    challenge::{Challenge, Channel, Method, Millis, Until},
+    report::{self, Final, Note},
+};
+
+mod attempt;
+mod conclude;
+#[cfg(test)]
+mod tests;
+
+pub use attempt::{Attempt, Outcome, Phase};
+
+/// The life of one challenge so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    /// The last report's number.
+    pub seq: u32,
+    pub legs: Vec<Leg>,
+    pub attempts: Vec<Attempt>,
+    /// What the caller said of the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feedback: Option<bool>,
+    /// The one hedge of this challenge is made, or can't be.
+    #[serde(default)]
+    pub hedged: bool,
+    /// The made code has been told.
+    #[serde(default)]
+    code_told: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<End>,
+}
+
+/// How and when it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    pub at: Millis,
+    pub event: Final,
+    pub attempt: Option<u16>,
+    /// The final's number in the order of reports.
+    pub seq: u32,
+}
+
+/// One method of the challenge: the asked one, or a fallback.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leg {
+    pub method: Method,
+    pub state: LegState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Millis>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LegState {
+    /// Its time has not come.
+    Waiting,
+    /// It may make attempts.
+    Open,
+    /// No new attempts; what its attempts still bring counts. The cause, where it has failed for good.
+    Closed(Option<Cause>),
+}
+
+/// What the machine wants done. Reports are in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Report(Note),
+    /// End the call of this attempt.
+    HangUp(u16),
+}
+
+/// An attempt is wanted: dispatch shall find a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Want {
+    pub leg: u8,
+    pub method: Method,
+    /// Because another attempt is in doubt.
+    pub hedge: bool,
+}
+
+/// The candidate that dispatch has chosen, with a slot.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    pub carrier: Arc<str>,
+    pub sender: Arc<str>,
+    pub route: Arc<str>,
+    pub why: Arc<str>,
+    /// How long this carrier's receipts may take; None: the challenge's own life.
+    pub receipt_wait: Option<Duration>,
+}
+
+/// A candidate that an earlier attempt speaks against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    pub carrier: Arc<str>,
+    /// None: the whole carrier.
+    pub sender: Option<Arc<str>>,
+    /// Only for a moment: the carrier was full.
+    pub pausing: bool,
+}
+
+/// Longest list of attempts on one leg: a bound against carriers that refuse for ever.
+pub const MAX_ATTEMPTS: usize = 10;
+/// How long a carrier that was full is left alone by a challenge.
+pub const LATER_PAUSE: Duration = Duration::from_millis(500);
+/// An answered call that outlives its deadline is given up after this long.
+pub const CALL_OVERTIME: Duration = Duration::from_secs(600);
+
+impl Life {
+    pub fn new(challenge: &Challenge) -> Life {
+        let legs = challenge
+            .methods()
+            .map(|method| Leg { method, state: LegState::Waiting, started: None })
+            .collect();
+        Life { legs, ..Life::default() }
+    }
+
+    // --- what comes in -------------------------------------------------------------------------------------
+
+    /// Admitted: `closed` are the legs that admission refused (their cause in words stands in the log).
+    pub fn start(&mut self, ch: &Challenge, now: Millis, refused: &[bool], out: &mut Vec<Effect>) {
+        self.note(now, report::Event::Accepted, None, None, out);
+        for (leg, refused) in self.legs.iter_mut().zip(refused) {
+            if *refused {
+                leg.state = LegState::Closed(None);
+            }
+        }
+        self.open_next(ch, now, out);
+    }
+
+    /// Refused before any attempt.
+    pub fn reject(&mut self, now: Millis, reason: &'static str, out: &mut Vec<Effect>) {
+        self.finish(now, Final::Rejected, None, Some(reason), None, out);
+    }
+
+    /// Dispatch has a slot for what was wanted: the attempt is made. Returns its number.
+    pub fn place(&mut self, ch: &Challenge, now: Millis, want: Want, by: Placement) -> u16 {
+        let n = u16::try_from(self.attempts.len() + 1).unwrap_or(u16::MAX);
+        self.hedged |= want.hedge;
+        self.attempts.push(Attempt {
+            n,
+            leg: want.leg,
+            method: want.method,
+            carrier: by.carrier,
+            sender: by.sender,
+            route: by.route,
+            why: by.why,
+            started: now,
+            ended: None,
+            references: Vec::new(),
+            cause: None,
+            carrier_code: None,
+            in_doubt: false,
+            hedge: want.hedge,
+            taken: false,
+            phase: Phase::Placed,
+            verdict: None,
+            parts_delivered: 0,
+            receipt_by: by.receipt_wait.map_or(Millis::NEVER, |wait| now + wait),
+            call: None,
+        });
+        debug_assert!(now < ch.deadline, "nothing is sent after the deadline");
+        n
+    }
+
+    /// The plan has nobody left for what was wanted.
+    pub fn nobody_left(&mut self, ch: &Challenge, now: Millis, want: Want, out: &mut Vec<Effect>) {
+        if want.hedge {
+            self.hedged = true;
+        } else if let Some(leg) = self.legs.get_mut(want.leg as usize) {
+            leg.state = LegState::Closed(Some(Cause::CarrierFault));
+            self.open_next(ch, now, out);
+        }
+        self.conclude_if_over(ch, now, out);
+    }
+
+    /// What a carrier's driver says of an attempt. `doubt_wait`: this carrier's measured wait before a hedge.
+    pub fn event(
+        &mut self,
+        ch: &Challenge,
+        now: Millis,
+        n: u16,
+        event: carrier::Event,
+        doubt_wait: Duration,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(at) = self.index(n) else { return };
+        if self.ended.is_some() || !self.attempts[at].live() {
+            return;
+        }
+        match event {
+            carrier::Event::Accepted { references } => self.accepted(now, at, references, out),
+            carrier::Event::Ringing => self.ringing(now, at, out),
+            carrier::Event::Answered => self.answered(now, at, out),
+            carrier::Event::KeyPressed => self.drop_fallbacks(),
+            carrier::Event::CallState(state) => self.attempts[at].call = Some(state),
+            carrier::Event::CallEnded(end) => self.call_ended(ch, now, at, end, out),
+            carrier::Event::Failed(failure) => self.failed(ch, now, at, failure, out),
+            carrier::Event::InDoubt { cause: _ } => self.doubt(now, at, doubt_wait, out),
+        }
+        self.conclude_if_over(ch, now, out);
+    }
+
+    /// A receipt for one part of an attempt (`part` counted from 0).
+    pub fn receipt(
+        &mut self,
+        ch: &Challenge,
+        now: Millis,
+        n: u16,
+        part: usize,
+        receipt: &carrier::Receipt,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(at) = self.index(n) else { return };
+        if self.ended.is_some() {
+            self.late(now, n, receipt, out);
+            return;
+        }
+        if receipt.state == ReceiptState::Intermediate || !self.attempts[at].live() {
+            return;
+        }
+        if !self.attempts[at].taken {
+            // A receipt proves what no answer did.
+            self.accepted(now, at, receipt.references.first().cloned().into_iter().collect(), out);
+        }
+        let attempt = &mut self.attempts[at];
+        match receipt.state {
+            ReceiptState::Delivered => {
+                if attempt.part_delivered(part) {
+                    attempt.settle(now, Outcome::Delivered);
+                    if ch.until == Until::Delivered {
+                        self.drop_fallbacks();
+                    }
+                }
+            }
+            ReceiptState::Undelivered | ReceiptState::Expired | ReceiptState::Rejected => {
+                let failure = undelivered(receipt);
+                attempt.settle(now, Outcome::Undelivered);
+                self.after_failure(ch, now, at, failure, out);
+            }
+            ReceiptState::Intermediate | ReceiptState::Unknown => {}
+        }
+        self.conclude_if_over(ch, now, out);
+    }
+
+    /// The caller doesn't want it any more.
+    pub fn cancel(&mut self, now: Millis, out: &mut Vec<Effect>) {
+        if self.ended.is_none() {
+            let attempt = self.attempts.last().map(|a| a.n);
+            self.finish(now, Final::Cancelled, attempt, Some("cancelled"), None, out);
+        }
+    }
+
+    /// The caller says whether the person entered the right code.
+    pub fn feedback(&mut self, now: Millis, verified: bool, out: &mut Vec<Effect>) {
+        self.feedback = Some(verified);
+        if verified && self.ended.is_none() {
+            let attempt = self.attempts.iter().rev().find(|a| a.taken).or(self.attempts.last()).map(|a| a.n);
+            self.finish(now, Final::Verified, attempt, Some("verified"), None, out);
+        }
+    }
+
+    /// Time has passed: whatever is due happens.
+    pub fn tick(&mut self, ch: &Challenge, now: Millis, out: &mut Vec<Effect>) {
+        if self.ended.is_some() {
+            return;
+        }
+        if now >= ch.deadline {
+            self.deadline(ch, now, out);
+            return;
+        }
+        for at in 0..self.attempts.len() {
+            let attempt = &mut self.attempts[at];
+            if attempt.channel() == Channel::Sms && attempt.phase == Phase::Taken && now >= attempt.receipt_by {
+                // Its word still counts if it comes; the method is over, a fallback may start.
+                attempt.receipt_by = Millis::NEVER;
+                attempt.cause = Some(Cause::NoReceipt);
+                let leg = attempt.leg;
+                self.close_leg(leg, Cause::NoReceipt);
+                self.open_next(ch, now, out);
+            }
+        }
+        if self.fallback_due(ch).is_some_and(|due| now >= due) {
+            self.open_next_by_time(ch, now, out);
+        }
+        self.conclude_if_over(ch, now, out);
+    }
+
+    /// After a restart: an attempt whose intent has no outcome is in doubt; a call is given up (its dialog is ended
+    /// by what is known of it). Returns the calls to end.
+    pub fn resume(&mut self, ch: &Challenge, now: Millis, doubt_wait: Duration, out: &mut Vec<Effect>) -> Vec<(Arc<str>, CallState)> {
+        let mut orphans = Vec::new();
+        for at in 0..self.attempts.len() {
+            let attempt = &mut self.attempts[at];
+            if !attempt.live() {
+                continue;
+            }
+            match attempt.channel() {
+                Channel::Sms if attempt.phase == Phase::Placed => self.doubt(now, at, doubt_wait, out),
+                Channel::Sms => {}
+                Channel::Voice => {
+                    if let Some(state) = attempt.call.take() {
+                        orphans.push((attempt.carrier.clone(), state));
+                    }
+                    attempt.in_doubt = true;
+                    let rang = attempt.taken || self.hedged;
+                    let failure = Failure {
+                        verdict: if rang { Verdict::StopChannel } else { Verdict::NextCandidate },
+                        blame: Blame::Us,
+                        ..Cause::InDoubt.failure(None)
+                    };
+                    let attempt = &mut self.attempts[at];
+                    attempt.settle(now, Outcome::InDoubt);
+                    self.after_failure(ch, now, at, failure, out);
+                }
+            }
+        }
+        self.conclude_if_over(ch, now, out);
+        orphans
+    }
+
+    // --- what it waits for -----------------------------------------------------------------------------------
+
+    /// The attempt that is wanted now, if one is.
+    pub fn want(&self, ch: &Challenge, now: Millis, min_call: Duration) -> Option<Want> {
+        if self.ended.is_some() || now >= ch.deadline {
+            return None;
+        }
+        let (at, leg) = self.legs.iter().enumerate().find(|(_, leg)| leg.state == LegState::Open)?;
+        let number = at as u8;
+        if leg.method.channel() == Channel::Voice && ch.deadline.since(now) < min_call {
+            return None;
+        }
+        let mut doubtful = None;
+        for attempt in self.attempts.iter().filter(|a| a.leg == number) {
+            match attempt.phase {
+                Phase::Doubt { hedge_at } => doubtful = Some(hedge_at),
+                // A call that an earlier life of this process may have placed: another one is a hedge.
+                Phase::Settled(Outcome::InDoubt) => doubtful = Some(now),
+                _ if attempt.live() => return None,
+                Phase::Settled(Outcome::Delivered | Outcome::Confirmed | Outcome::Answered) => return None,
+                _ => {}
+            }
+        }
+        match doubtful {
+            None => Some(Want { leg: number, method: leg.method, hedge: false }),
+            Some(hedge_at) if !self.hedged && now >= hedge_at => {
+                Some(Want { leg: number, method: leg.method, hedge: true })
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// When [`Life::tick`] is to be called again at the latest.
+    pub fn wake(&self, ch: &Challenge, now: Millis) -> Millis {
+        if self.ended.is_some() {
+            return Millis::NEVER;
+        }
+        if now >= ch.deadline {
+            return ch.deadline + CALL_OVERTIME;
+        }
+        let mut soonest = ch.deadline;
+        for attempt in self.attempts.iter().filter(|a| a.live()) {
+            match attempt.phase {
+                Phase::Doubt { hedge_at } if !self.hedged && hedge_at > now => soonest = soonest.min(hedge_at),
+                Phase::Taken if attempt.channel() == Channel::Sms => soonest = soonest.min(attempt.receipt_by),
+                _ => {}
+            }
+        }
+        for attempt in self.attempts.iter().filter(|a| a.verdict == Some(Verdict::Later)) {
+            let again = attempt.ended.unwrap_or(now) + LATER_PAUSE;
+            if again > now {
+                soonest = soonest.min(again);
+            }
+        }
+        soonest.min(self.fallback_due(ch).unwrap_or(Millis::NEVER))
+    }
+
+    /// The candidates of this leg that earlier attempts speak against.
+    pub fn tried(&self, leg: u8, now: Millis) -> impl Iterator<Item = Tried> + '_ {
+        self.attempts.iter().filter(move |a| a.leg == leg).filter_map(move |a| {
+            let whole = Tried { carrier: a.carrier.clone(), sender: None, pausing: false };
+            match (a.phase, a.verdict) {
+                (Phase::Settled(_), Some(Verdict::Later)) => {
+                    (a.ended.unwrap_or(now) + LATER_PAUSE > now).then_some(Tried { pausing: true, ..whole })
+                }
+                // Another sender of the same carrier may pass a block.
+                (Phase::Settled(_), _) if a.cause == Some(Cause::BlockedByOperator) => {
+                    Some(Tried { sender: Some(a.sender.clone()), ..whole })
+                }
+                _ => Some(whole),
+            }
+        })
+    }
+
+    /// More tries than this leg shall have?
+    pub fn worn_out(&self, leg: u8) -> bool {
+        self.attempts.iter().filter(|a| a.leg == leg).count() >= MAX_ATTEMPTS
+    }
+
+    pub fn attempt(&self, n: u16) -> Option<&Attempt> {
+        self.index(n).map(|at| &self.attempts[at])
+    }
+
+    /// An attempt was taken by a carrier, or is in doubt.
+    pub fn billable(&self) -> bool {
+        self.attempts.iter().any(|a| a.taken || a.in_doubt || matches!(a.phase, Phase::Placed))
+    }
+
+    // --- one thing each ----------------------------------------------------------------------------------------
+
+    fn accepted(&mut self, now: Millis, at: usize, references: Vec<Arc<str>>, out: &mut Vec<Effect>) {
+        let attempt = &mut self.attempts[at];
+        if attempt.references.is_empty() {
+            attempt.references = references;
+        }
+        if attempt.taken {
+            return;
+        }
+        attempt.taken = true;
+        attempt.phase = Phase::Taken;
+        let n = attempt.n;
+        let tells = attempt.channel() == Channel::Sms;
+        self.note_with_code(now, report::Event::Sent, n, tells, out);
+    }
+
+    fn ringing(&mut self, now: Millis, at: usize, out: &mut Vec<Effect>) {
+        let attempt = &mut self.attempts[at];
+        attempt.taken = true;
+        if attempt.phase != Phase::Ringing {
+            attempt.phase = Phase::Ringing;
+            let n = attempt.n;
+            self.note(now, report::Event::Ringing, Some(n), None, out);
+        }
+    }
+
+    fn answered(&mut self, now: Millis, at: usize, out: &mut Vec<Effect>) {
+        let attempt = &mut self.attempts[at];
+        attempt.taken = true;
+        if attempt.phase != Phase::Answered {
+            attempt.phase = Phase::Answered;
+            let n = attempt.n;
+            self.note_with_code(now, report::Event::Answered, n, true, out);
+        }
+    }
+
+    fn call_ended(&mut self, ch: &Challenge, now: Millis, at: usize, end: carrier::CallEnd, out: &mut Vec<Effect>) {
+        let attempt = &mut self.attempts[at];
+        attempt.taken = true;
+        let digits = (!end.digits.is_empty() && attempt.method != Method::VoicePin).then_some(end.digits);
+        let cause = match end.outcome {
+            CallOutcome::Confirmed => {
+                attempt.settle(now, Outcome::Confirmed);
+                let n = attempt.n;
+                self.finish(now, Final::Confirmed, Some(n), Some("confirmed"), digits, out);
+                return;
+            }
+            CallOutcome::CodeRead => {
+                attempt.settle(now, Outcome::Delivered);
+                if ch.until == Until::Delivered {
+                    self.drop_fallbacks();
+                }
+                return;
+            }
+            CallOutcome::NoKeypress => Cause::NoKeypress,
+            CallOutcome::Voicemail => Cause::Voicemail,
+            CallOutcome::Cancelled => {
+                attempt.settle(now, Outcome::Cancelled);
+                attempt.cause = Some(Cause::Cancelled);
+                let leg = attempt.leg;
+                self.close_leg(leg, Cause::Cancelled);
+                return;
+            }
+        };
+        attempt.settle(now, Outcome::Answered);
+        self.after_failure(ch, now, at, cause.failure(None), out);
+    }
+
+    fn failed(&mut self, ch: &Challenge, now: Millis, at: usize, failure: Failure, out: &mut Vec<Effect>) {
+        let attempt = &mut self.attempts[at];
+        let outcome = match failure.blame {
+            Blame::Person => Outcome::Unanswered,
+            Blame::Carrier | Blame::Number | Blame::Us | Blame::Nobody => match failure.cause {
+                Cause::Cancelled => Outcome::Cancelled,
+                _ => Outcome::Refused,
+            },
+        };
+        attempt.settle(now, outcome);
+        self.after_failure(ch, now, at, failure, out);
+    }
+
+    /// Four kinds of bad outcome: the verdict says whether another candidate, another method or nothing follows.
+    fn after_failure(&mut self, ch: &Challenge, now: Millis, at: usize, failure: Failure, out: &mut Vec<Effect>) {
+        let attempt = &mut self.attempts[at];
+        attempt.cause = Some(failure.cause);
+        attempt.verdict = Some(failure.verdict);
+        attempt.carrier_code = failure.carrier_code.or(attempt.carrier_code.take());
+        let (n, leg) = (attempt.n, attempt.leg);
+        self.note(now, report::Event::AttemptFailed, Some(n), Some(failure.cause.name()), out);
+        match failure.verdict {
+            Verdict::NextCandidate | Verdict::Later if !self.worn_out(leg) => {}
+            Verdict::NextCandidate | Verdict::Later | Verdict::StopChannel => {
+                self.close_leg(leg, failure.cause);
+                self.open_next(ch, now, out);
+            }
+        }
+    }
+
+    fn doubt(&mut self, now: Millis, at: usize, doubt_wait: Duration, out: &mut Vec<Effect>) {
+        let attempt = &mut self.attempts[at];
+        if attempt.phase != Phase::Placed {
+            return;
+        }
+        attempt.in_doubt = true;
+        attempt.phase = Phase::Doubt { hedge_at: now + doubt_wait };
+        let n = attempt.n;
+        self.note(now, report::Event::AttemptFailed, Some(n), Some(Cause::InDoubt.name()), out);
+    }
+
+    fn late(&mut self, now: Millis, n: u16, receipt: &carrier::Receipt, out: &mut Vec<Effect>) {
+        if receipt.state != ReceiptState::Intermediate {
+            self.note(now, report::Event::Late, Some(n), Some(receipt.state.name()), out);
+        }
+    }
+
+    /// Closes a leg for new attempts. The first cause stays.
+    fn close_leg(&mut self, leg: u8, cause: Cause) {
+        if let Some(leg) = self.legs.get_mut(leg as usize)
+            && leg.state == LegState::Open
+        {
+            leg.state = LegState::Closed(Some(cause));
+        }
+    }
+
+    /// A key, feedback, or (until delivered) a positive receipt: no further method starts.
+    fn drop_fallbacks(&mut self) {
+        for leg in &mut self.legs {
+            if leg.state == LegState::Waiting {
+                leg.state = LegState::Closed(None);
+            }
+        }
+    }
+
+    /// The predecessor has failed for good: the next method starts at once.
+    fn open_next(&mut self, ch: &Challenge, now: Millis, out: &mut Vec<Effect>) {
+        if self.legs.iter().any(|leg| leg.state == LegState::Open) || now >= ch.deadline {
+            return;
+        }
+        let Some(at) = self.legs.iter().position(|leg| leg.state == LegState::Waiting) else { return };
+        self.legs[at].state = LegState::Open;
+        self.legs[at].started = Some(now);
+        if self.legs[..at].iter().any(|leg| leg.started.is_some()) {
+            let last = self.attempts.last().map(|a| a.n);
+            self.note(now, report::Event::Fallback, last, Some(self.legs[at].method.name()), out);
+        }
+    }
+
+    /// The time of the next method has come, whatever its predecessor still waits for.
+    fn open_next_by_time(&mut self, ch: &Challenge, now: Millis, out: &mut Vec<Effect>) {
+        for leg in &mut self.legs {
+            if leg.state == LegState::Open {
+                leg.state = LegState::Closed(None);
+            }
+        }
+        self.open_next(ch, now, out);
+    }
+
+    /// When the next waiting method starts by time.
+    fn fallback_due(&self, ch: &Challenge) -> Option<Millis> {
+        let at = self.legs.iter().position(|leg| leg.state == LegState::Waiting)?;
+        let after = ch.fallback.get(at.checked_sub(1)?)?.after;
+        let before = self.legs[..at].iter().rev().find_map(|leg| leg.started)?;
+        Some(before + after)
+    }
+
+    fn note(
+        &mut self,
+        now: Millis,
+        event: report::Event,
+        attempt: Option<u16>,
+        reason: Option<&'static str>,
+        out: &mut Vec<Effect>,
+    ) {
+        self.seq += 1;
+        out.push(Effect::Report(Note {
+            seq: self.seq,
+            at: now,
+            event,
+            attempt,
+            reason,
+            tells_code: false,
+            digits: None,
+        }));
+    }
+
+    fn note_with_code(&mut self, now: Millis, event: report::Event, n: u16, tells: bool, out: &mut Vec<Effect>) {
+        self.note(now, event, Some(n), None, out);
+        if tells && !self.code_told {
+            self.code_told = true;
+            if let Some(Effect::Report(note)) = out.last_mut() {
+                note.tells_code = true;
+            }
+        }
+    }
+
+    fn index(&self, n: u16) -> Option<usize> {
+        let at = usize::from(n).checked_sub(1)?;
+        (at < self.attempts.len()).then_some(at)
+    }
+}
+
+/// What a negative receipt means: the carrier's own table first, then the state's usual sense.
+fn undelivered(receipt: &carrier::Receipt) -> Failure {
+    let cause = receipt.cause.unwrap_or(match receipt.state {
+        ReceiptState::Rejected => Cause::BlockedByOperator,
+        ReceiptState::Expired => Cause::HandsetOff,
+        _ => Cause::Unreachable,
+    });
+    cause.failure(receipt.carrier_code.clone())
+}

@@ -1,0 +1,153 @@
+//! One try on one carrier, as the life of a challenge remembers it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    carrier::{CallState, Cause, Verdict},
+    challenge::{Channel, Method, Millis},
+};
+
+/// One try on one carrier. Numbered from 1 within its challenge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    pub n: u16,
+    /// Which of the challenge's methods, counted from 0.
+    pub leg: u8,
+    pub method: Method,
+    pub carrier: Arc<str>,
+    pub sender: Arc<str>,
+    pub route: Arc<str>,
+    /// Why this candidate was chosen.
+    pub why: Arc<str>,
+    pub started: Millis,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Millis>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carrier_code: Option<Arc<str>>,
+    /// It was, at some time, sent and unanswered.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub in_doubt: bool,
+    /// It was made because another was in doubt.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub hedge: bool,
+    /// The carrier took it (or its receipt or ringing proved so).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub taken: bool,
+    pub phase: Phase,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// Bit i: part i of the text has a positive receipt.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub parts_delivered: u64,
+    /// When a missing receipt ends the wait; NEVER: the challenge's own life.
+    pub receipt_by: Millis,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallState>,
+}
+
+/// Where an attempt stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Handed to the carrier's driver, no answer yet.
+    Placed,
+    /// Sent and unanswered; at `hedge_at` another carrier may be asked.
+    Doubt { hedge_at: Millis },
+    /// Taken, the receipt (or the ringing) is awaited.
+    Taken,
+    Ringing,
+    Answered,
+    /// Over: how.
+    Settled(Outcome),
+}
+
+/// How an attempt ended, in the words of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Delivered,
+    Undelivered,
+    /// Taken, and nothing more was heard.
+    Accepted,
+    Refused,
+    InDoubt,
+    /// `#` was pressed.
+    Confirmed,
+    /// Answered, without success.
+    Answered,
+    Unanswered,
+    Cancelled,
+}
+
+impl Outcome {
+    /// The closed set of words that a report knows; a confirmed call was answered.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Delivered => "delivered",
+            Outcome::Undelivered => "undelivered",
+            Outcome::Accepted => "accepted",
+            Outcome::Refused => "refused",
+            Outcome::InDoubt => "in_doubt",
+            Outcome::Confirmed | Outcome::Answered => "answered",
+            Outcome::Unanswered => "unanswered",
+            Outcome::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl Attempt {
+    pub fn channel(&self) -> Channel {
+        self.method.channel()
+    }
+
+    /// May it still bring something?
+    pub fn live(&self) -> bool {
+        !matches!(self.phase, Phase::Settled(_))
+    }
+
+    /// A call that is up or being set up.
+    pub fn call_up(&self) -> bool {
+        self.channel() == Channel::Voice && self.live()
+    }
+
+    pub fn settle(&mut self, now: Millis, outcome: Outcome) {
+        self.phase = Phase::Settled(outcome);
+        self.ended = Some(now);
+        self.call = None;
+    }
+
+    /// What a report shows as its outcome, at the end of the challenge.
+    pub fn outcome(&self) -> Outcome {
+        match self.phase {
+            Phase::Settled(outcome) => outcome,
+            Phase::Placed | Phase::Doubt { .. } => Outcome::InDoubt,
+            Phase::Taken => Outcome::Accepted,
+            Phase::Ringing => Outcome::Unanswered,
+            Phase::Answered => Outcome::Answered,
+        }
+    }
+
+    /// Notes a positive receipt for one part; true when all parts have one.
+    pub fn part_delivered(&mut self, part: usize) -> bool {
+        let parts = self.references.len().clamp(1, MAX_PARTS);
+        self.parts_delivered |= 1 << part.min(MAX_PARTS - 1);
+        self.parts_delivered.count_ones() as usize >= parts
+    }
+}
+
+/// More parts than this no text of ours has; the receipts of later parts count as the last one's.
+const MAX_PARTS: usize = 64;
+
+fn is_false(b: &bool) -> bool {
+    !*b
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}

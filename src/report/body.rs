@@ -1,0 +1,201 @@
+//! The JSON of a report, and which copies of it are made.
+//!
+//! Code, reply and digits stand in the copy of the asking server only. Everything else is the same in both.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::Serialize;
+
+use super::{Event, Note};
+use crate::{
+    challenge::{Challenge, ChallengeKey, Channel, Millis},
+    delivery::{Attempt, Life},
+};
+
+/// What all reports of this gateway share.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    pub node: Arc<str>,
+    pub exchange_copy: bool,
+}
+
+/// Who may read a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The server that asked: it alone learns code and digits.
+    Asker,
+    Everyone,
+}
+
+/// The stable id of a report: the same over every re-publishing, in both copies.
+pub fn report_id(key: ChallengeKey, seq: u32) -> String {
+    format!("{:x}-{seq}", key.0)
+}
+
+/// `<event>.<channel>.<country>` in lower case.
+pub fn routing_key(ch: &Challenge, life: &Life, note: &Note) -> String {
+    let attempt = note.attempt.and_then(|n| life.attempt(n));
+    let channel = attempt.map_or(ch.method.channel(), Attempt::channel).name();
+    format!("{}.{channel}.{}", note.event.name(), country(ch).to_ascii_lowercase())
+}
+
+/// ISO 3166 alpha-2, `001`, or `ZZ` where the number was not understood.
+pub fn country(ch: &Challenge) -> String {
+    ch.to.as_ref().map_or_else(|| "ZZ".to_owned(), |to| to.country().to_string())
+}
+
+/// The report's body for this reader.
+pub fn render(frame: &Frame, key: ChallengeKey, ch: &Challenge, life: &Life, note: &Note, reader: Reader) -> Vec<u8> {
+    let attempt = note.attempt.and_then(|n| life.attempt(n));
+    let end = match note.event {
+        Event::Final(end) => Some(end),
+        _ => None,
+    };
+    let asker = reader == Reader::Asker;
+    let method = attempt.map_or(ch.method, |a| a.method);
+    let body = Body {
+        v: 1,
+        report_id: report_id(key, note.seq),
+        challenge: &ch.id,
+        tenant: &ch.tenant,
+        user: ch.user.as_deref(),
+        at: note.at.rfc3339(),
+        node: &frame.node,
+        meta: &ch.meta,
+        seq: note.seq,
+        event: note.event.name(),
+        r#final: end.is_some(),
+        result: end.map(|end| end.result()),
+        reason: note.reason,
+        method: method.name(),
+        channel: method.channel().name(),
+        country: country(ch),
+        attempt: attempt.map(|a| a.n),
+        carrier: attempt.map(|a| &*a.carrier),
+        sender: attempt.map(|a| &*a.sender),
+        route: attempt.map(|a| &*a.route),
+        why: attempt.map(|a| &*a.why),
+        reference: attempt.and_then(|a| a.references.first()).map(|r| &**r),
+        carrier_code: attempt.and_then(|a| a.carrier_code.as_deref()),
+        in_doubt: attempt.is_some_and(|a| a.in_doubt),
+        hedge: attempt.is_some_and(|a| a.hedge),
+        caller_id: attempt.filter(|a| a.channel() == Channel::Voice).map(CallerId::of),
+        code: ch.code.as_ref().filter(|_| asker && ch.code_made && note.tells_code).map(|c| c.reveal()),
+        digits: note.digits.as_deref().filter(|_| asker),
+        attempts: end.map(|_| life.attempts.iter().map(AttemptBody::of).collect()),
+        billable: end.map(|_| life.billable()),
+    };
+    // Strings, numbers and maps with string keys: this can't fail.
+    serde_json::to_vec(&body).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    v: u8,
+    report_id: String,
+    challenge: &'a str,
+    tenant: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    at: String,
+    node: &'a str,
+    meta: &'a BTreeMap<Arc<str>, Arc<str>>,
+    seq: u32,
+    event: &'static str,
+    r#final: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    method: &'static str,
+    channel: &'static str,
+    country: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    carrier: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    carrier_code: Option<&'a str>,
+    in_doubt: bool,
+    hedge: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller_id: Option<CallerId<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digits: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<Vec<AttemptBody<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    billable: Option<bool>,
+}
+
+/// What the person's display should show. Nobody signs calls yet, so nothing is attested.
+#[derive(Serialize)]
+struct CallerId<'a> {
+    sent: &'a str,
+    attestation: Option<&'a str>,
+    expected_to_show: &'a str,
+}
+
+impl<'a> CallerId<'a> {
+    fn of(attempt: &'a Attempt) -> CallerId<'a> {
+        CallerId { sent: &attempt.sender, attestation: None, expected_to_show: &attempt.sender }
+    }
+}
+
+/// One attempt, as the final report and `GET /v1/challenges/{id}` show it.
+#[derive(Serialize)]
+struct AttemptBody<'a> {
+    attempt: u16,
+    method: &'static str,
+    channel: &'static str,
+    carrier: &'a str,
+    sender: &'a str,
+    route: &'a str,
+    why: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a str>,
+    references: &'a [Arc<str>],
+    started: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<String>,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    carrier_code: Option<&'a str>,
+    in_doubt: bool,
+    hedge: bool,
+}
+
+impl<'a> AttemptBody<'a> {
+    fn of(a: &'a Attempt) -> AttemptBody<'a> {
+        AttemptBody {
+            attempt: a.n,
+            method: a.method.name(),
+            channel: a.channel().name(),
+            carrier: &a.carrier,
+            sender: &a.sender,
+            route: &a.route,
+            why: &a.why,
+            reference: a.references.first().map(|r| &**r),
+            references: &a.references,
+            started: a.started.rfc3339(),
+            ended: a.ended.map(Millis::rfc3339),
+            outcome: a.outcome().name(),
+            cause: a.cause.map(|c| c.name()),
+            carrier_code: a.carrier_code.as_deref(),
+            in_doubt: a.in_doubt,
+            hedge: a.hedge,
+        }
+    }
+}
