@@ -6,6 +6,7 @@
 use crate::{
     challenge::{Challenge, Channel, Millis},
     config::Settings,
+    number::{self, Analysis, Detail, NumberPolicy, Reach},
 };
 
 mod countries;
@@ -33,22 +34,39 @@ impl<F: Fn(&Challenge, Channel) -> bool> Routes for F {
     }
 }
 
-/// The whole question. The windows are asked last, so that what is refused anyway counts by its id all the same:
-/// each new id counts once, but for those that the limiter itself refuses.
-pub fn admit(ch: &Challenge, settings: &Settings, windows: &mut Windows, routes: &impl Routes, now: Millis) -> Admitted {
-    if let Some(reason) = windows.take(ch, &settings.limits, now) {
+/// What admission goes by.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    pub settings: &'a Settings,
+    pub numbers: &'a NumberPolicy,
+}
+
+/// The whole question. The windows are asked first: each new id counts once, whatever else is wrong with it, but for
+/// those that the limiter itself refuses.
+pub fn admit(
+    ch: &Challenge,
+    rules: Rules<'_>,
+    windows: &mut Windows,
+    routes: &impl Routes,
+    now: Millis,
+) -> Admitted {
+    if let Some(reason) = windows.take(ch, &rules.settings.limits, now) {
         return Admitted::No { reason };
     }
     if ch.methods().any(|method| !method.served()) {
-        return Admitted::No { reason: "method_disabled" };
+        return Admitted::No {
+            reason: "method_disabled",
+        };
     }
-    if ch.to.is_none() {
-        return Admitted::No { reason: "invalid_number" };
-    }
+    let Some(number) = ch.to else {
+        let reason = ch.refused.map_or("invalid_number", |r| r.reason.as_str());
+        return Admitted::No { reason };
+    };
+    let analysis = number::analyse(number.e164(), None);
     let mut refused = Vec::with_capacity(1 + ch.fallback.len());
     let mut first = None;
     for method in ch.methods() {
-        let no = refuse(ch, settings, routes, method.channel());
+        let no = refuse(ch, &analysis, rules, routes, method.channel());
         first = first.or(no);
         refused.push(no.is_some());
     }
@@ -59,12 +77,27 @@ pub fn admit(ch: &Challenge, settings: &Settings, windows: &mut Windows, routes:
 }
 
 /// Why this channel can't be used for this number, if so.
-fn refuse(ch: &Challenge, settings: &Settings, routes: &impl Routes, channel: Channel) -> Option<&'static str> {
-    let to = ch.to.as_ref()?;
-    if let Some(refusal) = to.refused(channel, &settings.numbers.allow) {
-        return Some(refusal.reason());
+fn refuse(
+    ch: &Challenge,
+    analysis: &Analysis,
+    rules: Rules<'_>,
+    routes: &impl Routes,
+    channel: Channel,
+) -> Option<&'static str> {
+    if let Some(refusal) = ch.refused.filter(|r| r.detail == Detail::Emergency) {
+        return Some(refusal.reason.as_str());
     }
-    if !countries::on(settings.countries.of(channel), to.country()) {
+    let (reach, countries) = match channel {
+        Channel::Sms => (Reach::Text, &rules.settings.countries.sms),
+        Channel::Voice => (Reach::Call, &rules.settings.countries.voice),
+    };
+    if let Some(refusal) = analysis.refused_for(reach, rules.numbers) {
+        return Some(refusal.reason.as_str());
+    }
+    if ch
+        .country
+        .is_some_and(|country| !countries::on(countries, country))
+    {
         return Some("country_blocked");
     }
     (!routes.serves(ch, channel)).then_some("no_route")

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::number::Number;
+use crate::number::{Country, Number, Refusal};
 
 /// Milliseconds since the Unix epoch: the time of everything that must outlive the process.
 #[derive(
@@ -223,6 +223,11 @@ pub struct Challenge {
     pub user: Option<Arc<str>>,
     /// None only where the number could not be understood: then it is rejected at admission.
     pub to: Option<Number>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country: Option<Country>,
+    /// What the number as it was written is refused for on every channel (emergency numbers among them).
+    #[serde(skip)]
+    pub refused: Option<Refusal>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension: Option<Arc<str>>,
     pub method: Method,

@@ -18,8 +18,6 @@ use crate::{
 
 mod attempt;
 mod conclude;
-#[cfg(test)]
-mod tests;
 
 pub use attempt::{Attempt, Outcome, Phase};
 
@@ -122,9 +120,16 @@ impl Life {
     pub fn new(challenge: &Challenge) -> Life {
         let legs = challenge
             .methods()
-            .map(|method| Leg { method, state: LegState::Waiting, started: None })
+            .map(|method| Leg {
+                method,
+                state: LegState::Waiting,
+                started: None,
+            })
             .collect();
-        Life { legs, ..Life::default() }
+        Life {
+            legs,
+            ..Life::default()
+        }
     }
 
     // --- what comes in -------------------------------------------------------------------------------------
@@ -233,7 +238,12 @@ impl Life {
         }
         if !self.attempts[at].taken {
             // A receipt proves what no answer did.
-            self.accepted(now, at, receipt.references.first().cloned().into_iter().collect(), out);
+            self.accepted(
+                now,
+                at,
+                receipt.references.first().cloned().into_iter().collect(),
+                out,
+            );
         }
         let attempt = &mut self.attempts[at];
         match receipt.state {
@@ -267,7 +277,13 @@ impl Life {
     pub fn feedback(&mut self, now: Millis, verified: bool, out: &mut Vec<Effect>) {
         self.feedback = Some(verified);
         if verified && self.ended.is_none() {
-            let attempt = self.attempts.iter().rev().find(|a| a.taken).or(self.attempts.last()).map(|a| a.n);
+            let attempt = self
+                .attempts
+                .iter()
+                .rev()
+                .find(|a| a.taken)
+                .or(self.attempts.last())
+                .map(|a| a.n);
             self.finish(now, Final::Verified, attempt, Some("verified"), None, out);
         }
     }
@@ -283,7 +299,10 @@ impl Life {
         }
         for at in 0..self.attempts.len() {
             let attempt = &mut self.attempts[at];
-            if attempt.channel() == Channel::Sms && attempt.phase == Phase::Taken && now >= attempt.receipt_by {
+            if attempt.channel() == Channel::Sms
+                && attempt.phase == Phase::Taken
+                && now >= attempt.receipt_by
+            {
                 // Its word still counts if it comes; the method is over, a fallback may start.
                 attempt.receipt_by = Millis::NEVER;
                 attempt.cause = Some(Cause::NoReceipt);
@@ -300,7 +319,13 @@ impl Life {
 
     /// After a restart: an attempt whose intent has no outcome is in doubt; a call is given up (its dialog is ended
     /// by what is known of it). Returns the calls to end.
-    pub fn resume(&mut self, ch: &Challenge, now: Millis, doubt_wait: Duration, out: &mut Vec<Effect>) -> Vec<(Arc<str>, CallState)> {
+    pub fn resume(
+        &mut self,
+        ch: &Challenge,
+        now: Millis,
+        doubt_wait: Duration,
+        out: &mut Vec<Effect>,
+    ) -> Vec<(Arc<str>, CallState)> {
         let mut orphans = Vec::new();
         for at in 0..self.attempts.len() {
             let attempt = &mut self.attempts[at];
@@ -308,7 +333,9 @@ impl Life {
                 continue;
             }
             match attempt.channel() {
-                Channel::Sms if attempt.phase == Phase::Placed => self.doubt(now, at, doubt_wait, out),
+                Channel::Sms if attempt.phase == Phase::Placed => {
+                    self.doubt(now, at, doubt_wait, out)
+                }
                 Channel::Sms => {}
                 Channel::Voice => {
                     if let Some(state) = attempt.call.take() {
@@ -317,7 +344,11 @@ impl Life {
                     attempt.in_doubt = true;
                     let rang = attempt.taken || self.hedged;
                     let failure = Failure {
-                        verdict: if rang { Verdict::StopChannel } else { Verdict::NextCandidate },
+                        verdict: if rang {
+                            Verdict::StopChannel
+                        } else {
+                            Verdict::NextCandidate
+                        },
                         blame: Blame::Us,
                         ..Cause::InDoubt.failure(None)
                     };
@@ -338,7 +369,11 @@ impl Life {
         if self.ended.is_some() || now >= ch.deadline {
             return None;
         }
-        let (at, leg) = self.legs.iter().enumerate().find(|(_, leg)| leg.state == LegState::Open)?;
+        let (at, leg) = self
+            .legs
+            .iter()
+            .enumerate()
+            .find(|(_, leg)| leg.state == LegState::Open)?;
         let number = at as u8;
         if leg.method.channel() == Channel::Voice && ch.deadline.since(now) < min_call {
             return None;
@@ -350,15 +385,23 @@ impl Life {
                 // A call that an earlier life of this process may have placed: another one is a hedge.
                 Phase::Settled(Outcome::InDoubt) => doubtful = Some(now),
                 _ if attempt.live() => return None,
-                Phase::Settled(Outcome::Delivered | Outcome::Confirmed | Outcome::Answered) => return None,
+                Phase::Settled(Outcome::Delivered | Outcome::Confirmed | Outcome::Answered) => {
+                    return None;
+                }
                 _ => {}
             }
         }
         match doubtful {
-            None => Some(Want { leg: number, method: leg.method, hedge: false }),
-            Some(hedge_at) if !self.hedged && now >= hedge_at => {
-                Some(Want { leg: number, method: leg.method, hedge: true })
-            }
+            None => Some(Want {
+                leg: number,
+                method: leg.method,
+                hedge: false,
+            }),
+            Some(hedge_at) if !self.hedged && now >= hedge_at => Some(Want {
+                leg: number,
+                method: leg.method,
+                hedge: true,
+            }),
             Some(_) => None,
         }
     }
@@ -374,12 +417,20 @@ impl Life {
         let mut soonest = ch.deadline;
         for attempt in self.attempts.iter().filter(|a| a.live()) {
             match attempt.phase {
-                Phase::Doubt { hedge_at } if !self.hedged && hedge_at > now => soonest = soonest.min(hedge_at),
-                Phase::Taken if attempt.channel() == Channel::Sms => soonest = soonest.min(attempt.receipt_by),
+                Phase::Doubt { hedge_at } if !self.hedged && hedge_at > now => {
+                    soonest = soonest.min(hedge_at)
+                }
+                Phase::Taken if attempt.channel() == Channel::Sms => {
+                    soonest = soonest.min(attempt.receipt_by)
+                }
                 _ => {}
             }
         }
-        for attempt in self.attempts.iter().filter(|a| a.verdict == Some(Verdict::Later)) {
+        for attempt in self
+            .attempts
+            .iter()
+            .filter(|a| a.verdict == Some(Verdict::Later))
+        {
             let again = attempt.ended.unwrap_or(now) + LATER_PAUSE;
             if again > now {
                 soonest = soonest.min(again);
@@ -390,19 +441,32 @@ impl Life {
 
     /// The candidates of this leg that earlier attempts speak against.
     pub fn tried(&self, leg: u8, now: Millis) -> impl Iterator<Item = Tried> + '_ {
-        self.attempts.iter().filter(move |a| a.leg == leg).filter_map(move |a| {
-            let whole = Tried { carrier: a.carrier.clone(), sender: None, pausing: false };
-            match (a.phase, a.verdict) {
-                (Phase::Settled(_), Some(Verdict::Later)) => {
-                    (a.ended.unwrap_or(now) + LATER_PAUSE > now).then_some(Tried { pausing: true, ..whole })
+        self.attempts
+            .iter()
+            .filter(move |a| a.leg == leg)
+            .filter_map(move |a| {
+                let whole = Tried {
+                    carrier: a.carrier.clone(),
+                    sender: None,
+                    pausing: false,
+                };
+                match (a.phase, a.verdict) {
+                    (Phase::Settled(_), Some(Verdict::Later)) => {
+                        (a.ended.unwrap_or(now) + LATER_PAUSE > now).then_some(Tried {
+                            pausing: true,
+                            ..whole
+                        })
+                    }
+                    // Another sender of the same carrier may pass a block.
+                    (Phase::Settled(_), _) if a.cause == Some(Cause::BlockedByOperator) => {
+                        Some(Tried {
+                            sender: Some(a.sender.clone()),
+                            ..whole
+                        })
+                    }
+                    _ => Some(whole),
                 }
-                // Another sender of the same carrier may pass a block.
-                (Phase::Settled(_), _) if a.cause == Some(Cause::BlockedByOperator) => {
-                    Some(Tried { sender: Some(a.sender.clone()), ..whole })
-                }
-                _ => Some(whole),
-            }
-        })
+            })
     }
 
     /// More tries than this leg shall have?
@@ -416,12 +480,20 @@ impl Life {
 
     /// An attempt was taken by a carrier, or is in doubt.
     pub fn billable(&self) -> bool {
-        self.attempts.iter().any(|a| a.taken || a.in_doubt || matches!(a.phase, Phase::Placed))
+        self.attempts
+            .iter()
+            .any(|a| a.taken || a.in_doubt || matches!(a.phase, Phase::Placed))
     }
 
     // --- one thing each ----------------------------------------------------------------------------------------
 
-    fn accepted(&mut self, now: Millis, at: usize, references: Vec<Arc<str>>, out: &mut Vec<Effect>) {
+    fn accepted(
+        &mut self,
+        now: Millis,
+        at: usize,
+        references: Vec<Arc<str>>,
+        out: &mut Vec<Effect>,
+    ) {
         let attempt = &mut self.attempts[at];
         if attempt.references.is_empty() {
             attempt.references = references;
@@ -456,15 +528,30 @@ impl Life {
         }
     }
 
-    fn call_ended(&mut self, ch: &Challenge, now: Millis, at: usize, end: carrier::CallEnd, out: &mut Vec<Effect>) {
+    fn call_ended(
+        &mut self,
+        ch: &Challenge,
+        now: Millis,
+        at: usize,
+        end: carrier::CallEnd,
+        out: &mut Vec<Effect>,
+    ) {
         let attempt = &mut self.attempts[at];
         attempt.taken = true;
-        let digits = (!end.digits.is_empty() && attempt.method != Method::VoicePin).then_some(end.digits);
+        let digits =
+            (!end.digits.is_empty() && attempt.method != Method::VoicePin).then_some(end.digits);
         let cause = match end.outcome {
             CallOutcome::Confirmed => {
                 attempt.settle(now, Outcome::Confirmed);
                 let n = attempt.n;
-                self.finish(now, Final::Confirmed, Some(n), Some("confirmed"), digits, out);
+                self.finish(
+                    now,
+                    Final::Confirmed,
+                    Some(n),
+                    Some("confirmed"),
+                    digits,
+                    out,
+                );
                 return;
             }
             CallOutcome::CodeRead => {
@@ -488,7 +575,14 @@ impl Life {
         self.after_failure(ch, now, at, cause.failure(None), out);
     }
 
-    fn failed(&mut self, ch: &Challenge, now: Millis, at: usize, failure: Failure, out: &mut Vec<Effect>) {
+    fn failed(
+        &mut self,
+        ch: &Challenge,
+        now: Millis,
+        at: usize,
+        failure: Failure,
+        out: &mut Vec<Effect>,
+    ) {
         let attempt = &mut self.attempts[at];
         let outcome = match failure.blame {
             Blame::Person => Outcome::Unanswered,
@@ -502,13 +596,26 @@ impl Life {
     }
 
     /// Four kinds of bad outcome: the verdict says whether another candidate, another method or nothing follows.
-    fn after_failure(&mut self, ch: &Challenge, now: Millis, at: usize, failure: Failure, out: &mut Vec<Effect>) {
+    fn after_failure(
+        &mut self,
+        ch: &Challenge,
+        now: Millis,
+        at: usize,
+        failure: Failure,
+        out: &mut Vec<Effect>,
+    ) {
         let attempt = &mut self.attempts[at];
         attempt.cause = Some(failure.cause);
         attempt.verdict = Some(failure.verdict);
         attempt.carrier_code = failure.carrier_code.or(attempt.carrier_code.take());
         let (n, leg) = (attempt.n, attempt.leg);
-        self.note(now, report::Event::AttemptFailed, Some(n), Some(failure.cause.name()), out);
+        self.note(
+            now,
+            report::Event::AttemptFailed,
+            Some(n),
+            Some(failure.cause.name()),
+            out,
+        );
         match failure.verdict {
             Verdict::NextCandidate | Verdict::Later if !self.worn_out(leg) => {}
             Verdict::NextCandidate | Verdict::Later | Verdict::StopChannel => {
@@ -524,14 +631,28 @@ impl Life {
             return;
         }
         attempt.in_doubt = true;
-        attempt.phase = Phase::Doubt { hedge_at: now + doubt_wait };
+        attempt.phase = Phase::Doubt {
+            hedge_at: now + doubt_wait,
+        };
         let n = attempt.n;
-        self.note(now, report::Event::AttemptFailed, Some(n), Some(Cause::InDoubt.name()), out);
+        self.note(
+            now,
+            report::Event::AttemptFailed,
+            Some(n),
+            Some(Cause::InDoubt.name()),
+            out,
+        );
     }
 
     fn late(&mut self, now: Millis, n: u16, receipt: &carrier::Receipt, out: &mut Vec<Effect>) {
         if receipt.state != ReceiptState::Intermediate {
-            self.note(now, report::Event::Late, Some(n), Some(receipt.state.name()), out);
+            self.note(
+                now,
+                report::Event::Late,
+                Some(n),
+                Some(receipt.state.name()),
+                out,
+            );
         }
     }
 
@@ -558,12 +679,24 @@ impl Life {
         if self.legs.iter().any(|leg| leg.state == LegState::Open) || now >= ch.deadline {
             return;
         }
-        let Some(at) = self.legs.iter().position(|leg| leg.state == LegState::Waiting) else { return };
+        let Some(at) = self
+            .legs
+            .iter()
+            .position(|leg| leg.state == LegState::Waiting)
+        else {
+            return;
+        };
         self.legs[at].state = LegState::Open;
         self.legs[at].started = Some(now);
         if self.legs[..at].iter().any(|leg| leg.started.is_some()) {
             let last = self.attempts.last().map(|a| a.n);
-            self.note(now, report::Event::Fallback, last, Some(self.legs[at].method.name()), out);
+            self.note(
+                now,
+                report::Event::Fallback,
+                last,
+                Some(self.legs[at].method.name()),
+                out,
+            );
         }
     }
 
@@ -579,7 +712,10 @@ impl Life {
 
     /// When the next waiting method starts by time.
     fn fallback_due(&self, ch: &Challenge) -> Option<Millis> {
-        let at = self.legs.iter().position(|leg| leg.state == LegState::Waiting)?;
+        let at = self
+            .legs
+            .iter()
+            .position(|leg| leg.state == LegState::Waiting)?;
         let after = ch.fallback.get(at.checked_sub(1)?)?.after;
         let before = self.legs[..at].iter().rev().find_map(|leg| leg.started)?;
         Some(before + after)
@@ -605,7 +741,14 @@ impl Life {
         }));
     }
 
-    fn note_with_code(&mut self, now: Millis, event: report::Event, n: u16, tells: bool, out: &mut Vec<Effect>) {
+    fn note_with_code(
+        &mut self,
+        now: Millis,
+        event: report::Event,
+        n: u16,
+        tells: bool,
+        out: &mut Vec<Effect>,
+    ) {
         self.note(now, event, Some(n), None, out);
         if tells && !self.code_told {
             self.code_told = true;

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::challenge::Millis;
 
+pub mod body;
+
 /// Something that happened to a challenge and that its caller may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {

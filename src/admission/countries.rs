@@ -29,7 +29,10 @@ mod tests {
     #[test]
     fn high_cost_countries_are_off_until_named() {
         let country = |c| Country::parse(c).expect("a country");
-        let mut set = CountrySet { all: true, named: Default::default() };
+        let mut set = CountrySet {
+            all: true,
+            named: Default::default(),
+        };
         assert!(on(&set, country("US")) && on(&set, country("SE")));
         assert!(!on(&set, country("JM")));
         set.named.insert(country("JM"));

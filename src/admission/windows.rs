@@ -66,7 +66,9 @@ impl Windows {
     }
 
     fn full(&mut self, key: u64, pace: &Pace, now: Millis) -> bool {
-        let Some(window) = self.seen.get_mut(&key) else { return false };
+        let Some(window) = self.seen.get_mut(&key) else {
+            return false;
+        };
         while window.front().is_some_and(|first| *first + pace.per <= now) {
             window.pop_front();
         }
@@ -85,22 +87,52 @@ impl Windows {
         let tenant = &*ch.tenant;
         let e164 = ch.to.as_ref().map(|to| to.e164());
         let extension = ch.extension.as_deref().unwrap_or("");
-        let user = ch.user.as_deref().zip(limits.per_user.as_ref()).map(|(user, pace)| {
-            (hash(&|add| [tenant, user, "user"].iter().for_each(|s| add(s))), pace, Kind::Person)
-        });
+        let user = ch
+            .user
+            .as_deref()
+            .zip(limits.per_user.as_ref())
+            .map(|(user, pace)| {
+                (
+                    hash(&|add| [tenant, user, "user"].iter().for_each(|s| add(s))),
+                    pace,
+                    Kind::Person,
+                )
+            });
         let number = e164.zip(limits.per_number.as_ref()).map(|(e164, pace)| {
-            (hash(&|add| [e164, extension, "number"].iter().for_each(|s| add(s))), pace, Kind::Person)
+            (
+                hash(&|add| [e164, extension, "number"].iter().for_each(|s| add(s))),
+                pace,
+                Kind::Person,
+            )
         });
-        let prefix = e164.zip(limits.per_prefix.as_ref()).map(|(e164, pace)| {
-            let stem = &e164[..e164.len().saturating_sub(4)];
-            (hash(&|add| [stem, "prefix"].iter().for_each(|s| add(s))), pace, Kind::Guard)
-        });
-        let country = ch.to.as_ref().zip(limits.per_country.as_ref()).map(|(to, pace)| {
-            let country = to.country().to_string();
-            (hash(&|add| [country.as_str(), "country"].iter().for_each(|s| add(s))), pace, Kind::Guard)
-        });
+        let prefix = ch
+            .to
+            .as_ref()
+            .zip(limits.per_prefix.as_ref())
+            .map(|(to, pace)| {
+                (
+                    hash(&|add| [to.neighbourhood(), "prefix"].iter().for_each(|s| add(s))),
+                    pace,
+                    Kind::Guard,
+                )
+            });
+        let country =
+            ch.country
+                .as_ref()
+                .zip(limits.per_country.as_ref())
+                .map(|(country, pace)| {
+                    (
+                        hash(&|add| [country.as_str(), "country"].iter().for_each(|s| add(s))),
+                        pace,
+                        Kind::Guard,
+                    )
+                });
         let tenant = limits.per_tenant.as_ref().map(|pace| {
-            (hash(&|add| [tenant, "tenant"].iter().for_each(|s| add(s))), pace, Kind::Guard)
+            (
+                hash(&|add| [tenant, "tenant"].iter().for_each(|s| add(s))),
+                pace,
+                Kind::Guard,
+            )
         });
         [user, number, prefix, country, tenant]
     }
@@ -111,13 +143,20 @@ impl Windows {
             return;
         }
         self.sweep_at = Millis(now.0 + SWEEP_MS);
-        let longest = [&limits.per_user, &limits.per_number, &limits.per_prefix, &limits.per_country, &limits.per_tenant]
-            .into_iter()
-            .flatten()
-            .map(|pace| pace.per)
-            .max()
-            .unwrap_or_default();
-        self.seen.retain(|_, window| window.back().is_some_and(|last| *last + longest > now));
+        let longest = [
+            &limits.per_user,
+            &limits.per_number,
+            &limits.per_prefix,
+            &limits.per_country,
+            &limits.per_tenant,
+        ]
+        .into_iter()
+        .flatten()
+        .map(|pace| pace.per)
+        .max()
+        .unwrap_or_default();
+        self.seen
+            .retain(|_, window| window.back().is_some_and(|last| *last + longest > now));
     }
 }
 

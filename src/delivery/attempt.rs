@@ -58,7 +58,9 @@ pub enum Phase {
     /// Handed to the carrier's driver, no answer yet.
     Placed,
     /// Sent and unanswered; at `hedge_at` another carrier may be asked.
-    Doubt { hedge_at: Millis },
+    Doubt {
+        hedge_at: Millis,
+    },
     /// Taken, the receipt (or the ringing) is awaited.
     Taken,
     Ringing,

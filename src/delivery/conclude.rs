@@ -15,7 +15,10 @@ impl Life {
         if self.ended.is_some() {
             return;
         }
-        let delivered = self.attempts.iter().any(|a| a.phase == Phase::Settled(Outcome::Delivered));
+        let delivered = self
+            .attempts
+            .iter()
+            .any(|a| a.phase == Phase::Settled(Outcome::Delivered));
         let talking = self.attempts.iter().any(|a| a.phase == Phase::Answered);
         if talking {
             // A person is on the line: what they say may be stronger than what is known.
@@ -27,7 +30,10 @@ impl Life {
             }
             return;
         }
-        let more = self.legs.iter().any(|leg| matches!(leg.state, LegState::Open | LegState::Waiting));
+        let more = self
+            .legs
+            .iter()
+            .any(|leg| matches!(leg.state, LegState::Open | LegState::Waiting));
         let live = self.attempts.iter().any(Attempt::live);
         if !more && !live {
             self.conclude(now, out);
@@ -43,9 +49,17 @@ impl Life {
         }
         for attempt in &mut self.attempts {
             if attempt.call_up() && attempt.phase != Phase::Answered {
-                let outcome = if attempt.taken { Outcome::Unanswered } else { Outcome::InDoubt };
+                let outcome = if attempt.taken {
+                    Outcome::Unanswered
+                } else {
+                    Outcome::InDoubt
+                };
                 attempt.in_doubt |= !attempt.taken;
-                attempt.cause = Some(if attempt.taken { Cause::NoAnswer } else { Cause::InDoubt });
+                attempt.cause = Some(if attempt.taken {
+                    Cause::NoAnswer
+                } else {
+                    Cause::InDoubt
+                });
                 attempt.settle(now, outcome);
                 out.push(Effect::HangUp(attempt.n));
             }
@@ -66,7 +80,10 @@ impl Life {
                 best = Some((event, Some(attempt.n), reason));
             }
         }
-        let expired = self.legs.iter().any(|leg| leg.state == LegState::Closed(Some(Cause::Expired)));
+        let expired = self
+            .legs
+            .iter()
+            .any(|leg| leg.state == LegState::Closed(Some(Cause::Expired)));
         let (event, attempt, reason) = match best {
             Some((Final::Failed, n, _)) if expired => (Final::Expired, n, "expired"),
             Some(best) => best,
@@ -105,7 +122,12 @@ impl Life {
             }
         }
         self.seq += 1;
-        self.ended = Some(End { at: now, event, attempt, seq: self.seq });
+        self.ended = Some(End {
+            at: now,
+            event,
+            attempt,
+            seq: self.seq,
+        });
         out.push(Effect::Report(Note {
             seq: self.seq,
             at: now,

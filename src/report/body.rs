@@ -10,6 +10,7 @@ use super::{Event, Note};
 use crate::{
     challenge::{Challenge, ChallengeKey, Channel, Millis},
     delivery::{Attempt, Life},
+    number::Country,
 };
 
 /// What all reports of this gateway share.
@@ -36,16 +37,27 @@ pub fn report_id(key: ChallengeKey, seq: u32) -> String {
 pub fn routing_key(ch: &Challenge, life: &Life, note: &Note) -> String {
     let attempt = note.attempt.and_then(|n| life.attempt(n));
     let channel = attempt.map_or(ch.method.channel(), Attempt::channel).name();
-    format!("{}.{channel}.{}", note.event.name(), country(ch).to_ascii_lowercase())
+    format!(
+        "{}.{channel}.{}",
+        note.event.name(),
+        country(ch).to_ascii_lowercase()
+    )
 }
 
 /// ISO 3166 alpha-2, `001`, or `ZZ` where the number was not understood.
-pub fn country(ch: &Challenge) -> String {
-    ch.to.as_ref().map_or_else(|| "ZZ".to_owned(), |to| to.country().to_string())
+pub fn country(ch: &Challenge) -> &str {
+    ch.country.as_ref().map_or("ZZ", Country::as_str)
 }
 
 /// The report's body for this reader.
-pub fn render(frame: &Frame, key: ChallengeKey, ch: &Challenge, life: &Life, note: &Note, reader: Reader) -> Vec<u8> {
+pub fn render(
+    frame: &Frame,
+    key: ChallengeKey,
+    ch: &Challenge,
+    life: &Life,
+    note: &Note,
+    reader: Reader,
+) -> Vec<u8> {
     let attempt = note.attempt.and_then(|n| life.attempt(n));
     let end = match note.event {
         Event::Final(end) => Some(end),
@@ -79,8 +91,14 @@ pub fn render(frame: &Frame, key: ChallengeKey, ch: &Challenge, life: &Life, not
         carrier_code: attempt.and_then(|a| a.carrier_code.as_deref()),
         in_doubt: attempt.is_some_and(|a| a.in_doubt),
         hedge: attempt.is_some_and(|a| a.hedge),
-        caller_id: attempt.filter(|a| a.channel() == Channel::Voice).map(CallerId::of),
-        code: ch.code.as_ref().filter(|_| asker && ch.code_made && note.tells_code).map(|c| c.reveal()),
+        caller_id: attempt
+            .filter(|a| a.channel() == Channel::Voice)
+            .map(CallerId::of),
+        code: ch
+            .code
+            .as_ref()
+            .filter(|_| asker && ch.code_made && note.tells_code)
+            .map(|c| c.reveal()),
         digits: note.digits.as_deref().filter(|_| asker),
         attempts: end.map(|_| life.attempts.iter().map(AttemptBody::of).collect()),
         billable: end.map(|_| life.billable()),
@@ -109,7 +127,7 @@ struct Body<'a> {
     reason: Option<&'static str>,
     method: &'static str,
     channel: &'static str,
-    country: String,
+    country: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,7 +166,11 @@ struct CallerId<'a> {
 
 impl<'a> CallerId<'a> {
     fn of(attempt: &'a Attempt) -> CallerId<'a> {
-        CallerId { sent: &attempt.sender, attestation: None, expected_to_show: &attempt.sender }
+        CallerId {
+            sent: &attempt.sender,
+            attestation: None,
+            expected_to_show: &attempt.sender,
+        }
     }
 }
 
