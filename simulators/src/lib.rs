@@ -16,4 +16,5 @@
 pub mod clock;
 pub mod record;
 pub mod script;
+pub mod smsc;
 pub mod subscriber;

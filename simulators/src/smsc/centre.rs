@@ -1,0 +1,543 @@
+//! The message centre as one machine: octets and time in, octets and the next deadline out. It knows the
+//! sessions, the accounts and the timers; `taking.rs` decides about submits. It opens no socket and reads
+//! no clock.
+
+use super::delivery::{Delivery, Owned, What};
+use super::parts::Joiner;
+use super::pdu::{self, Bind, Fault, Header, MAX_SEQUENCE, Mode, command, status};
+use super::session::{Asked, Session, SessionId};
+use super::taking::Asking;
+use super::timers::{Event, Timers};
+use super::{SmscConfig, alphabet, write};
+use crate::record::Record;
+use crate::script::{Dice, Faults, Script};
+use crate::subscriber::Habits;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Connections at a time.
+pub const MAX_SESSIONS: usize = 1_000;
+/// Deliveries that wait at one account; the oldest goes first when there are more.
+pub const MAX_WAITING: usize = 1_000_000;
+/// A delivery without an answer is sent again after this.
+pub const DELIVERY_PATIENCE: Duration = Duration::from_secs(30);
+/// A delivery that was refused for now is sent again after this.
+pub const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+/// How often sessions are looked over.
+pub const SWEEP: Duration = Duration::from_secs(1);
+
+/// The time, both ways: for waiting and for writing dates.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Monotonic.
+    pub at: Instant,
+    /// Unix seconds.
+    pub unix: u64,
+}
+
+/// A simulated SMSC without its sockets.
+#[derive(Debug)]
+pub struct Centre {
+    pub(super) name: Arc<str>,
+    pub(super) record: Record,
+    pub(super) script: Script,
+    pub(super) dice: Dice,
+    pub(super) habits: Habits,
+    pub(super) joiner: Joiner,
+    pub(super) next_id: u64,
+    pub(super) timers: Timers,
+    credentials: Option<(String, String)>,
+    window: usize,
+    probe: Option<Duration>,
+    sessions: HashMap<SessionId, Session>,
+    accounts: HashMap<Arc<str>, Account>,
+    next_session: SessionId,
+    dirty: Vec<SessionId>,
+    scratch: String,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    receivers: Vec<SessionId>,
+    /// The receiver whose turn it is.
+    turn: usize,
+    waiting: VecDeque<Box<Delivery>>,
+}
+
+impl Centre {
+    /// `first_id`: the number of the first message id.
+    pub fn new(config: &SmscConfig, first_id: u64) -> Centre {
+        Centre {
+            name: config.name.as_str().into(),
+            record: config.record.clone(),
+            script: config.script.clone(),
+            dice: Dice::new(config.seed),
+            habits: config.habits,
+            joiner: Joiner::default(),
+            next_id: first_id,
+            timers: Timers::default(),
+            credentials: config.credentials.clone(),
+            window: config.receipt_window.max(1),
+            probe: config.probe,
+            sessions: HashMap::new(),
+            accounts: HashMap::new(),
+            next_session: 1,
+            dirty: Vec::new(),
+            scratch: String::new(),
+        }
+    }
+
+    /// A connection has come; none: there are too many.
+    pub fn connected(&mut self, now: Now) -> Option<SessionId> {
+        if self.sessions.len() >= MAX_SESSIONS {
+            return None;
+        }
+        if self.sessions.is_empty() {
+            self.timers.add(now.at + SWEEP, Event::Sweep);
+        }
+        let id = self.next_session;
+        self.next_session += 1;
+        self.sessions.insert(id, Session::new(now.at));
+        Some(id)
+    }
+
+    /// A connection has gone. What it had not answered goes to another.
+    pub fn closed(&mut self, id: SessionId, now: Now) {
+        let Some(session) = self.sessions.remove(&id) else {
+            return;
+        };
+        let Some((name, _)) = session.bound else {
+            return;
+        };
+        let Some(account) = self.accounts.get_mut(&name) else {
+            return;
+        };
+        account.receivers.retain(|receiver| *receiver != id);
+        let mut unanswered: Vec<_> = session.asked.into_iter().collect();
+        unanswered.sort_unstable_by_key(|(sequence, _)| std::cmp::Reverse(*sequence));
+        for (_, (asked, _)) in unanswered {
+            if let Asked::Delivery(delivery) = asked {
+                account.waiting.push_front(delivery);
+            }
+        }
+        self.pump(&name, now);
+    }
+
+    /// Octets have come.
+    pub fn received(&mut self, id: SessionId, octets: &[u8], now: Now) {
+        let faults = self.script.faults();
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        session.heard = now.at;
+        let mut inbox = std::mem::take(&mut session.inbox);
+        inbox.extend_from_slice(octets);
+        let mut read = 0;
+        while self
+            .sessions
+            .get(&id)
+            .is_some_and(|session| !session.closing)
+        {
+            match pdu::split(&inbox[read..]) {
+                Ok(Some((header, body))) => {
+                    if !faults.silent {
+                        self.pdu(id, header, body, &faults, now);
+                    }
+                    read += header.length as usize;
+                }
+                Ok(None) => break,
+                Err(fault) => {
+                    self.broken(fault);
+                    self.say(id, |out| {
+                        write::bare(out, command::GENERIC_NACK, fault.status(), 0)
+                    });
+                    self.close(id);
+                }
+            }
+        }
+        inbox.drain(..read);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.inbox = inbox;
+        }
+    }
+
+    /// When [`Centre::tick`] wants to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Now) {
+        while let Some(event) = self.timers.due(now.at) {
+            match event {
+                Event::Deliver(delivery) => self.deliver(delivery, now),
+                Event::Answer { session, octets } => {
+                    self.say(session, |out| out.extend_from_slice(&octets))
+                }
+                Event::Sweep => self.sweep(now),
+            }
+        }
+    }
+
+    /// Sessions that have something to write (or to close) since the last call.
+    pub fn dirty(&mut self) -> Vec<SessionId> {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.sort_unstable();
+        dirty.dedup();
+        dirty
+    }
+
+    /// Move what is to be written into `buffer`; true: close when it is written.
+    pub fn output(&mut self, id: SessionId, buffer: &mut Vec<u8>) -> bool {
+        buffer.clear();
+        match self.sessions.get_mut(&id) {
+            Some(session) => {
+                std::mem::swap(buffer, &mut session.out);
+                session.closing
+            }
+            None => true,
+        }
+    }
+
+    /// Say goodbye on this session.
+    pub fn unbind(&mut self, id: SessionId, now: Now) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        if session.bound.is_none() {
+            session.closing = true;
+            return;
+        }
+        let sequence = session.ask(Asked::Unbind, now.at);
+        self.say(id, |out| {
+            write::bare(out, command::UNBIND, status::OK, sequence)
+        });
+    }
+
+    /// A person sends a text of their own to one of the gateway's senders, by whichever account is bound.
+    /// False: nobody is.
+    pub fn text_from(&mut self, person: &str, sender: &str, text: &str, now: Now) -> bool {
+        let Some(account) = self.accounts.keys().next().cloned() else {
+            return false;
+        };
+        let (data_coding, octets) = alphabet::encode(text);
+        let (from, to) = (address_of(person), address_of(sender));
+        let what = What::Text {
+            data_coding,
+            octets,
+        };
+        self.deliver(
+            Box::new(Delivery {
+                account,
+                from,
+                to,
+                what,
+                counted: false,
+            }),
+            now,
+        );
+        true
+    }
+
+    fn pdu(&mut self, id: SessionId, header: Header, body: &[u8], faults: &Faults, now: Now) {
+        if header.is_response() {
+            return self.response(id, header, body, now);
+        }
+        if header.status != 0 || !(1..=MAX_SEQUENCE).contains(&header.sequence) {
+            self.broken_rule(
+                "a request has a command_status, or a sequence_number outside 1 to 0x7FFFFFFF",
+            );
+        }
+        let bound = self.sessions.get(&id).and_then(Session::mode);
+        match (header.command, bound) {
+            (command::BIND_RECEIVER, None) => {
+                self.bind(id, header, pdu::read_bind(Mode::Receiver, body), now)
+            }
+            (command::BIND_TRANSMITTER, None) => {
+                self.bind(id, header, pdu::read_bind(Mode::Transmitter, body), now)
+            }
+            (command::BIND_TRANSCEIVER, None) => {
+                self.bind(id, header, pdu::read_bind(Mode::Transceiver, body), now)
+            }
+            (
+                command::BIND_RECEIVER | command::BIND_TRANSMITTER | command::BIND_TRANSCEIVER,
+                Some(_),
+            ) => {
+                self.broken_rule("bind on a bound session");
+                self.refuse(id, header, status::ALREADY_BOUND);
+            }
+            (command::ENQUIRE_LINK, _) => self.answer_bare(id, header),
+            (command::SUBMIT_SM | command::DATA_SM, Some(mode)) if mode.transmits() => {
+                self.take(
+                    Asking {
+                        session: id,
+                        header,
+                        faults,
+                        now,
+                    },
+                    body,
+                );
+            }
+            (command::UNBIND, Some(_)) => {
+                self.answer_bare(id, header);
+                self.close(id);
+            }
+            (command::QUERY_SM, Some(_)) => self.refuse(id, header, status::QUERY_FAILED),
+            (command::CANCEL_SM, Some(_)) => self.refuse(id, header, status::CANCEL_FAILED),
+            (
+                command::SUBMIT_SM
+                | command::DATA_SM
+                | command::UNBIND
+                | command::QUERY_SM
+                | command::CANCEL_SM,
+                _,
+            ) => {
+                self.broken_rule("a request that this bind does not allow");
+                self.refuse(id, header, status::INVALID_BIND_STATUS);
+            }
+            _ => {
+                self.broken_rule("a command_id that no message centre takes");
+                self.say(id, |out| {
+                    write::bare(
+                        out,
+                        command::GENERIC_NACK,
+                        status::INVALID_COMMAND,
+                        header.sequence,
+                    );
+                });
+            }
+        }
+    }
+
+    fn bind(&mut self, id: SessionId, header: Header, bind: Result<Bind<'_>, Fault>, now: Now) {
+        let bind = match bind {
+            Ok(bind) => bind,
+            Err(fault) => {
+                self.broken(fault);
+                return self.refuse(id, header, fault.status());
+            }
+        };
+        if let Some((system_id, password)) = &self.credentials {
+            if bind.system_id != system_id.as_bytes() {
+                return self.refuse(id, header, status::INVALID_SYSTEM_ID);
+            }
+            if bind.password != password.as_bytes() {
+                return self.refuse(id, header, status::INVALID_PASSWORD);
+            }
+        }
+        let account: Arc<str> = String::from_utf8_lossy(bind.system_id).into();
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.bound = Some((account.clone(), bind.mode));
+        }
+        let known = self.accounts.entry(account.clone()).or_default();
+        if bind.mode.receives() {
+            known.receivers.push(id);
+        }
+        let name: Vec<u8> = self
+            .name
+            .bytes()
+            .filter(u8::is_ascii_graphic)
+            .take(15)
+            .collect();
+        self.say(id, |out| {
+            write::bind_response(out, header.command, header.sequence, &name)
+        });
+        self.pump(&account, now);
+    }
+
+    fn response(&mut self, id: SessionId, header: Header, body: &[u8], now: Now) {
+        let asked = self
+            .sessions
+            .get_mut(&id)
+            .and_then(|session| session.answered(header.sequence));
+        match (header.command & !pdu::RESPONSE, asked) {
+            (command::DELIVER_SM | command::DATA_SM, Some(Asked::Delivery(delivery))) => {
+                if let Err(fault) = pdu::read_response_id(body, header.status) {
+                    self.broken(fault);
+                }
+                // ESME_RX_T_APPN (0x64) asks for another try, as the busy statuses do.
+                if matches!(
+                    header.status,
+                    status::SYSTEM_ERROR | status::QUEUE_FULL | status::THROTTLED | 0x64
+                ) {
+                    self.timers
+                        .add(now.at + REFUSED_PAUSE, Event::Deliver(delivery));
+                }
+                if let Some((account, _)) = self
+                    .sessions
+                    .get(&id)
+                    .and_then(|session| session.bound.clone())
+                {
+                    self.pump(&account, now);
+                }
+            }
+            (command::ENQUIRE_LINK, Some(Asked::Probe)) => {}
+            (command::UNBIND, Some(Asked::Unbind)) => self.close(id),
+            // A generic_nack that names one of our requests ends it.
+            (0, Some(_)) => self.broken_rule("generic_nack for a sound request"),
+            _ => self.broken_rule("a response to nothing that was asked"),
+        }
+    }
+
+    /// Hand a delivery to its account.
+    pub(super) fn deliver(&mut self, delivery: Box<Delivery>, now: Now) {
+        let name = delivery.account.clone();
+        let Some(account) = self.accounts.get_mut(&name) else {
+            return;
+        };
+        if account.waiting.len() >= MAX_WAITING {
+            account.waiting.pop_front();
+        }
+        account.waiting.push_back(delivery);
+        self.pump(&name, now);
+    }
+
+    /// Send what waits at an account as far as its receivers have room, each in turn.
+    fn pump(&mut self, name: &str, now: Now) {
+        let Some(account) = self.accounts.get_mut(name) else {
+            return;
+        };
+        while !account.waiting.is_empty() {
+            let count = account.receivers.len();
+            let free = (0..count)
+                .map(|step| (account.turn + step) % count)
+                .find(|at| {
+                    let session = account
+                        .receivers
+                        .get(*at)
+                        .and_then(|id| self.sessions.get(id));
+                    session
+                        .is_some_and(|session| !session.closing && session.in_flight < self.window)
+                });
+            let Some(at) = free else { return };
+            account.turn = (at + 1) % count;
+            let id = account.receivers[at];
+            let (Some(session), Some(mut delivery)) =
+                (self.sessions.get_mut(&id), account.waiting.pop_front())
+            else {
+                return;
+            };
+            delivery.count(&self.record);
+            session.deliver(delivery, now, &mut self.scratch);
+            self.dirty.push(id);
+        }
+    }
+
+    /// Once a second: ask quiet sessions whether they live, send again what was never answered.
+    fn sweep(&mut self, now: Now) {
+        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
+        let silent = self.script.faults().silent;
+        for id in ids {
+            self.send_again(id, now);
+            let Some(session) = self.sessions.get_mut(&id) else {
+                continue;
+            };
+            let quiet = now.at.saturating_duration_since(session.heard);
+            let probed = session
+                .asked
+                .values()
+                .any(|(asked, _)| matches!(asked, Asked::Probe));
+            if session.bound.is_some()
+                && !probed
+                && !silent
+                && self.probe.is_some_and(|probe| quiet >= probe)
+            {
+                let sequence = session.ask(Asked::Probe, now.at);
+                self.say(id, |out| {
+                    write::bare(out, command::ENQUIRE_LINK, status::OK, sequence)
+                });
+            }
+        }
+        if !self.sessions.is_empty() {
+            self.timers.add(now.at + SWEEP, Event::Sweep);
+        }
+    }
+
+    fn send_again(&mut self, id: SessionId, now: Now) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let late = session.asked.iter().filter(|(_, (asked, since))| {
+            matches!(asked, Asked::Delivery(_))
+                && now.at.saturating_duration_since(*since) >= DELIVERY_PATIENCE
+        });
+        let late: Vec<u32> = late.map(|(sequence, _)| *sequence).collect();
+        for sequence in late {
+            let asked = self
+                .sessions
+                .get_mut(&id)
+                .and_then(|session| session.answered(sequence));
+            if let Some(Asked::Delivery(delivery)) = asked {
+                self.broken_rule("a deliver_sm was not answered in time");
+                self.deliver(delivery, now);
+            }
+        }
+    }
+
+    /// Append to what a session has to write.
+    pub(super) fn say(&mut self, id: SessionId, what: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            what(&mut session.out);
+            self.dirty.push(id);
+        }
+    }
+
+    /// Close it when its output is written.
+    pub(super) fn close(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.closing = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// The account bound to a session.
+    pub(super) fn account(&self, id: SessionId) -> Option<Arc<str>> {
+        self.sessions
+            .get(&id)?
+            .bound
+            .as_ref()
+            .map(|(account, _)| account.clone())
+    }
+
+    pub(super) fn refuse(&mut self, id: SessionId, header: Header, status: u32) {
+        self.say(id, |out| {
+            write::response(out, header.command, status, header.sequence, None)
+        });
+    }
+
+    fn answer_bare(&mut self, id: SessionId, header: Header) {
+        self.say(id, |out| {
+            write::bare(
+                out,
+                header.command | pdu::RESPONSE,
+                status::OK,
+                header.sequence,
+            )
+        });
+    }
+
+    pub(super) fn broken(&self, fault: Fault) {
+        self.record
+            .protocol_error(&self.name, "smpp", fault.to_string());
+    }
+
+    fn broken_rule(&self, rule: &str) {
+        self.record.protocol_error(&self.name, "smpp", rule);
+    }
+}
+
+/// The address that a number or a name is written as: a leading `+` is an international number, letters are
+/// a name, a few digits a short code.
+fn address_of(party: &str) -> Owned {
+    let (ton, npi, addr) = match party.strip_prefix('+') {
+        Some(digits) => (1, 1, digits),
+        None if party.bytes().all(|b| b.is_ascii_digit()) => (3, 0, party),
+        None => (5, 0, party),
+    };
+    Owned {
+        ton,
+        npi,
+        addr: addr.as_bytes().into(),
+    }
+}
