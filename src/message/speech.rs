@@ -96,10 +96,15 @@ impl Clip {
 }
 
 /// All recordings of one locale; has every clip.
-#[derive(Debug)]
 pub struct Voice {
     locale: Arc<str>,
     sounds: [Sound; CLIPS],
+}
+
+impl fmt::Debug for Voice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Voice({})", self.locale)
+    }
 }
 
 impl Voice {

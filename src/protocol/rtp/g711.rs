@@ -1,6 +1,7 @@
 //! G.711 (PCMU, PCMA) and recordings encoded once in both, shared by all calls.
 
 use audio_codec_algorithms::{decode_alaw, decode_ulaw, encode_alaw, encode_ulaw};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,10 +55,16 @@ impl Codec {
 }
 
 /// A recording, encoded once in both codecs; a clone shares the octets.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Sound {
     pcmu: Arc<[u8]>,
     pcma: Arc<[u8]>,
+}
+
+impl fmt::Debug for Sound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sound({:?})", self.duration())
+    }
 }
 
 impl Sound {

@@ -83,6 +83,11 @@ impl Playout {
         });
     }
 
+    /// SDP has agreed on something else; what is playing goes on in the other codec.
+    pub fn change(&mut self, codec: Codec, events: bool) {
+        (self.codec, self.events) = (codec, events);
+    }
+
     /// Plays nothing any more; what was playing never reports its end.
     pub fn hush(&mut self) {
         self.queue.clear();

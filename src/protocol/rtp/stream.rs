@@ -1,5 +1,6 @@
 //! The RTP of one call: what to send each 20 ms, what a packet that came in means.
 
+use rtcp_types::{Compound, RtcpPacketWriterExt, Sdes, SdesChunk, SdesItem, SenderReport};
 use rtp_rs::{RtpPacketBuilder, RtpReader, Seq};
 use std::time::Instant;
 
@@ -76,8 +77,10 @@ impl Stream {
         }
     }
 
-    pub fn config(&self) -> StreamConfig {
-        self.config
+    /// SDP has agreed on something else; what is playing goes on.
+    pub fn change(&mut self, codec: Codec, key_type: Option<u8>) {
+        (self.config.codec, self.config.key_type) = (codec, key_type);
+        self.playout.change(codec, key_type.is_some());
     }
 
     /// Plays this instead of what was playing; `tag` comes back when it is over.
@@ -201,16 +204,18 @@ impl Stream {
         self.reception.stats()
     }
 
-    /// A sender report (RFC 3550, section 6.4.1) for this moment, `ntp` in NTP's 32.32 bits. The length
-    /// written; 0 if the buffer is too short.
+    /// A sender report with the name that RFC 3550 asks for in each (sections 6.4.1 and 6.5.1), for this moment, `ntp`
+    /// in NTP's 32.32 bits. The length written; 0 if the buffer is too short.
     pub fn sender_report(&self, ntp: u64, out: &mut [u8]) -> usize {
-        use rtcp_types::RtcpPacketWriterExt;
-        let report = rtcp_types::SenderReport::builder(self.ssrc)
+        let report = SenderReport::builder(self.ssrc)
             .ntp_timestamp(ntp)
             .rtp_timestamp(self.timestamp)
             .packet_count(self.sent as u32)
             .octet_count(self.sent_octets as u32);
-        report.write_into(out).unwrap_or(0)
+        let name = format!("{:016x}", mix(self.config.seed ^ u64::from(self.ssrc)));
+        let item = SdesItem::builder(SdesItem::CNAME, &name);
+        let names = Sdes::builder().add_chunk(SdesChunk::builder(self.ssrc).add_item(item));
+        Compound::builder().add_packet(report).add_packet(names).write_into(out).unwrap_or(0)
     }
 }
 

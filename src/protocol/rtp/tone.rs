@@ -158,7 +158,7 @@ const LOW_TWIST: f32 = 10.0;
 /// A tone is 6 dB above the others of its group.
 const STANDS_OUT: f32 = 4.0;
 /// The share of a block's energy that is in the two tones.
-const LEAST_PURITY: f32 = 0.65;
+const LEAST_PURITY: f32 = 0.75;
 /// Peak of one tone at -8 dBm0 (0 dBm0 peaks at 22,600 of 32,124).
 const AMPLITUDE: f32 = 9_000.0;
 /// Samples over which a tone of ours rises and falls.

@@ -1,0 +1,365 @@
+use super::*;
+use crate::{message::speech::Catalogue, protocol::rtp::Codec};
+use proptest::prelude::*;
+use std::{path::Path, sync::OnceLock};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn voice() -> Arc<Voice> {
+    static CATALOGUE: OnceLock<Catalogue> = OnceLock::new();
+    let load = || Catalogue::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts")).unwrap();
+    CATALOGUE.get_or_init(load).best("en-US").clone()
+}
+
+fn script(ask: Ask, start: Instant) -> Script {
+    Script {
+        ask,
+        voice: voice(),
+        extension: Vec::new(),
+        key_wait: 15 * SECOND,
+        call: 90 * SECOND,
+        deadline: start + 180 * SECOND,
+        farewell: true,
+    }
+}
+
+fn code() -> Ask {
+    Ask::Code(Code::new("407731"))
+}
+
+/// What a play says, clip by clip; keys as `key`.
+fn words(segments: &[Segment]) -> Vec<&'static str> {
+    let voice = voice();
+    let word = |segment: &Segment| match segment {
+        Segment::Silence(_) => None,
+        Segment::Key(_) => Some("key"),
+        Segment::Sound(sound) => {
+            let same = |clip: &Clip| match voice.say(*clip) {
+                Segment::Sound(own) => own.octets(Codec::Pcmu) == sound.octets(Codec::Pcmu),
+                _ => false,
+            };
+            Clip::ALL.into_iter().find(|clip| same(clip)).map(Clip::name)
+        }
+    };
+    segments.iter().filter_map(word).collect()
+}
+
+fn length(segments: &[Segment]) -> Duration {
+    let one = |segment: &Segment| match segment {
+        Segment::Silence(time) => *time,
+        Segment::Sound(sound) => sound.duration(),
+        Segment::Key(_) => Duration::from_millis(260),
+    };
+    segments.iter().map(one).sum()
+}
+
+/// A call in virtual time: plays take as long as they last; a person presses keys and hangs up.
+struct Line {
+    talk: Conversation,
+    start: Instant,
+    now: Instant,
+    playing: Option<(u32, Instant)>,
+    heard: Vec<(Duration, Vec<&'static str>)>,
+    outcome: Option<(Duration, Ending, String)>,
+    outcomes: usize,
+    hung_up: Option<Duration>,
+}
+
+impl Line {
+    fn new(change: impl FnOnce(&mut Script), ask: Ask) -> Line {
+        let start = Instant::now();
+        let mut script = script(ask, start);
+        change(&mut script);
+        let talk = Conversation::new(script);
+        let (heard, outcome, playing) = (Vec::new(), None, None);
+        let mut line = Line { talk, start, now: start, playing, heard, outcome, outcomes: 0, hung_up: None };
+        line.give(Input::Answered);
+        line
+    }
+
+    fn give(&mut self, input: Input) {
+        self.talk.handle(self.now, input);
+        while let Some(output) = self.talk.poll() {
+            let at = self.now - self.start;
+            assert!(self.hung_up.is_none(), "{output:?} after hanging up");
+            match output {
+                Output::Play { tag, segments } => {
+                    self.playing = Some((tag, self.now + length(&segments)));
+                    self.heard.push((at, words(&segments)));
+                }
+                Output::KeyPressed => {}
+                Output::Outcome { ending, digits } => {
+                    self.outcomes += 1;
+                    self.outcome = Some((at, ending, digits));
+                }
+                Output::HangUp => self.hung_up = Some(at),
+            }
+        }
+    }
+
+    /// Lets time pass until then, with all that falls due.
+    fn until(&mut self, at: Duration) {
+        let end = self.start + at;
+        loop {
+            let play_end = self.playing.map(|(_, end)| end);
+            let Some(next) = play_end.into_iter().chain(self.talk.deadline()).min().filter(|next| *next <= end) else {
+                self.now = end;
+                return;
+            };
+            self.now = self.now.max(next);
+            match self.playing.take_if(|(_, end)| *end <= next) {
+                Some((tag, _)) => self.give(Input::PlayDone(tag)),
+                None => self.give(Input::Tick),
+            }
+            if self.talk.is_over() {
+                return;
+            }
+        }
+    }
+
+    fn press(&mut self, at: f32, sign: char) {
+        self.until(SECOND.mul_f32(at));
+        self.give(Input::Key(Key::from_char(sign).unwrap()));
+    }
+
+    fn end(mut self) -> Line {
+        self.until(1000 * SECOND);
+        assert!(self.talk.is_over() && self.outcomes == 1, "{:?}", self.talk);
+        self
+    }
+
+    fn ending(&self) -> (Ending, &str) {
+        let (_, ending, digits) = self.outcome.as_ref().unwrap();
+        (*ending, digits)
+    }
+
+    fn said(&self) -> Vec<Vec<&'static str>> {
+        self.heard.iter().map(|(_, words)| words.clone()).collect()
+    }
+}
+
+#[test]
+fn pound_approves_and_a_goodbye_follows() {
+    let mut line = Line::new(|_| {}, Ask::Confirm);
+    line.press(9.0, '#');
+    assert_eq!(line.ending(), (Ending::Confirmed, "#"));
+    assert_eq!(line.outcome.as_ref().unwrap().0, 9 * SECOND);
+    assert_eq!(line.hung_up, None);
+    let line = line.end();
+    assert_eq!(line.said(), [vec!["greeting", "confirm"], vec!["approved"]]);
+}
+
+#[test]
+fn pound_counts_while_the_prompt_is_still_playing() {
+    let mut line = Line::new(|_| {}, Ask::Confirm);
+    line.press(0.5, '#');
+    assert_eq!(line.ending().0, Ending::Confirmed);
+}
+
+#[test]
+fn without_farewell_the_call_ends_at_once() {
+    let mut line = Line::new(|script| script.farewell = false, Ask::Confirm);
+    line.press(9.0, '#');
+    assert_eq!(line.hung_up, Some(9 * SECOND));
+    assert_eq!(line.end().said().len(), 1);
+}
+
+#[test]
+fn silence_is_asked_three_times_and_is_no_approval() {
+    let line = Line::new(|_| {}, Ask::Confirm).end();
+    assert_eq!(line.ending(), (Ending::NoKeypress, ""));
+    let asked = [vec!["greeting", "confirm"], vec!["again", "confirm"], vec!["again", "confirm"], vec!["no-key"]];
+    assert_eq!(line.said(), asked);
+    // The wait runs from the prompt's end, not its start.
+    let first = length(&[voice().say(Clip::Greeting), voice().say(Clip::Confirm)]) + 2 * BEFORE_SPEECH;
+    assert_eq!(line.heard[1].0, first + 15 * SECOND);
+}
+
+#[test]
+fn a_wrong_key_is_asked_again_and_a_burst_is_one_mistake() {
+    let mut line = Line::new(|_| {}, Ask::Confirm);
+    for (at, sign) in [(9.0, '1'), (9.2, '2'), (9.4, '3')] {
+        line.press(at, sign);
+    }
+    assert_eq!(line.said(), [vec!["greeting", "confirm"], vec!["again", "confirm"]]);
+    line.press(12.0, '#');
+    assert_eq!(line.ending(), (Ending::Confirmed, "123#"));
+}
+
+#[test]
+fn wrong_keys_for_ever_end_the_call() {
+    let mut line = Line::new(|_| {}, Ask::Confirm);
+    for i in 0..400 {
+        line.press(1.0 + i as f32 * 0.2, '7');
+    }
+    let line = line.end();
+    assert_eq!(line.ending(), (Ending::NoKeypress, "7".repeat(MAX_DIGITS).as_str()));
+    assert_eq!(line.said().iter().filter(|words| words.contains(&"confirm")).count(), 3);
+}
+
+#[test]
+fn a_code_is_read_twice_after_a_key_and_delivered_after_once() {
+    let mut line = Line::new(|_| {}, code());
+    line.press(7.0, '5');
+    assert!(line.outcome.is_none(), "a key alone is no delivery");
+    let line = line.end();
+    assert_eq!(line.ending(), (Ending::CodeRead, "5"));
+    let digits = ["digit-4", "digit-0", "digit-7", "digit-7", "digit-3", "digit-1"];
+    let first: Vec<&str> = ["code-is"].into_iter().chain(digits).collect();
+    let second: Vec<&str> = ["again"].into_iter().chain(first.iter().copied()).collect();
+    assert_eq!(line.said(), [vec!["greeting", "code-intro"], first, second, vec!["goodbye"]]);
+    assert_eq!(line.outcome.as_ref().unwrap().0, line.heard[2].0);
+}
+
+#[test]
+fn no_code_without_a_key() {
+    let line = Line::new(|_| {}, code()).end();
+    assert_eq!(line.ending(), (Ending::NoKeypress, ""));
+    assert!(!line.said().concat().iter().any(|word| word.starts_with("digit") || *word == "code-is"));
+}
+
+#[test]
+fn hanging_up_within_the_first_reading_is_no_delivery() {
+    let mut line = Line::new(|_| {}, code());
+    line.press(7.0, '5');
+    line.until(9 * SECOND);
+    line.give(Input::RemoteHangUp);
+    line.give(Input::Key(Key::POUND));
+    assert_eq!(line.ending(), (Ending::HungUp, "5"));
+    assert!(line.talk.is_over() && line.hung_up.is_none());
+}
+
+#[test]
+fn hanging_up_within_the_second_reading_is_delivery() {
+    let mut line = Line::new(|_| {}, code());
+    line.press(7.0, '5');
+    while line.heard.len() < 3 {
+        let later = line.now - line.start + SECOND;
+        line.until(later);
+    }
+    line.give(Input::RemoteHangUp);
+    assert_eq!((line.outcomes, line.ending().0), (1, Ending::CodeRead));
+}
+
+#[test]
+fn no_code_starts_after_the_deadline() {
+    let mut line = Line::new(|script| script.deadline = Instant::now() + 10 * SECOND, code());
+    line.press(11.0, '5');
+    let line = line.end();
+    assert_eq!(line.ending(), (Ending::Cancelled, "5"));
+    assert_eq!(line.said(), [vec!["greeting", "code-intro"], vec!["goodbye"]]);
+    // One that has begun is finished, and not begun again.
+    let mut line = Line::new(|script| script.deadline = Instant::now() + 10 * SECOND, code());
+    line.press(9.0, '5');
+    let line = line.end();
+    assert_eq!((line.ending().0, line.said().len()), (Ending::CodeRead, 3));
+}
+
+#[test]
+fn an_approval_may_come_after_the_deadline_of_an_answered_call() {
+    let mut line = Line::new(|script| script.deadline = Instant::now() + 10 * SECOND, Ask::Confirm);
+    line.press(20.0, '#');
+    assert_eq!(line.ending().0, Ending::Confirmed);
+}
+
+#[test]
+fn the_cap_ends_everything() {
+    let line = Line::new(|script| script.call = 20 * SECOND, Ask::Confirm).end();
+    assert_eq!((line.ending().0, line.hung_up), (Ending::NoKeypress, Some(20 * SECOND)));
+    let mut line = Line::new(|script| script.call = 10 * SECOND, code());
+    line.press(8.0, '1');
+    let line = line.end();
+    assert_eq!((line.ending().0, line.hung_up), (Ending::Cancelled, Some(10 * SECOND)));
+}
+
+#[test]
+fn a_play_that_never_ends_is_ended_by_the_cap() {
+    let mut line = Line::new(|_| {}, Ask::Confirm);
+    line.playing = None;
+    assert_eq!(line.end().hung_up, Some(90 * SECOND));
+}
+
+#[test]
+fn an_extension_is_dialled_first_and_its_echo_is_no_answer() {
+    let keys = ['1', '2', '#'].map(|sign| Key::from_char(sign).unwrap());
+    for ask in [Ask::Confirm, code()] {
+        let mut line = Line::new(|script| script.extension = keys.to_vec(), ask);
+        line.press(1.8, '#');
+        line.press(2.2, '1');
+        assert_eq!(line.said(), [vec!["key", "key", "key"]]);
+        line.until(6 * SECOND);
+        assert_eq!(line.said()[1][0], "greeting");
+        assert!(line.outcome.is_none());
+    }
+}
+
+#[test]
+fn a_cancelled_call_is_hung_up_and_a_settled_one_stays_settled() {
+    let mut line = Line::new(|_| {}, Ask::Confirm);
+    line.until(3 * SECOND);
+    line.give(Input::Cancel);
+    assert_eq!((line.ending().0, line.hung_up), (Ending::Cancelled, Some(3 * SECOND)));
+    let mut line = Line::new(|_| {}, Ask::Confirm);
+    line.press(3.0, '#');
+    line.give(Input::Cancel);
+    assert_eq!((line.outcomes, line.ending().0, line.hung_up), (1, Ending::Confirmed, Some(3 * SECOND)));
+}
+
+#[test]
+fn nothing_is_said_before_the_answer() {
+    let mut talk = Conversation::new(script(code(), Instant::now()));
+    for input in [Input::Key(Key::POUND), Input::PlayDone(0), Input::PlayDone(1), Input::Tick] {
+        talk.handle(Instant::now(), input);
+    }
+    assert!(talk.poll().is_none() && talk.deadline().is_none());
+    talk.handle(Instant::now(), Input::RemoteHangUp);
+    assert!(talk.poll().is_none() && talk.is_over());
+}
+
+#[test]
+fn what_is_printed_tells_no_code_and_no_digits() {
+    let mut line = Line::new(|_| {}, code());
+    line.press(7.0, '5');
+    let shown = format!("{:?}", line.talk.script);
+    assert!(!shown.contains("407731"), "{shown}");
+    let output = Output::Outcome { ending: Ending::CodeRead, digits: "98765".into() };
+    assert!(!format!("{output:?}").contains("98765"));
+}
+
+fn input() -> impl Strategy<Value = (u64, Input)> {
+    let what = prop_oneof![
+        8 => (0u8..16).prop_map(|code| Input::Key(Key::from_event(code).unwrap())),
+        4 => Just(Input::Tick),
+        1 => Just(Input::RemoteHangUp),
+        1 => Just(Input::Cancel),
+        2 => (0u32..9).prop_map(Input::PlayDone),
+        1 => Just(Input::Answered),
+    ];
+    (0u64..20_000, what)
+}
+
+proptest! {
+    /// Whatever happens in whatever order: one outcome, no code before a key, nothing after the end, and every
+    /// call is over by its cap.
+    #[test]
+    fn the_laws_hold(inputs in proptest::collection::vec(input(), 0..30), reads in any::<bool>(), farewell in any::<bool>()) {
+        let ask = if reads { code() } else { Ask::Confirm };
+        let mut line = Line::new(|script| script.farewell = farewell, ask);
+        let mut pressed = false;
+        for (wait, input) in inputs {
+            let at = line.now - line.start + Duration::from_millis(wait);
+            line.until(at);
+            pressed |= matches!(input, Input::Key(_));
+            line.give(input);
+            let spelt = line.said().concat().iter().any(|word| word.starts_with("digit"));
+            prop_assert!(!spelt || pressed);
+        }
+        line.until(1000 * SECOND);
+        prop_assert!(line.talk.is_over());
+        prop_assert_eq!(line.outcomes, 1);
+        prop_assert!(line.hung_up.is_none_or(|at| at <= 90 * SECOND + Duration::from_secs(20)));
+        if line.ending().0 == Ending::Confirmed {
+            prop_assert!(line.ending().1.ends_with('#'));
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! One call's sockets around its `rtp::Stream`.
+
+use std::{
+    io::ErrorKind,
+    net::{SocketAddr, UdpSocket},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use super::MediaStats;
+use crate::protocol::rtp::{Heard, Key, MAX_PACKET, SENT_PACKET, Segment, Stream, StreamConfig};
+
+/// One call: open, perhaps connected.
+#[derive(Debug)]
+pub(super) struct Call {
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    far_end: Option<FarEnd>,
+    figures: MediaStats,
+}
+
+#[derive(Debug)]
+struct FarEnd {
+    remote: SocketAddr,
+    stream: Stream,
+    next_report: Option<Instant>,
+}
+
+impl Call {
+    pub fn new(rtp: UdpSocket, rtcp: UdpSocket) -> Call {
+        Call { rtp, rtcp, far_end: None, figures: MediaStats::default() }
+    }
+
+    pub fn connect(&mut self, remote: SocketAddr, config: StreamConfig) {
+        match &mut self.far_end {
+            Some(far_end) => {
+                far_end.remote = remote;
+                far_end.stream.change(config.codec, config.key_type);
+            }
+            None => self.far_end = Some(FarEnd { remote, stream: Stream::new(config), next_report: None }),
+        }
+    }
+
+    pub fn play(&mut self, tag: u32, segments: &[Segment]) {
+        if let Some(far_end) = &mut self.far_end {
+            far_end.stream.play(tag, segments);
+        }
+    }
+
+    pub fn hush(&mut self) {
+        if let Some(far_end) = &mut self.far_end {
+            far_end.stream.hush();
+        }
+    }
+
+    pub fn info(&mut self, now: Instant, key: Key) -> bool {
+        self.far_end.as_mut().is_some_and(|far_end| far_end.stream.info(now, key))
+    }
+
+    /// Sends the packet of the next 20 ms; the tag of a play that ended with the last.
+    pub fn send(&mut self, now: Instant) -> Option<u32> {
+        let far_end = self.far_end.as_mut()?;
+        let mut packet = [0u8; SENT_PACKET];
+        let (length, ended) = far_end.stream.frame(&mut packet);
+        if self.rtp.send_to(&packet[..length], far_end.remote).is_err() {
+            self.figures.unsent += 1;
+        }
+        let due = *far_end.next_report.get_or_insert(now + REPORT_EVERY);
+        if now >= due {
+            far_end.next_report = Some(now + REPORT_EVERY);
+            self.report();
+        }
+        ended
+    }
+
+    /// Time has passed in which nothing could be sent.
+    pub fn skip(&mut self, frames: u32) {
+        if let Some(far_end) = &mut self.far_end {
+            far_end.stream.skip(frames);
+        }
+    }
+
+    /// Reads what has arrived; `heard` is called for each new key press.
+    pub fn receive(&mut self, now: Instant, mut heard: impl FnMut(Heard)) {
+        let mut packet = [0u8; MAX_PACKET];
+        for _ in 0..PACKETS_A_TICK {
+            let (length, from) = match self.rtp.recv_from(&mut packet) {
+                Ok(received) => received,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // An ICMP of an earlier packet; the next read goes on.
+                Err(_) => continue,
+            };
+            match &mut self.far_end {
+                None => self.figures.early += 1,
+                Some(far_end) if far_end.remote != from => self.figures.foreign += 1,
+                Some(far_end) => {
+                    if far_end.stream.packet(now, &packet[..length], &mut heard).is_err() {
+                        self.figures.ignored += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A sender report to the port above the far end's, and what came from there thrown away: it says nothing that
+    /// is needed. Losing a report loses nothing.
+    fn report(&mut self) {
+        let Some(far_end) = &self.far_end else { return };
+        let mut packet = [0u8; REPORT_SPACE];
+        let length = far_end.stream.sender_report(ntp_now(), &mut packet);
+        if let Some(port) = far_end.remote.port().checked_add(1) {
+            let _ = self.rtcp.send_to(&packet[..length], SocketAddr::new(far_end.remote.ip(), port));
+        }
+        for _ in 0..PACKETS_A_TICK {
+            if self.rtcp.recv_from(&mut packet).is_err() {
+                break;
+            }
+        }
+    }
+
+    pub fn stats(&self) -> MediaStats {
+        let Some(far_end) = &self.far_end else { return self.figures };
+        let reception = far_end.stream.reception();
+        MediaStats {
+            sent: far_end.stream.sent() - self.figures.unsent,
+            received: reception.received,
+            lost: reception.lost,
+            jitter_ms: reception.jitter_ms,
+            ..self.figures
+        }
+    }
+}
+
+/// NTP's 64-bit time (RFC 5905, section 6).
+fn ntp_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
+    (since.as_secs().wrapping_add(SECONDS_1900_TO_1970) << 32) | fraction
+}
+
+/// Packets read of one call in one tick: four times what a lively far end sends in the time of a stall.
+const PACKETS_A_TICK: usize = 16;
+/// RFC 3550, section 6.2: at least five seconds apart.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// A sender report with its source description.
+const REPORT_SPACE: usize = 128;
+const SECONDS_1900_TO_1970: u64 = 2_208_988_800;

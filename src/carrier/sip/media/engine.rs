@@ -1,0 +1,146 @@
+//! The thread: every tick reads all sockets, and sends to the shard whose turn it is.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+use tracing::error;
+
+use super::{MediaEvent, MediaId, Shared, TICK, call::Call};
+use crate::protocol::rtp::{FRAME_TIME, Heard};
+
+/// Calls that are sent to in the same tick.
+#[derive(Default)]
+pub(super) struct Shard {
+    calls: HashMap<MediaId, Box<Call>>,
+}
+
+impl Shard {
+    pub fn insert(&mut self, id: MediaId, call: Call) {
+        self.calls.insert(id, Box::new(call));
+    }
+
+    pub fn remove(&mut self, id: MediaId) -> Option<Box<Call>> {
+        self.calls.remove(&id)
+    }
+
+    pub fn get(&mut self, id: MediaId) -> Option<&mut Call> {
+        self.calls.get_mut(&id).map(Box::as_mut)
+    }
+
+    fn receive(&mut self, now: Instant, tell: &mut Tell) {
+        self.each(|id, call| {
+            call.receive(now, |Heard { key, source }| tell.tell(MediaEvent::Key { id, key, source, at: now }));
+        });
+    }
+
+    fn send(&mut self, now: Instant, tell: &mut Tell) {
+        self.each(|id, call| {
+            if let Some(tag) = call.send(now) {
+                tell.tell(MediaEvent::PlayDone { id, tag });
+            }
+        });
+    }
+
+    /// Does something for each call. A panic in one ends that one's audio, not the others'.
+    fn each(&mut self, mut act: impl FnMut(MediaId, &mut Call)) {
+        let mut broken = None;
+        for (id, call) in &mut self.calls {
+            if catch_unwind(AssertUnwindSafe(|| act(*id, call))).is_err() {
+                broken = Some(*id);
+            }
+        }
+        if let Some(id) = broken {
+            error!(call = id.0, "the audio of a call has failed and is closed; the call ends at its cap");
+            self.calls.remove(&id);
+        }
+    }
+}
+
+/// The way to the driver: never blocks. What the channel has no room for waits here.
+struct Tell<'a> {
+    shared: &'a Shared,
+    events: mpsc::Sender<MediaEvent>,
+    waiting: VecDeque<MediaEvent>,
+}
+
+impl Tell<'_> {
+    fn tell(&mut self, event: MediaEvent) {
+        if self.waiting.is_empty()
+            && let Ok(()) = self.events.try_send(event)
+        {
+            return;
+        }
+        if self.waiting.len() < WAITING_EVENTS {
+            self.waiting.push_back(event);
+        } else {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&mut self) {
+        while let Some(event) = self.waiting.front() {
+            if self.events.try_send(*event).is_err() {
+                return;
+            }
+            self.waiting.pop_front();
+        }
+    }
+}
+
+/// The thread's life: until the engine is dropped.
+pub(super) fn run(shared: &Shared, events: mpsc::Sender<MediaEvent>) {
+    let mut tell = Tell { shared, events, waiting: VecDeque::new() };
+    // The grid of ticks. Packets are due on the grid, however late the thread wakes.
+    let mut next = Instant::now();
+    let mut turn = 0;
+    while !shared.stop.load(Ordering::Acquire) {
+        if shared.calls.load(Ordering::Acquire) == 0 {
+            tell.flush();
+            std::thread::park_timeout(IDLE);
+            next = Instant::now();
+            continue;
+        }
+        let now = Instant::now();
+        if now < next {
+            std::thread::sleep(next - now);
+            continue;
+        }
+        next += pass_over(shared, now - next);
+        turn = (turn + 1) % SHARDS;
+        for (i, shard) in shared.shards.iter().enumerate() {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            if i == turn {
+                shard.send(now, &mut tell);
+            }
+            shard.receive(now, &mut tell);
+        }
+        tell.flush();
+        next += TICK;
+    }
+}
+
+/// After a stall a few packets are made up for; the rest of the time is passed over, and its length given back.
+fn pass_over(shared: &Shared, late: Duration) -> Duration {
+    let frames = u32::try_from(late.as_millis() / FRAME_TIME.as_millis()).unwrap_or(u32::MAX);
+    if frames <= MADE_UP_FOR {
+        return Duration::ZERO;
+    }
+    for shard in &shared.shards {
+        shard.lock().unwrap_or_else(PoisonError::into_inner).each(|_, call| call.skip(frames));
+    }
+    FRAME_TIME * frames
+}
+
+/// Parts of the calls, each sent to in its own tick of the 20 ms.
+pub(super) const SHARDS: usize = (FRAME_TIME.as_millis() / TICK.as_millis()) as usize;
+/// Packets sent at once after a stall; more would only overflow the far end's buffer.
+const MADE_UP_FOR: u32 = 2;
+/// Events kept while the channel is full.
+const WAITING_EVENTS: usize = 65_536;
+/// How long a thread without calls sleeps; opening a call wakes it.
+const IDLE: Duration = Duration::from_secs(1);
