@@ -90,7 +90,9 @@ impl fmt::Debug for Output {
         match self {
             Output::Play { tag, segments } => write!(f, "Play({tag}, {} segments)", segments.len()),
             Output::KeyPressed => f.write_str("KeyPressed"),
-            Output::Outcome { ending, digits } => write!(f, "Outcome({ending:?}, {} digits)", digits.len()),
+            Output::Outcome { ending, digits } => {
+                write!(f, "Outcome({ending:?}, {} digits)", digits.len())
+            }
             Output::HangUp => f.write_str("HangUp"),
         }
     }
@@ -135,7 +137,11 @@ pub struct Conversation {
 
 impl fmt::Debug for Conversation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Conversation({:?}, decided: {})", self.state, self.decided)
+        write!(
+            f,
+            "Conversation({:?}, decided: {})",
+            self.state, self.decided
+        )
     }
 }
 
@@ -146,11 +152,19 @@ enum State {
     /// Pressing the extension's keys. What is heard meanwhile is their echo.
     Dialling,
     /// The prompt is playing for the `asked`th time, since.
-    Asking { asked: u8, since: Instant },
+    Asking {
+        asked: u8,
+        since: Instant,
+    },
     /// The prompt is over; a key is awaited.
-    Listening { asked: u8, until: Instant },
+    Listening {
+        asked: u8,
+        until: Instant,
+    },
     /// The code is being read out for the `time`th time.
-    Reading { time: u8 },
+    Reading {
+        time: u8,
+    },
     /// Saying goodbye.
     Leaving,
     Over,
@@ -204,7 +218,11 @@ impl Conversation {
         let wait = match self.state {
             State::Listening { until, .. } => Some(until),
             State::Over => return None,
-            State::Unanswered | State::Dialling | State::Asking { .. } | State::Reading { .. } | State::Leaving => None,
+            State::Unanswered
+            | State::Dialling
+            | State::Asking { .. }
+            | State::Reading { .. }
+            | State::Leaving => None,
         };
         wait.into_iter().chain(self.hang_up_by).min()
     }
@@ -233,7 +251,10 @@ impl Conversation {
         match self.state {
             State::Dialling => self.ask(now, 1),
             State::Asking { asked, .. } => {
-                self.state = State::Listening { asked, until: now + self.script.key_wait };
+                self.state = State::Listening {
+                    asked,
+                    until: now + self.script.key_wait,
+                };
             }
             State::Reading { time } => {
                 self.decide(Ending::CodeRead);
@@ -285,7 +306,9 @@ impl Conversation {
     }
 
     fn tick(&mut self, now: Instant) {
-        let State::Listening { asked, until } = self.state else { return };
+        let State::Listening { asked, until } = self.state else {
+            return;
+        };
         if now < until {
             return;
         }
@@ -301,9 +324,11 @@ impl Conversation {
     fn cap(&mut self) {
         self.decide(match self.state {
             State::Asking { .. } | State::Listening { .. } => Ending::NoKeypress,
-            State::Unanswered | State::Dialling | State::Reading { .. } | State::Leaving | State::Over => {
-                Ending::Cancelled
-            }
+            State::Unanswered
+            | State::Dialling
+            | State::Reading { .. }
+            | State::Leaving
+            | State::Over => Ending::Cancelled,
         });
         self.hang_up();
     }
@@ -314,7 +339,11 @@ impl Conversation {
             Ask::Confirm => Clip::Confirm,
             Ask::Code(_) => Clip::CodeIntro,
         };
-        let opening = if asked == 1 { Clip::Greeting } else { Clip::Again };
+        let opening = if asked == 1 {
+            Clip::Greeting
+        } else {
+            Clip::Again
+        };
         let segments = vec![
             Segment::Silence(BEFORE_SPEECH),
             voice.say(opening),
@@ -326,7 +355,9 @@ impl Conversation {
     }
 
     fn read(&mut self, time: u8) {
-        let Ask::Code(code) = &self.script.ask else { return };
+        let Ask::Code(code) = &self.script.ask else {
+            return;
+        };
         let voice = &self.script.voice;
         let mut segments = vec![Segment::Silence(BEFORE_SPEECH)];
         if time > 1 {
@@ -342,14 +373,20 @@ impl Conversation {
         if !self.script.farewell {
             return self.hang_up();
         }
-        let segments = vec![Segment::Silence(BEFORE_SPEECH), self.script.voice.say(last_word)];
+        let segments = vec![
+            Segment::Silence(BEFORE_SPEECH),
+            self.script.voice.say(last_word),
+        ];
         self.play(segments);
         self.state = State::Leaving;
     }
 
     fn play(&mut self, segments: Vec<Segment>) {
         self.tag += 1;
-        self.outputs.push_back(Output::Play { tag: self.tag, segments });
+        self.outputs.push_back(Output::Play {
+            tag: self.tag,
+            segments,
+        });
     }
 
     /// The first decision stands.

@@ -70,7 +70,12 @@ pub struct Connection {
 /// What the driver is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaEvent {
-    Key { id: MediaId, key: Key, source: KeySource, at: Instant },
+    Key {
+        id: MediaId,
+        key: Key,
+        source: KeySource,
+        at: Instant,
+    },
     /// The play of this tag has been sent to its end.
     PlayDone { id: MediaId, tag: u32 },
 }
@@ -138,14 +143,17 @@ impl Engine {
         let taken = self.shared.calls.fetch_add(1, Ordering::AcqRel);
         if taken >= self.max_calls {
             self.shared.calls.fetch_sub(1, Ordering::AcqRel);
-            return Err(OpenError::Full { max_calls: self.max_calls });
+            return Err(OpenError::Full {
+                max_calls: self.max_calls,
+            });
         }
         let opened = self.ports.open().inspect_err(|_| {
             self.shared.calls.fetch_sub(1, Ordering::AcqRel);
         });
         let (rtp, rtcp, local) = opened?;
         let id = MediaId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        self.shared.with_shard(id, |shard| shard.insert(id, Call::new(rtp, rtcp)));
+        self.shared
+            .with_shard(id, |shard| shard.insert(id, Call::new(rtp, rtcp)));
         if let Some(thread) = &self.thread {
             thread.thread().unpark();
         }
@@ -156,8 +164,13 @@ impl Engine {
     /// What is playing goes on.
     pub fn connect(&self, id: MediaId, to: Connection) {
         let seed = self.seed.wrapping_add(id.0);
-        let config = StreamConfig { codec: to.codec, key_type: to.key_type, seed };
-        self.shared.with_call(id, |call| call.connect(to.remote, config));
+        let config = StreamConfig {
+            codec: to.codec,
+            key_type: to.key_type,
+            seed,
+        };
+        self.shared
+            .with_call(id, |call| call.connect(to.remote, config));
     }
 
     /// Plays this instead of what was playing; [`MediaEvent::PlayDone`] with `tag` comes at its end. Before
@@ -174,7 +187,9 @@ impl Engine {
     /// A key told by SIP INFO. True if it is a new press and not one already heard in the audio or as an event; no
     /// [`MediaEvent::Key`] comes for it.
     pub fn info(&self, id: MediaId, key: Key, now: Instant) -> bool {
-        self.shared.with_call(id, |call| call.info(now, key)).unwrap_or(false)
+        self.shared
+            .with_call(id, |call| call.info(now, key))
+            .unwrap_or(false)
     }
 
     /// The call is over: closes its sockets. None if it was closed before.

@@ -215,7 +215,11 @@ impl Stream {
         let name = format!("{:016x}", mix(self.config.seed ^ u64::from(self.ssrc)));
         let item = SdesItem::builder(SdesItem::CNAME, &name);
         let names = Sdes::builder().add_chunk(SdesChunk::builder(self.ssrc).add_item(item));
-        Compound::builder().add_packet(report).add_packet(names).write_into(out).unwrap_or(0)
+        Compound::builder()
+            .add_packet(report)
+            .add_packet(names)
+            .write_into(out)
+            .unwrap_or(0)
     }
 }
 

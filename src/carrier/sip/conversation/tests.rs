@@ -38,7 +38,10 @@ fn words(segments: &[Segment]) -> Vec<&'static str> {
                 Segment::Sound(own) => own.octets(Codec::Pcmu) == sound.octets(Codec::Pcmu),
                 _ => false,
             };
-            Clip::ALL.into_iter().find(|clip| same(clip)).map(Clip::name)
+            Clip::ALL
+                .into_iter()
+                .find(|clip| same(clip))
+                .map(Clip::name)
         }
     };
     segments.iter().filter_map(word).collect()
@@ -72,7 +75,16 @@ impl Line {
         change(&mut script);
         let talk = Conversation::new(script);
         let (heard, outcome, playing) = (Vec::new(), None, None);
-        let mut line = Line { talk, start, now: start, playing, heard, outcome, outcomes: 0, hung_up: None };
+        let mut line = Line {
+            talk,
+            start,
+            now: start,
+            playing,
+            heard,
+            outcome,
+            outcomes: 0,
+            hung_up: None,
+        };
         line.give(Input::Answered);
         line
     }
@@ -102,7 +114,12 @@ impl Line {
         let end = self.start + at;
         loop {
             let play_end = self.playing.map(|(_, end)| end);
-            let Some(next) = play_end.into_iter().chain(self.talk.deadline()).min().filter(|next| *next <= end) else {
+            let Some(next) = play_end
+                .into_iter()
+                .chain(self.talk.deadline())
+                .min()
+                .filter(|next| *next <= end)
+            else {
                 self.now = end;
                 return;
             };
@@ -168,10 +185,16 @@ fn without_farewell_the_call_ends_at_once() {
 fn silence_is_asked_three_times_and_is_no_approval() {
     let line = Line::new(|_| {}, Ask::Confirm).end();
     assert_eq!(line.ending(), (Ending::NoKeypress, ""));
-    let asked = [vec!["greeting", "confirm"], vec!["again", "confirm"], vec!["again", "confirm"], vec!["no-key"]];
+    let asked = [
+        vec!["greeting", "confirm"],
+        vec!["again", "confirm"],
+        vec!["again", "confirm"],
+        vec!["no-key"],
+    ];
     assert_eq!(line.said(), asked);
     // The wait runs from the prompt's end, not its start.
-    let first = length(&[voice().say(Clip::Greeting), voice().say(Clip::Confirm)]) + 2 * BEFORE_SPEECH;
+    let first =
+        length(&[voice().say(Clip::Greeting), voice().say(Clip::Confirm)]) + 2 * BEFORE_SPEECH;
     assert_eq!(line.heard[1].0, first + 15 * SECOND);
 }
 
@@ -181,7 +204,10 @@ fn a_wrong_key_is_asked_again_and_a_burst_is_one_mistake() {
     for (at, sign) in [(9.0, '1'), (9.2, '2'), (9.4, '3')] {
         line.press(at, sign);
     }
-    assert_eq!(line.said(), [vec!["greeting", "confirm"], vec!["again", "confirm"]]);
+    assert_eq!(
+        line.said(),
+        [vec!["greeting", "confirm"], vec!["again", "confirm"]]
+    );
     line.press(12.0, '#');
     assert_eq!(line.ending(), (Ending::Confirmed, "123#"));
 }
@@ -193,8 +219,17 @@ fn wrong_keys_for_ever_end_the_call() {
         line.press(1.0 + i as f32 * 0.2, '7');
     }
     let line = line.end();
-    assert_eq!(line.ending(), (Ending::NoKeypress, "7".repeat(MAX_DIGITS).as_str()));
-    assert_eq!(line.said().iter().filter(|words| words.contains(&"confirm")).count(), 3);
+    assert_eq!(
+        line.ending(),
+        (Ending::NoKeypress, "7".repeat(MAX_DIGITS).as_str())
+    );
+    assert_eq!(
+        line.said()
+            .iter()
+            .filter(|words| words.contains(&"confirm"))
+            .count(),
+        3
+    );
 }
 
 #[test]
@@ -204,10 +239,20 @@ fn a_code_is_read_twice_after_a_key_and_delivered_after_once() {
     assert!(line.outcome.is_none(), "a key alone is no delivery");
     let line = line.end();
     assert_eq!(line.ending(), (Ending::CodeRead, "5"));
-    let digits = ["digit-4", "digit-0", "digit-7", "digit-7", "digit-3", "digit-1"];
+    let digits = [
+        "digit-4", "digit-0", "digit-7", "digit-7", "digit-3", "digit-1",
+    ];
     let first: Vec<&str> = ["code-is"].into_iter().chain(digits).collect();
     let second: Vec<&str> = ["again"].into_iter().chain(first.iter().copied()).collect();
-    assert_eq!(line.said(), [vec!["greeting", "code-intro"], first, second, vec!["goodbye"]]);
+    assert_eq!(
+        line.said(),
+        [
+            vec!["greeting", "code-intro"],
+            first,
+            second,
+            vec!["goodbye"]
+        ]
+    );
     assert_eq!(line.outcome.as_ref().unwrap().0, line.heard[2].0);
 }
 
@@ -215,7 +260,13 @@ fn a_code_is_read_twice_after_a_key_and_delivered_after_once() {
 fn no_code_without_a_key() {
     let line = Line::new(|_| {}, code()).end();
     assert_eq!(line.ending(), (Ending::NoKeypress, ""));
-    assert!(!line.said().concat().iter().any(|word| word.starts_with("digit") || *word == "code-is"));
+    assert!(
+        !line
+            .said()
+            .concat()
+            .iter()
+            .any(|word| word.starts_with("digit") || *word == "code-is")
+    );
 }
 
 #[test]
@@ -243,13 +294,22 @@ fn hanging_up_within_the_second_reading_is_delivery() {
 
 #[test]
 fn no_code_starts_after_the_deadline() {
-    let mut line = Line::new(|script| script.deadline = Instant::now() + 10 * SECOND, code());
+    let mut line = Line::new(
+        |script| script.deadline = Instant::now() + 10 * SECOND,
+        code(),
+    );
     line.press(11.0, '5');
     let line = line.end();
     assert_eq!(line.ending(), (Ending::Cancelled, "5"));
-    assert_eq!(line.said(), [vec!["greeting", "code-intro"], vec!["goodbye"]]);
+    assert_eq!(
+        line.said(),
+        [vec!["greeting", "code-intro"], vec!["goodbye"]]
+    );
     // One that has begun is finished, and not begun again.
-    let mut line = Line::new(|script| script.deadline = Instant::now() + 10 * SECOND, code());
+    let mut line = Line::new(
+        |script| script.deadline = Instant::now() + 10 * SECOND,
+        code(),
+    );
     line.press(9.0, '5');
     let line = line.end();
     assert_eq!((line.ending().0, line.said().len()), (Ending::CodeRead, 3));
@@ -257,7 +317,10 @@ fn no_code_starts_after_the_deadline() {
 
 #[test]
 fn an_approval_may_come_after_the_deadline_of_an_answered_call() {
-    let mut line = Line::new(|script| script.deadline = Instant::now() + 10 * SECOND, Ask::Confirm);
+    let mut line = Line::new(
+        |script| script.deadline = Instant::now() + 10 * SECOND,
+        Ask::Confirm,
+    );
     line.press(20.0, '#');
     assert_eq!(line.ending().0, Ending::Confirmed);
 }
@@ -265,11 +328,17 @@ fn an_approval_may_come_after_the_deadline_of_an_answered_call() {
 #[test]
 fn the_cap_ends_everything() {
     let line = Line::new(|script| script.call = 20 * SECOND, Ask::Confirm).end();
-    assert_eq!((line.ending().0, line.hung_up), (Ending::NoKeypress, Some(20 * SECOND)));
+    assert_eq!(
+        (line.ending().0, line.hung_up),
+        (Ending::NoKeypress, Some(20 * SECOND))
+    );
     let mut line = Line::new(|script| script.call = 10 * SECOND, code());
     line.press(8.0, '1');
     let line = line.end();
-    assert_eq!((line.ending().0, line.hung_up), (Ending::Cancelled, Some(10 * SECOND)));
+    assert_eq!(
+        (line.ending().0, line.hung_up),
+        (Ending::Cancelled, Some(10 * SECOND))
+    );
 }
 
 #[test]
@@ -298,17 +367,28 @@ fn a_cancelled_call_is_hung_up_and_a_settled_one_stays_settled() {
     let mut line = Line::new(|_| {}, Ask::Confirm);
     line.until(3 * SECOND);
     line.give(Input::Cancel);
-    assert_eq!((line.ending().0, line.hung_up), (Ending::Cancelled, Some(3 * SECOND)));
+    assert_eq!(
+        (line.ending().0, line.hung_up),
+        (Ending::Cancelled, Some(3 * SECOND))
+    );
     let mut line = Line::new(|_| {}, Ask::Confirm);
     line.press(3.0, '#');
     line.give(Input::Cancel);
-    assert_eq!((line.outcomes, line.ending().0, line.hung_up), (1, Ending::Confirmed, Some(3 * SECOND)));
+    assert_eq!(
+        (line.outcomes, line.ending().0, line.hung_up),
+        (1, Ending::Confirmed, Some(3 * SECOND))
+    );
 }
 
 #[test]
 fn nothing_is_said_before_the_answer() {
     let mut talk = Conversation::new(script(code(), Instant::now()));
-    for input in [Input::Key(Key::POUND), Input::PlayDone(0), Input::PlayDone(1), Input::Tick] {
+    for input in [
+        Input::Key(Key::POUND),
+        Input::PlayDone(0),
+        Input::PlayDone(1),
+        Input::Tick,
+    ] {
         talk.handle(Instant::now(), input);
     }
     assert!(talk.poll().is_none() && talk.deadline().is_none());
@@ -322,7 +402,10 @@ fn what_is_printed_tells_no_code_and_no_digits() {
     line.press(7.0, '5');
     let shown = format!("{:?}", line.talk.script);
     assert!(!shown.contains("407731"), "{shown}");
-    let output = Output::Outcome { ending: Ending::CodeRead, digits: "98765".into() };
+    let output = Output::Outcome {
+        ending: Ending::CodeRead,
+        digits: "98765".into(),
+    };
     assert!(!format!("{output:?}").contains("98765"));
 }
 

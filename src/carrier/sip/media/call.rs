@@ -27,7 +27,12 @@ struct FarEnd {
 
 impl Call {
     pub fn new(rtp: UdpSocket, rtcp: UdpSocket) -> Call {
-        Call { rtp, rtcp, far_end: None, figures: MediaStats::default() }
+        Call {
+            rtp,
+            rtcp,
+            far_end: None,
+            figures: MediaStats::default(),
+        }
     }
 
     pub fn connect(&mut self, remote: SocketAddr, config: StreamConfig) {
@@ -36,7 +41,13 @@ impl Call {
                 far_end.remote = remote;
                 far_end.stream.change(config.codec, config.key_type);
             }
-            None => self.far_end = Some(FarEnd { remote, stream: Stream::new(config), next_report: None }),
+            None => {
+                self.far_end = Some(FarEnd {
+                    remote,
+                    stream: Stream::new(config),
+                    next_report: None,
+                })
+            }
         }
     }
 
@@ -53,7 +64,9 @@ impl Call {
     }
 
     pub fn info(&mut self, now: Instant, key: Key) -> bool {
-        self.far_end.as_mut().is_some_and(|far_end| far_end.stream.info(now, key))
+        self.far_end
+            .as_mut()
+            .is_some_and(|far_end| far_end.stream.info(now, key))
     }
 
     /// Sends the packet of the next 20 ms; the tag of a play that ended with the last.
@@ -93,7 +106,11 @@ impl Call {
                 None => self.figures.early += 1,
                 Some(far_end) if far_end.remote != from => self.figures.foreign += 1,
                 Some(far_end) => {
-                    if far_end.stream.packet(now, &packet[..length], &mut heard).is_err() {
+                    if far_end
+                        .stream
+                        .packet(now, &packet[..length], &mut heard)
+                        .is_err()
+                    {
                         self.figures.ignored += 1;
                     }
                 }
@@ -108,7 +125,10 @@ impl Call {
         let mut packet = [0u8; REPORT_SPACE];
         let length = far_end.stream.sender_report(ntp_now(), &mut packet);
         if let Some(port) = far_end.remote.port().checked_add(1) {
-            let _ = self.rtcp.send_to(&packet[..length], SocketAddr::new(far_end.remote.ip(), port));
+            let _ = self.rtcp.send_to(
+                &packet[..length],
+                SocketAddr::new(far_end.remote.ip(), port),
+            );
         }
         for _ in 0..PACKETS_A_TICK {
             if self.rtcp.recv_from(&mut packet).is_err() {
@@ -118,7 +138,9 @@ impl Call {
     }
 
     pub fn stats(&self) -> MediaStats {
-        let Some(far_end) = &self.far_end else { return self.figures };
+        let Some(far_end) = &self.far_end else {
+            return self.figures;
+        };
         let reception = far_end.stream.reception();
         MediaStats {
             sent: far_end.stream.sent() - self.figures.unsent,
@@ -132,7 +154,9 @@ impl Call {
 
 /// NTP's 64-bit time (RFC 5905, section 6).
 fn ntp_now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
     (since.as_secs().wrapping_add(SECONDS_1900_TO_1970) << 32) | fraction
 }

@@ -34,7 +34,14 @@ impl Shard {
 
     fn receive(&mut self, now: Instant, tell: &mut Tell) {
         self.each(|id, call| {
-            call.receive(now, |Heard { key, source }| tell.tell(MediaEvent::Key { id, key, source, at: now }));
+            call.receive(now, |Heard { key, source }| {
+                tell.tell(MediaEvent::Key {
+                    id,
+                    key,
+                    source,
+                    at: now,
+                })
+            });
         });
     }
 
@@ -55,7 +62,10 @@ impl Shard {
             }
         }
         if let Some(id) = broken {
-            error!(call = id.0, "the audio of a call has failed and is closed; the call ends at its cap");
+            error!(
+                call = id.0,
+                "the audio of a call has failed and is closed; the call ends at its cap"
+            );
             self.calls.remove(&id);
         }
     }
@@ -94,7 +104,11 @@ impl Tell<'_> {
 
 /// The thread's life: until the engine is dropped.
 pub(super) fn run(shared: &Shared, events: mpsc::Sender<MediaEvent>) {
-    let mut tell = Tell { shared, events, waiting: VecDeque::new() };
+    let mut tell = Tell {
+        shared,
+        events,
+        waiting: VecDeque::new(),
+    };
     // The grid of ticks. Packets are due on the grid, however late the thread wakes.
     let mut next = Instant::now();
     let mut turn = 0;
@@ -131,7 +145,10 @@ fn pass_over(shared: &Shared, late: Duration) -> Duration {
         return Duration::ZERO;
     }
     for shard in &shared.shards {
-        shard.lock().unwrap_or_else(PoisonError::into_inner).each(|_, call| call.skip(frames));
+        shard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .each(|_, call| call.skip(frames));
     }
     FRAME_TIME * frames
 }

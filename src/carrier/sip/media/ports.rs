@@ -19,17 +19,29 @@ pub(super) struct Ports {
 /// Why a call gets no audio.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("{max_calls} calls have audio open, and no more are allowed; raise max_calls of the carrier")]
+    #[error(
+        "{max_calls} calls have audio open, and no more are allowed; raise max_calls of the carrier"
+    )]
     Full { max_calls: usize },
     #[error(
         "no free pair of ports among {first}-{last} on {address} ({last_error}); widen rtp.ports of the carrier, or free them"
     )]
-    NoPort { address: IpAddr, first: u16, last: u16, last_error: io::Error },
+    NoPort {
+        address: IpAddr,
+        first: u16,
+        last: u16,
+        last_error: io::Error,
+    },
 }
 
 impl Ports {
     pub fn new(address: IpAddr, first: u16, last: u16) -> Ports {
-        Ports { address, first, last, next: AtomicU32::new(0) }
+        Ports {
+            address,
+            first,
+            last,
+            next: AtomicU32::new(0),
+        }
     }
 
     /// Binds the next free pair: RTP, RTCP and the address of RTP. Ports in use elsewhere are passed over.
@@ -46,7 +58,12 @@ impl Ports {
                 Err(error) => last_error = error,
             }
         }
-        Err(OpenError::NoPort { address: self.address, first: self.first, last: self.last, last_error })
+        Err(OpenError::NoPort {
+            address: self.address,
+            first: self.first,
+            last: self.last,
+            last_error,
+        })
     }
 
     fn bind_pair(&self, port: u16) -> io::Result<(UdpSocket, UdpSocket, SocketAddr)> {

@@ -4,7 +4,11 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 fn stream(seed: u64) -> Stream {
-    Stream::new(StreamConfig { codec: Codec::Pcmu, key_type: Some(101), seed })
+    Stream::new(StreamConfig {
+        codec: Codec::Pcmu,
+        key_type: Some(101),
+        seed,
+    })
 }
 
 fn sent(stream: &mut Stream) -> (Vec<u8>, Option<u32>) {
@@ -14,13 +18,26 @@ fn sent(stream: &mut Stream) -> (Vec<u8>, Option<u32>) {
 }
 
 fn packet(kind: u8, sequence: u16, timestamp: u32, payload: &[u8]) -> Vec<u8> {
-    let builder = RtpPacketBuilder::new().payload_type(kind).sequence(Seq::from(sequence));
-    builder.timestamp(timestamp).ssrc(77).payload(payload).build().unwrap()
+    let builder = RtpPacketBuilder::new()
+        .payload_type(kind)
+        .sequence(Seq::from(sequence));
+    builder
+        .timestamp(timestamp)
+        .ssrc(77)
+        .payload(payload)
+        .build()
+        .unwrap()
 }
 
-fn take(stream: &mut Stream, now: Instant, bytes: &[u8]) -> (Result<(), Ignored>, Vec<(char, KeySource)>) {
+fn take(
+    stream: &mut Stream,
+    now: Instant,
+    bytes: &[u8],
+) -> (Result<(), Ignored>, Vec<(char, KeySource)>) {
     let mut keys = Vec::new();
-    let result = stream.packet(now, bytes, |heard| keys.push((heard.key.sign(), heard.source)));
+    let result = stream.packet(now, bytes, |heard| {
+        keys.push((heard.key.sign(), heard.source))
+    });
     (result, keys)
 }
 
@@ -28,12 +45,18 @@ fn take(stream: &mut Stream, now: Instant, bytes: &[u8]) -> (Result<(), Ignored>
 fn packets_count_up_and_only_the_first_is_marked() {
     let mut stream = stream(1);
     let packets: Vec<Vec<u8>> = (0..200).map(|_| sent(&mut stream).0).collect();
-    let readers: Vec<RtpReader> = packets.iter().map(|bytes| RtpReader::new(bytes).unwrap()).collect();
+    let readers: Vec<RtpReader> = packets
+        .iter()
+        .map(|bytes| RtpReader::new(bytes).unwrap())
+        .collect();
     for (i, pair) in readers.windows(2).enumerate() {
         assert_eq!(pair[1].sequence_number(), pair[0].sequence_number() + 1);
         assert_eq!(pair[1].timestamp(), pair[0].timestamp().wrapping_add(160));
         assert_eq!((pair[0].mark(), pair[1].mark()), (i == 0, false));
-        assert_eq!((pair[0].ssrc(), pair[0].payload_type()), (pair[1].ssrc(), 0));
+        assert_eq!(
+            (pair[0].ssrc(), pair[0].payload_type()),
+            (pair[1].ssrc(), 0)
+        );
         assert_eq!(pair[1].payload(), [0xff; FRAME]);
     }
 }
@@ -55,19 +78,31 @@ fn a_key_of_ours_is_one_event_in_time_and_audio_goes_on_at_the_right_timestamp()
     let before = sent(&mut stream).0;
     stream.play(9, &[Segment::Key(Key::POUND)]);
     let packets: Vec<Vec<u8>> = (0..13).map(|_| sent(&mut stream).0).collect();
-    let start = RtpReader::new(&before).unwrap().timestamp().wrapping_add(160);
+    let start = RtpReader::new(&before)
+        .unwrap()
+        .timestamp()
+        .wrapping_add(160);
     for (i, bytes) in packets.iter().enumerate() {
         let reader = RtpReader::new(bytes).unwrap();
         if i < 8 {
-            assert_eq!((reader.payload_type(), reader.timestamp(), reader.mark()), (101, start, i == 0));
+            assert_eq!(
+                (reader.payload_type(), reader.timestamp(), reader.mark()),
+                (101, start, i == 0)
+            );
         } else {
             let at = start.wrapping_add(160 * i as u32);
-            assert_eq!((reader.payload_type(), reader.timestamp(), reader.mark()), (0, at, i == 8));
+            assert_eq!(
+                (reader.payload_type(), reader.timestamp(), reader.mark()),
+                (0, at, i == 8)
+            );
         }
     }
     // The other end hears one #.
     let mut far = self::stream(3);
-    let heard: Vec<(char, KeySource)> = packets.iter().flat_map(|p| take(&mut far, Instant::now(), p).1).collect();
+    let heard: Vec<(char, KeySource)> = packets
+        .iter()
+        .flat_map(|p| take(&mut far, Instant::now(), p).1)
+        .collect();
     assert_eq!(heard, [('#', KeySource::Event)]);
     assert_eq!(sent(&mut stream).1, Some(9));
 }
@@ -110,7 +145,12 @@ fn a_press_in_band_alone_is_heard_in_either_codec() {
         let keys: Vec<_> = frames
             .flat_map(|(i, frame)| {
                 let now = t + FRAME_TIME * i as u32;
-                take(&mut stream, now, &packet(kind, i as u16, 160 * i as u32, frame)).1
+                take(
+                    &mut stream,
+                    now,
+                    &packet(kind, i as u16, 160 * i as u32, frame),
+                )
+                .1
             })
             .collect();
         assert_eq!(keys, [('*', KeySource::InBand)]);
@@ -123,7 +163,9 @@ fn repeated_and_overtaken_audio_is_not_listened_to_again() {
     let audio = tone(Key::STAR, Duration::from_millis(30));
     let frame = &audio.octets(Codec::Pcmu)[..FRAME];
     // One frame of tone, the same packet many times: 20 ms of it, not more.
-    let keys: Vec<_> = (0..20).flat_map(|_| take(&mut stream, t, &packet(0, 1, 160, frame)).1).collect();
+    let keys: Vec<_> = (0..20)
+        .flat_map(|_| take(&mut stream, t, &packet(0, 1, 160, frame)).1)
+        .collect();
     assert!(keys.is_empty());
     assert_eq!(stream.reception().received, 20);
 }
@@ -131,14 +173,36 @@ fn repeated_and_overtaken_audio_is_not_listened_to_again() {
 #[test]
 fn what_was_not_agreed_is_ignored() {
     let (mut stream, t) = (stream(8), Instant::now());
-    assert_eq!(take(&mut stream, t, b"not RTP at all, really not").0, Err(Ignored::Malformed));
-    assert_eq!(take(&mut stream, t, &packet(96, 1, 0, &[11, 10, 0, 160])).0, Err(Ignored::PayloadType));
-    assert_eq!(take(&mut stream, t, &packet(13, 1, 0, &[40])), (Ok(()), vec![]));
-    assert_eq!(take(&mut stream, t, &packet(0, 2, 160, &[0xff; FRAME])).0, Ok(()));
-    assert_eq!(take(&mut stream, t, &packet(0, 30_000, 160, &[0xff; FRAME])).0, Err(Ignored::Astray));
-    let mut without_events = Stream::new(StreamConfig { codec: Codec::Pcmu, key_type: None, seed: 1 });
+    assert_eq!(
+        take(&mut stream, t, b"not RTP at all, really not").0,
+        Err(Ignored::Malformed)
+    );
+    assert_eq!(
+        take(&mut stream, t, &packet(96, 1, 0, &[11, 10, 0, 160])).0,
+        Err(Ignored::PayloadType)
+    );
+    assert_eq!(
+        take(&mut stream, t, &packet(13, 1, 0, &[40])),
+        (Ok(()), vec![])
+    );
+    assert_eq!(
+        take(&mut stream, t, &packet(0, 2, 160, &[0xff; FRAME])).0,
+        Ok(())
+    );
+    assert_eq!(
+        take(&mut stream, t, &packet(0, 30_000, 160, &[0xff; FRAME])).0,
+        Err(Ignored::Astray)
+    );
+    let mut without_events = Stream::new(StreamConfig {
+        codec: Codec::Pcmu,
+        key_type: None,
+        seed: 1,
+    });
     let event = packet(101, 1, 0, &[11, 10, 0, 160]);
-    assert_eq!(take(&mut without_events, t, &event), (Err(Ignored::PayloadType), vec![]));
+    assert_eq!(
+        take(&mut without_events, t, &event),
+        (Err(Ignored::PayloadType), vec![])
+    );
 }
 
 #[test]
@@ -151,9 +215,18 @@ fn a_change_of_codec_keeps_the_place_and_the_numbers() {
     stream.change(Codec::Pcma, None);
     let (b, _) = sent(&mut stream);
     let (a, b) = (RtpReader::new(&a).unwrap(), RtpReader::new(&b).unwrap());
-    assert_eq!((a.payload_type(), a.payload()), (0, &sound.octets(Codec::Pcmu)[..160]));
-    assert_eq!((b.payload_type(), b.payload()), (8, &sound.octets(Codec::Pcma)[160..320]));
-    assert_eq!((b.ssrc(), b.sequence_number()), (a.ssrc(), a.sequence_number() + 1));
+    assert_eq!(
+        (a.payload_type(), a.payload()),
+        (0, &sound.octets(Codec::Pcmu)[..160])
+    );
+    assert_eq!(
+        (b.payload_type(), b.payload()),
+        (8, &sound.octets(Codec::Pcma)[160..320])
+    );
+    assert_eq!(
+        (b.ssrc(), b.sequence_number()),
+        (a.ssrc(), a.sequence_number() + 1)
+    );
 }
 
 #[test]
@@ -164,9 +237,14 @@ fn a_sender_report_counts_what_was_sent() {
     let mut out = [0; 128];
     let length = stream.sender_report(0x0123_4567_89ab_cdef, &mut out);
     let mut compound = Compound::parse(&out[..length]).unwrap();
-    let Some(Ok(Packet::Sr(report))) = compound.next() else { panic!("no sender report first") };
+    let Some(Ok(Packet::Sr(report))) = compound.next() else {
+        panic!("no sender report first")
+    };
     let ssrc = RtpReader::new(&packets[0]).unwrap().ssrc();
-    assert_eq!((report.ssrc(), report.packet_count(), report.octet_count()), (ssrc, 7, 7 * 160));
+    assert_eq!(
+        (report.ssrc(), report.packet_count(), report.octet_count()),
+        (ssrc, 7, 7 * 160)
+    );
     assert_eq!(report.ntp_timestamp(), 0x0123_4567_89ab_cdef);
     assert!(matches!(compound.next(), Some(Ok(Packet::Sdes(_)))));
     assert_eq!(stream.sender_report(0, &mut [0; 10]), 0);

@@ -6,7 +6,8 @@ use std::path::Path;
 fn pair(low: f32, high: f32, low_peak: f32, high_peak: f32, ms: usize) -> Vec<i16> {
     let sample = |i: usize| {
         let t = i as f32 / 8_000.0;
-        let value = (low_peak * (TAU * low * t + 0.3).sin() + high_peak * (TAU * high * t + 1.1).sin()) as i16;
+        let value = (low_peak * (TAU * low * t + 0.3).sin()
+            + high_peak * (TAU * high * t + 1.1).sin()) as i16;
         Codec::Pcmu.decode(Codec::Pcmu.encode(value))
     };
     (0..ms * 8).map(sample).collect()
@@ -34,13 +35,17 @@ fn heard_at_every_offset(samples: &[i16]) -> Vec<String> {
 /// A repeatable noise of about this peak.
 fn noise(peak: i32, ms: usize, mut seed: u64) -> Vec<i16> {
     let next = |_| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         ((seed >> 33) as i32 % (2 * peak + 1) - peak) as i16
     };
     (0..ms * 8).map(next).collect()
 }
 
-const SIGNS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D'];
+const SIGNS: [char; 16] = [
+    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D',
+];
 
 fn all_frequencies() -> impl Iterator<Item = (char, f32, f32)> {
     SIGNS.into_iter().map(|sign| {
@@ -53,7 +58,10 @@ fn all_frequencies() -> impl Iterator<Item = (char, f32, f32)> {
 fn the_coefficients_are_those_of_the_frequencies() {
     for (group, coefficients) in [(LOW, LOW_COEFFICIENTS), (HIGH, HIGH_COEFFICIENTS)] {
         for (frequency, coefficient) in group.iter().zip(coefficients) {
-            assert!((2.0 * (TAU * frequency / 8_000.0).cos() - coefficient).abs() < 1e-5, "{frequency}");
+            assert!(
+                (2.0 * (TAU * frequency / 8_000.0).cos() - coefficient).abs() < 1e-5,
+                "{frequency}"
+            );
         }
     }
 }
@@ -72,7 +80,14 @@ fn a_long_press_counts_once_and_a_pause_of_40_ms_parts_two() {
     let press = pair(941.0, 1477.0, 4_000.0, 4_000.0, 60);
     assert_eq!(heard(&pair(941.0, 1477.0, 4_000.0, 4_000.0, 3_000)), "#");
     for offset in (0..BLOCK).step_by(5) {
-        let twice = [vec![0; offset], press.clone(), silence(40), press.clone(), silence(60)].concat();
+        let twice = [
+            vec![0; offset],
+            press.clone(),
+            silence(40),
+            press.clone(),
+            silence(60),
+        ]
+        .concat();
         assert_eq!(heard(&twice), "##", "offset {offset}");
     }
 }
@@ -96,7 +111,12 @@ fn too_short_is_nothing() {
 #[test]
 fn frequencies_off_by_one_and_a_half_percent_count() {
     for (sign, low, high) in all_frequencies() {
-        for (a, b) in [(1.015, 1.015), (0.985, 0.985), (1.015, 0.985), (0.985, 1.015)] {
+        for (a, b) in [
+            (1.015, 1.015),
+            (0.985, 0.985),
+            (1.015, 0.985),
+            (0.985, 1.015),
+        ] {
             let got = heard(&[pair(low * a, high * b, 4_000.0, 4_000.0, 60), silence(60)].concat());
             assert_eq!(got, sign.to_string(), "{a} {b}");
         }
@@ -120,20 +140,37 @@ fn twist_within_q24_counts_and_beyond_does_not() {
 #[test]
 fn levels_from_loud_to_29_below() {
     for (peak, expected) in [(15_000.0, "#"), (800.0, "#"), (600.0, "#"), (100.0, "")] {
-        assert_eq!(heard(&[pair(941.0, 1477.0, peak, peak, 60), silence(60)].concat()), expected, "{peak}");
+        assert_eq!(
+            heard(&[pair(941.0, 1477.0, peak, peak, 60), silence(60)].concat()),
+            expected,
+            "{peak}"
+        );
     }
 }
 
 #[test]
 fn one_tone_a_dial_tone_and_busy_tone_are_no_keys() {
-    for (low, high) in [(697.0, 1.0), (1.0, 1336.0), (350.0, 440.0), (480.0, 620.0), (425.0, 425.0), (697.0, 852.0)] {
-        assert_eq!(heard(&pair(low, high, 4_000.0, 4_000.0, 500)), "", "{low} {high}");
+    for (low, high) in [
+        (697.0, 1.0),
+        (1.0, 1336.0),
+        (350.0, 440.0),
+        (480.0, 620.0),
+        (425.0, 425.0),
+        (697.0, 852.0),
+    ] {
+        assert_eq!(
+            heard(&pair(low, high, 4_000.0, 4_000.0, 500)),
+            "",
+            "{low} {high}"
+        );
     }
 }
 
 #[test]
 fn keys_are_heard_through_noise_and_noise_alone_is_none() {
-    let press: Vec<i16> = [pair(697.0, 1209.0, 3_000.0, 3_000.0, 80), silence(80)].concat().repeat(10);
+    let press: Vec<i16> = [pair(697.0, 1209.0, 3_000.0, 3_000.0, 80), silence(80)]
+        .concat()
+        .repeat(10);
     let noise_at = noise(800, 1_600, 7);
     let noisy: Vec<i16> = press.iter().zip(noise_at).map(|(a, b)| a + b).collect();
     assert_eq!(heard(&noisy), "1".repeat(10));
@@ -152,11 +189,25 @@ fn talk_off_no_prompt_holds_a_key() {
             if file.extension().is_none_or(|kind| kind != "wav") {
                 continue;
             }
-            let samples: Vec<i16> = hound::WavReader::open(&file).unwrap().samples().map(|s| s.unwrap()).collect();
+            let samples: Vec<i16> = hound::WavReader::open(&file)
+                .unwrap()
+                .samples()
+                .map(|s| s.unwrap())
+                .collect();
             // Loud, faint, and at several alignments to the blocks.
-            for (offset, divisor) in [(0, 1), (17, 1), (34, 1), (51, 1), (68, 1), (85, 1), (25, 8)] {
-                let shifted = [vec![0; offset], samples.iter().map(|s| s / divisor).collect()].concat();
-                assert_eq!(heard(&shifted), "", "{} +{offset} /{divisor}", file.display());
+            for (offset, divisor) in [(0, 1), (17, 1), (34, 1), (51, 1), (68, 1), (85, 1), (25, 8)]
+            {
+                let shifted = [
+                    vec![0; offset],
+                    samples.iter().map(|s| s / divisor).collect(),
+                ]
+                .concat();
+                assert_eq!(
+                    heard(&shifted),
+                    "",
+                    "{} +{offset} /{divisor}",
+                    file.display()
+                );
                 seconds += shifted.len() / 8_000;
             }
             files += 1;
@@ -170,7 +221,11 @@ fn our_own_tones_are_heard_after_either_codec() {
     for (sign, _, _) in all_frequencies() {
         for codec in [Codec::Pcmu, Codec::Pcma] {
             let sound = tone(Key::from_char(sign).unwrap(), Duration::from_millis(100));
-            let samples: Vec<i16> = sound.octets(codec).iter().map(|o| codec.decode(*o)).collect();
+            let samples: Vec<i16> = sound
+                .octets(codec)
+                .iter()
+                .map(|o| codec.decode(*o))
+                .collect();
             assert_eq!(heard(&[samples, silence(60)].concat()), sign.to_string());
         }
     }
