@@ -22,9 +22,12 @@ use crate::{
     number::Number,
 };
 
+pub mod callbacks;
 pub mod http;
+mod pressure;
 pub mod sip;
 pub mod smpp;
+pub mod tls;
 
 /// One try on one carrier, as dispatch hands it over. A slot of the carrier is already taken for it.
 #[derive(Clone, Debug)]

@@ -46,6 +46,7 @@ pub mod gateway;
 pub mod ledger;
 pub mod operate;
 pub mod protocol;
+pub mod retry;
 pub mod simulate;
 
 // What a person types.

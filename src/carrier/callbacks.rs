@@ -1,0 +1,1 @@
+//! The HTTP listener for receipts and inbound texts of HTTP carriers.

@@ -1,0 +1,89 @@
+//! TLS towards a carrier: the certificates of its file as a rustls client configuration.
+//!
+//! Built anew for each connection (or client), so that rotated files count from the next one on. rustls with ring,
+//! TLS 1.2 and 1.3. May not log what it reads.
+
+use std::{path::Path, sync::Arc};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+};
+
+use crate::config::carrier::Tls;
+
+/// The configuration, or what is wrong with it, for the operator.
+pub fn client_config(tls: &Tls) -> Result<ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| format!("tls: {e}"))?
+        .with_root_certificates(roots(tls.ca.as_deref())?);
+    match (&tls.cert, &tls.key) {
+        (Some(cert), Some(key)) => {
+            let chain = certificates("tls.cert", cert)?;
+            let key = key.read().map_err(|e| format!("tls.key: {e}"))?;
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+                .map_err(|_| "tls.key: no private key in PEM; give PKCS#8, PKCS#1 or SEC1".to_owned())?;
+            builder.with_client_auth_cert(chain, key).map_err(|e| format!("tls.cert and tls.key: {e}"))
+        }
+        (None, None) => Ok(builder.with_no_client_auth()),
+        (Some(_), None) => Err("tls.cert is given without tls.key; give both or none".into()),
+        (None, Some(_)) => Err("tls.key is given without tls.cert; give both or none".into()),
+    }
+}
+
+/// The name that the peer's certificate must carry.
+pub fn server_name(tls: &Tls, host: &str) -> Result<ServerName<'static>, String> {
+    let name = tls.name.as_deref().unwrap_or(host).trim_matches(['[', ']']);
+    ServerName::try_from(name.to_owned()).map_err(|_| format!("tls.name: {name} is neither a DNS name nor an address"))
+}
+
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        Some(path) => {
+            for certificate in certificates("tls.ca", path)? {
+                roots.add(certificate).map_err(|e| format!("tls.ca: {}: {e}", path.display()))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    Ok(roots)
+}
+
+fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = std::fs::read(path).map_err(|e| format!("{key}: {}: {e}", path.display()))?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        Ok(_) => Err(format!("{key}: {}: no certificate in PEM", path.display())),
+        Err(e) => Err(format!("{key}: {}: {e}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_said_with_its_key() {
+        let missing = Tls { ca: Some("/nowhere/ca.pem".into()), ..Tls::default() };
+        let error = client_config(&missing).unwrap_err();
+        assert!(error.starts_with("tls.ca: /nowhere/ca.pem: "), "{error}");
+
+        let half = Tls { cert: Some("/nowhere/c.pem".into()), ..Tls::default() };
+        assert!(client_config(&half).unwrap_err().contains("without tls.key"));
+        assert!(client_config(&Tls::default()).is_ok());
+    }
+
+    #[test]
+    fn the_name_is_the_settings_or_the_hosts() {
+        assert_eq!(server_name(&Tls::default(), "smsc.example").unwrap().to_str(), "smsc.example");
+        assert_eq!(server_name(&Tls::default(), "[::1]").unwrap().to_str(), "::1");
+        let named = Tls { name: Some("other.example".into()), ..Tls::default() };
+        assert_eq!(server_name(&named, "10.0.0.1").unwrap().to_str(), "other.example");
+    }
+}
