@@ -55,8 +55,15 @@ mod tests {
         let first = waits.next_wait();
         assert!((SHORTEST..SHORTEST * 2).contains(&first), "{first:?}");
         let all: Vec<_> = (0..200).map(|_| waits.next_wait()).collect();
-        assert!(all.iter().all(|w| (SHORTEST..=LONGEST.mul_f64(1.0 + JITTER)).contains(w)));
-        assert!(all[20..].iter().all(|w| *w >= LONGEST.mul_f64(1.0 - JITTER)));
+        assert!(
+            all.iter()
+                .all(|w| (SHORTEST..=LONGEST.mul_f64(1.0 + JITTER)).contains(w))
+        );
+        assert!(
+            all[20..]
+                .iter()
+                .all(|w| *w >= LONGEST.mul_f64(1.0 - JITTER))
+        );
         assert!(all[20..].windows(2).any(|w| w[0] != w[1]), "no jitter");
         waits.succeeded();
         assert!(waits.next_wait() < SHORTEST * 2);

@@ -35,17 +35,25 @@ impl Pressure {
     pub fn throttled(&mut self, all: u32, pause: Option<Duration>, now: Instant) {
         let next_step = now + pause.unwrap_or(STEP).max(STEP);
         match &mut self.limit {
-            Some(limit) if now < limit.halved + SAME_MOMENT => limit.next_step = limit.next_step.max(next_step),
+            Some(limit) if now < limit.halved + SAME_MOMENT => {
+                limit.next_step = limit.next_step.max(next_step)
+            }
             _ => {
                 let slots = (self.slots(all) / 2).max(1);
-                self.limit = Some(Limit { slots, halved: now, next_step });
+                self.limit = Some(Limit {
+                    slots,
+                    halved: now,
+                    next_step,
+                });
             }
         }
     }
 
     /// Grows back what time allows; true if there is more room than before.
     pub fn recover(&mut self, all: u32, now: Instant) -> bool {
-        let Some(limit) = &mut self.limit else { return false };
+        let Some(limit) = &mut self.limit else {
+            return false;
+        };
         if now < limit.next_step {
             return false;
         }

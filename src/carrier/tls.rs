@@ -23,9 +23,12 @@ pub fn client_config(tls: &Tls) -> Result<ClientConfig, String> {
         (Some(cert), Some(key)) => {
             let chain = certificates("tls.cert", cert)?;
             let key = key.read().map_err(|e| format!("tls.key: {e}"))?;
-            let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-                .map_err(|_| "tls.key: no private key in PEM; give PKCS#8, PKCS#1 or SEC1".to_owned())?;
-            builder.with_client_auth_cert(chain, key).map_err(|e| format!("tls.cert and tls.key: {e}"))
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| {
+                "tls.key: no private key in PEM; give PKCS#8, PKCS#1 or SEC1".to_owned()
+            })?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|e| format!("tls.cert and tls.key: {e}"))
         }
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(_), None) => Err("tls.cert is given without tls.key; give both or none".into()),
@@ -36,7 +39,8 @@ pub fn client_config(tls: &Tls) -> Result<ClientConfig, String> {
 /// The name that the peer's certificate must carry.
 pub fn server_name(tls: &Tls, host: &str) -> Result<ServerName<'static>, String> {
     let name = tls.name.as_deref().unwrap_or(host).trim_matches(['[', ']']);
-    ServerName::try_from(name.to_owned()).map_err(|_| format!("tls.name: {name} is neither a DNS name nor an address"))
+    ServerName::try_from(name.to_owned())
+        .map_err(|_| format!("tls.name: {name} is neither a DNS name nor an address"))
 }
 
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
@@ -44,7 +48,9 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
     match ca {
         Some(path) => {
             for certificate in certificates("tls.ca", path)? {
-                roots.add(certificate).map_err(|e| format!("tls.ca: {}: {e}", path.display()))?;
+                roots
+                    .add(certificate)
+                    .map_err(|e| format!("tls.ca: {}: {e}", path.display()))?;
             }
         }
         None => {
@@ -70,20 +76,44 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_said_with_its_key() {
-        let missing = Tls { ca: Some("/nowhere/ca.pem".into()), ..Tls::default() };
+        let missing = Tls {
+            ca: Some("/nowhere/ca.pem".into()),
+            ..Tls::default()
+        };
         let error = client_config(&missing).unwrap_err();
         assert!(error.starts_with("tls.ca: /nowhere/ca.pem: "), "{error}");
 
-        let half = Tls { cert: Some("/nowhere/c.pem".into()), ..Tls::default() };
-        assert!(client_config(&half).unwrap_err().contains("without tls.key"));
+        let half = Tls {
+            cert: Some("/nowhere/c.pem".into()),
+            ..Tls::default()
+        };
+        assert!(
+            client_config(&half)
+                .unwrap_err()
+                .contains("without tls.key")
+        );
         assert!(client_config(&Tls::default()).is_ok());
     }
 
     #[test]
     fn the_name_is_the_settings_or_the_hosts() {
-        assert_eq!(server_name(&Tls::default(), "smsc.example").unwrap().to_str(), "smsc.example");
-        assert_eq!(server_name(&Tls::default(), "[::1]").unwrap().to_str(), "::1");
-        let named = Tls { name: Some("other.example".into()), ..Tls::default() };
-        assert_eq!(server_name(&named, "10.0.0.1").unwrap().to_str(), "other.example");
+        assert_eq!(
+            server_name(&Tls::default(), "smsc.example")
+                .unwrap()
+                .to_str(),
+            "smsc.example"
+        );
+        assert_eq!(
+            server_name(&Tls::default(), "[::1]").unwrap().to_str(),
+            "::1"
+        );
+        let named = Tls {
+            name: Some("other.example".into()),
+            ..Tls::default()
+        };
+        assert_eq!(
+            server_name(&named, "10.0.0.1").unwrap().to_str(),
+            "other.example"
+        );
     }
 }

@@ -12,4 +12,4 @@ pub mod receipt;
 pub mod session;
 
 pub use pdu::{Address, Deliver, Submit};
-pub use session::{Closed, Counters, Event, Settings, Session};
+pub use session::{Closed, Counters, Event, Session, Settings};

@@ -65,7 +65,9 @@ pub enum FrameError {
 impl FrameError {
     pub fn reason(self) -> String {
         match self {
-            FrameError::TooShort(n) => format!("peer sent a command_length of {n}, below its own header"),
+            FrameError::TooShort(n) => {
+                format!("peer sent a command_length of {n}, below its own header")
+            }
             FrameError::TooLong(n) => format!("peer sent a command_length of {n}, over {MAX_PDU}"),
         }
     }
@@ -73,7 +75,10 @@ impl FrameError {
 
 /// Takes the next whole frame off `input`; none where more octets are needed.
 pub fn take_frame(input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
-    let Some(length) = input.first_chunk::<4>().map(|octets| u32::from_be_bytes(*octets)) else {
+    let Some(length) = input
+        .first_chunk::<4>()
+        .map(|octets| u32::from_be_bytes(*octets))
+    else {
         return Ok(None);
     };
     let size = length as usize;
@@ -120,7 +125,13 @@ pub struct Deliver {
 /// Says the shape, never the content.
 impl std::fmt::Debug for Deliver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Deliver(esm_class {:#04x}, {} octets, {} tlvs)", self.esm_class, self.message.len(), self.tlvs.len())
+        write!(
+            f,
+            "Deliver(esm_class {:#04x}, {} octets, {} tlvs)",
+            self.esm_class,
+            self.message.len(),
+            self.tlvs.len()
+        )
     }
 }
 
@@ -142,7 +153,17 @@ impl Deliver {
         at.octet()?; // sm_default_msg_id
         let length = usize::from(at.octet()?);
         let message = at.take(length);
-        Some(Deliver { source, destination, esm_class, data_coding, message, tlvs: at.tlvs() }.with_payload())
+        Some(
+            Deliver {
+                source,
+                destination,
+                esm_class,
+                data_coding,
+                message,
+                tlvs: at.tlvs(),
+            }
+            .with_payload(),
+        )
     }
 
     /// The body of a data_sm.
@@ -155,12 +176,25 @@ impl Deliver {
         at.octet()?; // registered_delivery
         let data_coding = at.octet()?;
         let tlvs = at.tlvs();
-        Some(Deliver { source, destination, esm_class, data_coding, message: Bytes::new(), tlvs }.with_payload())
+        Some(
+            Deliver {
+                source,
+                destination,
+                esm_class,
+                data_coding,
+                message: Bytes::new(),
+                tlvs,
+            }
+            .with_payload(),
+        )
     }
 
     /// The value of a TLV.
     pub fn tlv(&self, tag: u16) -> Option<&Bytes> {
-        self.tlvs.iter().find(|(t, _)| *t == tag).map(|(_, value)| value)
+        self.tlvs
+            .iter()
+            .find(|(t, _)| *t == tag)
+            .map(|(_, value)| value)
     }
 
     fn with_payload(mut self) -> Deliver {
@@ -175,7 +209,11 @@ impl Deliver {
 
 /// The `message_id` of a submit_sm_resp: up to its NUL, or all there is; empty where there is none.
 pub fn message_id(body: &[u8]) -> String {
-    let end = body.iter().position(|octet| *octet == 0).unwrap_or(body.len()).min(MAX_ID);
+    let end = body
+        .iter()
+        .position(|octet| *octet == 0)
+        .unwrap_or(body.len())
+        .min(MAX_ID);
     latin1(&body[..end])
 }
 
@@ -204,7 +242,9 @@ pub struct Sender<'a> {
 impl Submit<'_> {
     /// Whether its fields fit their places: addresses of 20 characters without a NUL, a message of 254 octets.
     pub fn fits(&self) -> bool {
-        let address = |text: &str| text.len() <= 20 && !text.is_empty() && text.bytes().all(|b| (0x20..0x7F).contains(&b));
+        let address = |text: &str| {
+            text.len() <= 20 && !text.is_empty() && text.bytes().all(|b| (0x20..0x7F).contains(&b))
+        };
         address(self.source.address) && address(self.destination) && self.message.len() <= 254
     }
 
@@ -234,16 +274,28 @@ impl Submit<'_> {
 }
 
 /// bind_transceiver (4.1.5).
-pub fn write_bind_transceiver(system_id: &str, password: &str, system_type: &str, sequence: u32, out: &mut BytesMut) {
-    pdu(out, command::BIND_TRANSCEIVER, status::OK, sequence, |out| {
-        c_string(out, system_id);
-        c_string(out, password);
-        c_string(out, system_type);
-        out.put_u8(0x34); // interface_version
-        out.put_u8(0); // addr_ton
-        out.put_u8(0); // addr_npi
-        out.put_u8(0); // address_range
-    });
+pub fn write_bind_transceiver(
+    system_id: &str,
+    password: &str,
+    system_type: &str,
+    sequence: u32,
+    out: &mut BytesMut,
+) {
+    pdu(
+        out,
+        command::BIND_TRANSCEIVER,
+        status::OK,
+        sequence,
+        |out| {
+            c_string(out, system_id);
+            c_string(out, password);
+            c_string(out, system_type);
+            out.put_u8(0x34); // interface_version
+            out.put_u8(0); // addr_ton
+            out.put_u8(0); // addr_npi
+            out.put_u8(0); // address_range
+        },
+    );
 }
 
 /// A PDU that is its header alone: enquire_link, unbind, generic_nack and the plain responses.
@@ -253,10 +305,18 @@ pub fn write_bare(command: u32, status: u32, sequence: u32, out: &mut BytesMut) 
 
 /// deliver_sm_resp, data_sm_resp: an empty message_id (4.6.2).
 pub fn write_delivered(command: u32, status: u32, sequence: u32, out: &mut BytesMut) {
-    pdu(out, command | command::RESPONSE, status, sequence, |out| out.put_u8(0));
+    pdu(out, command | command::RESPONSE, status, sequence, |out| {
+        out.put_u8(0)
+    });
 }
 
-fn pdu(out: &mut BytesMut, command: u32, status: u32, sequence: u32, body: impl FnOnce(&mut BytesMut)) {
+fn pdu(
+    out: &mut BytesMut,
+    command: u32,
+    status: u32,
+    sequence: u32,
+    body: impl FnOnce(&mut BytesMut),
+) {
     let start = out.len();
     out.put_u32(0);
     out.put_u32(command);
@@ -307,7 +367,11 @@ impl Reader {
     }
 
     fn address(&mut self) -> Option<Address> {
-        Some(Address { ton: self.octet()?, npi: self.octet()?, digits: latin1(&self.c_string()?) })
+        Some(Address {
+            ton: self.octet()?,
+            npi: self.octet()?,
+            digits: latin1(&self.c_string()?),
+        })
     }
 
     fn take(&mut self, length: usize) -> Bytes {

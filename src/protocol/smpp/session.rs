@@ -37,13 +37,21 @@ pub struct Settings {
 pub enum Event {
     Bound,
     /// The peer answered a submit, in time or later.
-    Answered { token: u64, status: u32, message_id: String },
+    Answered {
+        token: u64,
+        status: u32,
+        message_id: String,
+    },
     /// No answer within the time; one may still come.
-    Unanswered { token: u64 },
+    Unanswered {
+        token: u64,
+    },
     /// A receipt or a text from a phone; already acknowledged.
     Delivered(Deliver),
     /// enquire_link was answered, or not.
-    Probe { ok: bool },
+    Probe {
+        ok: bool,
+    },
     /// The session is over; nothing follows.
     Closed(Closed),
 }
@@ -107,7 +115,10 @@ impl Session {
     /// A session on a fresh connection: bind_transceiver is the first thing to be written.
     pub fn new(settings: Settings, now: Instant) -> Session {
         let mut session = Session {
-            state: State::Binding { sequence: 1, until: now + settings.response_timeout },
+            state: State::Binding {
+                sequence: 1,
+                until: now + settings.response_timeout,
+            },
             settings,
             sequence: 1,
             waiting: HashMap::new(),
@@ -123,7 +134,13 @@ impl Session {
             counters: Counters::default(),
         };
         session.write(|settings, out| {
-            pdu::write_bind_transceiver(&settings.system_id, &settings.password, &settings.system_type, 1, out);
+            pdu::write_bind_transceiver(
+                &settings.system_id,
+                &settings.password,
+                &settings.system_type,
+                1,
+                out,
+            );
         });
         session
     }
@@ -146,15 +163,21 @@ impl Session {
     /// Acts on every deadline that has passed.
     pub fn timeout(&mut self, now: Instant) {
         match self.state {
-            State::Binding { until, .. } if until <= now => return self.close(Closed::BindUnanswered),
+            State::Binding { until, .. } if until <= now => {
+                return self.close(Closed::BindUnanswered);
+            }
             State::Unbinding { until, .. } if until <= now => return self.close(Closed::Unbound),
             State::Closed => return,
             State::Binding { .. } | State::Unbinding { .. } | State::Bound => {}
         }
         while let Some((_, sequence)) = self.due.pop_front_if(|(until, _)| *until <= now) {
-            let Some(waiting) = self.waiting.remove(&sequence) else { continue };
+            let Some(waiting) = self.waiting.remove(&sequence) else {
+                continue;
+            };
             self.remember_late(sequence, waiting.token);
-            self.events.push_back(Event::Unanswered { token: waiting.token });
+            self.events.push_back(Event::Unanswered {
+                token: waiting.token,
+            });
             // A peer that has said nothing since is asked at once whether it lives.
             let silent = self.heard + self.settings.response_timeout <= now;
             if silent && self.next_probe.is_some() {
@@ -205,7 +228,8 @@ impl Session {
         let start = self.queued;
         self.write(|_, out| submit.write(sequence, out));
         self.waiting.insert(sequence, Waiting { token, start });
-        self.due.push_back((now + self.settings.response_timeout, sequence));
+        self.due
+            .push_back((now + self.settings.response_timeout, sequence));
         true
     }
 
@@ -215,7 +239,10 @@ impl Session {
             State::Bound => {
                 let sequence = self.next_sequence();
                 self.write(|_, out| pdu::write_bare(command::UNBIND, status::OK, sequence, out));
-                self.state = State::Unbinding { sequence, until: now + self.settings.response_timeout };
+                self.state = State::Unbinding {
+                    sequence,
+                    until: now + self.settings.response_timeout,
+                };
             }
             State::Binding { .. } => self.close(Closed::Unbound),
             State::Unbinding { .. } | State::Closed => {}
@@ -243,33 +270,53 @@ impl Session {
     /// The submits without an answer when the connection is gone: token, and whether any octet of it was written.
     pub fn unanswered(&self) -> impl Iterator<Item = (u64, bool)> + '_ {
         let written = self.queued - self.output.len() as u64;
-        self.waiting.values().map(move |waiting| (waiting.token, waiting.start < written))
+        self.waiting
+            .values()
+            .map(move |waiting| (waiting.token, waiting.start < written))
     }
 
     fn frame(&mut self, frame: Frame, now: Instant) {
         if frame.command & command::RESPONSE != 0 {
             return self.response(frame, now);
         }
-        let Frame { command, sequence, .. } = frame;
+        let Frame {
+            command, sequence, ..
+        } = frame;
         match command {
             command::ENQUIRE_LINK => {
-                self.write(|_, out| pdu::write_bare(command | command::RESPONSE, status::OK, sequence, out));
+                self.write(|_, out| {
+                    pdu::write_bare(command | command::RESPONSE, status::OK, sequence, out)
+                });
             }
             command::DELIVER_SM | command::DATA_SM => self.delivered(frame),
             command::UNBIND => {
-                self.write(|_, out| pdu::write_bare(command | command::RESPONSE, status::OK, sequence, out));
+                self.write(|_, out| {
+                    pdu::write_bare(command | command::RESPONSE, status::OK, sequence, out)
+                });
                 self.close(Closed::PeerUnbound);
             }
             command::ALERT_NOTIFICATION | command::OUTBIND => {} // neither has a response (4.1.7, 4.12)
             _ => {
                 self.counters.unknown_commands += 1;
-                self.write(|_, out| pdu::write_bare(command::GENERIC_NACK, status::UNKNOWN_COMMAND, sequence, out));
+                self.write(|_, out| {
+                    pdu::write_bare(
+                        command::GENERIC_NACK,
+                        status::UNKNOWN_COMMAND,
+                        sequence,
+                        out,
+                    )
+                });
             }
         }
     }
 
     fn delivered(&mut self, frame: Frame) {
-        let Frame { command, sequence, body, .. } = frame;
+        let Frame {
+            command,
+            sequence,
+            body,
+            ..
+        } = frame;
         let parsed = match command {
             command::DATA_SM => Deliver::parse_data_sm(body),
             _ => Deliver::parse_deliver_sm(body),
@@ -294,14 +341,22 @@ impl Session {
         const PROBE_RESP: u32 = command::ENQUIRE_LINK | command::RESPONSE;
         const UNBIND_RESP: u32 = command::UNBIND | command::RESPONSE;
         match (frame.command, self.state) {
-            (BIND_RESP, State::Binding { sequence, .. }) if sequence == frame.sequence => self.bound(frame.status, now),
-            (command::GENERIC_NACK, State::Binding { sequence, .. }) if sequence == frame.sequence => {
+            (BIND_RESP, State::Binding { sequence, .. }) if sequence == frame.sequence => {
+                self.bound(frame.status, now)
+            }
+            (command::GENERIC_NACK, State::Binding { sequence, .. })
+                if sequence == frame.sequence =>
+            {
                 self.close(Closed::BindRefused(frame.status));
             }
-            (UNBIND_RESP | command::GENERIC_NACK, State::Unbinding { sequence, .. }) if sequence == frame.sequence => {
+            (UNBIND_RESP | command::GENERIC_NACK, State::Unbinding { sequence, .. })
+                if sequence == frame.sequence =>
+            {
                 self.close(Closed::Unbound);
             }
-            (PROBE_RESP | command::GENERIC_NACK, _) if self.probing.is_some_and(|(s, _)| s == frame.sequence) => {
+            (PROBE_RESP | command::GENERIC_NACK, _)
+                if self.probing.is_some_and(|(s, _)| s == frame.sequence) =>
+            {
                 self.probing = None;
                 self.events.push_back(Event::Probe { ok: true });
             }
@@ -320,7 +375,10 @@ impl Session {
     }
 
     fn answered(&mut self, frame: &Frame) {
-        let waiting = self.waiting.remove(&frame.sequence).map(|waiting| waiting.token);
+        let waiting = self
+            .waiting
+            .remove(&frame.sequence)
+            .map(|waiting| waiting.token);
         let Some(token) = waiting.or_else(|| self.late.remove(&frame.sequence)) else {
             self.counters.stray_responses += 1;
             return;
@@ -330,8 +388,16 @@ impl Session {
             (command::GENERIC_NACK, status::OK) => status::UNKNOWN_COMMAND,
             (_, status) => status,
         };
-        let message_id = if status == status::OK { pdu::message_id(&frame.body) } else { String::new() };
-        self.events.push_back(Event::Answered { token, status, message_id });
+        let message_id = if status == status::OK {
+            pdu::message_id(&frame.body)
+        } else {
+            String::new()
+        };
+        self.events.push_back(Event::Answered {
+            token,
+            status,
+            message_id,
+        });
     }
 
     fn probe(&mut self, now: Instant) {
@@ -362,7 +428,11 @@ impl Session {
     }
 
     fn next_sequence(&mut self) -> u32 {
-        self.sequence = if self.sequence >= LAST_SEQUENCE { 1 } else { self.sequence + 1 };
+        self.sequence = if self.sequence >= LAST_SEQUENCE {
+            1
+        } else {
+            self.sequence + 1
+        };
         self.sequence
     }
 

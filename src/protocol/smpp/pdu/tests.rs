@@ -21,13 +21,19 @@ fn whole(command: u32, body: &[u8]) -> BytesMut {
 fn foreign(octets: &[u8]) -> Result<Command, String> {
     let mut body = BytesMut::from(&octets[4..]);
     let length = body.len();
-    Command::decode(&mut body, length).map(|(command, _)| command).map_err(|e| format!("{e:?}"))
+    Command::decode(&mut body, length)
+        .map(|(command, _)| command)
+        .map_err(|e| format!("{e:?}"))
 }
 
 #[test]
 fn a_submit_is_read_by_a_foreign_library() {
     let submit = Submit {
-        source: Sender { ton: 5, npi: 0, address: "Ringback" },
+        source: Sender {
+            ton: 5,
+            npi: 0,
+            address: "Ringback",
+        },
         destination: "12025550123",
         esm_class: 0x40,
         data_coding: 8,
@@ -38,7 +44,9 @@ fn a_submit_is_read_by_a_foreign_library() {
     submit.write(42, &mut out);
     let command = foreign(&out).unwrap();
     assert_eq!(command.sequence_number, 42);
-    let Some(Pdu::SubmitSm(read)) = command.pdu() else { panic!("{command:?}") };
+    let Some(Pdu::SubmitSm(read)) = command.pdu() else {
+        panic!("{command:?}")
+    };
     assert_eq!(read.source_addr.as_str(), "Ringback");
     assert_eq!(u8::from(read.source_addr_ton), 5);
     assert_eq!(read.destination_addr.as_str(), "12025550123");
@@ -54,15 +62,28 @@ fn a_bind_is_read_by_a_foreign_library() {
     let mut out = BytesMut::new();
     write_bind_transceiver("mfa", "secret", "sms", 1, &mut out);
     let command = foreign(&out).unwrap();
-    let Some(Pdu::BindTransceiver(bind)) = command.pdu() else { panic!("{command:?}") };
-    assert_eq!((bind.system_id.as_str(), bind.password.as_str(), bind.system_type.as_str()), ("mfa", "secret", "sms"));
+    let Some(Pdu::BindTransceiver(bind)) = command.pdu() else {
+        panic!("{command:?}")
+    };
+    assert_eq!(
+        (
+            bind.system_id.as_str(),
+            bind.password.as_str(),
+            bind.system_type.as_str()
+        ),
+        ("mfa", "secret", "sms")
+    );
 }
 
 /// Why the codec is ours: each of these is common in the field, and the foreign library refuses the whole PDU.
 #[test]
 fn untidy_dialect_is_read_where_a_foreign_library_refuses_it() {
     let long_id = [&[b'a'; 70][..], b"\0"].concat();
-    for (body, id) in [(&b"4711"[..], "4711".to_owned()), (&long_id, "a".repeat(70)), (b"\xE9A\0", "\u{E9}A".to_owned())] {
+    for (body, id) in [
+        (&b"4711"[..], "4711".to_owned()),
+        (&long_id, "a".repeat(70)),
+        (b"\xE9A\0", "\u{E9}A".to_owned()),
+    ] {
         let octets = whole(command::SUBMIT_SM | command::RESPONSE, body);
         assert!(foreign(&octets).is_err(), "{id}");
         assert_eq!(message_id(body), id);
@@ -73,11 +94,21 @@ fn untidy_dialect_is_read_where_a_foreign_library_refuses_it() {
 fn a_receipt_gives_its_fields_and_tlvs() {
     let tail = [&[0x00, 0x1E, 0, 4][..], b"A1b\0", &[0x04, 0x27, 0, 1, 2]].concat();
     let read = Deliver::parse_deliver_sm(deliver(b"id:A1b stat:DELIVRD", &tail).into()).unwrap();
-    assert_eq!(read.source, Address { ton: 1, npi: 1, digits: "12025550123".into() });
+    assert_eq!(
+        read.source,
+        Address {
+            ton: 1,
+            npi: 1,
+            digits: "12025550123".into()
+        }
+    );
     assert_eq!(read.destination.digits, "97671");
     assert_eq!((read.esm_class, read.data_coding), (4, 8));
     assert_eq!(&read.message[..], b"id:A1b stat:DELIVRD");
-    assert_eq!(&read.tlv(receipt::TAG_RECEIPTED_MESSAGE_ID).unwrap()[..], b"A1b\0");
+    assert_eq!(
+        &read.tlv(receipt::TAG_RECEIPTED_MESSAGE_ID).unwrap()[..],
+        b"A1b\0"
+    );
     assert_eq!(&read.tlv(receipt::TAG_MESSAGE_STATE).unwrap()[..], [2]);
     assert!(!format!("{read:?}").contains("2025550123"));
 }
@@ -87,14 +118,22 @@ fn lengths_inside_a_pdu_are_not_trusted() {
     let mut body = deliver(b"short", &[]);
     let length_at = body.len() - 6;
     body[length_at] = 250;
-    assert_eq!(&Deliver::parse_deliver_sm(body.into()).unwrap().message[..], b"short");
+    assert_eq!(
+        &Deliver::parse_deliver_sm(body.into()).unwrap().message[..],
+        b"short"
+    );
 
     let broken_tlv = [0x04, 0x24, 0xFF, 0xFF, 1];
     let read = Deliver::parse_deliver_sm(deliver(b"x", &broken_tlv).into()).unwrap();
     assert!(read.tlvs.is_empty());
 
     let payload = [0x04, 0x24, 0, 2, b'h', b'i'];
-    assert_eq!(&Deliver::parse_deliver_sm(deliver(b"", &payload).into()).unwrap().message[..], b"hi");
+    assert_eq!(
+        &Deliver::parse_deliver_sm(deliver(b"", &payload).into())
+            .unwrap()
+            .message[..],
+        b"hi"
+    );
 }
 
 #[test]
@@ -102,7 +141,10 @@ fn frames_come_whole_or_not_at_all() {
     let mut stream = whole(command::ENQUIRE_LINK, &[]);
     stream.extend_from_slice(&whole(command::DELIVER_SM, b"abc")[..10]);
     let first = take_frame(&mut stream).unwrap().unwrap();
-    assert_eq!((first.command, first.sequence, first.body.len()), (command::ENQUIRE_LINK, 7, 0));
+    assert_eq!(
+        (first.command, first.sequence, first.body.len()),
+        (command::ENQUIRE_LINK, 7, 0)
+    );
     assert_eq!(take_frame(&mut stream), Ok(None));
 
     let mut short = BytesMut::from(&[0, 0, 0, 15, 0][..]);
@@ -114,7 +156,11 @@ fn frames_come_whole_or_not_at_all() {
 #[test]
 fn a_submit_that_does_not_fit_says_so() {
     let fitting = Submit {
-        source: Sender { ton: 3, npi: 0, address: "97671" },
+        source: Sender {
+            ton: 3,
+            npi: 0,
+            address: "97671",
+        },
         destination: "12025550123",
         esm_class: 0,
         data_coding: 0,
@@ -122,10 +168,32 @@ fn a_submit_that_does_not_fit_says_so() {
         message: b"hello",
     };
     assert!(fitting.fits());
-    assert!(!Submit { message: &[0; 255], ..fitting.clone() }.fits());
-    assert!(!Submit { destination: "123456789012345678901", ..fitting.clone() }.fits());
-    let inner_nul = Sender { ton: 5, npi: 0, address: "A\0B" };
-    assert!(!Submit { source: inner_nul, ..fitting }.fits());
+    assert!(
+        !Submit {
+            message: &[0; 255],
+            ..fitting.clone()
+        }
+        .fits()
+    );
+    assert!(
+        !Submit {
+            destination: "123456789012345678901",
+            ..fitting.clone()
+        }
+        .fits()
+    );
+    let inner_nul = Sender {
+        ton: 5,
+        npi: 0,
+        address: "A\0B",
+    };
+    assert!(
+        !Submit {
+            source: inner_nul,
+            ..fitting
+        }
+        .fits()
+    );
 }
 
 proptest! {

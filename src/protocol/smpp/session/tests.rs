@@ -16,7 +16,11 @@ fn settings() -> Settings {
 }
 
 const SUBMIT: Submit<'static> = Submit {
-    source: Sender { ton: 3, npi: 0, address: "97671" },
+    source: Sender {
+        ton: 3,
+        npi: 0,
+        address: "97671",
+    },
     destination: "12025550123",
     esm_class: 0,
     data_coding: 0,
@@ -38,7 +42,14 @@ fn pdu(command: u32, status: u32, sequence: u32, body: &[u8]) -> BytesMut {
     octets
 }
 
-fn hear(session: &mut Session, now: Instant, command: u32, status: u32, sequence: u32, body: &[u8]) {
+fn hear(
+    session: &mut Session,
+    now: Instant,
+    command: u32,
+    status: u32,
+    sequence: u32,
+    body: &[u8],
+) {
     session.receive(&mut pdu(command, status, sequence, body), now);
 }
 
@@ -59,7 +70,14 @@ fn events(session: &mut Session) -> Vec<Event> {
 fn bound(now: Instant) -> Session {
     let mut session = Session::new(settings(), now);
     assert_eq!(said(&mut session), [(command::BIND_TRANSCEIVER, 0, 1)]);
-    hear(&mut session, now, command::BIND_TRANSCEIVER | command::RESPONSE, 0, 1, b"smsc\0");
+    hear(
+        &mut session,
+        now,
+        command::BIND_TRANSCEIVER | command::RESPONSE,
+        0,
+        1,
+        b"smsc\0",
+    );
     assert_eq!(events(&mut session), [Event::Bound]);
     session
 }
@@ -67,7 +85,11 @@ fn bound(now: Instant) -> Session {
 const SUBMIT_RESP: u32 = command::SUBMIT_SM | command::RESPONSE;
 
 fn answered(token: u64, status: u32, id: &str) -> Event {
-    Event::Answered { token, status, message_id: id.into() }
+    Event::Answered {
+        token,
+        status,
+        message_id: id.into(),
+    }
 }
 
 #[test]
@@ -85,7 +107,10 @@ fn responses_find_their_submit_in_any_order_and_the_window_holds() {
     hear(&mut session, now, SUBMIT_RESP, 0x58, 2, b"");
     hear(&mut session, now, SUBMIT_RESP, 0, 4, b"C\0");
     hear(&mut session, now, SUBMIT_RESP, 0, 99, b"?\0");
-    assert_eq!(events(&mut session), [answered(30, 0, "C"), answered(10, 0x58, "")]);
+    assert_eq!(
+        events(&mut session),
+        [answered(30, 0, "C"), answered(10, 0x58, "")]
+    );
     assert_eq!(session.counters().stray_responses, 2);
     assert_eq!((session.room(), session.in_flight()), (2, 1));
 }
@@ -99,11 +124,25 @@ fn an_unanswered_submit_is_said_once_and_a_late_answer_still_counts() {
     session.timeout(start + seconds(4));
     assert!(events(&mut session).is_empty());
     // Something else is heard meanwhile: the peer lives, no probe is needed.
-    hear(&mut session, start + seconds(4), command::ENQUIRE_LINK, 0, 1, &[]);
+    hear(
+        &mut session,
+        start + seconds(4),
+        command::ENQUIRE_LINK,
+        0,
+        1,
+        &[],
+    );
     session.timeout(start + seconds(5));
     assert_eq!(events(&mut session), [Event::Unanswered { token: 10 }]);
     assert_eq!(session.room(), 3);
-    hear(&mut session, start + seconds(60), SUBMIT_RESP, 0, 2, b"late\0");
+    hear(
+        &mut session,
+        start + seconds(60),
+        SUBMIT_RESP,
+        0,
+        2,
+        b"late\0",
+    );
     assert_eq!(events(&mut session), [answered(10, 0, "late")]);
 }
 
@@ -118,8 +157,11 @@ fn a_silent_peer_is_probed_at_once_and_given_up() {
     let commands: Vec<u32> = said(&mut session).iter().map(|s| s.0).collect();
     assert_eq!(commands, [command::SUBMIT_SM, command::ENQUIRE_LINK]);
     session.timeout(sent + seconds(10));
-    let expected =
-        [Event::Unanswered { token: 10 }, Event::Probe { ok: false }, Event::Closed(Closed::ProbeUnanswered)];
+    let expected = [
+        Event::Unanswered { token: 10 },
+        Event::Probe { ok: false },
+        Event::Closed(Closed::ProbeUnanswered),
+    ];
     assert_eq!(events(&mut session), expected);
     assert_eq!(session.next_deadline(), None);
 }
@@ -131,7 +173,14 @@ fn probes_go_out_and_come_back() {
     assert_eq!(session.next_deadline(), Some(start + seconds(30)));
     session.timeout(start + seconds(30));
     assert_eq!(said(&mut session), [(command::ENQUIRE_LINK, 0, 2)]);
-    hear(&mut session, start + seconds(31), command::ENQUIRE_LINK | command::RESPONSE, 0, 2, &[]);
+    hear(
+        &mut session,
+        start + seconds(31),
+        command::ENQUIRE_LINK | command::RESPONSE,
+        0,
+        2,
+        &[],
+    );
     assert_eq!(events(&mut session), [Event::Probe { ok: true }]);
     assert_eq!(session.next_deadline(), Some(start + seconds(60)));
 }
@@ -143,18 +192,38 @@ fn the_peers_requests_are_answered() {
     hear(&mut session, now, command::ENQUIRE_LINK, 0, 70, &[]);
     hear(&mut session, now, 0x0000_0777, 0, 71, b"whatever");
     hear(&mut session, now, command::DELIVER_SM, 0, 72, b"broken");
-    hear(&mut session, now, command::DATA_SM, 0, 73, b"\0\x01\x01123\0\0\0456\0\x04\0\0");
+    hear(
+        &mut session,
+        now,
+        command::DATA_SM,
+        0,
+        73,
+        b"\0\x01\x01123\0\0\0456\0\x04\0\0",
+    );
     hear(&mut session, now, command::ALERT_NOTIFICATION, 0, 74, &[]);
     let expected = [
         (command::ENQUIRE_LINK | command::RESPONSE, 0, 70),
         (command::GENERIC_NACK, status::UNKNOWN_COMMAND, 71),
-        (command::DELIVER_SM | command::RESPONSE, status::REFUSED_FOR_GOOD, 72),
+        (
+            command::DELIVER_SM | command::RESPONSE,
+            status::REFUSED_FOR_GOOD,
+            72,
+        ),
         (command::DATA_SM | command::RESPONSE, 0, 73),
     ];
     assert_eq!(said(&mut session), expected);
-    assert_eq!(session.counters(), Counters { stray_responses: 0, unknown_commands: 1, malformed: 1 });
+    assert_eq!(
+        session.counters(),
+        Counters {
+            stray_responses: 0,
+            unknown_commands: 1,
+            malformed: 1
+        }
+    );
     let events = events(&mut session);
-    let [Event::Delivered(deliver)] = &events[..] else { panic!("{events:?}") };
+    let [Event::Delivered(deliver)] = &events[..] else {
+        panic!("{events:?}")
+    };
     assert_eq!(deliver.destination.digits, "456");
 }
 
@@ -166,15 +235,31 @@ fn a_nack_of_a_submit_is_its_answer_and_never_an_acceptance() {
     session.submit(20, &SUBMIT, now);
     hear(&mut session, now, command::GENERIC_NACK, 0x02, 2, &[]);
     hear(&mut session, now, command::GENERIC_NACK, 0, 3, &[]);
-    assert_eq!(events(&mut session), [answered(10, 0x02, ""), answered(20, status::UNKNOWN_COMMAND, "")]);
+    assert_eq!(
+        events(&mut session),
+        [
+            answered(10, 0x02, ""),
+            answered(20, status::UNKNOWN_COMMAND, "")
+        ]
+    );
 }
 
 #[test]
 fn a_bind_refused_unanswered_or_garbage_ends_the_session() {
     let start = Instant::now();
     let mut refused = Session::new(settings(), start);
-    hear(&mut refused, start, command::BIND_TRANSCEIVER | command::RESPONSE, 0x0E, 1, &[]);
-    assert_eq!(events(&mut refused), [Event::Closed(Closed::BindRefused(0x0E))]);
+    hear(
+        &mut refused,
+        start,
+        command::BIND_TRANSCEIVER | command::RESPONSE,
+        0x0E,
+        1,
+        &[],
+    );
+    assert_eq!(
+        events(&mut refused),
+        [Event::Closed(Closed::BindRefused(0x0E))]
+    );
     assert!(!refused.submit(1, &SUBMIT, start));
 
     let mut silent = Session::new(settings(), start);
@@ -184,7 +269,12 @@ fn a_bind_refused_unanswered_or_garbage_ends_the_session() {
 
     let mut garbage = Session::new(settings(), start);
     garbage.receive(&mut BytesMut::from(&b"HTTP/1.1 400 Bad Request"[..]), start);
-    assert_eq!(events(&mut garbage), [Event::Closed(Closed::Framing(FrameError::TooLong(0x4854_5450)))]);
+    assert_eq!(
+        events(&mut garbage),
+        [Event::Closed(Closed::Framing(FrameError::TooLong(
+            0x4854_5450
+        )))]
+    );
 }
 
 #[test]
@@ -196,8 +286,18 @@ fn unbinding_waits_for_the_answer_and_takes_late_responses() {
     assert_eq!(said(&mut session).last(), Some(&(command::UNBIND, 0, 3)));
     assert_eq!(session.room(), 0);
     hear(&mut session, start, SUBMIT_RESP, 0, 2, b"A\0");
-    hear(&mut session, start, command::UNBIND | command::RESPONSE, 0, 3, &[]);
-    assert_eq!(events(&mut session), [answered(10, 0, "A"), Event::Closed(Closed::Unbound)]);
+    hear(
+        &mut session,
+        start,
+        command::UNBIND | command::RESPONSE,
+        0,
+        3,
+        &[],
+    );
+    assert_eq!(
+        events(&mut session),
+        [answered(10, 0, "A"), Event::Closed(Closed::Unbound)]
+    );
 
     let mut left_alone = bound(start);
     left_alone.unbind(start);
