@@ -2,7 +2,7 @@
 //!
 //! Blocks of 102 samples (12.75 ms) go through eight Goertzel filters. A block holds a key if one tone of
 //! each group stands out of its group, the two are about equally strong, and together they are nearly all
-//! there is in the block: speech seldom is. Two such blocks in a row are a press, two without it end it.
+//! there is in the block: speech seldom is. Two such blocks in a row are a press, three without it end it.
 
 use std::f32::consts::TAU;
 use std::time::Duration;
@@ -58,7 +58,7 @@ impl ToneDetector {
         }
         if self.down.is_some() {
             self.misses += 1;
-            if self.misses >= BLOCKS {
+            if self.misses >= END_BLOCKS {
                 self.down = None;
             }
         }
@@ -147,8 +147,8 @@ const KEYPAD: [[char; 4]; 4] = [
 
 /// Samples in a block: short enough for two in a tone of 40 ms, long enough to part neighbouring tones.
 const BLOCK: usize = 102;
-/// Blocks in a row that make, and end, a press.
-const BLOCKS: u8 = 2;
+/// Blocks in a row without the key that end a press: a pause of 40 ms always has three, a drop-out of 8 ms at most two.
+const END_BLOCKS: u8 = 3;
 /// Two tones of about -36 dBm0 each; Q.24 asks for none below -29.
 const LEAST_ENERGY: f32 = 102.0 * 350.0 * 350.0;
 /// The high tone may be stronger by 6 dB (Q.24: at least 4).

@@ -161,3 +161,56 @@ const MADE_UP_FOR: u32 = 2;
 const WAITING_EVENTS: usize = 65_536;
 /// How long a thread without calls sleeps; opening a call wakes it.
 const IDLE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::carrier::sip::media::ports::Ports;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn call() -> Call {
+        let (rtp, rtcp, _) = Ports::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 34_000, 39_999)
+            .open()
+            .unwrap();
+        Call::new(rtp, rtcp)
+    }
+
+    #[test]
+    fn a_full_channel_delays_events_and_loses_none() {
+        let shared = Shared::default();
+        let (events, mut receiver) = mpsc::channel(2);
+        let mut tell = Tell {
+            shared: &shared,
+            events,
+            waiting: VecDeque::new(),
+        };
+        let event = |tag| MediaEvent::PlayDone {
+            id: MediaId(0),
+            tag,
+        };
+        (0..10).for_each(|tag| tell.tell(event(tag)));
+        let mut came = Vec::new();
+        while let Ok(event) = receiver.try_recv() {
+            came.push(event);
+            tell.flush();
+        }
+        assert_eq!(came, (0..10).map(event).collect::<Vec<_>>());
+        // Past its bound it counts what it drops.
+        (0..WAITING_EVENTS as u32 + 5).for_each(|tag| tell.tell(event(tag)));
+        assert_eq!(
+            (tell.waiting.len(), shared.dropped.load(Ordering::Relaxed)),
+            (WAITING_EVENTS, 3)
+        );
+    }
+
+    #[test]
+    fn a_panic_in_one_call_leaves_the_others() {
+        let mut shard = Shard::default();
+        (0..3).for_each(|id| shard.insert(MediaId(id), call()));
+        shard.each(|id, _| assert_ne!(id, MediaId(1), "meant to panic"));
+        let mut left = Vec::new();
+        shard.each(|id, _| left.push(id));
+        left.sort();
+        assert_eq!(left, [MediaId(0), MediaId(2)]);
+    }
+}
