@@ -14,6 +14,8 @@
 //! [`record`] (what is remembered). All of it is repeatable: numbers choose behaviour, a seed throws the dice.
 
 pub mod clock;
+pub mod http_carrier;
+pub mod listener;
 pub mod record;
 pub mod script;
 pub mod smsc;

@@ -142,6 +142,29 @@ pub enum IdBase {
     Padded,
 }
 
+impl IdBase {
+    /// The id in the answer, and the id in the receipt.
+    pub fn ids(self, number: u64) -> (String, String) {
+        match self {
+            IdBase::Same => (number.to_string(), number.to_string()),
+            IdBase::HexDec => (format!("{number:X}"), number.to_string()),
+            IdBase::DecHex => (number.to_string(), format!("{number:x}")),
+            IdBase::Upper => (format!("{number:x}"), format!("{number:X}")),
+            IdBase::Padded => (number.to_string(), format!("{number:024}")),
+        }
+    }
+
+    /// The number of a carrier's first id, where no earlier run has been: a million for every second since
+    /// 1970, with a letter in front when written in hexadecimal.
+    pub fn first(now: std::time::SystemTime) -> u64 {
+        let seconds = now
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        (0xA << 52) | ((seconds << 20) & ((1 << 52) - 1))
+    }
+}
+
 /// The live faults of one carrier. Clones are the same script.
 #[derive(Clone, Debug)]
 pub struct Script {

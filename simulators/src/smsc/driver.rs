@@ -4,14 +4,14 @@
 use super::centre::{Centre, Now};
 use super::session::SessionId;
 use super::{SmscConfig, SmscHandle};
-use crate::script::{Faults, Script};
+use crate::listener::Listener;
+use crate::script::{Faults, IdBase, Script};
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -19,8 +19,6 @@ use tokio::task::{JoinHandle, JoinSet};
 const READ: usize = 64 * 1024;
 /// How long a stopping carrier waits for the gateway's goodbyes.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// Between two tries to listen on a port that is still taken.
-const LISTEN_AGAIN: Duration = Duration::from_millis(20);
 
 /// The running tasks.
 pub struct Driver {
@@ -45,9 +43,9 @@ struct Floor {
 
 /// Open the port and start the tasks.
 pub async fn start(config: SmscConfig) -> io::Result<SmscHandle> {
-    let listener = TcpListener::bind(config.listen).await?;
-    let address = listener.local_addr()?;
-    let centre = Centre::new(&config, first_id(SystemTime::now()));
+    let listener = Listener::bind(config.listen).await?;
+    let address = listener.address();
+    let centre = Centre::new(&config, IdBase::first(SystemTime::now()));
     let shared = Arc::new(Shared {
         floor: Mutex::new(Floor {
             centre,
@@ -58,7 +56,7 @@ pub async fn start(config: SmscConfig) -> io::Result<SmscHandle> {
         script: config.script.clone(),
     });
     let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(listen(shared.clone(), listener, address, stopped));
+    let task = tokio::spawn(listen(shared.clone(), listener, stopped));
     let driver = Driver { shared, stop, task };
     Ok(SmscHandle {
         address,
@@ -109,56 +107,16 @@ impl Shared {
     }
 }
 
-/// Listen while the script does not say that the carrier is down, on the same port each time.
-async fn listen(
-    shared: Arc<Shared>,
-    first: TcpListener,
-    address: SocketAddr,
-    mut stopped: watch::Receiver<bool>,
-) {
+/// Accept connections until the stop; the timers run as long.
+async fn listen(shared: Arc<Shared>, listener: Listener, stopped: watch::Receiver<bool>) {
     let mut timer = JoinSet::new();
     timer.spawn(keep_time(shared.clone()));
-    let mut connections = JoinSet::new();
-    let mut faults = shared.script.watch();
-    let mut listener = Some(first);
-    let stop = stopped.clone();
-    loop {
-        let down = faults.borrow_and_update().down;
-        if down {
-            listener = None;
-        } else if listener.is_none() {
-            listener = TcpListener::bind(address).await.ok();
-        }
-        tokio::select! {
-            accepted = accept(listener.as_ref()), if !down => {
-                if let Some(stream) = accepted {
-                    connections.spawn(serve(shared.clone(), stream, stop.clone()));
-                }
-            }
-            changed = faults.changed() => if changed.is_err() { break },
-            Some(_) = connections.join_next() => {}
-            _ = stopped.wait_for(|stop| *stop) => break,
-        }
-    }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
-}
-
-/// The next connection; waits a little and gives none where there is no listener.
-async fn accept(listener: Option<&TcpListener>) -> Option<TcpStream> {
-    match listener {
-        Some(listener) => match listener.accept().await {
-            Ok((stream, _)) => Some(stream),
-            Err(_) => {
-                tokio::time::sleep(LISTEN_AGAIN).await;
-                None
-            }
-        },
-        None => {
-            tokio::time::sleep(LISTEN_AGAIN).await;
-            None
-        }
-    }
+    let (script, stop) = (shared.script.clone(), stopped.clone());
+    listener
+        .serve(script, stopped, |stream| {
+            serve(shared.clone(), stream, stop.clone())
+        })
+        .await;
 }
 
 async fn keep_time(shared: Arc<Shared>) {
@@ -240,11 +198,4 @@ fn now() -> Now {
         at: Instant::now(),
         unix,
     }
-}
-
-/// Ids begin where no earlier run has been: a million for every second since 1970, with a letter in front when
-/// written in hexadecimal.
-fn first_id(at: SystemTime) -> u64 {
-    let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    (0xA << 52) | ((seconds << 20) & ((1 << 52) - 1))
 }

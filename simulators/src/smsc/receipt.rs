@@ -2,7 +2,6 @@
 //! appendix B). Pure.
 
 use crate::clock;
-use crate::script::IdBase;
 use std::fmt::Write;
 
 /// What a receipt says became of a text (section 5.2.28).
@@ -49,17 +48,6 @@ impl Stat {
     }
 }
 
-/// The id in the answer to a submit and the id in its receipt.
-pub fn ids(number: u64, base: IdBase) -> (String, String) {
-    match base {
-        IdBase::Same => (number.to_string(), number.to_string()),
-        IdBase::HexDec => (format!("{number:X}"), number.to_string()),
-        IdBase::DecHex => (number.to_string(), format!("{number:x}")),
-        IdBase::Upper => (format!("{number:x}"), format!("{number:X}")),
-        IdBase::Padded => (number.to_string(), format!("{number:024}")),
-    }
-}
-
 /// The text of a receipt.
 pub fn text(
     out: &mut String,
@@ -97,11 +85,12 @@ pub fn beginning(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::script::IdBase;
 
     #[test]
     fn the_text_that_carriers_agree_on() {
         let mut out = String::new();
-        let (answer, receipt) = ids(0xA1, IdBase::HexDec);
+        let (answer, receipt) = IdBase::HexDec.ids(0xA1);
         assert_eq!((answer.as_str(), receipt.as_str()), ("A1", "161"));
         text(
             &mut out,

@@ -90,7 +90,7 @@ impl Centre {
         let fate = self.fate(faults, behaviour);
         let number = self.next_id;
         self.next_id += 1;
-        let (reference, receipt_id) = receipt::ids(number, fate.base);
+        let (reference, receipt_id) = fate.base.ids(number);
         let Some(line) = self.write_down(&message, &reference, fate, now) else {
             return self.answer(asking, status::QUEUE_FULL, None, Duration::ZERO);
         };
