@@ -14,7 +14,7 @@ use crate::number::{self, Analysis, NumberPolicy, Reach};
 #[derive(Args)]
 pub struct NumberArgs {
     /// Numbers in any writing; `-` reads lines from standard input (a line that is a JSON string is read as one).
-    #[arg(required = true, allow_hyphen_values = true)]
+    #[arg(required = true)]
     input: Vec<String>,
     /// Country for national numbers: two letters.
     #[arg(long, value_name = "CC", value_parser = region)]

@@ -13,7 +13,7 @@ use crate::message::text;
 #[derive(Args)]
 pub struct TextArgs {
     /// Texts; `-` reads lines from standard input (a line that is a JSON string is read as one).
-    #[arg(required = true, allow_hyphen_values = true)]
+    #[arg(required = true)]
     text: Vec<String>,
     /// One JSON object per line.
     #[arg(long)]

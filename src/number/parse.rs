@@ -1,9 +1,12 @@
 //! The border to the number library: whatever is not clean E.164 comes through here. What the library reads
 //! otherwise than libphonenumber does is evened out before or after it. May not keep what it reads.
 
+use std::borrow::Cow;
+
+use rlibphonenumber::interfaces::AsOriginal;
 use rlibphonenumber::{
     NotANumberError, PHONE_NUMBER_UTIL, ParseError as LibraryError, PhoneNumber, PhoneNumberFormat,
-    PhoneNumberType, Region,
+    PhoneNumberType, PhoneNumberUtil, Region,
 };
 
 use super::refusal::{self, Subject};
@@ -88,18 +91,102 @@ fn read(input: &str, region: Option<&str>) -> Result<PhoneNumber, ParseError> {
     if number_after_context(input) {
         return Err(ParseError::NotANumber);
     }
+    let input = evened(input).ok_or(ParseError::NotANumber)?;
+    if two_digits_and_extension(&input) {
+        return Err(ParseError::NotANumber);
+    }
     let region = region.and_then(|region| Region::from_code(region).ok());
     PHONE_NUMBER_UTIL
-        .parse(input, region)
+        .parse(&*input, region)
         .map_err(ParseError::from)
 }
 
 /// A `tel:` behind `;phone-context=` leaves nothing between the two, and the library would cut backwards.
 fn number_after_context(input: &str) -> bool {
-    match (input.find("tel:"), input.find(";phone-context=")) {
+    match (input.find("tel:"), input.find(PHONE_CONTEXT)) {
         (Some(tel), Some(context)) => tel + "tel:".len() > context,
         _ => false,
     }
+}
+
+const PHONE_CONTEXT: &str = ";phone-context=";
+
+/// What libphonenumber reads and this library does not: a full-width tilde between digits, and a second
+/// number (`/ x`, `\ x`) cut off at its first mark, not at its last.
+/// `None`: then it is no number.
+fn evened(input: &str) -> Option<Cow<'_, str>> {
+    let mut input = Cow::Borrowed(input);
+    if input.contains('～') {
+        input = Cow::Owned(input.replace('～', "~"));
+    }
+    if !input.contains(PHONE_CONTEXT)
+        && let Some(at) = second_number(&input)
+    {
+        // What the library would trim off the new end, libphonenumber would not.
+        let first = &input[..at];
+        let end = first
+            .trim_end_matches(|c: char| !c.is_alphanumeric() && c != '#')
+            .len();
+        if !first[end..].chars().all(is_punctuation) {
+            return None;
+        }
+        input = Cow::Owned(first.to_owned());
+    }
+    Some(input)
+}
+
+/// Where a slash or backslash, spaces and an `x` begin behind the first digit or plus.
+fn second_number(input: &str) -> Option<usize> {
+    let from = input.find(|c: char| c.is_numeric() || matches!(c, '+' | '＋'))?;
+    let marks = input[from..].match_indices(['/', '\\']);
+    let mut ends = marks.map(|(at, _)| from + at);
+    ends.find(|at| input[at + 1..].trim_start_matches(' ').starts_with('x'))
+}
+
+/// Two digits alone are a number to libphonenumber; two digits with an extension are none.
+fn two_digits_and_extension(input: &str) -> bool {
+    let mut start = input
+        .chars()
+        .skip_while(|c| !c.is_numeric())
+        .map(char::is_numeric);
+    if (start.next(), start.next(), start.next()) != (Some(true), Some(true), Some(false)) {
+        return false;
+    }
+    let util = <PhoneNumberUtil as AsOriginal<_>>::as_original(&PHONE_NUMBER_UTIL);
+    let Ok(national) = util.build_national_number_for_parsing(input) else {
+        return false;
+    };
+    let (rest, extension) = util.maybe_strip_extension(&national);
+    extension.is_some() && rest.chars().count() == 2 && !is_number_without_extension(&national)
+}
+
+/// Whether all of it is digits and what may stand between them, letters only behind the third digit.
+fn is_number_without_extension(national: &str) -> bool {
+    let mut digits = 0;
+    national.chars().all(|c| {
+        digits += u32::from(c.is_numeric());
+        c.is_numeric() || is_punctuation(c) || (digits >= 3 && c.is_ascii_alphabetic())
+    }) && digits >= 3
+}
+
+/// libphonenumber's punctuation of a number, the star included.
+fn is_punctuation(c: char) -> bool {
+    matches!(
+        c,
+        '-' | 'x' | '*' | ' ' | '(' | ')' | '.' | '[' | ']' | '/' | '~' | '～' | 'ー'
+    ) || matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{ff0d}'..='\u{ff0f}' | '\u{a0}' | '\u{ad}')
+        || matches!(
+            c,
+            '\u{200b}'
+                | '\u{2060}'
+                | '\u{3000}'
+                | '（'
+                | '）'
+                | '［'
+                | '］'
+                | '\u{2053}'
+                | '\u{223c}'
+        )
 }
 
 fn describe(input: &str, number: &PhoneNumber) -> Analysis {
