@@ -313,7 +313,10 @@ fn the_countries_behind_plus_one() {
 #[test]
 fn corners_where_the_library_is_evened_out() {
     let e164 = |input, region| analyse(input, Some(region)).e164;
-    assert_eq!(e164("+964 01 2～34 5678", "IQ").as_deref(), Some("+96412345678"));
+    assert_eq!(
+        e164("+964 01 2～34 5678", "IQ").as_deref(),
+        Some("+96412345678")
+    );
     assert_eq!(
         e164("673 2345678/ x123/ x124", "BN").as_deref(),
         Some("+6732345678")
