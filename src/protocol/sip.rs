@@ -15,7 +15,8 @@ pub mod transaction;
 
 pub use codec::{HeaderName, Message, Method};
 pub use endpoint::{
-    CallHandle, Config, End, Endpoint, Event, Invite, Limits, Output, ProbeHandle, Resume, Transport,
+    CallHandle, Config, End, Endpoint, Event, Invite, Limits, Output, ProbeHandle, Resume,
+    Transport,
 };
 
 #[cfg(test)]

@@ -33,8 +33,15 @@ pub struct Message {
 
 #[derive(Debug, Clone)]
 enum Start {
-    Request { method: Method, name: Span, uri: Span },
-    Response { status: u16, reason: Span },
+    Request {
+        method: Method,
+        name: Span,
+        uri: Span,
+    },
+    Response {
+        status: u16,
+        reason: Span,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -111,11 +118,17 @@ pub struct Rejected {
 impl Message {
     /// Parses one datagram or frame. Octets after Content-Length are noise (RFC 3261 18.3).
     pub fn parse(input: &[u8]) -> Result<Message, Rejected> {
-        let bare = |fault| Rejected { fault, salvage: None };
+        let bare = |fault| Rejected {
+            fault,
+            salvage: None,
+        };
         if input.len() > MAX_MESSAGE {
             return Err(bare(Fault::TooLong));
         }
-        let start = input.iter().position(|b| *b != b'\r' && *b != b'\n').ok_or(bare(Fault::NotSip))?;
+        let start = input
+            .iter()
+            .position(|b| *b != b'\r' && *b != b'\n')
+            .ok_or(bare(Fault::NotSip))?;
         let input = &input[start..];
         let (head_end, body_start, terminated) = match head_end(input) {
             Some((end, body)) => (end, body, true),
@@ -137,10 +150,19 @@ impl Message {
                 None => fault = fault.or(Some(Fault::HeaderLine)),
             }
         }
-        let mut message = Message { head, start, headers, body: Vec::new(), cseq: 0 };
+        let mut message = Message {
+            head,
+            start,
+            headers,
+            body: Vec::new(),
+            cseq: 0,
+        };
         match fault.map_or_else(|| message.complete(&input[body_start..]), Err) {
             Ok(()) => Ok(message),
-            Err(fault) => Err(Rejected { fault, salvage: Some(Box::new(message)) }),
+            Err(fault) => Err(Rejected {
+                fault,
+                salvage: Some(Box::new(message)),
+            }),
         }
     }
 
@@ -158,23 +180,42 @@ impl Message {
     /// The message as octets: full header names, one line each, Content-Length counted.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.head.len() + self.body.len() + 64);
-        let mut put = |text: &str| out.extend_from_slice(text.as_bytes());
+        let mut put = |parts: &[&str]| {
+            parts
+                .iter()
+                .for_each(|part| out.extend_from_slice(part.as_bytes()))
+        };
         match &self.start {
             Start::Request { name, uri, .. } => {
-                [&self.head[name.clone()], " ", &self.head[uri.clone()], " SIP/2.0\r\n"].map(&mut put);
+                put(&[
+                    &self.head[name.clone()],
+                    " ",
+                    &self.head[uri.clone()],
+                    " SIP/2.0\r\n",
+                ]);
             }
             Start::Response { status, reason } => {
-                ["SIP/2.0 ", &status.to_string(), " ", &self.head[reason.clone()], "\r\n"].map(&mut put);
+                put(&[
+                    "SIP/2.0 ",
+                    &status.to_string(),
+                    " ",
+                    &self.head[reason.clone()],
+                    "\r\n",
+                ]);
             }
         }
-        for header in self.headers.iter().filter(|h| h.header != HeaderName::ContentLength) {
+        for header in self
+            .headers
+            .iter()
+            .filter(|h| h.header != HeaderName::ContentLength)
+        {
             let name = match header.header {
                 HeaderName::Other => &self.head[header.name.clone()],
                 known => known.as_str(),
             };
-            [name, ": ", &self.head[header.value.clone()], "\r\n"].map(&mut put);
+            put(&[name, ": ", &self.head[header.value.clone()], "\r\n"]);
         }
-        ["Content-Length: ", &self.body.len().to_string(), "\r\n\r\n"].map(&mut put);
+        put(&["Content-Length: ", &self.body.len().to_string(), "\r\n\r\n"]);
         out.extend_from_slice(&self.body);
         out
     }
@@ -230,13 +271,19 @@ impl Message {
 
     /// The value of the first line of a header by its name, known or not.
     pub fn header_named(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|h| self.head[h.name.clone()].eq_ignore_ascii_case(name))?;
+        let found = self
+            .headers
+            .iter()
+            .find(|h| self.head[h.name.clone()].eq_ignore_ascii_case(name))?;
         Some(&self.head[found.value.clone()])
     }
 
     /// The value of every line of this header, in order.
     pub fn lines_of(&self, name: HeaderName) -> impl Iterator<Item = &str> {
-        self.headers.iter().filter(move |h| h.header == name).map(|h| &self.head[h.value.clone()])
+        self.headers
+            .iter()
+            .filter(move |h| h.header == name)
+            .map(|h| &self.head[h.value.clone()])
     }
 
     /// Every value of a header that may hold several, over all its lines, in order.
@@ -248,20 +295,28 @@ impl Message {
     fn single(&self, name: HeaderName) -> Result<Option<&str>, Fault> {
         let mut lines = self.lines_of(name);
         let first = lines.next();
-        if lines.next().is_some() { Err(Fault::Repeated) } else { Ok(first) }
+        if lines.next().is_some() {
+            Err(Fault::Repeated)
+        } else {
+            Ok(first)
+        }
     }
 
     /// The topmost Via.
     pub fn via(&self) -> Option<Via<'_>> {
-        self.values(HeaderName::Via).next().and_then(|value| Via::parse(value).ok())
+        self.values(HeaderName::Via)
+            .next()
+            .and_then(|value| Via::parse(value).ok())
     }
 
     pub fn from(&self) -> Option<Address<'_>> {
-        self.header(HeaderName::From).and_then(|value| Address::parse(value).ok())
+        self.header(HeaderName::From)
+            .and_then(|value| Address::parse(value).ok())
     }
 
     pub fn to(&self) -> Option<Address<'_>> {
-        self.header(HeaderName::To).and_then(|value| Address::parse(value).ok())
+        self.header(HeaderName::To)
+            .and_then(|value| Address::parse(value).ok())
     }
 
     pub fn from_tag(&self) -> Option<&str> {
@@ -355,7 +410,14 @@ fn start_line(head: &str, line: Span) -> Result<(Start, Option<Fault>), Fault> {
     };
     let at = line.start;
     let method = Method::of(&text[..method_end]);
-    Ok((Start::Request { method, name: at..at + method_end, uri: at + uri.start..at + uri.end }, fault))
+    Ok((
+        Start::Request {
+            method,
+            name: at..at + method_end,
+            uri: at + uri.start..at + uri.end,
+        },
+        fault,
+    ))
 }
 
 fn status_line(text: &str, at: usize) -> Result<(Start, Option<Fault>), Fault> {
@@ -366,21 +428,29 @@ fn status_line(text: &str, at: usize) -> Result<(Start, Option<Fault>), Fault> {
     }
     let status = number(code, 699).filter(|n| *n >= 100 && code.len() == 3);
     let reason_start = (version.len() + 1 + code.len() + 1).min(text.len());
-    let start =
-        Start::Response { status: status.unwrap_or(0) as u16, reason: at + reason_start..at + text.len() };
+    let start = Start::Response {
+        status: status.unwrap_or(0) as u16,
+        reason: at + reason_start..at + text.len(),
+    };
     let fault = match status {
         None => Some(Fault::Status),
         Some(_) if !version.eq_ignore_ascii_case("SIP/2.0") => Some(Fault::Version),
-        Some(_) => text.contains(|c: char| c == '\r').then_some(Fault::StartLine),
+        Some(_) => text
+            .contains(|c: char| c == '\r')
+            .then_some(Fault::StartLine),
     };
     Ok((start, fault))
 }
 
 fn is_version(text: &str) -> bool {
-    let number = text.as_bytes().get(..4).filter(|p| p.eq_ignore_ascii_case(b"SIP/")).map(|_| &text[4..]);
-    number.and_then(|n| n.split_once('.')).is_some_and(|(major, minor)| {
-        number_like(major) && number_like(minor)
-    })
+    let number = text
+        .as_bytes()
+        .get(..4)
+        .filter(|p| p.eq_ignore_ascii_case(b"SIP/"))
+        .map(|_| &text[4..]);
+    number
+        .and_then(|n| n.split_once('.'))
+        .is_some_and(|(major, minor)| number_like(major) && number_like(minor))
 }
 
 fn number_like(text: &str) -> bool {
@@ -397,7 +467,8 @@ fn header_line(head: &str, line: Span) -> Option<Header> {
     if !is_token(name) || value.contains('\r') {
         return None;
     }
-    let value_start = line.start + colon + 1 + (rest.len() - rest.trim_start_matches([' ', '\t']).len());
+    let value_start =
+        line.start + colon + 1 + (rest.len() - rest.trim_start_matches([' ', '\t']).len());
     let value_start = value_start.min(line.end - if value.is_empty() { 0 } else { value.len() });
     Some(Header {
         header: HeaderName::of(name),

@@ -12,7 +12,10 @@ pub struct Tokens {
 
 impl Tokens {
     pub fn new(seed: u128) -> Self {
-        Tokens { seed: [seed as u64, (seed >> 64) as u64], drawn: 0 }
+        Tokens {
+            seed: [seed as u64, (seed >> 64) as u64],
+            drawn: 0,
+        }
     }
 
     /// The next token.
@@ -47,8 +50,15 @@ pub fn hex(token: u64) -> String {
 
 /// Reads what [`push_hex`] wrote; `None` for anything else.
 pub fn read_hex(text: &str) -> Option<u64> {
-    let ours = text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    if ours { u64::from_str_radix(text, 16).ok() } else { None }
+    let ours = text.len() == 16
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if ours {
+        u64::from_str_radix(text, 16).ok()
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -70,9 +80,19 @@ mod tests {
 
     #[test]
     fn hex_reads_back_and_refuses_what_is_not_ours() {
-        assert_eq!(read_hex(&hex(0x0123_4567_89ab_cdef)), Some(0x0123_4567_89ab_cdef));
+        assert_eq!(
+            read_hex(&hex(0x0123_4567_89ab_cdef)),
+            Some(0x0123_4567_89ab_cdef)
+        );
         assert_eq!(hex(1), "0000000000000001");
-        for other in ["", "1", "+000000000000001", "000000000000000G", "00000000000000001", "ABCDEF0123456789"] {
+        for other in [
+            "",
+            "1",
+            "+000000000000001",
+            "000000000000000G",
+            "00000000000000001",
+            "ABCDEF0123456789",
+        ] {
             assert_eq!(read_hex(other), None, "{other}");
         }
     }

@@ -19,7 +19,10 @@ pub(super) fn check(message: &Message) -> Result<u32, Fault> {
     if let Some(hops) = message.single(HeaderName::MaxForwards)? {
         number(hops, 255).ok_or(Fault::MaxForwards)?;
     }
-    for contact in message.values(HeaderName::Contact).filter(|value| *value != "*") {
+    for contact in message
+        .values(HeaderName::Contact)
+        .filter(|value| *value != "*")
+    {
         Address::parse(contact)?;
     }
     cseq(message)
@@ -49,7 +52,10 @@ fn vias(message: &Message) -> Result<(), Fault> {
 fn cseq(message: &Message) -> Result<u32, Fault> {
     let value = message.single(HeaderName::CSeq)?.ok_or(Fault::Missing)?;
     let mut parts = value.split_ascii_whitespace();
-    let sequence = parts.next().and_then(|n| number(n, u64::from(u32::MAX))).ok_or(Fault::CSeq)?;
+    let sequence = parts
+        .next()
+        .and_then(|n| number(n, u64::from(u32::MAX)))
+        .ok_or(Fault::CSeq)?;
     let method = parts.next().ok_or(Fault::CSeq)?;
     if parts.next().is_some() {
         return Err(Fault::CSeq);

@@ -34,13 +34,21 @@ impl Framer {
 
     /// The next whole message.
     pub fn next_frame(&mut self) -> Result<Option<Vec<u8>>, FrameFault> {
-        let blank = self.buffer.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        let blank = self
+            .buffer
+            .iter()
+            .take_while(|b| matches!(b, b'\r' | b'\n'))
+            .count();
         if blank > 0 && self.searched == 0 {
             // Keep-alives between messages (RFC 5626 4.4.1).
             self.buffer.drain(..blank);
         }
         let Some(head) = self.head_length() else {
-            return if self.buffer.len() > MAX_MESSAGE { Err(FrameFault::TooLong) } else { Ok(None) };
+            return if self.buffer.len() > MAX_MESSAGE {
+                Err(FrameFault::TooLong)
+            } else {
+                Ok(None)
+            };
         };
         let total = head + content_length(&self.buffer[..head])?;
         if total > MAX_MESSAGE {
@@ -56,7 +64,9 @@ impl Framer {
 
     fn head_length(&mut self) -> Option<usize> {
         let from = self.searched.saturating_sub(3);
-        let found = self.buffer[from..].windows(4).position(|w| w == b"\r\n\r\n");
+        let found = self.buffer[from..]
+            .windows(4)
+            .position(|w| w == b"\r\n\r\n");
         self.searched = found.map_or(self.buffer.len(), |at| from + at);
         found.map(|at| from + at + 4)
     }
@@ -65,7 +75,9 @@ impl Framer {
 fn content_length(head: &[u8]) -> Result<usize, FrameFault> {
     let mut length = None;
     for line in head.split(|b| *b == b'\n').skip(1) {
-        let Some(colon) = line.iter().position(|b| *b == b':') else { continue };
+        let Some(colon) = line.iter().position(|b| *b == b':') else {
+            continue;
+        };
         let name = std::str::from_utf8(&line[..colon]).unwrap_or("").trim();
         if HeaderName::of(name) != HeaderName::ContentLength {
             continue;

@@ -22,12 +22,18 @@ pub enum Method {
 
 impl Method {
     pub fn of(text: &str) -> Method {
-        METHODS.iter().find(|(_, name)| *name == text).map_or(Method::Other, |(method, _)| *method)
+        METHODS
+            .iter()
+            .find(|(_, name)| *name == text)
+            .map_or(Method::Other, |(method, _)| *method)
     }
 
     /// The method's name; empty for `Other`.
     pub fn as_str(self) -> &'static str {
-        METHODS.iter().find(|(method, _)| *method == self).map_or("", |(_, name)| name)
+        METHODS
+            .iter()
+            .find(|(method, _)| *method == self)
+            .map_or("", |(_, name)| name)
     }
 }
 
@@ -92,13 +98,18 @@ impl HeaderName {
     pub fn of(text: &str) -> HeaderName {
         HEADERS
             .iter()
-            .find(|(_, name, compact)| name.eq_ignore_ascii_case(text) || compact.eq_ignore_ascii_case(text))
+            .find(|(_, name, compact)| {
+                name.eq_ignore_ascii_case(text) || compact.eq_ignore_ascii_case(text)
+            })
             .map_or(HeaderName::Other, |(header, _, _)| *header)
     }
 
     /// The full name; empty for `Other`.
     pub fn as_str(self) -> &'static str {
-        HEADERS.iter().find(|(header, _, _)| *header == self).map_or("", |(_, name, _)| name)
+        HEADERS
+            .iter()
+            .find(|(header, _, _)| *header == self)
+            .map_or("", |(_, name, _)| name)
     }
 }
 

@@ -16,14 +16,26 @@ fn invite() -> Message {
 #[test]
 fn a_message_is_read_with_compact_folded_and_combined_headers() {
     let message = invite();
-    assert_eq!((message.method(), message.uri()), (Some(Method::Invite), "sip:+12025550123@192.0.2.9"));
-    let hosts: Vec<_> =
-        message.values(HeaderName::Via).map(|v| Via::parse(v).map(|via| (via.host, via.port))).collect();
+    assert_eq!(
+        (message.method(), message.uri()),
+        (Some(Method::Invite), "sip:+12025550123@192.0.2.9")
+    );
+    let hosts: Vec<_> = message
+        .values(HeaderName::Via)
+        .map(|v| Via::parse(v).map(|via| (via.host, via.port)))
+        .collect();
     assert_eq!(
         hosts,
-        [Ok(("192.0.2.1", None)), Ok(("a.example", Some(5061))), Ok(("[2001:db8::1]", Some(5061)))]
+        [
+            Ok(("192.0.2.1", None)),
+            Ok(("a.example", Some(5061))),
+            Ok(("[2001:db8::1]", Some(5061)))
+        ]
     );
-    assert_eq!(message.from().map(|f| (f.display(), f.uri)), Some(("A, <B>".into(), "sip:a@example.com")));
+    assert_eq!(
+        message.from().map(|f| (f.display(), f.uri)),
+        Some(("A, <B>".into(), "sip:a@example.com"))
+    );
     assert_eq!((message.cseq(), message.cseq_method()), (7, Method::Invite));
     assert_eq!((message.from_tag(), message.to_tag()), (Some("1"), None));
     assert_eq!(message.header_named("x-own"), Some("kept"));
@@ -33,7 +45,10 @@ fn a_message_is_read_with_compact_folded_and_combined_headers() {
 #[test]
 fn encoding_keeps_what_was_read() {
     let text = String::from_utf8(invite().encode()).expect("text");
-    assert!(text.starts_with("INVITE sip:+12025550123@192.0.2.9 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1"), "{text}");
+    assert!(
+        text.starts_with("INVITE sip:+12025550123@192.0.2.9 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1"),
+        "{text}"
+    );
     assert!(text.contains("\r\nX-Own: kept\r\n"), "{text}");
     assert!(text.ends_with("Content-Length: 3\r\n\r\nabc"), "{text}");
 }
@@ -41,7 +56,10 @@ fn encoding_keeps_what_was_read() {
 #[test]
 fn a_carriage_return_inside_a_value_is_refused() {
     let smuggled = INVITE.replace("kept", "kept\rVia: no");
-    assert_eq!(Message::parse(smuggled.as_bytes()).map_err(|r| r.fault), Err(Fault::HeaderLine));
+    assert_eq!(
+        Message::parse(smuggled.as_bytes()).map_err(|r| r.fault),
+        Err(Fault::HeaderLine)
+    );
 }
 
 #[test]
@@ -69,20 +87,54 @@ fn a_stream_without_a_length_or_without_an_end_is_closed() {
         framer.push(text.as_bytes());
         framer.next_frame()
     };
-    assert_eq!(framed("OPTIONS a SIP/2.0\r\nTo: x\r\n\r\n"), Err(FrameFault::ContentLength));
-    assert_eq!(framed("OPTIONS a SIP/2.0\r\nl: -1\r\n\r\n"), Err(FrameFault::ContentLength));
-    assert_eq!(framed("OPTIONS a SIP/2.0\r\nl: 1\r\nContent-Length: 1\r\n\r\nx"), Err(FrameFault::ContentLength));
-    assert_eq!(framed("OPTIONS a SIP/2.0\r\nl: 65535\r\n\r\n"), Err(FrameFault::TooLong));
-    assert_eq!(framed(&"a".repeat(MAX_MESSAGE + 1)), Err(FrameFault::TooLong));
+    assert_eq!(
+        framed("OPTIONS a SIP/2.0\r\nTo: x\r\n\r\n"),
+        Err(FrameFault::ContentLength)
+    );
+    assert_eq!(
+        framed("OPTIONS a SIP/2.0\r\nl: -1\r\n\r\n"),
+        Err(FrameFault::ContentLength)
+    );
+    assert_eq!(
+        framed("OPTIONS a SIP/2.0\r\nl: 1\r\nContent-Length: 1\r\n\r\nx"),
+        Err(FrameFault::ContentLength)
+    );
+    assert_eq!(
+        framed("OPTIONS a SIP/2.0\r\nl: 65535\r\n\r\n"),
+        Err(FrameFault::TooLong)
+    );
+    assert_eq!(
+        framed(&"a".repeat(MAX_MESSAGE + 1)),
+        Err(FrameFault::TooLong)
+    );
 }
 
 #[test]
 fn uris_are_taken_apart() {
     let uri = Uri::parse("sips:a%40b:pw@[2001:db8::1]:5071;transport=tcp;lr?x=y").expect("a URI");
-    assert_eq!((uri.secure, uri.user, uri.host, uri.port), (true, Some("a%40b:pw"), "[2001:db8::1]", Some(5071)));
-    assert_eq!((uri.param("TRANSPORT"), uri.param("lr"), uri.param("x")), (Some("tcp"), Some(""), None));
-    assert_eq!((uri.headers, uri.user_unescaped()), ("x=y", Some(b"a@b:pw".to_vec())));
-    for bad in ["", "sip:", "sip:@x", "sip:a@", "sip:a@b:99999", "sip:a@b c", "sip:a@b@c", "sip:a@[::1", "x"] {
+    assert_eq!(
+        (uri.secure, uri.user, uri.host, uri.port),
+        (true, Some("a%40b:pw"), "[2001:db8::1]", Some(5071))
+    );
+    assert_eq!(
+        (uri.param("TRANSPORT"), uri.param("lr"), uri.param("x")),
+        (Some("tcp"), Some(""), None)
+    );
+    assert_eq!(
+        (uri.headers, uri.user_unescaped()),
+        ("x=y", Some(b"a@b:pw".to_vec()))
+    );
+    for bad in [
+        "",
+        "sip:",
+        "sip:@x",
+        "sip:a@",
+        "sip:a@b:99999",
+        "sip:a@b c",
+        "sip:a@b@c",
+        "sip:a@[::1",
+        "x",
+    ] {
         assert!(Uri::parse(bad).is_err(), "{bad}");
     }
 }

@@ -32,11 +32,21 @@ impl<'a> Uri<'a> {
         };
         let (rest, headers) = rest.split_once('?').unwrap_or((rest, ""));
         let (host_port, params) = rest.split_once(';').unwrap_or((rest, ""));
-        if rest.bytes().any(|b| b.is_ascii_whitespace() || matches!(b, b'<' | b'>' | b'"' | b'@')) {
+        if rest
+            .bytes()
+            .any(|b| b.is_ascii_whitespace() || matches!(b, b'<' | b'>' | b'"' | b'@'))
+        {
             return Err(Fault::Uri);
         }
         let (host, port) = host_port_of(host_port).ok_or(Fault::Uri)?;
-        Ok(Uri { secure, user, host, port, params, headers })
+        Ok(Uri {
+            secure,
+            user,
+            host,
+            port,
+            params,
+            headers,
+        })
     }
 
     /// The user with its escapes resolved once.
@@ -48,7 +58,9 @@ impl<'a> Uri<'a> {
     pub fn param(&self, name: &str) -> Option<&'a str> {
         self.params.split(';').find_map(|param| {
             let (key, value) = param.split_once('=').unwrap_or((param, ""));
-            unescape(key).eq_ignore_ascii_case(name.as_bytes()).then_some(value)
+            unescape(key)
+                .eq_ignore_ascii_case(name.as_bytes())
+                .then_some(value)
         })
     }
 }
@@ -57,7 +69,9 @@ impl<'a> Uri<'a> {
 pub fn scheme(text: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = text.split_once(':')?;
     let good = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
     (good && !rest.is_empty()).then_some((scheme, rest))
 }
 
@@ -66,16 +80,24 @@ fn host_port_of(text: &str) -> Option<(&str, Option<u16>)> {
     let text = text.trim();
     let (host, port) = if text.starts_with('[') {
         let end = text.find(']')? + 1;
-        let good = text[1..end - 1].bytes().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'));
+        let good = text[1..end - 1]
+            .bytes()
+            .all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'));
         let rest = text[end..].trim_start();
-        let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) };
+        let port = if rest.is_empty() {
+            None
+        } else {
+            Some(rest.strip_prefix(':')?)
+        };
         (good.then_some(&text[..end])?, port)
     } else {
         let (host, port) = match text.split_once(':') {
             Some((host, port)) => (host.trim_end(), Some(port)),
             None => (text, None),
         };
-        let good = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+        let good = host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
         (good.then_some(host)?, port)
     };
     let port = match port {
@@ -100,7 +122,9 @@ pub fn unescape(text: &str) -> Vec<u8> {
     let mut at = 0;
     while at < bytes.len() {
         let escaped = match bytes.get(at..at + 3) {
-            Some([b'%', high, low]) => hex_digit(*high).zip(hex_digit(*low)).map(|(h, l)| h << 4 | l),
+            Some([b'%', high, low]) => hex_digit(*high)
+                .zip(hex_digit(*low))
+                .map(|(h, l)| h << 4 | l),
             _ => None,
         };
         out.push(escaped.unwrap_or(bytes[at]));
@@ -130,10 +154,20 @@ impl<'a> Address<'a> {
             false => ("", text),
         };
         let address = match rest.split_once('<') {
-            Some((before, after)) if is_phrase(before) && (display.is_empty() || before.trim().is_empty()) => {
+            Some((before, after))
+                if is_phrase(before) && (display.is_empty() || before.trim().is_empty()) =>
+            {
                 let (uri, params) = after.split_once('>').ok_or(Fault::Address)?;
-                let display = if display.is_empty() { before.trim() } else { display };
-                Address { display, uri, params: Params::parse(params)? }
+                let display = if display.is_empty() {
+                    before.trim()
+                } else {
+                    display
+                };
+                Address {
+                    display,
+                    uri,
+                    params: Params::parse(params)?,
+                }
             }
             _ if display.is_empty() => {
                 let end = rest.find([';', ' ', '\t']).unwrap_or(rest.len());
@@ -142,7 +176,11 @@ impl<'a> Address<'a> {
                 if uri.contains(['?', ',']) {
                     return Err(Fault::Address);
                 }
-                Address { display, uri, params: Params::parse(params)? }
+                Address {
+                    display,
+                    uri,
+                    params: Params::parse(params)?,
+                }
             }
             _ => return Err(Fault::Address),
         };
@@ -152,7 +190,11 @@ impl<'a> Address<'a> {
 
     /// The display name without its quotes and backslashes; empty if there is none.
     pub fn display(&self) -> String {
-        match self.display.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        match self
+            .display
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+        {
             Some(inner) => unquote(inner),
             None => self.display.to_owned(),
         }
@@ -179,7 +221,8 @@ fn check_uri(uri: &str) -> Result<(), Fault> {
 }
 
 fn is_phrase(text: &str) -> bool {
-    text.bytes().all(|b| is_token_byte(b) || b == b' ' || b == b'\t' || b >= 0x80)
+    text.bytes()
+        .all(|b| is_token_byte(b) || b == b' ' || b == b'\t' || b >= 0x80)
 }
 
 fn unquote(inner: &str) -> String {
@@ -229,7 +272,10 @@ impl<'a> Params<'a> {
 
     /// A parameter's value; a flag has the value `""`.
     pub fn get(&self, name: &str) -> Option<&'a str> {
-        Split::new(self.0, b';').map(pair).find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        Split::new(self.0, b';')
+            .map(pair)
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 }
 
@@ -263,7 +309,12 @@ impl<'a> Via<'a> {
         if !is_token(transport) {
             return Err(Fault::Via);
         }
-        Ok(Via { transport, host, port, params: Params::parse(&rest[sent_by.len()..])? })
+        Ok(Via {
+            transport,
+            host,
+            port,
+            params: Params::parse(&rest[sent_by.len()..])?,
+        })
     }
 
     pub fn branch(&self) -> Option<&'a str> {
@@ -283,7 +334,10 @@ pub struct Split<'a> {
 
 impl<'a> Split<'a> {
     pub fn new(text: &'a str, by: u8) -> Split<'a> {
-        Split { rest: Some(text), by }
+        Split {
+            rest: Some(text),
+            by,
+        }
     }
 }
 
@@ -318,5 +372,8 @@ pub fn is_token(text: &str) -> bool {
 
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
-        || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+        || matches!(
+            byte,
+            b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
+        )
 }

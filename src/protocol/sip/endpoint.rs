@@ -1,0 +1,443 @@
+//! One trunk's SIP machine: calls we make, probes, and what strangers ask.
+//!
+//! Bytes and time in ([`Endpoint::receive`], [`Endpoint::timeout`]), orders in ([`Endpoint::invite`],
+//! [`Endpoint::hangup`], [`Endpoint::options`], [`Endpoint::end_orphan`]); bytes and events out
+//! ([`Endpoint::poll_output`]), and the next deadline ([`Endpoint::next_deadline`]). We only place calls (UAC), so a
+//! request from outside is either part of one of our dialogs (`incoming`) or a stranger's (`stranger`).
+//!
+//! Timers: one heap of wake-ups; what is due is asked of the transaction or call itself, so a wake-up that has
+//! become pointless costs one look-up, and stale ones are swept when they outnumber the live.
+
+mod call;
+mod incoming;
+mod outgoing;
+mod resume;
+mod stranger;
+mod write;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::codec::Message;
+use super::digest::{Credentials, Session};
+use super::sdp;
+use super::token::Tokens;
+use super::transaction::{Timing, client::Client, invite_client::InviteClient};
+use call::Call;
+pub use resume::Resume;
+
+/// What carries the octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+impl Transport {
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+        }
+    }
+
+    fn is_reliable(self) -> bool {
+        self == Transport::Tcp
+    }
+}
+
+/// What stays the same for all calls of a trunk.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `host:port` in Via and Contact: where answers and requests reach us.
+    pub sent_by: String,
+    /// User part of Contact.
+    pub user: String,
+    pub user_agent: String,
+    pub credentials: Option<Credentials>,
+    pub timing: Timing,
+}
+
+/// A call to be made.
+#[derive(Debug, Clone)]
+pub struct Invite {
+    pub to: SocketAddr,
+    pub transport: Transport,
+    /// Request-URI and To.
+    pub uri: String,
+    /// URI of From: the caller ID.
+    pub from: String,
+    /// Further headers: P-Asserted-Identity, Identity, ...
+    pub headers: Vec<(String, String)>,
+    pub media: sdp::Local,
+    pub limits: Limits,
+}
+
+/// How long each part of a call may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// From INVITE to the first answer of any kind.
+    pub first_answer: Duration,
+    /// From INVITE to the answer of the person.
+    pub ring: Duration,
+    /// From the answer on.
+    pub call: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallHandle(u64);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProbeHandle(u64);
+
+/// An order that can't be written as SIP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a control character or a blank in a URI or header of the call")]
+pub struct Unfit;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    Transmit {
+        to: SocketAddr,
+        transport: Transport,
+        bytes: Bytes,
+    },
+    Event(Event),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A provisional answer; `early` when it brought SDP (early media: not an answer).
+    Progress {
+        call: CallHandle,
+        status: u16,
+        early: Option<sdp::Remote>,
+    },
+    Answered {
+        call: CallHandle,
+        remote: sdp::Remote,
+    },
+    /// A key by SIP INFO.
+    Key {
+        call: CallHandle,
+        key: char,
+        held: Option<Duration>,
+    },
+    /// The peer moved its media by re-INVITE or UPDATE.
+    Media {
+        call: CallHandle,
+        remote: sdp::Remote,
+    },
+    /// What a restart needs to end this call; replaces what was said before.
+    Resume {
+        call: CallHandle,
+        resume: Box<Resume>,
+    },
+    /// The call is over as far as anyone cares: exactly once per call.
+    Ended { call: CallHandle, end: End },
+    /// Nothing of the call is left at the peer (or the peer never said so and all patience is used up): its
+    /// [`Resume`] may be forgotten. After `Ended`, once per call and orphan.
+    Cleared { call: CallHandle },
+    /// An OPTIONS was answered, or not.
+    Probed {
+        probe: ProbeHandle,
+        status: Option<u16>,
+    },
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// A final failure; `reason` is the Reason header (RFC 3326), `retry_after` in seconds.
+    Refused {
+        status: u16,
+        phrase: String,
+        reason: Option<String>,
+        retry_after: Option<u32>,
+    },
+    /// Not one answer within `Limits::first_answer`: it may or may not have arrived.
+    Silent,
+    /// The connection was refused: nothing has left.
+    Unreachable,
+    /// Rang longer than `Limits::ring`.
+    RungOut,
+    /// Answered with SDP that can't be used, or none.
+    BrokenMedia,
+    /// The peer hung up an answered call.
+    PeerBye,
+    /// We hung up an answered call.
+    OurBye,
+    /// Answered, and longer than `Limits::call`.
+    Capped,
+    /// We hung up before an answer.
+    Cancelled,
+    /// The peer stopped talking SIP within the call (no ACK to our answer).
+    Vanished,
+}
+
+/// What waits for the answer of one of our requests.
+#[derive(Debug, Clone, Copy)]
+enum Owner {
+    Invite(CallHandle),
+    Cancel,
+    Bye(CallHandle),
+    /// BYE to a fork that nobody knows.
+    ForkBye,
+    Probe,
+}
+
+enum Machine {
+    Invite(InviteClient),
+    Other(Client),
+}
+
+struct Pending {
+    machine: Machine,
+    owner: Owner,
+    /// The request; after a final answer to an INVITE, the ACK of a failure.
+    bytes: Bytes,
+    to: SocketAddr,
+    transport: Transport,
+    /// The earliest wake-up in the heap.
+    woken_at: Option<Instant>,
+}
+
+impl Pending {
+    fn next_deadline(&self) -> Option<Instant> {
+        match &self.machine {
+            Machine::Invite(machine) => machine.next_deadline(),
+            Machine::Other(machine) => machine.next_deadline(),
+        }
+    }
+}
+
+/// Keys are tokens or keyed hashes already.
+#[derive(Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
+
+type Table<T> = HashMap<u64, T, BuildHasherDefault<Identity>>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Wake {
+    Pending(u64),
+    Call(u64),
+}
+
+/// One trunk's SIP machine.
+pub struct Endpoint {
+    config: Config,
+    tokens: Tokens,
+    calls: Table<Call>,
+    /// Our requests by [`pending_key`].
+    pending: Table<Pending>,
+    wakes: BinaryHeap<Reverse<(Instant, Wake)>>,
+    out: VecDeque<Output>,
+    /// The last challenge, answered in advance with the next request.
+    session: Option<Session>,
+}
+
+impl Endpoint {
+    pub fn new(config: Config, seed: u128) -> Endpoint {
+        Endpoint {
+            config,
+            tokens: Tokens::new(seed),
+            calls: Table::default(),
+            pending: Table::default(),
+            wakes: BinaryHeap::new(),
+            out: VecDeque::new(),
+            session: None,
+        }
+    }
+
+    /// Other credentials, from the next request on.
+    pub fn set_credentials(&mut self, credentials: Option<Credentials>) {
+        self.config.credentials = credentials;
+        self.session = None;
+    }
+
+    /// One datagram or frame from a peer.
+    pub fn receive(&mut self, now: Instant, from: SocketAddr, transport: Transport, octets: &[u8]) {
+        let answer = match Message::parse(octets) {
+            Ok(message) if message.method().is_some() => {
+                return self.request(now, from, transport, &message);
+            }
+            Ok(response) => return self.response(now, &response),
+            Err(rejected) => stranger::to_rejected(&rejected, from, &self.tokens),
+        };
+        if let Some(bytes) = answer {
+            self.transmit(from, transport, bytes);
+        }
+    }
+
+    /// Probes a peer. The answer, or its lack after 64*T1, is an [`Event::Probed`].
+    pub fn options(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        transport: Transport,
+        uri: &str,
+    ) -> ProbeHandle {
+        let branch = self.tokens.draw();
+        let (call, tag) = (self.tokens.draw(), self.tokens.draw());
+        let uri: String = uri
+            .chars()
+            .filter(|c| !c.is_control() && *c != ' ')
+            .collect();
+        let bytes = write::options(&self.config, &uri, transport, (branch, call, tag));
+        self.send_other(now, branch, Owner::Probe, bytes, (to, transport));
+        ProbeHandle(branch)
+    }
+
+    /// What to send or to tell next; ask until `None` after every call that takes `now`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When [`Endpoint::timeout`] wants to be called. May come early: then nothing happens.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.wakes.peek().map(|Reverse((at, _))| *at)
+    }
+
+    pub fn timeout(&mut self, now: Instant) {
+        while let Some(Reverse((at, wake))) = self.wakes.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.wakes.pop();
+            match wake {
+                Wake::Pending(key) => self.pending_timeout(now, at, key),
+                Wake::Call(key) => self.call_timeout(now, at, CallHandle(key)),
+            }
+        }
+        self.sweep();
+    }
+
+    /// Calls that nobody has ended yet.
+    pub fn live_calls(&self) -> usize {
+        self.calls.values().filter(|call| call.is_live()).count()
+    }
+
+    /// Nothing is left at any peer that we know of.
+    pub fn is_settled(&self) -> bool {
+        self.calls.values().all(|call| call.is_cleared())
+    }
+
+    /// Everything that is kept, in entries: calls, requests, wake-ups.
+    pub fn kept(&self) -> (usize, usize, usize) {
+        (self.calls.len(), self.pending.len(), self.wakes.len())
+    }
+
+    fn transmit(&mut self, to: SocketAddr, transport: Transport, bytes: Bytes) {
+        self.out.push_back(Output::Transmit {
+            to,
+            transport,
+            bytes,
+        });
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    /// Sends a request other than INVITE and ACK and waits for its answer.
+    fn send_other(
+        &mut self,
+        now: Instant,
+        key: u64,
+        owner: Owner,
+        bytes: Bytes,
+        (to, transport): (SocketAddr, Transport),
+    ) {
+        let machine = Machine::Other(Client::new(
+            now,
+            transport.is_reliable(),
+            self.config.timing,
+        ));
+        self.transmit(to, transport, bytes.clone());
+        self.pending.insert(
+            key,
+            Pending {
+                machine,
+                owner,
+                bytes,
+                to,
+                transport,
+                woken_at: None,
+            },
+        );
+        self.arm_pending(key);
+    }
+
+    /// Puts the transaction's next deadline into the heap unless an earlier wake-up stands there already.
+    fn arm_pending(&mut self, key: u64) {
+        let Some(pending) = self.pending.get_mut(&key) else {
+            return;
+        };
+        let Some(at) = pending.next_deadline() else {
+            return;
+        };
+        if pending.woken_at.is_none_or(|earlier| at < earlier) {
+            pending.woken_at = Some(at);
+            self.wakes.push(Reverse((at, Wake::Pending(key))));
+        }
+    }
+
+    fn arm_call(&mut self, call: CallHandle) {
+        let Some(state) = self.calls.get_mut(&call.0) else {
+            return;
+        };
+        let Some(at) = state.next_deadline() else {
+            return;
+        };
+        if state.woken_at.is_none_or(|earlier| at < earlier) {
+            state.woken_at = Some(at);
+            self.wakes.push(Reverse((at, Wake::Call(call.0))));
+        }
+    }
+
+    /// Drops wake-ups of what is gone once they outnumber the rest.
+    fn sweep(&mut self) {
+        let live = self.pending.len() + self.calls.len();
+        if live == 0 {
+            self.wakes.clear();
+        } else if self.wakes.len() > MIN_SWEEP && self.wakes.len() > live * 2 {
+            let (pending, calls) = (&self.pending, &self.calls);
+            self.wakes.retain(|Reverse((at, wake))| match wake {
+                Wake::Pending(key) => pending.get(key).is_some_and(|p| p.woken_at == Some(*at)),
+                Wake::Call(key) => calls.get(key).is_some_and(|c| c.woken_at == Some(*at)),
+            });
+        }
+    }
+}
+
+/// Below so many wake-ups sweeping is not worth it.
+const MIN_SWEEP: usize = 256;
+
+/// A CANCEL shares its INVITE's branch (9.1), so it needs a key of its own.
+fn pending_key(branch: u64, is_cancel: bool) -> u64 {
+    if is_cancel { !branch } else { branch }
+}
+
+#[cfg(test)]
+mod tests;

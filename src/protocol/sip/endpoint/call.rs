@@ -1,0 +1,125 @@
+//! One call of ours: its phase, its dialog, and the deadline of the phase it is in.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{Invite, Transport};
+use crate::protocol::sip::codec::Method;
+use crate::protocol::sip::dialog::Dialog;
+use crate::protocol::sip::sdp;
+use crate::protocol::sip::transaction::{invite_server::InviteServer, server::Server};
+
+/// Requests of the peer whose answers are kept for their copies, per call; the oldest goes first.
+pub(super) const MAX_SERVED: usize = 16;
+/// Further 2xx with other To tags that are ACKed and hung up, per call.
+pub(super) const MAX_FORKS: usize = 8;
+/// Challenges answered per request: one, and one more for a nonce that was too old.
+pub(super) const MAX_CHALLENGES: u8 = 2;
+/// Redirections followed per call.
+pub(super) const MAX_REDIRECTS: u8 = 1;
+
+/// Where a call stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// INVITE sent, nothing heard.
+    Calling,
+    /// A provisional was heard.
+    Proceeding,
+    /// Ended before an answer. Nothing heard so far: the first provisional brings the CANCEL.
+    Abandoned,
+    /// CANCEL sent, the final answer is awaited.
+    Cancelling,
+    /// Answered.
+    Up,
+    /// BYE sent, its answer is awaited.
+    Closing,
+    /// Cleared; lingers for late copies.
+    Over,
+}
+
+pub(super) struct Call {
+    pub phase: Phase,
+    pub invite: Invite,
+    pub call_id: String,
+    /// Our From value, tag and all.
+    pub from: String,
+    /// The last CSeq of an INVITE, and its branch.
+    pub cseq: u32,
+    pub branch: u64,
+    pub authorization: Option<(&'static str, String)>,
+    pub challenges: u8,
+    pub redirects: u8,
+    pub ring_until: Instant,
+    /// The end of the phase.
+    pub deadline: Option<Instant>,
+    pub dialog: Option<Dialog>,
+    /// The ACK of the 2xx, for its copies.
+    pub ack: Option<(Bytes, SocketAddr, Transport)>,
+    /// To tags and ACKs of other forks.
+    pub forks: Vec<(String, Bytes)>,
+    pub remote: Option<sdp::Remote>,
+    /// Version of our SDP in this call.
+    pub version: u32,
+    pub served: Vec<Served>,
+    /// `Event::Ended` has been said.
+    pub told: bool,
+    pub woken_at: Option<Instant>,
+}
+
+/// A request of the peer that we answered.
+pub(super) struct Served {
+    pub branch: String,
+    pub method: Method,
+    pub cseq: u32,
+    pub machine: ServedMachine,
+    pub answer: Bytes,
+    pub to: SocketAddr,
+    pub transport: Transport,
+}
+
+pub(super) enum ServedMachine {
+    Invite(InviteServer),
+    Other(Server),
+}
+
+impl Served {
+    fn next_deadline(&self) -> Option<Instant> {
+        match &self.machine {
+            ServedMachine::Invite(machine) => machine.next_deadline(),
+            ServedMachine::Other(machine) => machine.next_deadline(),
+        }
+    }
+}
+
+impl Call {
+    pub fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Calling | Phase::Proceeding | Phase::Up)
+    }
+
+    pub fn is_cleared(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.served
+            .iter()
+            .filter_map(Served::next_deadline)
+            .chain(self.deadline)
+            .min()
+    }
+
+    /// Keeps only what late copies need.
+    pub fn strip(&mut self) {
+        self.phase = Phase::Over;
+        self.invite.headers = Vec::new();
+        self.invite.uri = String::new();
+        self.authorization = None;
+        self.remote = None;
+    }
+
+    pub fn next_hop(&self, dialog: &Dialog) -> (SocketAddr, Transport) {
+        dialog.next_hop((self.invite.to, self.invite.transport))
+    }
+}

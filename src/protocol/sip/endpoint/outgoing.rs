@@ -1,0 +1,587 @@
+//! Our requests and their answers: INVITE, CANCEL, BYE, and what a call does with each (RFC 3261 9, 13.2, 15).
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::call::{Call, MAX_CHALLENGES, MAX_FORKS, MAX_REDIRECTS, Phase};
+use super::pending_key;
+use super::write::{self, InviteLines, branch_token};
+use super::{
+    CallHandle, End, Endpoint, Event, Invite, Machine, Owner, Pending, ProbeHandle, Transport,
+    Unfit,
+};
+use crate::protocol::sip::codec::{Address, HeaderName, Message, Method, Uri, number};
+use crate::protocol::sip::dialog::Dialog;
+use crate::protocol::sip::digest::{Challenge, Session};
+use crate::protocol::sip::sdp;
+use crate::protocol::sip::token::{Tokens, push_hex};
+use crate::protocol::sip::transaction::{Act, invite_client::InviteClient};
+
+/// Calls are found by their Call-ID.
+pub(super) fn call_key(tokens: &Tokens, call_id: &str) -> u64 {
+    tokens.of(call_id)
+}
+
+impl Endpoint {
+    /// Places a call under a fresh Call-ID.
+    pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<CallHandle, Unfit> {
+        check(&invite)?;
+        let mut call_id = String::with_capacity(17 + self.config.sent_by.len());
+        push_hex(&mut call_id, self.tokens.draw());
+        call_id.push('@');
+        call_id.push_str(&self.config.sent_by);
+        let handle = CallHandle(call_key(&self.tokens, &call_id));
+        let from = format!("<{}>;tag={:016x}", invite.from, self.tokens.draw());
+        let call = Call {
+            phase: Phase::Calling,
+            call_id,
+            from,
+            cseq: 0,
+            branch: 0,
+            authorization: None,
+            challenges: 0,
+            redirects: 0,
+            ring_until: now + invite.limits.ring,
+            deadline: Some(now + invite.limits.first_answer.min(invite.limits.ring)),
+            dialog: None,
+            ack: None,
+            forks: Vec::new(),
+            remote: None,
+            version: 1,
+            served: Vec::new(),
+            told: false,
+            woken_at: None,
+            invite,
+        };
+        self.calls.insert(handle.0, call);
+        self.authorize_invite(handle);
+        self.send_invite(now, handle);
+        self.arm_call(handle);
+        Ok(handle)
+    }
+
+    /// The Call-ID: the reference by which the trunk knows the call.
+    pub fn call_id(&self, call: CallHandle) -> Option<&str> {
+        self.calls.get(&call.0).map(|call| call.call_id.as_str())
+    }
+
+    /// Ends a call whatever its state: CANCEL before an answer (once a provisional was heard), BYE after it.
+    pub fn hangup(&mut self, now: Instant, call: CallHandle) {
+        let Some(state) = self.calls.get(&call.0) else {
+            return;
+        };
+        match state.phase {
+            Phase::Calling | Phase::Proceeding => self.give_up(now, call, End::Cancelled),
+            Phase::Up => {
+                self.bye(now, call);
+                self.end(call, End::OurBye);
+            }
+            Phase::Abandoned | Phase::Cancelling | Phase::Closing | Phase::Over => {}
+        }
+    }
+
+    /// The connection to a peer could not be made: nothing of what was sent over it has arrived.
+    pub fn unreachable(&mut self, now: Instant, to: SocketAddr, transport: Transport) {
+        let lost: Vec<u64> = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.to == to && pending.transport == transport)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in lost {
+            let Some(pending) = self.pending.remove(&key) else {
+                continue;
+            };
+            match pending.owner {
+                Owner::Invite(call) => {
+                    self.end(call, End::Unreachable);
+                    self.clear(now, call);
+                }
+                owner => self.unanswered(now, key, owner),
+            }
+        }
+    }
+
+    /// Answers the last challenge in advance.
+    fn authorize_invite(&mut self, call: CallHandle) {
+        let cnonce = self.tokens.draw();
+        let (Some(state), Some(session), Some(who)) = (
+            self.calls.get_mut(&call.0),
+            &mut self.session,
+            &self.config.credentials,
+        ) else {
+            return;
+        };
+        state.authorization = Some(session.authorize(who, "INVITE", &state.invite.uri, cnonce));
+    }
+
+    fn send_invite(&mut self, now: Instant, call: CallHandle) {
+        let branch = self.tokens.draw();
+        let Some(state) = self.calls.get_mut(&call.0) else {
+            return;
+        };
+        state.cseq += 1;
+        state.branch = branch;
+        let (to, transport) = (state.invite.to, state.invite.transport);
+        let bytes = write::invite(
+            &self.config,
+            &InviteLines {
+                uri: &state.invite.uri,
+                from: &state.from,
+                to: &format!("<{}>", state.invite.uri),
+                call_id: &state.call_id,
+                cseq: state.cseq,
+                branch,
+                transport,
+                headers: &state.invite.headers,
+                authorization: state.authorization.as_ref(),
+                body: sdp::offer(&state.invite.media).as_bytes(),
+            },
+        );
+        let machine = Machine::Invite(InviteClient::new(
+            now,
+            transport.is_reliable(),
+            self.config.timing,
+        ));
+        let owner = Owner::Invite(call);
+        self.transmit(to, transport, bytes.clone());
+        self.pending.insert(
+            branch,
+            Pending {
+                machine,
+                owner,
+                bytes,
+                to,
+                transport,
+                woken_at: None,
+            },
+        );
+        self.arm_pending(branch);
+    }
+
+    pub(super) fn response(&mut self, now: Instant, message: &Message) {
+        let branch = message
+            .via()
+            .and_then(|via| via.branch())
+            .and_then(branch_token);
+        let (Some(branch), Some(status)) = (branch, message.status()) else {
+            return;
+        };
+        let method = message.cseq_method();
+        let key = pending_key(branch, method == Method::Cancel);
+        let Some(pending) = self.pending.get_mut(&key) else {
+            return;
+        };
+        let owner = pending.owner;
+        let (act, is_invite) = match &mut pending.machine {
+            Machine::Invite(machine) if method == Method::Invite => {
+                (machine.response(now, status), true)
+            }
+            Machine::Other(machine) if method != Method::Invite => {
+                (machine.response(now, status), false)
+            }
+            Machine::Invite(_) | Machine::Other(_) => return,
+        };
+        let (to, transport) = (pending.to, pending.transport);
+        match act {
+            Act::DeliverAndAck => {
+                let invite = Message::parse(&pending.bytes);
+                let ack = invite
+                    .map(|invite| write::ack_failure(&invite, message))
+                    .unwrap_or_default();
+                pending.bytes = ack.clone();
+                self.transmit(to, transport, ack);
+            }
+            Act::AckAgain => {
+                let ack = pending.bytes.clone();
+                self.transmit(to, transport, ack);
+            }
+            Act::Nothing | Act::Resend | Act::Deliver | Act::TimedOut | Act::Over => {}
+        }
+        if act == Act::Deliver && is_invite && status >= 200 {
+            // Answered: never sent or cancelled again.
+            self.pending
+                .entry(key)
+                .and_modify(|pending| pending.bytes = Default::default());
+        }
+        self.arm_pending(key);
+        if !matches!(act, Act::Deliver | Act::DeliverAndAck) {
+            return;
+        }
+        match owner {
+            Owner::Invite(call) if is_invite => self.invite_answered(now, call, status, message),
+            Owner::Bye(call) if status >= 200 => self.bye_answered(now, call, status, message),
+            Owner::Probe if status >= 200 => {
+                self.tell(Event::Probed {
+                    probe: ProbeHandle(key),
+                    status: Some(status),
+                });
+            }
+            Owner::Invite(_) | Owner::Bye(_) | Owner::Cancel | Owner::ForkBye | Owner::Probe => {}
+        }
+    }
+
+    fn invite_answered(&mut self, now: Instant, call: CallHandle, status: u16, message: &Message) {
+        match status {
+            ..200 => self.provisional(now, call, status, message),
+            200..300 => self.accepted(now, call, message),
+            300.. => self.failed(now, call, status, message),
+        }
+    }
+
+    fn provisional(&mut self, now: Instant, call: CallHandle, status: u16, message: &Message) {
+        let Some(state) = self.calls.get_mut(&call.0) else {
+            return;
+        };
+        match state.phase {
+            Phase::Calling | Phase::Proceeding => {
+                let first = state.phase == Phase::Calling;
+                state.phase = Phase::Proceeding;
+                state.deadline = Some(state.ring_until);
+                let early = sdp::read(message.body(), &state.invite.media.codecs).ok();
+                if early.is_some() {
+                    state.remote.clone_from(&early);
+                }
+                self.arm_call(call);
+                self.tell(Event::Progress {
+                    call,
+                    status,
+                    early,
+                });
+                if first {
+                    self.tell_resume(call);
+                }
+            }
+            Phase::Abandoned => {
+                self.cancel(now, call);
+            }
+            Phase::Cancelling | Phase::Up | Phase::Closing | Phase::Over => {}
+        }
+    }
+
+    /// A 2xx: the answer, a copy of it, or another fork's (13.2.2.4).
+    fn accepted(&mut self, now: Instant, call: CallHandle, message: &Message) {
+        let (Some(state), Some(tag)) = (self.calls.get_mut(&call.0), message.to_tag()) else {
+            return;
+        };
+        if let Some(dialog) = &state.dialog {
+            if dialog.remote_tag == tag {
+                if let Some((ack, to, transport)) = state.ack.clone() {
+                    self.transmit(to, transport, ack);
+                }
+            } else {
+                self.fork(now, call, message);
+            }
+            return;
+        }
+        let Some(dialog) = Dialog::from_response(message, &state.invite.uri) else {
+            return;
+        };
+        let (to, transport) = state.next_hop(&dialog);
+        let branch = self.tokens.draw();
+        let sequence = (dialog.cseq, branch, transport);
+        let ack = write::in_dialog(
+            &self.config,
+            "ACK",
+            &dialog,
+            sequence,
+            state.authorization.as_ref(),
+        );
+        state.dialog = Some(dialog);
+        state.ack = Some((ack.clone(), to, transport));
+        let wanted = state.is_live();
+        state.phase = Phase::Up;
+        // Media is taken from what the answer says; an early answer stands in where the 2xx repeats none.
+        let remote = match sdp::read(message.body(), &state.invite.media.codecs) {
+            Err(sdp::SdpFault::Absent) => state.remote.clone(),
+            other => other.ok(),
+        };
+        state.remote.clone_from(&remote);
+        state.deadline = Some(now + state.invite.limits.call);
+        self.transmit(to, transport, ack);
+        self.tell_resume(call);
+        match remote {
+            Some(remote) if wanted => {
+                self.arm_call(call);
+                self.tell(Event::Answered { call, remote });
+            }
+            // It crossed our CANCEL, or nobody could talk on it: ACKed, now BYE.
+            _ => {
+                self.bye(now, call);
+                self.end(call, End::BrokenMedia);
+            }
+        }
+    }
+
+    /// Another 2xx to the same INVITE: ACK, then BYE.
+    fn fork(&mut self, now: Instant, call: CallHandle, message: &Message) {
+        let Some(state) = self.calls.get_mut(&call.0) else {
+            return;
+        };
+        let Some(mut dialog) = Dialog::from_response(message, &state.invite.uri) else {
+            return;
+        };
+        let (to, transport) = state.next_hop(&dialog);
+        if let Some((_, ack)) = state
+            .forks
+            .iter()
+            .find(|(tag, _)| *tag == dialog.remote_tag)
+        {
+            let ack = ack.clone();
+            self.transmit(to, transport, ack);
+            return;
+        }
+        if state.forks.len() == MAX_FORKS {
+            return;
+        }
+        let (ack_branch, bye_branch) = (self.tokens.draw(), self.tokens.draw());
+        let authorization = state.authorization.as_ref();
+        let sequence = (dialog.cseq, ack_branch, transport);
+        let ack = write::in_dialog(&self.config, "ACK", &dialog, sequence, authorization);
+        dialog.cseq += 1;
+        let bye = write::in_dialog(
+            &self.config,
+            "BYE",
+            &dialog,
+            (dialog.cseq, bye_branch, transport),
+            None,
+        );
+        state.forks.push((dialog.remote_tag, ack.clone()));
+        self.transmit(to, transport, ack);
+        self.send_other(now, bye_branch, Owner::ForkBye, bye, (to, transport));
+    }
+
+    fn failed(&mut self, now: Instant, call: CallHandle, status: u16, message: &Message) {
+        let Some(state) = self.calls.get(&call.0) else {
+            return;
+        };
+        let wanted = state.is_live();
+        if wanted && matches!(status, 401 | 407) && self.take_challenge(call, status, message) {
+            self.authorize_invite(call);
+            return self.send_invite(now, call);
+        }
+        if wanted && (300..400).contains(&status) && self.take_redirect(call, message) {
+            return self.send_invite(now, call);
+        }
+        let reason = message.header(HeaderName::Reason).map(str::to_owned);
+        let seconds = |value: &str| {
+            number(
+                value.split([' ', ';', '(']).next().unwrap_or(""),
+                u64::from(u32::MAX),
+            )
+        };
+        let retry_after = message
+            .header(HeaderName::RetryAfter)
+            .and_then(seconds)
+            .map(|s| s as u32);
+        self.end(
+            call,
+            End::Refused {
+                status,
+                phrase: message.reason().to_owned(),
+                reason,
+                retry_after,
+            },
+        );
+        self.clear(now, call);
+    }
+
+    /// Takes up a challenge if there is something to answer it with and it is not the same one again (22.2, 22.3).
+    fn take_challenge(&mut self, call: CallHandle, status: u16, message: &Message) -> bool {
+        let Some(state) = self.calls.get_mut(&call.0) else {
+            return false;
+        };
+        let header = if status == 407 {
+            HeaderName::ProxyAuthenticate
+        } else {
+            HeaderName::WwwAuthenticate
+        };
+        let challenge = Challenge::best(message.lines_of(header), status == 407);
+        let (Some(challenge), Some(_)) = (challenge, &self.config.credentials) else {
+            return false;
+        };
+        // Answered already, and the nonce was not the trouble: the password is.
+        let refused = state.challenges > 0 && !challenge.stale;
+        if refused || state.challenges == MAX_CHALLENGES {
+            return false;
+        }
+        state.challenges += 1;
+        self.session = Some(Session::new(challenge));
+        true
+    }
+
+    /// Follows a redirection to another SIP URI, over the same trunk (8.1.3.4).
+    fn take_redirect(&mut self, call: CallHandle, message: &Message) -> bool {
+        let contact = message
+            .values(HeaderName::Contact)
+            .next()
+            .and_then(|value| Address::parse(value).ok());
+        let (Some(state), Some(contact)) = (self.calls.get_mut(&call.0), contact) else {
+            return false;
+        };
+        let usable = Uri::parse(contact.uri).is_ok_and(|uri| !uri.secure && uri.headers.is_empty());
+        if state.redirects == MAX_REDIRECTS || !usable {
+            return false;
+        }
+        state.redirects += 1;
+        state.invite.uri = contact.uri.to_owned();
+        self.authorize_invite(call);
+        true
+    }
+
+    /// Ends a call that is not answered: CANCEL now, or with the first provisional.
+    pub(super) fn give_up(&mut self, now: Instant, call: CallHandle, end: End) {
+        let Some(state) = self.calls.get_mut(&call.0) else {
+            return;
+        };
+        state.deadline = None;
+        match state.phase {
+            Phase::Calling => {
+                state.phase = Phase::Abandoned;
+                let branch = state.branch;
+                if let (
+                    End::Silent,
+                    Some(Pending {
+                        machine: Machine::Invite(machine),
+                        ..
+                    }),
+                ) = (&end, self.pending.get_mut(&branch))
+                {
+                    machine.stop_resending();
+                }
+            }
+            Phase::Proceeding => self.cancel(now, call),
+            Phase::Abandoned | Phase::Cancelling | Phase::Up | Phase::Closing | Phase::Over => {}
+        }
+        self.end(call, end);
+    }
+
+    pub(super) fn cancel(&mut self, now: Instant, call: CallHandle) {
+        let Some(state) = self.calls.get_mut(&call.0) else {
+            return;
+        };
+        state.phase = Phase::Cancelling;
+        let branch = state.branch;
+        let Some(pending) = self.pending.get_mut(&branch) else {
+            return;
+        };
+        let Machine::Invite(machine) = &mut pending.machine else {
+            return;
+        };
+        machine.end_by(now + self.config.timing.patience());
+        let (to, transport) = (pending.to, pending.transport);
+        if let Ok(invite) = Message::parse(&pending.bytes) {
+            let bytes = write::cancel(&invite);
+            self.send_other(
+                now,
+                pending_key(branch, true),
+                Owner::Cancel,
+                bytes,
+                (to, transport),
+            );
+        }
+        self.arm_pending(branch);
+    }
+
+    pub(super) fn bye(&mut self, now: Instant, call: CallHandle) {
+        let (branch, cnonce) = (self.tokens.draw(), self.tokens.draw());
+        let Some(state) = self.calls.get_mut(&call.0) else {
+            return;
+        };
+        let Some(dialog) = &mut state.dialog else {
+            return;
+        };
+        dialog.cseq = dialog.cseq.saturating_add(1);
+        state.phase = Phase::Closing;
+        state.deadline = None;
+        let (to, transport) = dialog.next_hop((state.invite.to, state.invite.transport));
+        let authorization = match (&mut self.session, &self.config.credentials) {
+            (Some(session), Some(who)) => {
+                Some(session.authorize(who, "BYE", &dialog.request_route().0, cnonce))
+            }
+            _ => None,
+        };
+        let sequence = (dialog.cseq, branch, transport);
+        let bytes = write::in_dialog(
+            &self.config,
+            "BYE",
+            dialog,
+            sequence,
+            authorization.as_ref(),
+        );
+        self.send_other(now, branch, Owner::Bye(call), bytes, (to, transport));
+    }
+
+    fn bye_answered(&mut self, now: Instant, call: CallHandle, status: u16, message: &Message) {
+        if matches!(status, 401 | 407) && self.take_challenge(call, status, message) {
+            self.bye(now, call);
+        } else {
+            self.clear(now, call);
+        }
+    }
+
+    pub(super) fn pending_timeout(&mut self, now: Instant, at: Instant, key: u64) {
+        let Some(pending) = self.pending.get_mut(&key) else {
+            return;
+        };
+        if pending.woken_at == Some(at) {
+            pending.woken_at = None;
+        }
+        let act = match &mut pending.machine {
+            Machine::Invite(machine) => machine.timeout(now),
+            Machine::Other(machine) => machine.timeout(now),
+        };
+        match act {
+            Act::Resend => {
+                let (to, transport, bytes) = (pending.to, pending.transport, pending.bytes.clone());
+                self.transmit(to, transport, bytes);
+            }
+            Act::TimedOut => {
+                let owner = pending.owner;
+                self.pending.remove(&key);
+                self.unanswered(now, key, owner);
+            }
+            Act::Over => {
+                self.pending.remove(&key);
+            }
+            Act::Nothing | Act::Deliver | Act::DeliverAndAck | Act::AckAgain => {}
+        }
+        self.arm_pending(key);
+    }
+
+    fn unanswered(&mut self, now: Instant, key: u64, owner: Owner) {
+        match owner {
+            Owner::Invite(call) => {
+                self.end(call, End::Silent);
+                self.clear(now, call);
+            }
+            Owner::Bye(call) => self.clear(now, call),
+            Owner::Probe => self.tell(Event::Probed {
+                probe: ProbeHandle(key),
+                status: None,
+            }),
+            Owner::Cancel | Owner::ForkBye => {}
+        }
+    }
+
+    fn tell_resume(&mut self, call: CallHandle) {
+        if let Some(resume) = self.resume(call) {
+            self.tell(Event::Resume {
+                call,
+                resume: Box::new(resume),
+            });
+        }
+    }
+}
+
+/// Nothing in an order may end a line or a bracket early.
+fn check(invite: &Invite) -> Result<(), Unfit> {
+    let in_uri = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '<' | '>' | '"');
+    let bad = [&invite.uri, &invite.from]
+        .into_iter()
+        .any(|uri| uri.contains(in_uri) || Uri::parse(uri).is_err())
+        || invite.headers.iter().any(|(name, value)| {
+            !crate::protocol::sip::codec::is_token(name) || value.contains(|c: char| c.is_control())
+        });
+    if bad { Err(Unfit) } else { Ok(()) }
+}

@@ -1,0 +1,5 @@
+//! Whole calls against a scripted far end, in instants that stand still until a test moves them.
+
+mod calls;
+mod far_end;
+mod trouble;

@@ -1,0 +1,111 @@
+//! INVITE server transaction (RFC 3261 17.2.1 figure 7, RFC 6026 figure 5), here for a re-INVITE: it is answered at
+//! once. The copies of a 2xx, which RFC 3261 13.3.1.4 leaves to the user of the transaction, are sent from here too.
+
+use std::time::{Duration, Instant};
+
+use super::{Act, Alarms, Timer, Timing};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Completed,
+    Accepted,
+    Confirmed,
+    Terminated,
+}
+
+#[derive(Debug)]
+pub struct InviteServer {
+    state: State,
+    reliable: bool,
+    timing: Timing,
+    interval: Duration,
+    alarms: Alarms,
+}
+
+impl InviteServer {
+    /// The INVITE has been answered with `status` (200..=699) at `now`.
+    pub fn answered(now: Instant, status: u16, reliable: bool, timing: Timing) -> Self {
+        let accepted = status < 300;
+        let last = if accepted {
+            Timer::AbsorbInvites
+        } else {
+            Timer::AckTimeout
+        };
+        // A 2xx is sent again over TCP too: some hop may be unreliable (13.3.1.4).
+        let resend = (accepted || !reliable).then(|| (Timer::ResendFinal, now + timing.t1));
+        InviteServer {
+            state: if accepted {
+                State::Accepted
+            } else {
+                State::Completed
+            },
+            reliable,
+            timing,
+            interval: timing.t1,
+            alarms: Alarms {
+                resend,
+                expiry: Some((last, now + timing.patience())),
+            },
+        }
+    }
+
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The answer still waits for its ACK: no other re-INVITE may be taken (14.2).
+    pub fn awaits_ack(&self) -> bool {
+        match self.state {
+            State::Completed => true,
+            State::Accepted => self.alarms.resend.is_some(),
+            State::Confirmed | State::Terminated => false,
+        }
+    }
+
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.alarms.next()
+    }
+
+    /// The same INVITE again.
+    pub fn repeated(&mut self) -> Act {
+        match self.state {
+            State::Completed => Act::Resend,
+            State::Accepted | State::Confirmed | State::Terminated => Act::Nothing,
+        }
+    }
+
+    pub fn ack(&mut self, now: Instant) {
+        match self.state {
+            State::Completed => {
+                self.state = State::Confirmed;
+                let late = if self.reliable {
+                    Duration::ZERO
+                } else {
+                    self.timing.t4
+                };
+                self.alarms = Alarms {
+                    resend: None,
+                    expiry: Some((Timer::AbsorbAcks, now + late)),
+                };
+            }
+            State::Accepted => self.alarms.resend = None,
+            State::Confirmed | State::Terminated => {}
+        }
+    }
+
+    pub fn timeout(&mut self, now: Instant) -> Act {
+        let unanswered = self.awaits_ack();
+        match self.alarms.take_due(now) {
+            Some(Timer::ResendFinal) => {
+                self.interval = (self.interval * 2).min(self.timing.t2);
+                self.alarms.resend = Some((Timer::ResendFinal, now + self.interval));
+                Act::Resend
+            }
+            Some(_) => {
+                self.state = State::Terminated;
+                if unanswered { Act::TimedOut } else { Act::Over }
+            }
+            None => Act::Nothing,
+        }
+    }
+}
