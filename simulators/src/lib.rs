@@ -14,6 +14,7 @@
 //! [`record`] (what is remembered). All of it is repeatable: numbers choose behaviour, a seed throws the dice.
 
 pub mod clock;
+pub mod control;
 pub mod http_carrier;
 pub mod listener;
 pub mod record;
