@@ -9,6 +9,8 @@ use crate::carrier::Cause;
 pub struct CarrierConfig {
     /// The file's name without `.toml`.
     pub name: Arc<str>,
+    /// False: drained by the operator. Sessions end, nothing new is given to it.
+    pub enabled: bool,
     pub transport: Transport,
     /// In order of preference.
     pub endpoints: Vec<Endpoint>,
@@ -23,6 +25,45 @@ pub struct CarrierConfig {
     pub probe: Option<Duration>,
     /// The carrier's own meanings: SMPP status as `0x0414`, HTTP or body code, SIP status.
     pub status: BTreeMap<Arc<str>, Cause>,
+}
+
+impl CarrierConfig {
+    /// Digest of the values of all secrets and certificates that it names, as they are now.
+    pub fn secrets_digest(&self) -> [u8; 32] {
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        let mut add = |octets: &[u8]| {
+            context.update(&(octets.len() as u64).to_be_bytes());
+            context.update(octets);
+        };
+        for secret in self.secrets() {
+            // What is not there is a value too: that it comes is a change.
+            add(secret.read().unwrap_or_default().as_bytes());
+        }
+        for file in [&self.tls.ca, &self.tls.cert].into_iter().flatten() {
+            add(&std::fs::read(file).unwrap_or_default());
+        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(context.finish().as_ref());
+        digest
+    }
+
+    fn secrets(&self) -> Vec<&Secret> {
+        let mut found: Vec<&Secret> = self.tls.key.iter().collect();
+        match &self.transport {
+            Transport::Smpp(smpp) => found.extend(&smpp.password),
+            Transport::Sip(sip) => found.extend(&sip.password),
+            Transport::Http(http) => {
+                found.extend(http.callback.iter().flat_map(|c| &c.keys));
+                match &http.request.auth {
+                    Some(HttpAuth::Bearer(secret)) => found.push(secret),
+                    Some(HttpAuth::Basic { password, .. }) => found.push(password),
+                    Some(HttpAuth::Header { value, .. }) => found.push(value),
+                    None => {}
+                }
+            }
+        }
+        found
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,6 @@
 //! `ringback.toml` as checked types.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::{Path, PathBuf}, sync::Arc, time::Duration};
 
 use super::carrier::{Pace, Secret, Tls};
 use crate::number::Country;
@@ -19,6 +19,78 @@ pub struct Settings {
     pub numbers: Numbers,
     pub log: Log,
 }
+
+impl Settings {
+    /// The defaults, with paths against the folder of the file that is not there (or says nothing).
+    pub fn in_folder(base: &Path) -> Settings {
+        let five = Some(Pace {
+            count: 5,
+            per: Duration::from_secs(300),
+        });
+        let listener = |port| Listener {
+            listen: SocketAddr::from(([127, 0, 0, 1], port)),
+            token: None,
+        };
+        let all = CountrySet {
+            all: true,
+            named: BTreeSet::new(),
+        };
+        Settings {
+            node: Node {
+                name: "gw-1".into(),
+                drain: Duration::from_secs(20),
+            },
+            paths: Paths {
+                routes: base.join("routes"),
+                carriers: base.join("carriers"),
+                prompts: base.join("prompts"),
+            },
+            jobs: Jobs {
+                max_open: 100_000,
+                max_unsent: MaxUnsent::OfPace(Duration::from_secs(2)),
+                amqp: None,
+                code_length: 6,
+                meta: META.into_iter().map(Arc::from).collect(),
+                events: Events::All,
+                exchange_copy: true,
+                min_call: Duration::from_secs(30),
+            },
+            ledger: LedgerSettings {
+                path: base.join("data/ringback.db"),
+                keys: Vec::new(),
+                retention: Duration::from_secs(24 * 3600),
+            },
+            http: listener(8080),
+            callbacks: listener(8081),
+            admin: listener(8082),
+            limits: Limits {
+                per_user: five,
+                per_number: five,
+                per_prefix: None,
+                per_country: None,
+                per_tenant: None,
+                guard: Guard::Deny,
+            },
+            countries: Countries {
+                sms: all.clone(),
+                voice: all,
+            },
+            numbers: Numbers { allow: Vec::new() },
+            log: Log {
+                format: LogFormat::Text,
+            },
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings::in_folder(Path::new(""))
+    }
+}
+
+/// Keys of `meta` that are kept where the configuration names no others.
+const META: [&str; 7] = ["name", "email", "server", "server_ip", "client_ip", "source", "trace"];
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {

@@ -1,0 +1,130 @@
+//! One file of the configuration as text: read with bounds, split into lines, parsed as TOML with every syntax fault
+//! named. What the keys mean is not known here.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use toml::de::DeTable;
+
+use super::{
+    fault::{Fault, Faults, Weight},
+    table::Cursor,
+};
+
+/// A file that is larger is no configuration.
+pub const MAX_FILE: u64 = 1024 * 1024;
+/// Syntax faults named per file; a file that is not TOML at all would give one for each of its lines.
+const MAX_SYNTAX_FAULTS: usize = 20;
+
+/// A file, read.
+#[derive(Debug)]
+pub struct Source {
+    pub file: Arc<PathBuf>,
+    text: String,
+    /// Offset at which each line starts.
+    lines: Vec<usize>,
+}
+
+impl Source {
+    /// Reads a file whole. What hinders is a fault and None.
+    pub fn read(path: &Path, faults: &Faults) -> Option<Source> {
+        let file = Arc::new(path.to_path_buf());
+        match read_text(path) {
+            Ok(text) => Some(Source::of(file, text)),
+            Err((line, reason)) => {
+                faults.push(Fault {
+                    file,
+                    line,
+                    key: "file".to_owned(),
+                    reason,
+                    weight: Weight::Fault,
+                });
+                None
+            }
+        }
+    }
+
+    /// A source from memory.
+    pub fn of(file: Arc<PathBuf>, text: String) -> Source {
+        let mut lines = vec![0];
+        lines.extend(text.match_indices('\n').map(|(at, _)| at + 1));
+        Source { file, text, lines }
+    }
+
+    /// The line of an offset, counted from 1.
+    pub fn line(&self, offset: usize) -> usize {
+        self.lines.partition_point(|start| *start <= offset).max(1)
+    }
+
+    /// Parses and hands the table to `read`. With syntax faults in the file, what could be recovered is read too,
+    /// so that its other faults are found; but then nothing is said about what seems to be missing, nor twice
+    /// about one line, and the answer is None.
+    pub fn parse<T>(&self, faults: &Faults, read: impl FnOnce(Cursor<'_>) -> Option<T>) -> Option<T> {
+        let (table, errors) = DeTable::parse_recoverable(&self.text);
+        let mut broken: Vec<usize> = Vec::new();
+        for error in errors {
+            let line = self.line(error.span().map_or(0, |span| span.start));
+            if broken.contains(&line) || broken.len() >= MAX_SYNTAX_FAULTS {
+                continue;
+            }
+            broken.push(line);
+            faults.push(Fault {
+                file: self.file.clone(),
+                line,
+                key: "syntax".to_owned(),
+                reason: one_line(error.message()),
+                weight: Weight::Fault,
+            });
+        }
+        let before = faults.len();
+        let found = read(Cursor::root(self, table.get_ref(), faults));
+        if broken.is_empty() {
+            return found;
+        }
+        faults.retain_since(before, |fault| {
+            !Arc::ptr_eq(&fault.file, &self.file)
+                || !(broken.contains(&fault.line) || fault.reason.starts_with(MISSING))
+        });
+        None
+    }
+}
+
+/// How the reason of a missing key begins.
+pub const MISSING: &str = "is missing";
+
+fn read_text(path: &Path) -> Result<String, (usize, String)> {
+    let said = |e: std::io::Error| (1, format!("can't be read: {e}"));
+    let about = fs::metadata(path).map_err(said)?;
+    if !about.is_file() {
+        return Err((1, "is not a file".to_owned()));
+    }
+    let mut octets = Vec::new();
+    fs::File::open(path)
+        .map_err(said)?
+        .take(MAX_FILE + 1)
+        .read_to_end(&mut octets)
+        .map_err(said)?;
+    if octets.len() as u64 > MAX_FILE {
+        return Err((1, format!("is larger than {} KiB", MAX_FILE / 1024)));
+    }
+    let text = String::from_utf8(octets).map_err(|e| {
+        let good = e.utf8_error().valid_up_to();
+        let line = e.as_bytes()[..good].iter().filter(|b| **b == b'\n').count() + 1;
+        (line, "is not UTF-8 text: save it as UTF-8".to_owned())
+    })?;
+    // A byte order mark is some editors' habit and harmless; UTF-16 is caught above.
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
+}
+
+/// A foreign message on one line, without control characters.
+fn one_line(message: &str) -> String {
+    let clean: Vec<&str> = message.split(['\n', '\r']).map(str::trim).filter(|l| !l.is_empty()).collect();
+    clean.join(", ").chars().filter(|c| !c.is_control()).take(200).collect()
+}

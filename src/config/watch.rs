@@ -1,0 +1,1 @@
+//! Says when the files of the configuration have changed.

@@ -1,0 +1,517 @@
+//! The plan: which carrier and sender next, and why. Pure: the same table, health, challenge and roll give the same
+//! choice.
+//!
+//! [`first`] is the choice that dispatch makes when a slot is free; it allocates nothing. [`plan`] is the same choice
+//! made again and again, each time without what was chosen before, with everything that was left out beside it; that
+//! is what `ringback explain` shows. A short code is never chosen outside the countries where it is leased, whatever
+//! the routes say.
+
+use std::{fmt, sync::Arc};
+
+use super::{
+    health::Reason,
+    table::{CarrierIx, Line, LineIx, Sender, SenderIx, SenderKind, Table, Turns},
+};
+use crate::{
+    carrier::Cause,
+    challenge::{Channel, Method},
+    number::Country,
+};
+
+/// What is to be brought, and what was done for it before.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    pub country: Country,
+    pub method: Method,
+    pub tenant: &'a str,
+    /// The caller ID that the job wishes for.
+    pub caller_id: Option<&'a str>,
+    /// What this challenge has tried on this method: never tried again.
+    pub tried: &'a [Tried],
+    /// What the person's last challenge, within five minutes, came by: put behind the others.
+    pub avoid: Option<Avoid<'a>>,
+    /// A second attempt because the first is in doubt.
+    pub hedge: bool,
+    /// Hash of challenge id and attempt ([`roll`]).
+    pub roll: u64,
+}
+
+/// Something that was tried: a carrier, or one sender on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    pub carrier: Arc<str>,
+    /// None: the whole carrier is out for this challenge.
+    pub sender: Option<Arc<str>>,
+    pub cause: Option<Cause>,
+}
+
+/// What the last challenge of the same person came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avoid<'a> {
+    pub carrier: &'a str,
+    pub sender: &'a str,
+}
+
+/// What is known of a carrier now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    #[default]
+    Healthy,
+    /// Healthy, without a free slot (window, pace): wait for it rather than go down a tier.
+    Full,
+    /// Coming back: one attempt at a time.
+    Probing {
+        free: bool,
+    },
+    Suspended(Reason),
+}
+
+/// Health and turns, beside the table.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// By [`CarrierIx`]; what is not there is healthy.
+    pub standing: &'a [Standing],
+    pub turns: &'a Turns,
+}
+
+/// The answer of [`first`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Choice {
+    Take(Candidate),
+    /// A better candidate than those that are free will have a slot soon.
+    Wait,
+    /// Nothing is left.
+    Nothing,
+}
+
+/// A carrier and sender to try.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    pub line: LineIx,
+    pub carrier: CarrierIx,
+    pub sender: SenderIx,
+    pub tier: u8,
+    /// Percent of the traffic of its tier.
+    pub share: f32,
+    pub why: Why,
+}
+
+/// Why a candidate is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// By weight among its neighbours of the tier.
+    Weighted,
+    /// The only line of its tier.
+    Preferred,
+    /// Nothing else could bring it.
+    OnlyCandidate,
+    /// The tiers before have failed or are suspended.
+    NextTier,
+    /// An earlier attempt has failed.
+    Failover,
+    /// An earlier attempt is in doubt.
+    Hedge,
+    /// The person has just asked before, by another carrier or sender.
+    RetryAvoids,
+    /// The job wished for this caller ID.
+    AskedCallerId,
+    /// The carrier is coming back and gets single attempts.
+    Probe,
+}
+
+impl Why {
+    pub const ALL: [Why; 9] = [
+        Why::Weighted,
+        Why::Preferred,
+        Why::OnlyCandidate,
+        Why::NextTier,
+        Why::Failover,
+        Why::Hedge,
+        Why::RetryAvoids,
+        Why::AskedCallerId,
+        Why::Probe,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Why::Weighted => "weighted",
+            Why::Preferred => "preferred",
+            Why::OnlyCandidate => "only_candidate",
+            Why::NextTier => "next_tier",
+            Why::Failover => "failover",
+            Why::Hedge => "hedge",
+            Why::RetryAvoids => "retry_avoids",
+            Why::AskedCallerId => "asked_caller_id",
+            Why::Probe => "probe",
+        }
+    }
+}
+
+/// Why a carrier or sender of the route is not among the candidates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    Suspended(Reason),
+    /// Coming back, and its one attempt is out.
+    Probing,
+    /// No free slot now.
+    Full,
+    Disabled,
+    Tried(Option<Cause>),
+    /// A short code, or another sender, outside its countries.
+    NotLeasedHere,
+    /// It may not be a caller ID.
+    NoVoice,
+    /// It can't be answered, and an answer is wanted.
+    OneWay,
+    /// Another tenant's.
+    Tenant,
+    /// The wished caller ID is no sender of ours.
+    NotRegistered,
+}
+
+impl LeftOut {
+    pub fn name(self) -> &'static str {
+        match self {
+            LeftOut::Suspended(_) => "suspended",
+            LeftOut::Probing => "probing",
+            LeftOut::Full => "full",
+            LeftOut::Disabled => "disabled",
+            LeftOut::Tried(_) => "tried",
+            LeftOut::NotLeasedHere => "not_leased_here",
+            LeftOut::NoVoice => "no_voice",
+            LeftOut::OneWay => "one_way",
+            LeftOut::Tenant => "tenant",
+            LeftOut::NotRegistered => "not_registered",
+        }
+    }
+}
+
+/// The name, with the cause where there is one: `suspended: link_down`.
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            LeftOut::Suspended(reason) => write!(f, ": {}", reason.name()),
+            LeftOut::Tried(Some(cause)) => write!(f, ": {}", cause.name()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// All candidates in order, and what was left out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub candidates: Vec<Candidate>,
+    pub left_out: Vec<Omission>,
+}
+
+/// A pair that the route names and the plan does not.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Omission {
+    /// None: a wished caller ID, whatever the carrier.
+    pub carrier: Option<CarrierIx>,
+    /// None: a wished caller ID that is no sender of ours.
+    pub sender: Option<SenderIx>,
+    pub why: LeftOut,
+}
+
+/// The roll of one attempt: what weights are drawn by.
+pub fn roll(challenge: &str, attempt: u16) -> u64 {
+    // FNV-1a over the id, then mixed with the attempt.
+    let hash = challenge
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    mix(hash ^ (u64::from(attempt) << 48))
+}
+
+/// The candidate for the next attempt.
+pub fn first(table: &Table, view: View<'_>, ask: &Ask<'_>) -> Choice {
+    choose(table, view, ask, &[])
+}
+
+/// Every candidate in the order in which they would be tried, and everything that was left out.
+pub fn plan(table: &Table, view: View<'_>, ask: &Ask<'_>) -> Plan {
+    let mut plan = Plan::default();
+    let mut taken: Vec<(CarrierIx, SenderIx)> = Vec::new();
+    // A full carrier is waited for; a list has no time to.
+    let waits_for_nobody: Vec<Standing> = view
+        .standing
+        .iter()
+        .map(|s| if *s == Standing::Full { Standing::Healthy } else { *s })
+        .collect();
+    let view = View {
+        standing: &waits_for_nobody,
+        ..view
+    };
+    while let Choice::Take(candidate) = choose(table, view, ask, &taken) {
+        taken.push((candidate.carrier, candidate.sender));
+        plan.candidates.push(candidate);
+    }
+    let (_, lines) = table.route(ask.country, ask.method.channel());
+    share_out(table, &mut plan.candidates);
+    if let Some((sender, why)) = wish(table, ask).err() {
+        plan.left_out.push(Omission {
+            carrier: None,
+            sender,
+            why,
+        });
+    }
+    for line in lines {
+        for sender in &line.senders {
+            let why = shut(view, table, ask, line).or_else(|| refused(table, ask, line, *sender));
+            if let Some(why) = why {
+                let omission = Omission {
+                    carrier: Some(line.carrier),
+                    sender: Some(*sender),
+                    why,
+                };
+                if !plan.left_out.contains(&omission) {
+                    plan.left_out.push(omission);
+                }
+            }
+        }
+    }
+    plan
+}
+
+/// What a line can do for this challenge.
+enum Offer {
+    Now(Pair),
+    /// It could, but has no slot now.
+    Full(Rank),
+    Nothing,
+}
+
+struct Pair {
+    sender: SenderIx,
+    rank: Rank,
+    probe: bool,
+    /// A sender or the carrier was put behind because the last challenge came by it.
+    moved: bool,
+}
+
+/// The order among offers: smaller first. Wish, avoidance, tier, and whether the plan has the carrier already.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    unwished: bool,
+    avoided: u8,
+    tier: u8,
+    again: bool,
+}
+
+fn choose(table: &Table, view: View<'_>, ask: &Ask<'_>, taken: &[(CarrierIx, SenderIx)]) -> Choice {
+    let (start, lines) = table.route(ask.country, ask.method.channel());
+    let wished = wish(table, ask).ok().flatten();
+    let mut best: Option<(Candidate, Rank, bool)> = None;
+    let mut full: Option<Rank> = None;
+    let (mut total, mut offers, mut peers, mut moved) = (0u64, 0u32, 0u32, false);
+    for (offset, line) in (0u32..).zip(lines) {
+        let at = LineIx(start.0 + offset);
+        let pair = match offer(table, view, ask, wished, at, line, taken) {
+            Offer::Now(pair) => pair,
+            Offer::Full(rank) => {
+                full = Some(full.map_or(rank, |f| f.min(rank)));
+                continue;
+            }
+            Offer::Nothing => continue,
+        };
+        offers += 1;
+        moved |= pair.moved;
+        let weight = u64::from(line.weight);
+        match &best {
+            Some((_, rank, _)) if *rank < pair.rank => continue,
+            Some((_, rank, _)) if *rank == pair.rank => {
+                // One pass over neighbours: each replaces the one before with its weight over the sum so far.
+                total += weight;
+                peers += 1;
+                let draw = mix(ask.roll ^ mix(u64::from(offset) ^ ((taken.len() as u64) << 32)));
+                if (u128::from(draw) * u128::from(total)) >> 64 >= u128::from(weight) {
+                    continue;
+                }
+            }
+            _ => (total, peers) = (weight, 1),
+        }
+        let candidate = Candidate {
+            line: at,
+            carrier: line.carrier,
+            sender: pair.sender,
+            tier: line.tier,
+            share: line.weight as f32,
+            why: Why::Weighted,
+        };
+        best = Some((candidate, pair.rank, pair.probe));
+    }
+    let Some((mut candidate, rank, probe)) = best else {
+        return if full.is_some() { Choice::Wait } else { Choice::Nothing };
+    };
+    if full.is_some_and(|full| full < rank) {
+        return Choice::Wait;
+    }
+    candidate.share = candidate.share * 100.0 / total as f32;
+    let lowest = lines.first().map_or(1, |line| line.tier);
+    let neighbours = peers > 1 || taken.iter().any(|_| lines.iter().filter(|l| l.tier == candidate.tier).count() > 1);
+    candidate.why = match () {
+        () if ask.hedge => Why::Hedge,
+        () if probe => Why::Probe,
+        () if wished == Some(candidate.sender) => Why::AskedCallerId,
+        () if !ask.tried.is_empty() => Why::Failover,
+        () if moved && (rank.avoided < BOTH) => Why::RetryAvoids,
+        () if candidate.tier > lowest => Why::NextTier,
+        () if neighbours => Why::Weighted,
+        () if offers == 1 && taken.is_empty() && full.is_none() => Why::OnlyCandidate,
+        () => Why::Preferred,
+    };
+    Choice::Take(candidate)
+}
+
+/// The rank of a pair that is just what the last challenge came by.
+const BOTH: u8 = 3;
+
+fn offer(
+    table: &Table,
+    view: View<'_>,
+    ask: &Ask<'_>,
+    wished: Option<SenderIx>,
+    at: LineIx,
+    line: &Line,
+    taken: &[(CarrierIx, SenderIx)],
+) -> Offer {
+    if shut(view, table, ask, line).is_some() {
+        return Offer::Nothing;
+    }
+    let carrier = table.carrier_name(line.carrier);
+    let usable = |sender: SenderIx| !taken.contains(&(line.carrier, sender)) && refused(table, ask, line, sender).is_none();
+    let same_carrier = ask.avoid.is_some_and(|a| a.carrier == carrier);
+    let same_sender = |sender| ask.avoid.is_some_and(|a| table.sender(sender).is_some_and(|s| *s.id == *a.sender));
+    let asked = wished.filter(|sender| usable(*sender));
+    let (sender, moved) = match asked {
+        Some(sender) => (sender, false),
+        None => match turn(&line.senders, view.turns.get(at), usable, same_sender) {
+            Some(found) => found,
+            None => return Offer::Nothing,
+        },
+    };
+    let rank = Rank {
+        unwished: wished.is_some() && asked.is_none(),
+        avoided: 2 * u8::from(same_carrier) + u8::from(same_sender(sender)),
+        tier: line.tier,
+        again: taken.iter().any(|(c, _)| *c == line.carrier),
+    };
+    match standing(view, line.carrier) {
+        Standing::Full => Offer::Full(rank),
+        found => Offer::Now(Pair {
+            sender,
+            rank,
+            probe: matches!(found, Standing::Probing { .. }),
+            moved: moved || same_carrier,
+        }),
+    }
+}
+
+/// The sender whose turn it is among those that may be used; one to avoid only where no other may. Says whether it
+/// stepped over one.
+fn turn(
+    senders: &[SenderIx],
+    turn: u32,
+    usable: impl Fn(SenderIx) -> bool,
+    avoid: impl Fn(SenderIx) -> bool,
+) -> Option<(SenderIx, bool)> {
+    let count = senders.iter().filter(|s| usable(**s)).count();
+    let better = senders.iter().filter(|s| usable(**s) && !avoid(**s)).count();
+    if count == 0 {
+        return None;
+    }
+    let pool = if better > 0 { better } else { count };
+    senders
+        .iter()
+        .filter(|s| usable(**s) && (better == 0 || !avoid(**s)))
+        .nth(turn as usize % pool)
+        .map(|sender| (*sender, 0 < better && better < count))
+}
+
+/// Why a line's carrier can't be used at all.
+fn shut(view: View<'_>, table: &Table, ask: &Ask<'_>, line: &Line) -> Option<LeftOut> {
+    if !line.enabled {
+        return Some(LeftOut::Disabled);
+    }
+    if !ask.tried.is_empty() {
+        let carrier = table.carrier_name(line.carrier);
+        let whole = ask.tried.iter().find(|t| t.sender.is_none() && *t.carrier == *carrier);
+        if let Some(tried) = whole {
+            return Some(LeftOut::Tried(tried.cause));
+        }
+    }
+    match standing(view, line.carrier) {
+        Standing::Healthy | Standing::Full | Standing::Probing { free: true } => None,
+        Standing::Probing { free: false } => Some(LeftOut::Probing),
+        Standing::Suspended(reason) => Some(LeftOut::Suspended(reason)),
+    }
+}
+
+/// Why a sender can't be used on a line whose carrier can.
+fn refused(table: &Table, ask: &Ask<'_>, line: &Line, sender: SenderIx) -> Option<LeftOut> {
+    let Some(found) = table.sender(sender) else {
+        return Some(LeftOut::NotRegistered);
+    };
+    let refusal = unfit(found, ask);
+    if refusal.is_some() || ask.tried.is_empty() {
+        return refusal;
+    }
+    let carrier = table.carrier_name(line.carrier);
+    ask.tried
+        .iter()
+        .find(|t| *t.carrier == *carrier && t.sender.as_ref().is_some_and(|s| **s == *found.id))
+        .map(|tried| LeftOut::Tried(tried.cause))
+}
+
+/// What speaks against a sender, whatever the carrier.
+fn unfit(sender: &Sender, ask: &Ask<'_>) -> Option<LeftOut> {
+    if !sender.serves(ask.country) {
+        return Some(LeftOut::NotLeasedHere);
+    }
+    if ask.method.channel() == Channel::Voice && (!sender.voice || sender.kind == SenderKind::ShortCode) {
+        return Some(LeftOut::NoVoice);
+    }
+    if ask.method == Method::SmsReply && !sender.two_way {
+        return Some(LeftOut::OneWay);
+    }
+    (!sender.may_use(ask.tenant)).then_some(LeftOut::Tenant)
+}
+
+/// The wished caller ID, if it is a registered sender that may be shown here; Err says why not.
+fn wish(table: &Table, ask: &Ask<'_>) -> Result<Option<SenderIx>, (Option<SenderIx>, LeftOut)> {
+    let Some(wished) = ask.caller_id.filter(|_| ask.method.channel() == Channel::Voice) else {
+        return Ok(None);
+    };
+    let sender = table.sender_named(wished).ok_or((None, LeftOut::NotRegistered))?;
+    match table.sender(sender).and_then(|s| unfit(s, ask)) {
+        Some(why) => Err((Some(sender), why)),
+        None => Ok(Some(sender)),
+    }
+}
+
+fn standing(view: View<'_>, carrier: CarrierIx) -> Standing {
+    view.standing.get(usize::from(carrier.0)).copied().unwrap_or_default()
+}
+
+/// Shares of a whole plan: a line's weight among those of its tier, evenly over its senders.
+fn share_out(table: &Table, candidates: &mut [Candidate]) {
+    let all = candidates.to_vec();
+    for candidate in candidates {
+        let weight = |line: LineIx| table.line(line).map_or(0, |l| l.weight);
+        let mut lines: Vec<LineIx> = all.iter().filter(|c| c.tier == candidate.tier).map(|c| c.line).collect();
+        lines.sort_unstable_by_key(|line| line.0);
+        let senders = lines.iter().filter(|line| **line == candidate.line).count();
+        lines.dedup();
+        let total: u64 = lines.iter().map(|line| u64::from(weight(*line))).sum();
+        candidate.share = weight(candidate.line) as f32 * 100.0 / total.max(1) as f32 / senders.max(1) as f32;
+    }
+}
+
+/// A finaliser that spreads every bit over all (SplitMix64).
+fn mix(value: u64) -> u64 {
+    let z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,217 @@
+//! Routes compiled for speed: per country and channel the lines in order, everything by index.
+//!
+//! Made by `config` from files that were found good, so that nothing here can point into the void. Knows nothing of
+//! health, and nothing of a challenge.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use crate::{challenge::Channel, number::Country};
+
+/// The place of a carrier in [`Table::carriers`]. Holds for one table only: over a reload, names hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CarrierIx(pub u16);
+
+/// The place of a sender in [`Table::senders`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SenderIx(pub u16);
+
+/// The place of a line in [`Table::lines`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LineIx(pub u32);
+
+/// All routes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table {
+    carriers: Vec<Arc<str>>,
+    senders: Vec<Sender>,
+    lines: Vec<Line>,
+    /// By [`slot`]: the lines of each country that has a file, `[sms, voice]`; None: the default serves it.
+    countries: Vec<[Option<Span>; 2]>,
+    default: [Span; 2],
+}
+
+/// What the person sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    pub id: Arc<str>,
+    pub kind: SenderKind,
+    pub countries: Scope,
+    /// Texts to it come back to us.
+    pub two_way: bool,
+    /// May be a caller ID.
+    pub voice: bool,
+    /// Opt-outs are per programme.
+    pub programme: Arc<str>,
+    /// Who may use it; None: every tenant.
+    pub tenants: Option<BTreeSet<Arc<str>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SenderKind {
+    ShortCode,
+    LongCode,
+    TollFree,
+    Alphanumeric,
+}
+
+/// Where a sender may be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    All,
+    Only(BTreeSet<Country>),
+}
+
+impl Sender {
+    /// May it be shown in this country? A short code only where it is leased.
+    pub fn serves(&self, country: Country) -> bool {
+        match &self.countries {
+            Scope::All => true,
+            Scope::Only(set) => set.contains(&country),
+        }
+    }
+
+    pub fn may_use(&self, tenant: &str) -> bool {
+        self.tenants.as_ref().is_none_or(|set| set.contains(tenant))
+    }
+}
+
+/// One entry of a route: a carrier, its senders there, its share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    /// `us.sms[0]`: file, channel, place in the file.
+    pub name: Arc<str>,
+    pub carrier: CarrierIx,
+    /// Used evenly. Not empty.
+    pub senders: Vec<SenderIx>,
+    pub weight: u32,
+    /// 1 first.
+    pub tier: u8,
+    /// False: drained by the operator, here or in the carrier's file.
+    pub enabled: bool,
+}
+
+/// A stretch of [`Table::lines`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    first: u32,
+    count: u32,
+}
+
+impl Table {
+    /// A table without routes over these carriers and senders.
+    pub fn new(carriers: Vec<Arc<str>>, senders: Vec<Sender>) -> Table {
+        Table {
+            carriers,
+            senders,
+            lines: Vec::new(),
+            countries: vec![[None; 2]; SLOTS],
+            default: [Span::default(); 2],
+        }
+    }
+
+    /// Puts the lines of a country's channel in; None: the default route. Lines are put in order of tiers.
+    pub fn put(&mut self, country: Option<Country>, channel: Channel, mut lines: Vec<Line>) {
+        lines.sort_by_key(|line| line.tier);
+        let span = Span {
+            first: index(self.lines.len()),
+            count: index(lines.len()),
+        };
+        self.lines.append(&mut lines);
+        match country {
+            Some(country) => self.countries[slot(country)][place(channel)] = Some(span),
+            None => self.default[place(channel)] = span,
+        }
+    }
+
+    /// The lines that serve a country, in order of tiers, with the index of the first. Falls back to the default
+    /// route where the country's file says nothing about the channel.
+    pub fn route(&self, country: Country, channel: Channel) -> (LineIx, &[Line]) {
+        let own = self.countries.get(slot(country)).and_then(|both| both[place(channel)]);
+        let span = own.unwrap_or(self.default[place(channel)]);
+        let (first, count) = (span.first as usize, span.count as usize);
+        (LineIx(span.first), self.lines.get(first..first + count).unwrap_or(&[]))
+    }
+
+    pub fn line(&self, line: LineIx) -> Option<&Line> {
+        self.lines.get(line.0 as usize)
+    }
+
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    pub fn carriers(&self) -> &[Arc<str>] {
+        &self.carriers
+    }
+
+    pub fn carrier(&self, name: &str) -> Option<CarrierIx> {
+        let at = self.carriers.iter().position(|c| **c == *name)?;
+        u16::try_from(at).ok().map(CarrierIx)
+    }
+
+    /// A carrier's name; empty for an index of another table.
+    pub fn carrier_name(&self, carrier: CarrierIx) -> &str {
+        self.carriers.get(usize::from(carrier.0)).map_or("", |name| name)
+    }
+
+    /// The same, to keep.
+    pub fn carrier_arc(&self, carrier: CarrierIx) -> Option<&Arc<str>> {
+        self.carriers.get(usize::from(carrier.0))
+    }
+
+    pub fn senders(&self) -> &[Sender] {
+        &self.senders
+    }
+
+    pub fn sender(&self, sender: SenderIx) -> Option<&Sender> {
+        self.senders.get(usize::from(sender.0))
+    }
+
+    pub fn sender_named(&self, id: &str) -> Option<SenderIx> {
+        let at = self.senders.iter().position(|s| *s.id == *id)?;
+        u16::try_from(at).ok().map(SenderIx)
+    }
+}
+
+/// How often each line has been used: dispatch keeps one beside the table, and its senders take turns by it.
+#[derive(Clone, Debug, Default)]
+pub struct Turns(Vec<u32>);
+
+impl Turns {
+    pub fn of(table: &Table) -> Turns {
+        Turns(vec![0; table.lines.len()])
+    }
+
+    pub fn get(&self, line: LineIx) -> u32 {
+        self.0.get(line.0 as usize).copied().unwrap_or(0)
+    }
+
+    /// A candidate of this line was taken: the next one gets the next sender.
+    pub fn used(&mut self, line: LineIx) {
+        if let Some(turn) = self.0.get_mut(line.0 as usize) {
+            *turn = turn.wrapping_add(1);
+        }
+    }
+}
+
+/// Two letters each, and one for `001`.
+const SLOTS: usize = 26 * 26 + 1;
+
+fn slot(country: Country) -> usize {
+    match country.as_str().as_bytes() {
+        [a @ b'A'..=b'Z', b @ b'A'..=b'Z'] => usize::from(a - b'A') * 26 + usize::from(b - b'A'),
+        _ => SLOTS - 1,
+    }
+}
+
+fn place(channel: Channel) -> usize {
+    match channel {
+        Channel::Sms => 0,
+        Channel::Voice => 1,
+    }
+}
+
+/// Lines are bounded far below this by the configuration (`config::routes_file`).
+fn index(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
