@@ -110,10 +110,6 @@ impl<'a> Cursor<'a> {
         self.entries().any(|(name, _)| name == key)
     }
 
-    pub fn line(&self) -> usize {
-        self.line
-    }
-
     fn path_of(&self, key: &str) -> String {
         let shown: String = key.chars().filter(|c| !c.is_control()).take(64).collect();
         match self.path.as_str() {
