@@ -93,6 +93,8 @@ impl Routes {
     /// The carriers that some route names and that are not drained: those that need a driver.
     pub fn used(&self) -> BTreeSet<Arc<str>> {
         let lines = self.table.lines().iter().filter(|line| line.enabled);
-        lines.filter_map(|line| self.table.carrier_arc(line.carrier).cloned()).collect()
+        lines
+            .filter_map(|line| self.table.carrier_arc(line.carrier).cloned())
+            .collect()
     }
 }

@@ -16,21 +16,29 @@ const MAX_IN_FLIGHT: i64 = 16_000;
 /// Reads a carrier. `base` is the folder against which its paths stand.
 pub fn read(name: &str, base: &Path, root: Cursor<'_>) -> Option<CarrierConfig> {
     let kind = root.need("transport", "\"smpp\"").and_then(|v| {
-        v.word(&[("smpp", Kind::Smpp), ("http", Kind::Http), ("sip", Kind::Sip)])
+        v.word(&[
+            ("smpp", Kind::Smpp),
+            ("http", Kind::Http),
+            ("sip", Kind::Sip),
+        ])
     });
     let enabled = root.get("enabled").map_or(Some(true), |v| v.bool());
-    let tls = root.get("tls").map_or(Some(Tls::default()), |v| values::tls(&v, base));
+    let tls = root
+        .get("tls")
+        .map_or(Some(Tls::default()), |v| values::tls(&v, base));
     let pace = root.get("pace").map_or(Some(None), |v| values::pace(&v));
     let response_timeout = root.get("response_timeout").map_or(Some(5 * SECOND), |v| {
         values::duration(&v, Duration::from_millis(100), 120 * SECOND)
     });
-    let receipt_wait = root
-        .get("receipt_wait")
-        .map_or(Some(None), |v| values::duration_or_off(&v, SECOND, 3600 * SECOND));
+    let receipt_wait = root.get("receipt_wait").map_or(Some(None), |v| {
+        values::duration_or_off(&v, SECOND, 3600 * SECOND)
+    });
     let probe = root.get("probe").map_or(Some(Some(30 * SECOND)), |v| {
         values::duration_or_off(&v, SECOND, 3600 * SECOND)
     });
-    let status = root.get("status").map_or(Some(BTreeMap::new()), |v| status(&v));
+    let status = root
+        .get("status")
+        .map_or(Some(BTreeMap::new()), |v| status(&v));
     let Some(kind) = kind else {
         // Which of the other keys belong here is not known without the transport.
         return None;
@@ -69,8 +77,16 @@ fn endpoints(root: &Cursor<'_>, kind: Kind) -> Option<Vec<Endpoint>> {
         return Some(Vec::new());
     }
     let (plain, may, example): (_, &[Carry], _) = match kind {
-        Kind::Sip => (Carry::Udp, &[Carry::Udp, Carry::Tcp], "[\"udp:sip.example:5060\"]"),
-        _ => (Carry::Tcp, &[Carry::Tcp, Carry::Tls], "[\"smsc.example:2775\"]"),
+        Kind::Sip => (
+            Carry::Udp,
+            &[Carry::Udp, Carry::Tcp],
+            "[\"udp:sip.example:5060\"]",
+        ),
+        _ => (
+            Carry::Tcp,
+            &[Carry::Tcp, Carry::Tls],
+            "[\"smsc.example:2775\"]",
+        ),
     };
     let value = root.need("endpoints", example)?;
     let items = value.list()?;
@@ -78,8 +94,16 @@ fn endpoints(root: &Cursor<'_>, kind: Kind) -> Option<Vec<Endpoint>> {
         value.fault(format!("must name at least one endpoint: e.g. {example}"));
         return None;
     }
-    let found: Vec<Endpoint> = items.iter().filter_map(|v| values::endpoint(v, plain, may)).collect();
-    for (index, item) in items.iter().enumerate().skip(1).filter(|_| found.len() == items.len()) {
+    let found: Vec<Endpoint> = items
+        .iter()
+        .filter_map(|v| values::endpoint(v, plain, may))
+        .collect();
+    for (index, item) in items
+        .iter()
+        .enumerate()
+        .skip(1)
+        .filter(|_| found.len() == items.len())
+    {
         if found[..index].contains(&found[index]) {
             item.fault("stands here twice");
         }
@@ -88,9 +112,15 @@ fn endpoints(root: &Cursor<'_>, kind: Kind) -> Option<Vec<Endpoint>> {
 }
 
 fn smpp(root: &Cursor<'_>, base: &Path) -> Option<SmppConfig> {
-    let system_id = root.need("system_id", "\"mfa\"").and_then(|v| octets(&v, 15));
-    let password = root.get("password").map_or(Some(None), |v| values::secret_later(&v, base).map(Some));
-    let system_type = root.get("system_type").map_or(Some("".into()), |v| octets(&v, 12));
+    let system_id = root
+        .need("system_id", "\"mfa\"")
+        .and_then(|v| octets(&v, 15));
+    let password = root
+        .get("password")
+        .map_or(Some(None), |v| values::secret_later(&v, base).map(Some));
+    let system_type = root
+        .get("system_type")
+        .map_or(Some("".into()), |v| octets(&v, 12));
     let binds = root.get("binds").map_or(Some(2), |v| v.int(1..=64));
     let window = root.get("window").map_or(Some(100), |v| v.int(1..=5_000));
     let receipt_id = root.get("receipt_id").map_or(Some(ReceiptId::Auto), |v| {
@@ -106,7 +136,10 @@ fn smpp(root: &Cursor<'_>, base: &Path) -> Option<SmppConfig> {
     if let (Some(binds), Some(window)) = (binds, window)
         && binds * window > MAX_IN_FLIGHT
     {
-        root.fault("window", format!("binds times window must be at most {MAX_IN_FLIGHT}"));
+        root.fault(
+            "window",
+            format!("binds times window must be at most {MAX_IN_FLIGHT}"),
+        );
     }
     Some(SmppConfig {
         system_id: system_id?,

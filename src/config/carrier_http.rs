@@ -14,7 +14,10 @@ pub const PLACEHOLDERS: [&str; 4] = ["to", "sender", "text", "ref"];
 pub fn read(root: &Cursor<'_>, base: &Path) -> Option<HttpConfig> {
     let window = root.get("window").map_or(Some(100), |v| v.int(1..=5_000));
     let request = root
-        .need("request", "{ url = \"https://...\", body = '{\"to\":{to},\"text\":{text}}' }")
+        .need(
+            "request",
+            "{ url = \"https://...\", body = '{\"to\":{to},\"text\":{text}}' }",
+        )
         .and_then(|v| request(&v, base));
     let response = root.get("response").map_or_else(
         || {
@@ -26,7 +29,9 @@ pub fn read(root: &Cursor<'_>, base: &Path) -> Option<HttpConfig> {
         },
         |v| response(&v),
     );
-    let callback = root.get("callback").map_or(Some(None), |v| callback(&v, base).map(Some));
+    let callback = root
+        .get("callback")
+        .map_or(Some(None), |v| callback(&v, base).map(Some));
     Some(HttpConfig {
         window: u32::try_from(window?).ok()?,
         request: request?,
@@ -38,12 +43,25 @@ pub fn read(root: &Cursor<'_>, base: &Path) -> Option<HttpConfig> {
 fn request(value: &Value<'_>, base: &Path) -> Option<HttpRequest> {
     let table = value.table()?;
     let method = table.get("method").map_or(Some("POST"), |v| {
-        v.word(&[("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH"), ("GET", "GET")])
+        v.word(&[
+            ("POST", "POST"),
+            ("PUT", "PUT"),
+            ("PATCH", "PATCH"),
+            ("GET", "GET"),
+        ])
     });
-    let url = table.need("url", "\"https://sms.example/v1/messages\"").and_then(|v| url(&v));
-    let headers = table.get("headers").map_or(Some(BTreeMap::new()), |v| headers(&v));
-    let auth = table.get("auth").map_or(Some(None), |v| auth(&v, base).map(Some));
-    let body = table.get("body").map_or(Some(""), |v| v.str().filter(|body| placeholders(&v, body)));
+    let url = table
+        .need("url", "\"https://sms.example/v1/messages\"")
+        .and_then(|v| url(&v));
+    let headers = table
+        .get("headers")
+        .map_or(Some(BTreeMap::new()), |v| headers(&v));
+    let auth = table
+        .get("auth")
+        .map_or(Some(None), |v| auth(&v, base).map(Some));
+    let body = table
+        .get("body")
+        .map_or(Some(""), |v| v.str().filter(|body| placeholders(&v, body)));
     if let (Some(url), Some(body), Some(headers)) = (&url, body, &headers) {
         let everywhere = || {
             std::iter::once(&**url)
@@ -53,7 +71,9 @@ fn request(value: &Value<'_>, base: &Path) -> Option<HttpRequest> {
         for word in ["to", "text"] {
             let wanted = format!("{{{word}}}");
             if !everywhere().any(|part| part.contains(&wanted)) {
-                value.fault(format!("{wanted} stands nowhere in the url, the headers or the body"));
+                value.fault(format!(
+                    "{wanted} stands nowhere in the url, the headers or the body"
+                ));
             }
         }
     }
@@ -69,13 +89,18 @@ fn request(value: &Value<'_>, base: &Path) -> Option<HttpRequest> {
 
 fn url(value: &Value<'_>) -> Option<Arc<str>> {
     let text = value.text()?;
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let rest = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"));
     let authority = rest.map(|r| r.split(['/', '?', '#']).next().unwrap_or(""));
     let good = authority.is_some_and(|a| {
         !a.contains('@') && (values::is_host(a) || values::host_port(a).is_some())
     });
     if !good {
-        value.fault(format!("{} is no address: write http://host/... or https://host/...", quoted(text)));
+        value.fault(format!(
+            "{} is no address: write http://host/... or https://host/...",
+            quoted(text)
+        ));
         return None;
     }
     placeholders(value, text).then(|| text.into())
@@ -85,11 +110,16 @@ fn headers(value: &Value<'_>) -> Option<BTreeMap<Arc<str>, Arc<str>>> {
     let mut found = BTreeMap::new();
     let mut whole = true;
     for (name, value) in value.table()?.entries() {
-        let token = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+        let token = !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
         if !token {
             value.fault(format!("{} is no header's name", quoted(name)));
             whole = false;
-        } else if ["host", "content-length", "transfer-encoding", "connection"].contains(&name.to_ascii_lowercase().as_str()) {
+        } else if ["host", "content-length", "transfer-encoding", "connection"]
+            .contains(&name.to_ascii_lowercase().as_str())
+        {
             value.fault("is set by the gateway itself");
             whole = false;
         } else if let Some(text) = value.str().filter(|text| placeholders(&value, text)) {
@@ -132,7 +162,9 @@ fn auth(value: &Value<'_>, base: &Path) -> Option<HttpAuth> {
         (None, Some(v), None) => {
             let table = v.table()?;
             let user = table.need("user", "\"mfa\"").and_then(|v| v.text());
-            let password = table.need("password", "{ env = \"NAME\" }").and_then(|v| values::secret_later(&v, base));
+            let password = table
+                .need("password", "{ env = \"NAME\" }")
+                .and_then(|v| values::secret_later(&v, base));
             table.finish();
             Some(HttpAuth::Basic {
                 user: user?.into(),
@@ -142,7 +174,9 @@ fn auth(value: &Value<'_>, base: &Path) -> Option<HttpAuth> {
         (None, None, Some(v)) => {
             let table = v.table()?;
             let name = table.need("name", "\"X-Api-Key\"").and_then(|v| v.text());
-            let secret = table.need("value", "{ env = \"NAME\" }").and_then(|v| values::secret_later(&v, base));
+            let secret = table
+                .need("value", "{ env = \"NAME\" }")
+                .and_then(|v| values::secret_later(&v, base));
             table.finish();
             Some(HttpAuth::Header {
                 name: name?.into(),
@@ -158,18 +192,20 @@ fn auth(value: &Value<'_>, base: &Path) -> Option<HttpAuth> {
 
 fn response(value: &Value<'_>) -> Option<HttpResponse> {
     let table = value.table()?;
-    let accepted = table.get("accepted").map_or(Some(vec![200, 201, 202]), |v| {
-        let items = v.list()?;
-        if items.is_empty() {
-            v.fault("must name at least one HTTP status");
-        }
-        let found: Vec<u16> = items
-            .iter()
-            .filter_map(|v| v.int(100..=599))
-            .filter_map(|n| u16::try_from(n).ok())
-            .collect();
-        (found.len() == items.len()).then_some(found)
-    });
+    let accepted = table
+        .get("accepted")
+        .map_or(Some(vec![200, 201, 202]), |v| {
+            let items = v.list()?;
+            if items.is_empty() {
+                v.fault("must name at least one HTTP status");
+            }
+            let found: Vec<u16> = items
+                .iter()
+                .filter_map(|v| v.int(100..=599))
+                .filter_map(|n| u16::try_from(n).ok())
+                .collect();
+            (found.len() == items.len()).then_some(found)
+        });
     let reference = optional_pointer(&table, "reference");
     let code = optional_pointer(&table, "code");
     table.finish();
@@ -182,22 +218,34 @@ fn response(value: &Value<'_>) -> Option<HttpResponse> {
 
 fn callback(value: &Value<'_>, base: &Path) -> Option<HttpCallback> {
     let table = value.table()?;
-    let keys = table.need("keys", "[{ env = \"CALLBACK_KEY\" }]").and_then(|v| {
-        let items = v.list()?;
-        if items.is_empty() {
-            v.fault("must name at least one key: callbacks without one would be anybody's");
-        }
-        let found: Vec<Secret> = items.iter().filter_map(|v| values::secret_later(v, base)).collect();
-        (found.len() == items.len()).then_some(found)
-    });
+    let keys = table
+        .need("keys", "[{ env = \"CALLBACK_KEY\" }]")
+        .and_then(|v| {
+            let items = v.list()?;
+            if items.is_empty() {
+                v.fault("must name at least one key: callbacks without one would be anybody's");
+            }
+            let found: Vec<Secret> = items
+                .iter()
+                .filter_map(|v| values::secret_later(v, base))
+                .collect();
+            (found.len() == items.len()).then_some(found)
+        });
     let reference = table.need("reference", "\"/id\"").and_then(|v| pointer(&v));
     let state = table.need("state", "\"/status\"").and_then(|v| pointer(&v));
-    let delivered = table.need("delivered", "[\"delivered\"]").and_then(|v| values::texts(&v));
-    let undelivered = table.need("undelivered", "[\"failed\"]").and_then(|v| values::texts(&v));
+    let delivered = table
+        .need("delivered", "[\"delivered\"]")
+        .and_then(|v| values::texts(&v));
+    let undelivered = table
+        .need("undelivered", "[\"failed\"]")
+        .and_then(|v| values::texts(&v));
     if let (Some(good), Some(bad)) = (&delivered, &undelivered)
         && let Some(both) = good.iter().find(|word| bad.contains(word))
     {
-        value.fault(format!("{} means both delivered and undelivered", quoted(both)));
+        value.fault(format!(
+            "{} means both delivered and undelivered",
+            quoted(both)
+        ));
     }
     let code = optional_pointer(&table, "code");
     let from = optional_pointer(&table, "from");
@@ -225,7 +273,10 @@ fn optional_pointer(table: &Cursor<'_>, key: &'static str) -> Option<Option<Arc<
 fn pointer(value: &Value<'_>) -> Option<Arc<str>> {
     let text = value.text()?;
     if !text.starts_with('/') {
-        value.fault(format!("{} is no JSON pointer: it starts with a slash, like \"/id\"", quoted(text)));
+        value.fault(format!(
+            "{} is no JSON pointer: it starts with a slash, like \"/id\"",
+            quoted(text)
+        ));
         return None;
     }
     Some(text.into())

@@ -19,8 +19,12 @@ const FORMATS: [(&str, NumberFormat); 4] = [
 pub fn read(root: &Cursor<'_>, base: &Path) -> Option<SipConfig> {
     let bind = root
         .get("bind")
-        .map_or(Some(std::net::SocketAddr::from(([127, 0, 0, 1], 0))), |v| values::socket(&v));
-    let advertised = root.get("advertised").map_or(Some(None), |v| advertised(&v).map(Some));
+        .map_or(Some(std::net::SocketAddr::from(([127, 0, 0, 1], 0))), |v| {
+            values::socket(&v)
+        });
+    let advertised = root
+        .get("advertised")
+        .map_or(Some(None), |v| advertised(&v).map(Some));
     let rtp = match root.get("rtp") {
         Some(value) => rtp(&value),
         None => Some(RtpConfig {
@@ -29,13 +33,21 @@ pub fn read(root: &Cursor<'_>, base: &Path) -> Option<SipConfig> {
             last_port: 29_999,
         }),
     };
-    let username = root.get("username").map_or(Some(None), |v| v.text().map(|t| Some(t.into())));
-    let password = root.get("password").map_or(Some(None), |v| values::secret_later(&v, base).map(Some));
+    let username = root
+        .get("username")
+        .map_or(Some(None), |v| v.text().map(|t| Some(t.into())));
+    let password = root
+        .get("password")
+        .map_or(Some(None), |v| values::secret_later(&v, base).map(Some));
     if root.is_there("password") && !root.is_there("username") {
         root.fault("password", "has no username beside it");
     }
-    let codecs = root.get("codecs").map_or(Some(vec![Codec::Pcmu, Codec::Pcma]), |v| codecs(&v));
-    let max_calls = root.get("max_calls").map_or(Some(500), |v| v.int(1..=10_000));
+    let codecs = root
+        .get("codecs")
+        .map_or(Some(vec![Codec::Pcmu, Codec::Pcma]), |v| codecs(&v));
+    let max_calls = root
+        .get("max_calls")
+        .map_or(Some(500), |v| v.int(1..=10_000));
     let span = |key, default: u64, most: u64| {
         let found: Option<Value<'_>> = root.get(key);
         let (default, most) = (Duration::from_secs(default), Duration::from_secs(most));
@@ -52,7 +64,9 @@ pub fn read(root: &Cursor<'_>, base: &Path) -> Option<SipConfig> {
             asserted: true,
         }),
     };
-    let number_format = root.get("number_format").map_or(Some(NumberFormat::E164), |v| v.word(&FORMATS));
+    let number_format = root
+        .get("number_format")
+        .map_or(Some(NumberFormat::E164), |v| v.word(&FORMATS));
     if let Some(value) = root.get("stir") {
         value.fault("signing calls (STIR/SHAKEN) is not available yet: take this key out");
     }
@@ -75,7 +89,8 @@ pub fn read(root: &Cursor<'_>, base: &Path) -> Option<SipConfig> {
 
 fn advertised(value: &Value<'_>) -> Option<Arc<str>> {
     let text = value.text()?;
-    if values::is_host(text) || text.parse::<IpAddr>().is_ok() || values::host_port(text).is_some() {
+    if values::is_host(text) || text.parse::<IpAddr>().is_ok() || values::host_port(text).is_some()
+    {
         return Some(text.into());
     }
     value.fault(format!("{} is no host or host:port", quoted(text)));
@@ -84,15 +99,19 @@ fn advertised(value: &Value<'_>) -> Option<Arc<str>> {
 
 fn rtp(value: &Value<'_>) -> Option<RtpConfig> {
     let table = value.table()?;
-    let address = table.get("address").map_or(Some(IpAddr::from([127, 0, 0, 1])), |v| {
-        let text = v.text()?;
-        let found = text.parse().ok();
-        if found.is_none() {
-            v.fault(format!("{} is no IP address", quoted(text)));
-        }
-        found
-    });
-    let ports = table.get("ports").map_or(Some((20_000, 29_999)), |v| ports(&v));
+    let address = table
+        .get("address")
+        .map_or(Some(IpAddr::from([127, 0, 0, 1])), |v| {
+            let text = v.text()?;
+            let found = text.parse().ok();
+            if found.is_none() {
+                v.fault(format!("{} is no IP address", quoted(text)));
+            }
+            found
+        });
+    let ports = table
+        .get("ports")
+        .map_or(Some((20_000, 29_999)), |v| ports(&v));
     table.finish();
     let (first_port, last_port) = ports?;
     Some(RtpConfig {
@@ -106,10 +125,15 @@ fn rtp(value: &Value<'_>) -> Option<RtpConfig> {
 fn ports(value: &Value<'_>) -> Option<(u16, u16)> {
     let text = value.text()?;
     let found = text.split_once('-').and_then(|(first, last)| {
-        Some((first.trim().parse::<u16>().ok()?, last.trim().parse::<u16>().ok()?))
+        Some((
+            first.trim().parse::<u16>().ok()?,
+            last.trim().parse::<u16>().ok()?,
+        ))
     });
     match found {
-        Some((first, last)) if first >= 1024 && first.next_multiple_of(2) < last => Some((first, last)),
+        Some((first, last)) if first >= 1024 && first.next_multiple_of(2) < last => {
+            Some((first, last))
+        }
         _ => {
             value.fault(format!(
                 "{} is no range of ports: write \"20000-29999\", from 1024 on, with an even port and the next in it",
@@ -138,7 +162,9 @@ fn codecs(value: &Value<'_>) -> Option<Vec<Codec>> {
 
 fn identity(value: &Value<'_>) -> Option<Identity> {
     let table = value.table()?;
-    let from = table.get("from").map_or(Some(NumberFormat::E164), |v| v.word(&FORMATS));
+    let from = table
+        .get("from")
+        .map_or(Some(NumberFormat::E164), |v| v.word(&FORMATS));
     let asserted = table.get("asserted").map_or(Some(true), |v| v.bool());
     table.finish();
     Some(Identity {

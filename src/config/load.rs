@@ -8,8 +8,9 @@ use std::{
 };
 
 use super::{
-    CarrierConfig, Config, DEFAULT_FILE, Routes, Settings, carrier_file,
+    CarrierConfig, Config, DEFAULT_FILE, Routes, Settings,
     carrier::Transport,
+    carrier_file,
     fault::{Fault, Faults, Weight},
     routes_file::{self, Known, Names, Route},
     settings_file,
@@ -31,7 +32,9 @@ pub fn all(file: &Path) -> Result<Config, Vec<Fault>> {
     let faults = Faults::default();
     let settings = settings(file, &faults);
     // With faulty settings, the folders they would have named are looked at as far as they can be known.
-    let known = settings.clone().unwrap_or_else(|| Settings::in_folder(base_of(file)));
+    let known = settings
+        .clone()
+        .unwrap_or_else(|| Settings::in_folder(base_of(file)));
     let routes = routes(&known, &faults);
     let (faults, warnings) = faults.into_parts();
     match (settings, routes) {
@@ -85,7 +88,11 @@ fn routes(settings: &Settings, faults: &Faults) -> Option<Routes> {
             _ if stem == DEFAULT_ROUTE => None,
             Some(country) => Some(country),
             None => {
-                said(faults, path, "the file's name is no country: ISO 3166 letters like us.toml, or default.toml");
+                said(
+                    faults,
+                    path,
+                    "the file's name is no country: ISO 3166 letters like us.toml, or default.toml",
+                );
                 continue;
             }
         };
@@ -93,20 +100,36 @@ fn routes(settings: &Settings, faults: &Faults) -> Option<Routes> {
             said(faults, path, "another file routes this country already");
             continue;
         }
-        let Some(source) = Source::read(path, faults) else { continue };
+        let Some(source) = Source::read(path, faults) else {
+            continue;
+        };
         let stem = stem.to_ascii_lowercase();
-        let route = source.parse(faults, |root| routes_file::route(&stem, place, &names, root));
+        let route = source.parse(faults, |root| {
+            routes_file::route(&stem, place, &names, root)
+        });
         read.extend(route.map(|route| (place, route)));
     }
     if read.is_empty() && faults.is_empty() {
-        warn(faults, &settings.paths.routes, "no route at all: every challenge will be rejected with no_route");
+        warn(
+            faults,
+            &settings.paths.routes,
+            "no route at all: every challenge will be rejected with no_route",
+        );
     }
-    let named: BTreeSet<Arc<str>> = read.iter().flat_map(|(_, route)| route.named.iter().cloned()).collect();
+    let named: BTreeSet<Arc<str>> = read
+        .iter()
+        .flat_map(|(_, route)| route.named.iter().cloned())
+        .collect();
     unused(&carriers, &known, &named, &settings.paths.carriers, faults);
     let table = compile(&known, senders, read);
-    let carriers: BTreeMap<Arc<str>, Arc<CarrierConfig>> =
-        carriers.into_iter().map(|c| (c.name.clone(), Arc::new(c))).collect();
-    let secrets = carriers.values().map(|c| (c.name.clone(), c.secrets_digest())).collect();
+    let carriers: BTreeMap<Arc<str>, Arc<CarrierConfig>> = carriers
+        .into_iter()
+        .map(|c| (c.name.clone(), Arc::new(c)))
+        .collect();
+    let secrets = carriers
+        .values()
+        .map(|c| (c.name.clone(), c.secrets_digest()))
+        .collect();
     Some(Routes {
         carriers: Arc::new(carriers),
         table: Arc::new(table),
@@ -120,19 +143,33 @@ fn carriers(folder: &Path, faults: &Faults) -> (Vec<CarrierConfig>, BTreeMap<Arc
     let mut good = Vec::new();
     let mut known = BTreeMap::new();
     for (stem, path) in toml_files(folder, faults) {
-        if stem.len() > 64 || !stem.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
-            said(faults, &path, "a carrier's file is named with letters, digits, dashes and underscores");
+        if stem.len() > 64
+            || !stem
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+        {
+            said(
+                faults,
+                &path,
+                "a carrier's file is named with letters, digits, dashes and underscores",
+            );
             continue;
         }
-        let Some(index) = u16::try_from(known.len()).ok().filter(|n| usize::from(*n) < MAX_CARRIERS) else {
+        let Some(index) = u16::try_from(known.len())
+            .ok()
+            .filter(|n| usize::from(*n) < MAX_CARRIERS)
+        else {
             said(faults, &path, format!("more than {MAX_CARRIERS} carriers"));
             break;
         };
-        let read = Source::read(&path, faults)
-            .and_then(|source| source.parse(faults, |root| carrier_file::read(&stem, folder, root)));
+        let read = Source::read(&path, faults).and_then(|source| {
+            source.parse(faults, |root| carrier_file::read(&stem, folder, root))
+        });
         let about = Known {
             index: CarrierIx(index),
-            voice: read.as_ref().map(|c| matches!(c.transport, Transport::Sip(_))),
+            voice: read
+                .as_ref()
+                .map(|c| matches!(c.transport, Transport::Sip(_))),
             enabled: read.as_ref().is_none_or(|c| c.enabled),
         };
         known.insert(Arc::from(stem.as_str()), about);
@@ -143,10 +180,18 @@ fn carriers(folder: &Path, faults: &Faults) -> (Vec<CarrierConfig>, BTreeMap<Arc
 
 type SenderIds = BTreeMap<Arc<str>, Option<SenderIx>>;
 
-fn senders(folder: &Path, files: &[(String, PathBuf)], faults: &Faults) -> (Vec<Sender>, SenderIds) {
+fn senders(
+    folder: &Path,
+    files: &[(String, PathBuf)],
+    faults: &Faults,
+) -> (Vec<Sender>, SenderIds) {
     let Some((_, path)) = files.iter().find(|(stem, _)| stem == SENDERS_FILE) else {
         if !files.is_empty() {
-            said(faults, &folder.join("senders.toml"), "is missing: routes name only senders that stand in it");
+            said(
+                faults,
+                &folder.join("senders.toml"),
+                "is missing: routes name only senders that stand in it",
+            );
         }
         return Default::default();
     };
@@ -161,8 +206,15 @@ fn senders(folder: &Path, files: &[(String, PathBuf)], faults: &Faults) -> (Vec<
     found.unwrap_or_default()
 }
 
-fn compile(known: &BTreeMap<Arc<str>, Known>, senders: Vec<Sender>, routes: Vec<(Option<Country>, Route)>) -> Table {
-    let mut names: Vec<(CarrierIx, Arc<str>)> = known.iter().map(|(name, k)| (k.index, name.clone())).collect();
+fn compile(
+    known: &BTreeMap<Arc<str>, Known>,
+    senders: Vec<Sender>,
+    routes: Vec<(Option<Country>, Route)>,
+) -> Table {
+    let mut names: Vec<(CarrierIx, Arc<str>)> = known
+        .iter()
+        .map(|(name, k)| (k.index, name.clone()))
+        .collect();
     names.sort();
     let mut table = Table::new(names.into_iter().map(|(_, name)| name).collect(), senders);
     for (place, route) in routes {
@@ -190,7 +242,9 @@ fn unused(
         .map(|c| file(&c.name))
         .collect();
     faults.retain_since(0, |fault| {
-        fault.weight == Weight::Fault || !fault.reason.ends_with(SECRET_WARNING) || !idle.contains(&*fault.file)
+        fault.weight == Weight::Fault
+            || !fault.reason.ends_with(SECRET_WARNING)
+            || !idle.contains(&*fault.file)
     });
     for name in known.keys().filter(|name| !named.contains(*name)) {
         warn(faults, &file(name), "no route names this carrier");

@@ -60,7 +60,10 @@ impl Reloader {
             return Outcome::Unchanged;
         }
         self.routes = fresh.clone();
-        Outcome::New { routes: fresh, diff }
+        Outcome::New {
+            routes: fresh,
+            diff,
+        }
     }
 
     /// What is in force.
@@ -74,7 +77,12 @@ impl Diff {
     pub fn between(old: &Routes, new: &Routes) -> Diff {
         let mut diff = Diff::default();
         let live = |routes: &Routes| -> BTreeSet<Arc<str>> {
-            routes.carriers.values().filter(|c| c.enabled).map(|c| c.name.clone()).collect()
+            routes
+                .carriers
+                .values()
+                .filter(|c| c.enabled)
+                .map(|c| c.name.clone())
+                .collect()
         };
         let (before, after) = (live(old), live(new));
         for name in before.union(&after) {
@@ -84,7 +92,11 @@ impl Diff {
                 (true, true) => {
                     let same = old.carriers.get(name) == new.carriers.get(name)
                         && old.secrets.get(name) == new.secrets.get(name);
-                    if same { &mut diff.unchanged } else { &mut diff.changed }
+                    if same {
+                        &mut diff.unchanged
+                    } else {
+                        &mut diff.changed
+                    }
                 }
             };
             set.insert(name.clone());

@@ -54,10 +54,15 @@ pub struct Route {
 pub fn senders(root: Cursor<'_>) -> Option<(Vec<Sender>, BTreeMap<Arc<str>, Option<SenderIx>>)> {
     let mut good = Vec::new();
     let mut ids: BTreeMap<Arc<str>, Option<SenderIx>> = BTreeMap::new();
-    let items = root.get("sender").map_or(Some(Vec::new()), |v| v.list()).unwrap_or_default();
+    let items = root
+        .get("sender")
+        .map_or(Some(Vec::new()), |v| v.list())
+        .unwrap_or_default();
     for item in items {
         let Some(table) = item.table() else { continue };
-        let id = table.need("id", "\"97671\"").and_then(|v| v.text().map(|text| (text, v)));
+        let id = table
+            .need("id", "\"97671\"")
+            .and_then(|v| v.text().map(|text| (text, v)));
         let read = sender(&table, id.as_ref());
         table.finish();
         let Some((id, value)) = id else { continue };
@@ -65,11 +70,16 @@ pub fn senders(root: Cursor<'_>) -> Option<(Vec<Sender>, BTreeMap<Arc<str>, Opti
             value.fault(format!("the sender {} stands here twice", quoted(id)));
             continue;
         }
-        let place = u16::try_from(good.len()).ok().filter(|n| usize::from(*n) < MAX_SENDERS);
+        let place = u16::try_from(good.len())
+            .ok()
+            .filter(|n| usize::from(*n) < MAX_SENDERS);
         if place.is_none() {
             value.fault(format!("more than {MAX_SENDERS} senders"));
         }
-        ids.insert(id.into(), read.is_some().then_some(place).flatten().map(SenderIx));
+        ids.insert(
+            id.into(),
+            read.is_some().then_some(place).flatten().map(SenderIx),
+        );
         good.extend(read.filter(|_| place.is_some()));
     }
     root.finish();
@@ -85,17 +95,24 @@ fn sender(table: &Cursor<'_>, id: Option<&(&str, Value<'_>)>) -> Option<Sender> 
             ("alphanumeric", SenderKind::Alphanumeric),
         ])
     });
-    let countries = table.need("countries", "[\"US\"] or \"all\"").and_then(|v| scope(&v, kind));
+    let countries = table
+        .need("countries", "[\"US\"] or \"all\"")
+        .and_then(|v| scope(&v, kind));
     let two_way = table.get("two_way").map_or(Some(false), |v| v.bool());
     let voice = table.get("voice").map_or(Some(false), |v| {
         let word = v.bool()?;
-        let number = matches!(kind, Some(SenderKind::LongCode | SenderKind::TollFree) | None);
+        let number = matches!(
+            kind,
+            Some(SenderKind::LongCode | SenderKind::TollFree) | None
+        );
         if word && !number {
             v.fault("only a long code or a toll-free number can be a caller ID");
         }
         Some(word)
     });
-    let programme = table.get("programme").map_or(Some(DEFAULT_PROGRAMME), |v| v.text());
+    let programme = table
+        .get("programme")
+        .map_or(Some(DEFAULT_PROGRAMME), |v| v.text());
     let tenants = table.get("tenants").map_or(Some(None), |v| {
         let words = values::texts(&v)?;
         if words.is_empty() {
@@ -123,17 +140,20 @@ fn sender(table: &Cursor<'_>, id: Option<&(&str, Value<'_>)>) -> Option<Sender> 
 fn misnamed(kind: SenderKind, id: &str) -> Option<&'static str> {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     match kind {
-        SenderKind::ShortCode => {
-            (!digits(id) || !(3..=8).contains(&id.len())).then_some("is no short code: 3 to 8 digits")
-        }
+        SenderKind::ShortCode => (!digits(id) || !(3..=8).contains(&id.len()))
+            .then_some("is no short code: 3 to 8 digits"),
         SenderKind::LongCode | SenderKind::TollFree => {
-            let number = id.strip_prefix('+').is_some_and(|d| digits(d) && (7..=15).contains(&d.len()) && !d.starts_with('0'));
+            let number = id
+                .strip_prefix('+')
+                .is_some_and(|d| digits(d) && (7..=15).contains(&d.len()) && !d.starts_with('0'));
             (!number).then_some("is no number in E.164: a plus and 7 to 15 digits")
         }
         // TS 23.040, 9.1.2.5: eleven characters of the 7-bit alphabet.
         SenderKind::Alphanumeric => {
             let good = (1..=11).contains(&id.len())
-                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b" -_.&+".contains(&b))
+                && id
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b" -_.&+".contains(&b))
                 && id.bytes().any(|b| b.is_ascii_alphabetic());
             (!good).then_some("is no alphanumeric sender: 1 to 11 letters, digits and spaces, at least one letter")
         }
@@ -158,7 +178,10 @@ fn scope(value: &Value<'_>, kind: Option<SenderKind>) -> Option<Scope> {
     for item in &items {
         let country = country(item.str()?);
         if country.is_none() {
-            item.fault(format!("{} is no country: write ISO 3166 letters like \"US\"", quoted(item.str()?)));
+            item.fault(format!(
+                "{} is no country: write ISO 3166 letters like \"US\"",
+                quoted(item.str()?)
+            ));
         }
         if !found.insert(country?) {
             item.fault("stands here twice");
@@ -168,10 +191,17 @@ fn scope(value: &Value<'_>, kind: Option<SenderKind>) -> Option<Scope> {
 }
 
 /// Reads the route of a country, or the default (None).
-pub fn route(stem: &str, place: Option<Country>, names: &Names<'_>, root: Cursor<'_>) -> Option<Route> {
+pub fn route(
+    stem: &str,
+    place: Option<Country>,
+    names: &Names<'_>,
+    root: Cursor<'_>,
+) -> Option<Route> {
     let mut route = Route::default();
     for channel in [Channel::Sms, Channel::Voice] {
-        let Some(value) = root.get(channel.name()) else { continue };
+        let Some(value) = root.get(channel.name()) else {
+            continue;
+        };
         let Some(items) = value.list() else {
             continue;
         };
@@ -187,9 +217,20 @@ pub fn route(stem: &str, place: Option<Country>, names: &Names<'_>, root: Cursor
             let read = line(name, channel, place, names, &table, &mut route.named);
             table.finish();
             let Some(read) = read else { continue };
-            if let Some(twice) = read.senders.iter().find(|s| !pairs.insert((read.tier, read.carrier, **s))) {
-                let id = names.senders.get(usize::from(twice.0)).map_or("", |s| &s.id);
-                item.fault(format!("this carrier stands in tier {} with the sender {} twice", read.tier, quoted(id)));
+            if let Some(twice) = read
+                .senders
+                .iter()
+                .find(|s| !pairs.insert((read.tier, read.carrier, **s)))
+            {
+                let id = names
+                    .senders
+                    .get(usize::from(twice.0))
+                    .map_or("", |s| &s.id);
+                item.fault(format!(
+                    "this carrier stands in tier {} with the sender {} twice",
+                    read.tier,
+                    quoted(id)
+                ));
                 continue;
             }
             lines.push(read);
@@ -221,22 +262,33 @@ fn line(
         Channel::Voice => ("caller_ids", "senders"),
     };
     if table.is_there(other)
-        && let Some(value) = table.get(if channel == Channel::Sms { "caller_ids" } else { "senders" })
+        && let Some(value) = table.get(if channel == Channel::Sms {
+            "caller_ids"
+        } else {
+            "senders"
+        })
     {
-        value.fault(format!("does not belong to {}: write {key}", channel.name()));
+        value.fault(format!(
+            "does not belong to {}: write {key}",
+            channel.name()
+        ));
     }
     let example = match channel {
         Channel::Sms => "[\"97671\"]",
         Channel::Voice => "[\"+18553308653\"]",
     };
-    let senders = table.need(key, example).and_then(|v| line_senders(&v, channel, place, names));
-    let weight = table.get("weight").map_or(Some(i64::from(DEFAULT_WEIGHT)), |v| {
-        if v.is_int() && v.int(0..=i64::MAX) == Some(0) {
-            v.fault("must not be 0: to drain a line write enabled = false");
-            return None;
-        }
-        v.int(1..=1_000_000)
-    });
+    let senders = table
+        .need(key, example)
+        .and_then(|v| line_senders(&v, channel, place, names));
+    let weight = table
+        .get("weight")
+        .map_or(Some(i64::from(DEFAULT_WEIGHT)), |v| {
+            if v.is_int() && v.int(0..=i64::MAX) == Some(0) {
+                v.fault("must not be 0: to drain a line write enabled = false");
+                return None;
+            }
+            v.int(1..=1_000_000)
+        });
     let tier = table.get("tier").map_or(Some(1), |v| v.int(1..=100));
     let enabled = table.get("enabled").map_or(Some(true), |v| v.bool());
     let carrier = carrier?;
@@ -254,8 +306,14 @@ fn carrier(value: &Value<'_>, text: &str, channel: Channel, names: &Names<'_>) -
     let Some(known) = names.carriers.get(text) else {
         let all: Vec<&str> = names.carriers.keys().map(|name| &**name).collect();
         match super::table::nearest(text, &all) {
-            Some(near) => value.fault(format!("there is no carrier {}; did you mean \"{near}\"?", quoted(text))),
-            None => value.fault(format!("there is no carrier {}: it would be a file in the carriers' folder", quoted(text))),
+            Some(near) => value.fault(format!(
+                "there is no carrier {}; did you mean \"{near}\"?",
+                quoted(text)
+            )),
+            None => value.fault(format!(
+                "there is no carrier {}: it would be a file in the carriers' folder",
+                quoted(text)
+            )),
         }
         return None;
     };
@@ -265,14 +323,22 @@ fn carrier(value: &Value<'_>, text: &str, channel: Channel, names: &Names<'_>) -
             None
         }
         (Channel::Voice, Some(false)) => {
-            value.fault(format!("{} carries texts, not calls: calls need a sip carrier", quoted(text)));
+            value.fault(format!(
+                "{} carries texts, not calls: calls need a sip carrier",
+                quoted(text)
+            ));
             None
         }
         _ => Some(*known),
     }
 }
 
-fn line_senders(value: &Value<'_>, channel: Channel, place: Option<Country>, names: &Names<'_>) -> Option<Vec<SenderIx>> {
+fn line_senders(
+    value: &Value<'_>,
+    channel: Channel,
+    place: Option<Country>,
+    names: &Names<'_>,
+) -> Option<Vec<SenderIx>> {
     let items = value.list()?;
     if items.is_empty() {
         value.fault("names no sender");
@@ -283,20 +349,28 @@ fn line_senders(value: &Value<'_>, channel: Channel, place: Option<Country>, nam
         let Some(id) = item.text() else { continue };
         let index = match names.ids.get(id) {
             None => {
-                item.fault(format!("the sender {} does not stand in senders.toml", quoted(id)));
+                item.fault(format!(
+                    "the sender {} does not stand in senders.toml",
+                    quoted(id)
+                ));
                 continue;
             }
             // Its own fault has been said where it stands.
             Some(None) => continue,
             Some(Some(index)) => *index,
         };
-        let Some(sender) = names.senders.get(usize::from(index.0)) else { continue };
+        let Some(sender) = names.senders.get(usize::from(index.0)) else {
+            continue;
+        };
         if found.contains(&index) {
             item.fault(format!("the sender {} stands here twice", quoted(id)));
         } else if let Some(reason) = place.and_then(|country| foreign(sender, country)) {
             item.fault(reason);
         } else if channel == Channel::Voice && !sender.voice {
-            item.fault(format!("the sender {} may not be a caller ID: it has no voice = true in senders.toml", quoted(id)));
+            item.fault(format!(
+                "the sender {} may not be a caller ID: it has no voice = true in senders.toml",
+                quoted(id)
+            ));
         } else {
             found.push(index);
         }
@@ -308,7 +382,9 @@ fn foreign(sender: &Sender, country: Country) -> Option<String> {
     if sender.serves(country) {
         return None;
     }
-    let Scope::Only(set) = &sender.countries else { return None };
+    let Scope::Only(set) = &sender.countries else {
+        return None;
+    };
     let places: Vec<&str> = set.iter().map(Country::as_str).collect();
     let what = match sender.kind {
         SenderKind::ShortCode => "the short code",

@@ -1,6 +1,12 @@
 //! `ringback.toml` as checked types.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::{Path, PathBuf}, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::carrier::{Pace, Secret, Tls};
 use crate::number::Country;
@@ -90,7 +96,15 @@ impl Default for Settings {
 }
 
 /// Keys of `meta` that are kept where the configuration names no others.
-const META: [&str; 7] = ["name", "email", "server", "server_ip", "client_ip", "source", "trace"];
+const META: [&str; 7] = [
+    "name",
+    "email",
+    "server",
+    "server_ip",
+    "client_ip",
+    "source",
+    "trace",
+];
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {

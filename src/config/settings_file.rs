@@ -13,7 +13,14 @@ use crate::number::Country;
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 /// Non-final events of reports (interfaces, section 2).
-pub const EVENTS: [&str; 6] = ["accepted", "sent", "ringing", "answered", "attempt_failed", "fallback"];
+pub const EVENTS: [&str; 6] = [
+    "accepted",
+    "sent",
+    "ringing",
+    "answered",
+    "attempt_failed",
+    "fallback",
+];
 
 /// Reads the settings; paths stand against `base`, the file's own folder.
 pub fn read(base: &Path, root: Cursor<'_>) -> Option<Settings> {
@@ -36,8 +43,15 @@ pub fn read(base: &Path, root: Cursor<'_>) -> Option<Settings> {
         };
     }
     let settings = Settings {
-        node: read!("node", default.node.clone(), |t: &Cursor<'_>| node(t, &default.node)),
-        paths: read!("paths", default.paths.clone(), |t: &Cursor<'_>| paths(t, base, &default.paths)),
+        node: read!("node", default.node.clone(), |t: &Cursor<'_>| node(
+            t,
+            &default.node
+        )),
+        paths: read!("paths", default.paths.clone(), |t: &Cursor<'_>| paths(
+            t,
+            base,
+            &default.paths
+        )),
         jobs: match &jobs_table {
             Some(table) => {
                 let found = jobs(table, amqp_table.as_ref(), base, &default.jobs);
@@ -46,12 +60,31 @@ pub fn read(base: &Path, root: Cursor<'_>) -> Option<Settings> {
             }
             None => default.jobs,
         },
-        ledger: read!("ledger", default.ledger.clone(), |t: &Cursor<'_>| ledger(t, base, &default.ledger)),
-        http: read!("http", default.http.clone(), |t: &Cursor<'_>| listener(t, base, &default.http)),
-        callbacks: read!("callbacks", default.callbacks.clone(), |t: &Cursor<'_>| listener(t, base, &default.callbacks)),
-        admin: read!("admin", default.admin.clone(), |t: &Cursor<'_>| listener(t, base, &default.admin)),
-        limits: read!("limits", default.limits.clone(), |t: &Cursor<'_>| limits(t, &default.limits)),
-        countries: read!("countries", default.countries.clone(), |t: &Cursor<'_>| countries(t, &default.countries)),
+        ledger: read!("ledger", default.ledger.clone(), |t: &Cursor<'_>| ledger(
+            t,
+            base,
+            &default.ledger
+        )),
+        http: read!("http", default.http.clone(), |t: &Cursor<'_>| listener(
+            t,
+            base,
+            &default.http
+        )),
+        callbacks: read!("callbacks", default.callbacks.clone(), |t: &Cursor<'_>| {
+            listener(t, base, &default.callbacks)
+        }),
+        admin: read!("admin", default.admin.clone(), |t: &Cursor<'_>| listener(
+            t,
+            base,
+            &default.admin
+        )),
+        limits: read!("limits", default.limits.clone(), |t: &Cursor<'_>| limits(
+            t,
+            &default.limits
+        )),
+        countries: read!("countries", default.countries.clone(), |t: &Cursor<'_>| {
+            countries(t, &default.countries)
+        }),
         numbers: read!("numbers", default.numbers.clone(), numbers),
         log: read!("log", default.log, |t: &Cursor<'_>| log(t, default.log)),
     };
@@ -71,7 +104,12 @@ fn section<'a>(root: &Cursor<'a>, key: &'static str) -> Option<Cursor<'a>> {
 }
 
 /// The value of a key read by `read`, or the default where it is absent.
-fn or<'a, T>(table: &Cursor<'a>, key: &'static str, default: T, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<T> {
+fn or<'a, T>(
+    table: &Cursor<'a>,
+    key: &'static str,
+    default: T,
+    read: impl FnOnce(&Value<'a>) -> Option<T>,
+) -> Option<T> {
     match table.get(key) {
         Some(value) => read(&value),
         None => Some(default),
@@ -81,13 +119,18 @@ fn or<'a, T>(table: &Cursor<'a>, key: &'static str, default: T, read: impl FnOnc
 fn node(table: &Cursor<'_>, default: &Node) -> Option<Node> {
     let name = or(table, "name", default.name.clone(), |v| {
         let text = v.text()?;
-        let good = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+        let good = text.len() <= 64
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
         if !good {
             v.fault("must be at most 64 letters, digits, dots, dashes and underscores");
         }
         Some(text.into())
     });
-    let drain = or(table, "drain", default.drain, |v| values::duration(v, Duration::ZERO, 3600 * SECOND));
+    let drain = or(table, "drain", default.drain, |v| {
+        values::duration(v, Duration::ZERO, 3600 * SECOND)
+    });
     Some(Node {
         name: name?,
         drain: drain?,
@@ -104,7 +147,10 @@ fn paths(table: &Cursor<'_>, base: &Path, default: &Paths) -> Option<Paths> {
             Some(path)
         })
     };
-    let (routes, carriers) = (folder("routes", &default.routes), folder("carriers", &default.carriers));
+    let (routes, carriers) = (
+        folder("routes", &default.routes),
+        folder("carriers", &default.carriers),
+    );
     let prompts = folder("prompts", &default.prompts);
     Some(Paths {
         routes: routes?,
@@ -113,7 +159,12 @@ fn paths(table: &Cursor<'_>, base: &Path, default: &Paths) -> Option<Paths> {
     })
 }
 
-fn jobs(table: &Cursor<'_>, amqp: Option<&Cursor<'_>>, base: &Path, default: &Jobs) -> Option<Jobs> {
+fn jobs(
+    table: &Cursor<'_>,
+    amqp: Option<&Cursor<'_>>,
+    base: &Path,
+    default: &Jobs,
+) -> Option<Jobs> {
     let max_open = or(table, "max_open", default.max_open, |v| {
         v.int(1..=10_000_000).and_then(|n| usize::try_from(n).ok())
     });
@@ -133,7 +184,9 @@ fn jobs(table: &Cursor<'_>, amqp: Option<&Cursor<'_>>, base: &Path, default: &Jo
     let min_call = or(table, "min_call", default.min_call, |v| {
         values::duration(v, SECOND, 300 * SECOND)
     });
-    let events = amqp.map_or(Some(default.events.clone()), |t| or(t, "events", default.events.clone(), events));
+    let events = amqp.map_or(Some(default.events.clone()), |t| {
+        or(t, "events", default.events.clone(), events)
+    });
     let exchange_copy = amqp.map_or(Some(default.exchange_copy), |t| {
         or(t, "exchange_copy", default.exchange_copy, |v| v.bool())
     });
@@ -156,7 +209,11 @@ fn events(value: &Value<'_>) -> Option<Events> {
     }
     let words: Vec<(&'static str, &'static str)> = EVENTS.iter().map(|w| (*w, *w)).collect();
     let items = value.list()?;
-    let found: BTreeSet<Arc<str>> = items.iter().filter_map(|v| v.word(&words)).map(Arc::from).collect();
+    let found: BTreeSet<Arc<str>> = items
+        .iter()
+        .filter_map(|v| v.word(&words))
+        .map(Arc::from)
+        .collect();
     Some(Events::Only(found))
 }
 
@@ -175,7 +232,9 @@ fn amqp(table: &Cursor<'_>, base: &Path) -> Option<Amqp> {
         }
         Some(found)
     });
-    let tls = or(table, "tls", super::carrier::Tls::default(), |v| values::tls(v, base));
+    let tls = or(table, "tls", super::carrier::Tls::default(), |v| {
+        values::tls(v, base)
+    });
     let name = |key, default: &str| -> Option<Arc<str>> {
         or(table, key, Arc::from(default), |v| {
             let text = v.text()?;
@@ -186,7 +245,10 @@ fn amqp(table: &Cursor<'_>, base: &Path) -> Option<Amqp> {
             Some(text.into())
         })
     };
-    let (exchange, reports) = (name("exchange", "ringback"), name("reports", "ringback.reports"));
+    let (exchange, reports) = (
+        name("exchange", "ringback"),
+        name("reports", "ringback.reports"),
+    );
     let (queue, control, dead) = (
         name("queue", "ringback.jobs"),
         name("control", "ringback.control"),
@@ -206,8 +268,14 @@ fn amqp(table: &Cursor<'_>, base: &Path) -> Option<Amqp> {
     // `dead` names an exchange and a queue: it may be neither's.
     let clashes = [
         ("control", found.control == found.queue),
-        ("dead", found.dead == found.queue || found.dead == found.control),
-        ("dead", found.dead == found.exchange || found.dead == found.reports),
+        (
+            "dead",
+            found.dead == found.queue || found.dead == found.control,
+        ),
+        (
+            "dead",
+            found.dead == found.exchange || found.dead == found.reports,
+        ),
         ("reports", found.reports == found.exchange),
     ];
     for (key, _) in clashes.iter().filter(|(_, clash)| *clash) {
@@ -223,14 +291,21 @@ fn ledger(table: &Cursor<'_>, base: &Path, default: &LedgerSettings) -> Option<L
             v.fault("PostgreSQL is not available yet: write \"sqlite:data/ringback.db\"");
             return None;
         }
-        let path = text.strip_prefix("sqlite:").filter(|p| !p.is_empty() && !p.ends_with('/'));
+        let path = text
+            .strip_prefix("sqlite:")
+            .filter(|p| !p.is_empty() && !p.ends_with('/'));
         if path.is_none() {
-            v.fault(format!("{} is no ledger: write \"sqlite:\" and the path of a file", quoted(text)));
+            v.fault(format!(
+                "{} is no ledger: write \"sqlite:\" and the path of a file",
+                quoted(text)
+            ));
         }
         path.map(|path| base.join(path))
     });
     let keys = or(table, "keys", Vec::new(), |v| ledger_keys(v, base));
-    let retention = or(table, "retention", default.retention, |v| values::duration(v, DAY, 400 * DAY));
+    let retention = or(table, "retention", default.retention, |v| {
+        values::duration(v, DAY, 400 * DAY)
+    });
     Some(LedgerSettings {
         path: path?,
         keys: keys?,
@@ -245,15 +320,19 @@ fn ledger_keys(value: &Value<'_>, base: &Path) -> Option<Vec<LedgerKey>> {
     for item in items {
         let Some(table) = item.table() else { continue };
         let id = table.need("id", "\"k1\"").and_then(|v| v.text());
-        let key = table.need("key", "{ env = \"RINGBACK_LEDGER_KEY\" }").and_then(|v| {
-            let secret = values::secret(&v, base)?;
-            if let Err(reason) = check_key(&secret) {
-                v.fault(reason);
-            }
-            Some(secret)
-        });
+        let key = table
+            .need("key", "{ env = \"RINGBACK_LEDGER_KEY\" }")
+            .and_then(|v| {
+                let secret = values::secret(&v, base)?;
+                if let Err(reason) = check_key(&secret) {
+                    v.fault(reason);
+                }
+                Some(secret)
+            });
         table.finish();
-        let (Some(id), Some(key)) = (id, key) else { continue };
+        let (Some(id), Some(key)) = (id, key) else {
+            continue;
+        };
         if found.iter().any(|k| *k.id == *id) {
             item.fault(format!("the id {} stands here twice", quoted(id)));
         }
@@ -276,7 +355,9 @@ fn listener(table: &Cursor<'_>, base: &Path, default: &Listener) -> Option<Liste
     let token = or(table, "token", None, |v| {
         let secret = values::secret(v, base)?;
         match secret.read() {
-            Err(reason) => v.fault(format!("{reason}: without its token nobody could be let in")),
+            Err(reason) => v.fault(format!(
+                "{reason}: without its token nobody could be let in"
+            )),
             Ok(text) if text.is_empty() => v.fault("the token is empty"),
             Ok(_) => {}
         }
@@ -302,13 +383,20 @@ fn same_addresses(root: &Cursor<'_>, settings: &Settings) {
         ("admin", settings.admin.listen),
     ];
     let clash = |a: SocketAddr, b: SocketAddr| {
-        a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+        a.port() != 0
+            && a.port() == b.port()
+            && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
     };
     for (index, (name, listen)) in all.iter().enumerate() {
         if let Some((other, _)) = all[..index].iter().find(|(_, l)| clash(*l, *listen)) {
-            let said = root.entries().find(|(key, _)| key == name).or_else(|| root.entries().find(|(key, _)| key == other));
+            let said = root
+                .entries()
+                .find(|(key, _)| key == name)
+                .or_else(|| root.entries().find(|(key, _)| key == other));
             if let Some((_, value)) = said {
-                value.fault(format!("[{name}] and [{other}] listen on the same address {listen}"));
+                value.fault(format!(
+                    "[{name}] and [{other}] listen on the same address {listen}"
+                ));
             }
         }
     }
@@ -355,7 +443,10 @@ fn country_set(value: &Value<'_>) -> Option<CountrySet> {
             Some(country) if super::routes_file::is_country(text) => {
                 set.named.insert(country);
             }
-            _ => item.fault(format!("{} is no country: write \"all\" or ISO 3166 letters like \"SE\"", quoted(text))),
+            _ => item.fault(format!(
+                "{} is no country: write \"all\" or ISO 3166 letters like \"SE\"",
+                quoted(text)
+            )),
         }
     }
     Some(set)
@@ -367,10 +458,16 @@ fn numbers(table: &Cursor<'_>) -> Option<Numbers> {
         for item in v.list()? {
             let Some(text) = item.str() else { continue };
             let digits = text.strip_prefix('+').unwrap_or("");
-            if (1..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0') {
+            if (1..=15).contains(&digits.len())
+                && digits.bytes().all(|b| b.is_ascii_digit())
+                && !digits.starts_with('0')
+            {
                 found.push(text.into());
             } else {
-                item.fault(format!("{} is no prefix: write a plus and digits, like \"+1202555\"", quoted(text)));
+                item.fault(format!(
+                    "{} is no prefix: write a plus and digits, like \"+1202555\"",
+                    quoted(text)
+                ));
             }
         }
         Some(found)

@@ -63,7 +63,11 @@ impl Source {
     /// Parses and hands the table to `read`. With syntax faults in the file, what could be recovered is read too,
     /// so that its other faults are found; but then nothing is said about what seems to be missing, nor twice
     /// about one line, and the answer is None.
-    pub fn parse<T>(&self, faults: &Faults, read: impl FnOnce(Cursor<'_>) -> Option<T>) -> Option<T> {
+    pub fn parse<T>(
+        &self,
+        faults: &Faults,
+        read: impl FnOnce(Cursor<'_>) -> Option<T>,
+    ) -> Option<T> {
         let (table, errors) = DeTable::parse_recoverable(&self.text);
         let mut broken: Vec<usize> = Vec::new();
         for error in errors {
@@ -125,6 +129,15 @@ fn read_text(path: &Path) -> Result<String, (usize, String)> {
 
 /// A foreign message on one line, without control characters.
 fn one_line(message: &str) -> String {
-    let clean: Vec<&str> = message.split(['\n', '\r']).map(str::trim).filter(|l| !l.is_empty()).collect();
-    clean.join(", ").chars().filter(|c| !c.is_control()).take(200).collect()
+    let clean: Vec<&str> = message
+        .split(['\n', '\r'])
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
+    clean
+        .join(", ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(200)
+        .collect()
 }

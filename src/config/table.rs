@@ -48,7 +48,9 @@ impl<'a> Cursor<'a> {
     /// The value of a key, if it is there.
     pub fn get(&self, key: &'static str) -> Option<Value<'a>> {
         self.known.borrow_mut().push(key);
-        self.entries().find(|(name, _)| *name == key).map(|(_, value)| value)
+        self.entries()
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value)
     }
 
     /// The value of a key that must be there.
@@ -239,8 +241,15 @@ impl<'a> Value<'a> {
         }
         let names: Vec<&'static str> = words.iter().map(|(word, _)| *word).collect();
         match nearest(text, &names) {
-            Some(near) => self.fault(format!("unknown word {}; did you mean \"{near}\"?", quoted(text))),
-            None => self.fault(format!("unknown word {}; one of: {}", quoted(text), names.join(", "))),
+            Some(near) => self.fault(format!(
+                "unknown word {}; did you mean \"{near}\"?",
+                quoted(text)
+            )),
+            None => self.fault(format!(
+                "unknown word {}; one of: {}",
+                quoted(text),
+                names.join(", ")
+            )),
         }
         None
     }
@@ -300,7 +309,10 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_finger_is_recognised() {
-        assert_eq!(nearest("wieght", &["carrier", "weight", "tier"]), Some("weight"));
+        assert_eq!(
+            nearest("wieght", &["carrier", "weight", "tier"]),
+            Some("weight")
+        );
         assert_eq!(nearest("colour", &["carrier", "weight"]), None);
         assert_eq!(distance("kitten", "sitting"), 3);
     }

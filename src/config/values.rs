@@ -1,6 +1,11 @@
 //! Single values of the configuration: durations, paces, endpoints, secrets. Each says its own fault.
 
-use std::{net::SocketAddr, path::{Path, PathBuf}, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     carrier::{Carry, Endpoint, Pace, Secret, Tls},
@@ -32,7 +37,11 @@ pub fn duration(value: &Value<'_>, least: Duration, most: Duration) -> Option<Du
 }
 
 /// The same, or false for "off": Some(None).
-pub fn duration_or_off(value: &Value<'_>, least: Duration, most: Duration) -> Option<Option<Duration>> {
+pub fn duration_or_off(
+    value: &Value<'_>,
+    least: Duration,
+    most: Duration,
+) -> Option<Option<Duration>> {
     if value.is_false() {
         return Some(None);
     }
@@ -59,7 +68,12 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 /// How a duration is written.
 pub fn shown(span: Duration) -> String {
     let millis = span.as_millis();
-    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
+    for (unit, size) in [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+    ] {
         if millis >= size && millis.is_multiple_of(size) {
             return format!("{}{unit}", millis / size);
         }
@@ -104,7 +118,9 @@ pub fn window(value: &Value<'_>) -> Option<Option<Pace>> {
         return value.wrong("{ count = 5, per = \"5m\" } or false");
     }
     let table = value.table()?;
-    let count = table.need("count", "5").and_then(|v| v.int(1..=1_000_000_000));
+    let count = table
+        .need("count", "5")
+        .and_then(|v| v.int(1..=1_000_000_000));
     let per = table
         .need("per", "\"5m\"")
         .and_then(|v| duration(&v, Duration::from_secs(1), Duration::from_secs(7 * 86_400)));
@@ -147,7 +163,10 @@ pub fn endpoint(value: &Value<'_>, plain: Carry, may: &[Carry]) -> Option<Endpoi
 /// A host and a port that is not 0; an IPv6 address stands in brackets, which are taken off.
 pub fn host_port(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.rsplit_once(':')?;
-    let port = port.bytes().all(|b| b.is_ascii_digit()).then(|| port.parse::<u16>().ok())??;
+    let port = port
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| port.parse::<u16>().ok())??;
     if port == 0 {
         return None;
     }
@@ -168,7 +187,10 @@ pub fn host_port(text: &str) -> Option<(&str, u16)> {
 /// A name or an IPv4 address.
 pub fn is_host(host: &str) -> bool {
     let letters = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-    !host.is_empty() && host.len() <= 253 && host.bytes().all(letters) && !host.starts_with(['-', '.'])
+    !host.is_empty()
+        && host.len() <= 253
+        && host.bytes().all(letters)
+        && !host.starts_with(['-', '.'])
 }
 
 /// An own address to listen on.
@@ -187,7 +209,9 @@ pub fn socket(value: &Value<'_>) -> Option<SocketAddr> {
 /// `{ env = "NAME" }` or `{ file = "path" }`; relative paths from `base`.
 pub fn secret(value: &Value<'_>, base: &Path) -> Option<Secret> {
     if value.is_str() {
-        value.fault("a secret is named, never stored here: write { env = \"NAME\" } or { file = \"path\" }");
+        value.fault(
+            "a secret is named, never stored here: write { env = \"NAME\" } or { file = \"path\" }",
+        );
         return None;
     }
     let table = value.table()?;
@@ -198,7 +222,10 @@ pub fn secret(value: &Value<'_>, base: &Path) -> Option<Secret> {
         (Some((name, value)), None) => {
             let name = name?;
             if name.contains('=') || name.contains(char::is_whitespace) {
-                value.fault(format!("{} is no name of an environment variable", quoted(name)));
+                value.fault(format!(
+                    "{} is no name of an environment variable",
+                    quoted(name)
+                ));
                 return None;
             }
             Some(Secret::Env(name.into()))
@@ -263,7 +290,11 @@ pub fn tls(value: &Value<'_>, base: &Path) -> Option<Tls> {
 pub fn texts(value: &Value<'_>) -> Option<Vec<Arc<str>>> {
     let items = value.list()?;
     let count = items.len();
-    let found: Vec<Arc<str>> = items.iter().filter_map(|v| v.text()).map(Arc::from).collect();
+    let found: Vec<Arc<str>> = items
+        .iter()
+        .filter_map(|v| v.text())
+        .map(Arc::from)
+        .collect();
     (found.len() == count).then_some(found)
 }
 
@@ -275,7 +306,17 @@ mod tests {
     fn durations_have_units() {
         assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(parse_duration("24h"), Some(Duration::from_secs(86_400)));
-        for wrong in ["", "20", "s", "-5s", "1.5s", "5 s", "99999999999999999999s", "5w", "401d"] {
+        for wrong in [
+            "",
+            "20",
+            "s",
+            "-5s",
+            "1.5s",
+            "5 s",
+            "99999999999999999999s",
+            "5w",
+            "401d",
+        ] {
             assert_eq!(parse_duration(wrong), None, "{wrong}");
         }
         for span in ["500ms", "90s", "5m", "36h", "7d"] {
@@ -287,7 +328,17 @@ mod tests {
     fn endpoints_have_hosts_and_ports() {
         assert_eq!(host_port("smsc.example:2775"), Some(("smsc.example", 2775)));
         assert_eq!(host_port("[::1]:5060"), Some(("::1", 5060)));
-        for wrong in ["smsc", "smsc:", ":1", "smsc:0", "smsc:70000", "smsc:+5", "a b:1", "::1:5060", "[x]:1"] {
+        for wrong in [
+            "smsc",
+            "smsc:",
+            ":1",
+            "smsc:0",
+            "smsc:70000",
+            "smsc:+5",
+            "a b:1",
+            "::1:5060",
+            "[x]:1",
+        ] {
             assert_eq!(host_port(wrong), None, "{wrong}");
         }
     }

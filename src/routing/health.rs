@@ -100,13 +100,22 @@ pub enum Evidence {
     /// An attempt was handed to it.
     Started,
     /// What became of an attempt, so long after it was handed over.
-    Outcome { outcome: Outcome, after: Duration },
+    Outcome {
+        outcome: Outcome,
+        after: Duration,
+    },
     /// A receipt came, or did not come in its time (`delivered: false`).
-    Receipt { delivered: bool },
+    Receipt {
+        delivered: bool,
+    },
     LinkUp,
-    LinkDown { reason: Arc<str> },
+    LinkDown {
+        reason: Arc<str>,
+    },
     /// An enquire_link or OPTIONS was answered, or not.
-    Probe { ok: bool },
+    Probe {
+        ok: bool,
+    },
     /// The carrier asked for a pause.
     RetryAfter(Duration),
 }
@@ -199,9 +208,16 @@ pub struct Health {
 enum Phase {
     Healthy,
     /// `until` None: until the link is up.
-    Suspended { reason: Reason, until: Option<Instant> },
+    Suspended {
+        reason: Reason,
+        until: Option<Instant>,
+    },
     /// `out`: since when the one attempt is out.
-    Probing { reason: Reason, good: u32, out: Option<Instant> },
+    Probing {
+        reason: Reason,
+        good: u32,
+        out: Option<Instant>,
+    },
 }
 
 /// The carrier's own share of delivered texts, slowly moving.
@@ -318,7 +334,9 @@ impl Health {
         match self.phase {
             Phase::Healthy => Standing::Healthy,
             Phase::Suspended { reason, .. } => Standing::Suspended(reason),
-            Phase::Probing { out, .. } => Standing::Probing { free: out.is_none() },
+            Phase::Probing { out, .. } => Standing::Probing {
+                free: out.is_none(),
+            },
         }
     }
 
@@ -344,7 +362,9 @@ impl Health {
             self.answers.add(after);
         }
         // checked_sub: an Instant may not reach that far back; then it was surely sent before.
-        let ours = now.checked_sub(after).is_some_and(|sent| sent >= self.since);
+        let ours = now
+            .checked_sub(after)
+            .is_some_and(|sent| sent >= self.since);
         match self.phase {
             Phase::Suspended { .. } => {}
             Phase::Probing { reason, .. } if ours => self.probed(now, reason, outcome),
@@ -390,13 +410,19 @@ impl Health {
         if self.doubts_in_a_row >= s.doubts_in_a_row {
             return Some(Reason::Silent);
         }
-        let long = self.throttled_since.is_some_and(|since| now.saturating_duration_since(since) >= s.throttled_for);
+        let long = self
+            .throttled_since
+            .is_some_and(|since| now.saturating_duration_since(since) >= s.throttled_for);
         if long && self.throttles >= s.throttles {
             return Some(Reason::Throttled);
         }
         let (good, bad) = self.outcomes.sums(now);
         if good + bad >= s.floor && bad as f32 >= (good + bad) as f32 * s.bad_share {
-            return Some(if self.doubts_in_a_row > 0 { Reason::Silent } else { Reason::Faults });
+            return Some(if self.doubts_in_a_row > 0 {
+                Reason::Silent
+            } else {
+                Reason::Faults
+            });
         }
         None
     }
@@ -415,11 +441,15 @@ impl Health {
     }
 
     fn good_probe(&mut self, now: Instant, reason: Reason) {
-        let Phase::Probing { good, .. } = self.phase else { return };
+        let Phase::Probing { good, .. } = self.phase else {
+            return;
+        };
         // A link that has come back has proved itself by its bind; one good attempt is enough.
         let needed = match reason {
             Reason::LinkDown | Reason::NotConnected | Reason::RetryAfter => 1,
-            Reason::Faults | Reason::Silent | Reason::Throttled | Reason::ReceiptsCollapsed => self.settings.probes,
+            Reason::Faults | Reason::Silent | Reason::Throttled | Reason::ReceiptsCollapsed => {
+                self.settings.probes
+            }
         };
         if good + 1 >= needed {
             self.enter(now, Phase::Healthy);
@@ -441,7 +471,10 @@ impl Health {
                 let (good, bad) = self.receipts.sums(now);
                 let enough = good + bad >= s.floor && self.baseline.seen >= s.baseline_floor;
                 let share = good as f32 / (good + bad).max(1) as f32;
-                if enough && self.baseline.share >= BASELINE_LEAST && share < self.baseline.share * s.share {
+                if enough
+                    && self.baseline.share >= BASELINE_LEAST
+                    && share < self.baseline.share * s.share
+                {
                     self.suspend(now, Reason::ReceiptsCollapsed);
                 }
             }
@@ -459,20 +492,38 @@ impl Health {
 
     fn link_up(&mut self, now: Instant) {
         self.link_up = true;
-        let Phase::Suspended { reason, .. } = self.phase else { return };
+        let Phase::Suspended { reason, .. } = self.phase else {
+            return;
+        };
         match reason {
             Reason::NotConnected => self.enter(now, Phase::Healthy),
             Reason::LinkDown => self.enter(now, probing(reason)),
-            Reason::Faults | Reason::Silent | Reason::Throttled | Reason::RetryAfter | Reason::ReceiptsCollapsed => {}
+            Reason::Faults
+            | Reason::Silent
+            | Reason::Throttled
+            | Reason::RetryAfter
+            | Reason::ReceiptsCollapsed => {}
         }
     }
 
     fn probe(&mut self, now: Instant, ok: bool) {
         match (self.phase, ok) {
-            (Phase::Suspended { reason: reason @ (Reason::Silent | Reason::NotConnected), .. }, true) => {
+            (
+                Phase::Suspended {
+                    reason: reason @ (Reason::Silent | Reason::NotConnected),
+                    ..
+                },
+                true,
+            ) => {
                 self.enter(now, probing(reason));
             }
-            (Phase::Probing { reason: Reason::LinkDown | Reason::NotConnected, .. }, true) => {
+            (
+                Phase::Probing {
+                    reason: Reason::LinkDown | Reason::NotConnected,
+                    ..
+                },
+                true,
+            ) => {
                 self.enter(now, Phase::Healthy);
             }
             (Phase::Healthy, true) => self.doubts_in_a_row = 0,
@@ -489,8 +540,15 @@ impl Health {
 
     fn expire(&mut self, now: Instant) {
         match self.phase {
-            Phase::Suspended { reason, until: Some(until) } if until <= now => self.enter(now, probing(reason)),
-            Phase::Probing { reason, out: Some(out), .. } if out + self.probe_wait(reason) <= now => {
+            Phase::Suspended {
+                reason,
+                until: Some(until),
+            } if until <= now => self.enter(now, probing(reason)),
+            Phase::Probing {
+                reason,
+                out: Some(out),
+                ..
+            } if out + self.probe_wait(reason) <= now => {
                 self.suspend(now, reason);
             }
             Phase::Healthy | Phase::Suspended { .. } | Phase::Probing { .. } => {}
@@ -502,7 +560,9 @@ impl Health {
             Reason::ReceiptsCollapsed => self.settings.receipts.back_off_first,
             _ => self.settings.back_off_first,
         };
-        let pause = first.saturating_mul(1 << self.trips.min(16)).min(self.settings.back_off_most.max(first));
+        let pause = first
+            .saturating_mul(1 << self.trips.min(16))
+            .min(self.settings.back_off_most.max(first));
         self.enter(
             now,
             Phase::Suspended {

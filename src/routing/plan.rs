@@ -218,9 +218,9 @@ pub struct Omission {
 /// The roll of one attempt: what weights are drawn by.
 pub fn roll(challenge: &str, attempt: u16) -> u64 {
     // FNV-1a over the id, then mixed with the attempt.
-    let hash = challenge
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    let hash = challenge.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+    });
     mix(hash ^ (u64::from(attempt) << 48))
 }
 
@@ -237,7 +237,13 @@ pub fn plan(table: &Table, view: View<'_>, ask: &Ask<'_>) -> Plan {
     let waits_for_nobody: Vec<Standing> = view
         .standing
         .iter()
-        .map(|s| if *s == Standing::Full { Standing::Healthy } else { *s })
+        .map(|s| {
+            if *s == Standing::Full {
+                Standing::Healthy
+            } else {
+                *s
+            }
+        })
         .collect();
     let view = View {
         standing: &waits_for_nobody,
@@ -342,14 +348,21 @@ fn choose(table: &Table, view: View<'_>, ask: &Ask<'_>, taken: &[(CarrierIx, Sen
         best = Some((candidate, pair.rank, pair.probe));
     }
     let Some((mut candidate, rank, probe)) = best else {
-        return if full.is_some() { Choice::Wait } else { Choice::Nothing };
+        return if full.is_some() {
+            Choice::Wait
+        } else {
+            Choice::Nothing
+        };
     };
     if full.is_some_and(|full| full < rank) {
         return Choice::Wait;
     }
     candidate.share = candidate.share * 100.0 / total as f32;
     let lowest = lines.first().map_or(1, |line| line.tier);
-    let neighbours = peers > 1 || taken.iter().any(|_| lines.iter().filter(|l| l.tier == candidate.tier).count() > 1);
+    let neighbours = peers > 1
+        || taken
+            .iter()
+            .any(|_| lines.iter().filter(|l| l.tier == candidate.tier).count() > 1);
     candidate.why = match () {
         () if ask.hedge => Why::Hedge,
         () if probe => Why::Probe,
@@ -380,9 +393,14 @@ fn offer(
         return Offer::Nothing;
     }
     let carrier = table.carrier_name(line.carrier);
-    let usable = |sender: SenderIx| !taken.contains(&(line.carrier, sender)) && refused(table, ask, line, sender).is_none();
+    let usable = |sender: SenderIx| {
+        !taken.contains(&(line.carrier, sender)) && refused(table, ask, line, sender).is_none()
+    };
     let same_carrier = ask.avoid.is_some_and(|a| a.carrier == carrier);
-    let same_sender = |sender| ask.avoid.is_some_and(|a| table.sender(sender).is_some_and(|s| *s.id == *a.sender));
+    let same_sender = |sender| {
+        ask.avoid
+            .is_some_and(|a| table.sender(sender).is_some_and(|s| *s.id == *a.sender))
+    };
     let asked = wished.filter(|sender| usable(*sender));
     let (sender, moved) = match asked {
         Some(sender) => (sender, false),
@@ -417,7 +435,10 @@ fn turn(
     avoid: impl Fn(SenderIx) -> bool,
 ) -> Option<(SenderIx, bool)> {
     let count = senders.iter().filter(|s| usable(**s)).count();
-    let better = senders.iter().filter(|s| usable(**s) && !avoid(**s)).count();
+    let better = senders
+        .iter()
+        .filter(|s| usable(**s) && !avoid(**s))
+        .count();
     if count == 0 {
         return None;
     }
@@ -436,7 +457,10 @@ fn shut(view: View<'_>, table: &Table, ask: &Ask<'_>, line: &Line) -> Option<Lef
     }
     if !ask.tried.is_empty() {
         let carrier = table.carrier_name(line.carrier);
-        let whole = ask.tried.iter().find(|t| t.sender.is_none() && *t.carrier == *carrier);
+        let whole = ask
+            .tried
+            .iter()
+            .find(|t| t.sender.is_none() && *t.carrier == *carrier);
         if let Some(tried) = whole {
             return Some(LeftOut::Tried(tried.cause));
         }
@@ -469,7 +493,9 @@ fn unfit(sender: &Sender, ask: &Ask<'_>) -> Option<LeftOut> {
     if !sender.serves(ask.country) {
         return Some(LeftOut::NotLeasedHere);
     }
-    if ask.method.channel() == Channel::Voice && (!sender.voice || sender.kind == SenderKind::ShortCode) {
+    if ask.method.channel() == Channel::Voice
+        && (!sender.voice || sender.kind == SenderKind::ShortCode)
+    {
         return Some(LeftOut::NoVoice);
     }
     if ask.method == Method::SmsReply && !sender.two_way {
@@ -480,10 +506,15 @@ fn unfit(sender: &Sender, ask: &Ask<'_>) -> Option<LeftOut> {
 
 /// The wished caller ID, if it is a registered sender that may be shown here; Err says why not.
 fn wish(table: &Table, ask: &Ask<'_>) -> Result<Option<SenderIx>, (Option<SenderIx>, LeftOut)> {
-    let Some(wished) = ask.caller_id.filter(|_| ask.method.channel() == Channel::Voice) else {
+    let Some(wished) = ask
+        .caller_id
+        .filter(|_| ask.method.channel() == Channel::Voice)
+    else {
         return Ok(None);
     };
-    let sender = table.sender_named(wished).ok_or((None, LeftOut::NotRegistered))?;
+    let sender = table
+        .sender_named(wished)
+        .ok_or((None, LeftOut::NotRegistered))?;
     match table.sender(sender).and_then(|s| unfit(s, ask)) {
         Some(why) => Err((Some(sender), why)),
         None => Ok(Some(sender)),
@@ -491,7 +522,10 @@ fn wish(table: &Table, ask: &Ask<'_>) -> Result<Option<SenderIx>, (Option<Sender
 }
 
 fn standing(view: View<'_>, carrier: CarrierIx) -> Standing {
-    view.standing.get(usize::from(carrier.0)).copied().unwrap_or_default()
+    view.standing
+        .get(usize::from(carrier.0))
+        .copied()
+        .unwrap_or_default()
 }
 
 /// Shares of a whole plan: a line's weight among those of its tier, evenly over its senders.
@@ -499,12 +533,17 @@ fn share_out(table: &Table, candidates: &mut [Candidate]) {
     let all = candidates.to_vec();
     for candidate in candidates {
         let weight = |line: LineIx| table.line(line).map_or(0, |l| l.weight);
-        let mut lines: Vec<LineIx> = all.iter().filter(|c| c.tier == candidate.tier).map(|c| c.line).collect();
+        let mut lines: Vec<LineIx> = all
+            .iter()
+            .filter(|c| c.tier == candidate.tier)
+            .map(|c| c.line)
+            .collect();
         lines.sort_unstable_by_key(|line| line.0);
         let senders = lines.iter().filter(|line| **line == candidate.line).count();
         lines.dedup();
         let total: u64 = lines.iter().map(|line| u64::from(weight(*line))).sum();
-        candidate.share = weight(candidate.line) as f32 * 100.0 / total.max(1) as f32 / senders.max(1) as f32;
+        candidate.share =
+            weight(candidate.line) as f32 * 100.0 / total.max(1) as f32 / senders.max(1) as f32;
     }
 }
 

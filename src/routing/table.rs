@@ -126,10 +126,16 @@ impl Table {
     /// The lines that serve a country, in order of tiers, with the index of the first. Falls back to the default
     /// route where the country's file says nothing about the channel.
     pub fn route(&self, country: Country, channel: Channel) -> (LineIx, &[Line]) {
-        let own = self.countries.get(slot(country)).and_then(|both| both[place(channel)]);
+        let own = self
+            .countries
+            .get(slot(country))
+            .and_then(|both| both[place(channel)]);
         let span = own.unwrap_or(self.default[place(channel)]);
         let (first, count) = (span.first as usize, span.count as usize);
-        (LineIx(span.first), self.lines.get(first..first + count).unwrap_or(&[]))
+        (
+            LineIx(span.first),
+            self.lines.get(first..first + count).unwrap_or(&[]),
+        )
     }
 
     pub fn line(&self, line: LineIx) -> Option<&Line> {
@@ -151,7 +157,9 @@ impl Table {
 
     /// A carrier's name; empty for an index of another table.
     pub fn carrier_name(&self, carrier: CarrierIx) -> &str {
-        self.carriers.get(usize::from(carrier.0)).map_or("", |name| name)
+        self.carriers
+            .get(usize::from(carrier.0))
+            .map_or("", |name| name)
     }
 
     /// The same, to keep.

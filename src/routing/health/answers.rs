@@ -28,7 +28,11 @@ impl Default for Answers {
 impl Answers {
     pub fn add(&mut self, after: Duration) {
         let millis = after.as_secs_f64() * 1000.0;
-        let slot = if millis <= 1.0 { 0.0 } else { millis.ln() / GROWTH.ln() };
+        let slot = if millis <= 1.0 {
+            0.0
+        } else {
+            millis.ln() / GROWTH.ln()
+        };
         self.slots[(slot as usize).min(SLOTS - 1)] += 1;
         self.total += 1;
         if self.total >= MEMORY {
@@ -48,7 +52,9 @@ impl Answers {
             seen += count;
             seen > beyond
         })?;
-        Some(Duration::from_secs_f64(GROWTH.powi(slot as i32 + 1) / 1000.0))
+        Some(Duration::from_secs_f64(
+            GROWTH.powi(slot as i32 + 1) / 1000.0,
+        ))
     }
 }
 
@@ -64,7 +70,10 @@ mod tests {
         (0..500).for_each(|_| answers.add(Duration::from_millis(20)));
         answers.add(Duration::from_secs(3));
         let p99 = answers.p99().unwrap();
-        assert!(p99 >= Duration::from_millis(20) && p99 < Duration::from_millis(26), "{p99:?}");
+        assert!(
+            p99 >= Duration::from_millis(20) && p99 < Duration::from_millis(26),
+            "{p99:?}"
+        );
         (0..300).for_each(|_| answers.add(Duration::from_millis(900)));
         assert!(answers.p99().unwrap() >= Duration::from_millis(900));
         (0..20_000).for_each(|_| answers.add(Duration::from_millis(5)));

@@ -36,9 +36,9 @@ impl Sliding {
     /// Good and bad within the window.
     pub fn sums(&mut self, now: Instant) -> (u32, u32) {
         self.slide(now);
-        self.slots
-            .iter()
-            .fold((0u32, 0u32), |(g, b), slot| (g.saturating_add(slot.0), b.saturating_add(slot.1)))
+        self.slots.iter().fold((0u32, 0u32), |(g, b), slot| {
+            (g.saturating_add(slot.0), b.saturating_add(slot.1))
+        })
     }
 
     pub fn clear(&mut self) {
