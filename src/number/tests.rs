@@ -322,8 +322,10 @@ fn corners_where_the_library_is_evened_out() {
         Some("+6732345678")
     );
     assert_eq!(e164("12", "SE").as_deref(), Some("+4612"));
+    // An x is punctuation too, and then there are three digits.
+    assert_eq!(e164("15x4401", "PF").as_deref(), Some("+68915"));
     assert_eq!(
-        analyse("12 x123", Some("SE")).error,
+        analyse("12 ext 123", Some("SE")).error,
         Some(ParseError::NotANumber)
     );
     assert_eq!(
