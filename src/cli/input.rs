@@ -62,10 +62,10 @@ pub fn lines(
 
 /// A line that is a JSON string is read as one; every other line is taken as it stands.
 fn unquote(line: String) -> Line {
-    if line.starts_with('"') && line.len() > 1 {
-        if let Ok(text) = serde_json::from_str(&line) {
-            return Ok(text);
-        }
+    if line.starts_with('"')
+        && let Ok(text) = serde_json::from_str(&line)
+    {
+        return Ok(text);
     }
     Ok(line)
 }

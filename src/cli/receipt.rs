@@ -93,8 +93,10 @@ fn json(out: &mut impl Write, row: &impl Serialize) -> io::Result<()> {
 }
 
 fn read(line: &str) -> Result<Receipt, String> {
-    let given: Given =
-        serde_json::from_str(line).map_err(|error| format!("not a receipt in JSON: {error}"))?;
+    let fault = |error| format!("not a receipt in JSON: {error}");
+    // Only an object: serde would take a list for its fields, too.
+    let fields: serde_json::Map<String, Value> = serde_json::from_str(line).map_err(fault)?;
+    let given: Given = serde_json::from_value(Value::Object(fields)).map_err(fault)?;
     let message = octets(
         given.short_message_hex.as_deref().unwrap_or(""),
         "short_message_hex",

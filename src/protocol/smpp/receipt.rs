@@ -222,7 +222,7 @@ pub fn read(incoming: &Incoming<'_>) -> Receipt {
 
     let message_type = incoming.esm_class & MESSAGE_TYPE;
     let announced = message_type == TYPE_RECEIPT || message_type == TYPE_INTERMEDIATE;
-    if !announced && !(tlv_id.is_some() || fields.is_unmistakable()) {
+    if !(announced || tlv_id.is_some() || fields.is_unmistakable()) {
         return Receipt {
             text: some(text),
             ..Receipt::empty(Kind::MobileOriginated)

@@ -39,136 +39,39 @@ fn the_text_of_the_appendix() {
     assert_eq!(receipt.text.as_deref(), Some("Your code is"));
 }
 
-/// Kind, id, state, err, text.
-type Shape<'a> = (
-    &'a str,
-    &'a str,
-    Option<&'a str>,
+/// What is written, then kind, id, state, err, text.
+type Shape = (
+    &'static str,
+    &'static str,
+    Option<&'static str>,
     Option<MessageState>,
-    Option<&'a str>,
-    Option<&'a str>,
+    Option<&'static str>,
+    Option<&'static str>,
 );
+
+#[rustfmt::skip]
+const SHAPES: [Shape; 16] = [
+    ("id:7 stat:UNDELIV err:0x1F", "receipt", Some("7"), Some(MessageState::Undeliverable), Some("0x1F"), None),
+    ("ID: abc-1 SUB: 001 STAT: expired ERR: ABSENT Text:", "receipt", Some("abc-1"), Some(MessageState::Expired), Some("ABSENT"), None),
+    ("stat:REJECTD id:9 err:011", "receipt", Some("9"), Some(MessageState::Rejected), Some("011"), None),
+    ("id:9 stat:ACCEPTD", "intermediate", Some("9"), Some(MessageState::Accepted), None, None),
+    ("id:9 stat:ENROUTE err:000", "intermediate", Some("9"), Some(MessageState::Enroute), Some("000"), None),
+    ("id:9 stat:DELIVERED_TO_HANDSET", "receipt", Some("9"), Some(MessageState::Delivered), None, None),
+    ("id:9 stat:WHATEVER", "receipt", Some("9"), Some(MessageState::Unknown), None, None),
+    ("id:9 stat:UNDELIVERABLE text:a:b c id:8 err:5", "receipt", Some("9"), Some(MessageState::Undeliverable), None, Some("a:b c id:8 err:5")),
+    ("text:hello id:8 stat:DELETED", "receipt", Some("8"), Some(MessageState::Deleted), None, Some("hello")),
+    ("id:a b c sub:1 stat:DELIVRD", "receipt", Some("a b c"), Some(MessageState::Delivered), None, None),
+    ("id:9", "receipt", Some("9"), None, None, None),
+    ("stat:DELIVRD", "receipt", None, Some(MessageState::Delivered), None, None),
+    ("id:9,stat:DELIVRD,err:000", "receipt", Some("9"), Some(MessageState::Delivered), Some("000"), None),
+    ("id:9\nstat:DELIVRD\r\nerr:000\n", "receipt", Some("9"), Some(MessageState::Delivered), Some("000"), None),
+    ("id:9 submit_date:20231124153000 done date :231124153001 stat :UNKNOWN", "receipt", Some("9"), Some(MessageState::Unknown), None, None),
+    ("message_id:9 status:Delivered error:0", "receipt", Some("9"), Some(MessageState::Delivered), Some("0"), None),
+];
 
 #[test]
 fn shapes_that_carriers_send() {
-    use MessageState::*;
-    let shapes: [Shape<'_>; 16] = [
-        (
-            "id:7 stat:UNDELIV err:0x1F",
-            "receipt",
-            Some("7"),
-            Some(Undeliverable),
-            Some("0x1F"),
-            None,
-        ),
-        (
-            "ID: abc-1 SUB: 001 STAT: expired ERR: ABSENT Text:",
-            "receipt",
-            Some("abc-1"),
-            Some(Expired),
-            Some("ABSENT"),
-            None,
-        ),
-        (
-            "stat:REJECTD id:9 err:011",
-            "receipt",
-            Some("9"),
-            Some(Rejected),
-            Some("011"),
-            None,
-        ),
-        (
-            "id:9 stat:ACCEPTD",
-            "intermediate",
-            Some("9"),
-            Some(Accepted),
-            None,
-            None,
-        ),
-        (
-            "id:9 stat:ENROUTE err:000",
-            "intermediate",
-            Some("9"),
-            Some(Enroute),
-            Some("000"),
-            None,
-        ),
-        (
-            "id:9 stat:DELIVERED_TO_HANDSET",
-            "receipt",
-            Some("9"),
-            Some(Delivered),
-            None,
-            None,
-        ),
-        (
-            "id:9 stat:WHATEVER",
-            "receipt",
-            Some("9"),
-            Some(Unknown),
-            None,
-            None,
-        ),
-        (
-            "id:9 stat:UNDELIVERABLE text:a:b c id:8 err:5",
-            "receipt",
-            Some("9"),
-            Some(Undeliverable),
-            None,
-            Some("a:b c id:8 err:5"),
-        ),
-        (
-            "text:hello id:8 stat:DELETED",
-            "receipt",
-            Some("8"),
-            Some(Deleted),
-            None,
-            Some("hello"),
-        ),
-        (
-            "id:a b c sub:1 stat:DELIVRD",
-            "receipt",
-            Some("a b c"),
-            Some(Delivered),
-            None,
-            None,
-        ),
-        ("id:9", "receipt", Some("9"), None, None, None),
-        ("stat:DELIVRD", "receipt", None, Some(Delivered), None, None),
-        (
-            "id:9,stat:DELIVRD,err:000",
-            "receipt",
-            Some("9"),
-            Some(Delivered),
-            Some("000"),
-            None,
-        ),
-        (
-            "id:9\nstat:DELIVRD\r\nerr:000\n",
-            "receipt",
-            Some("9"),
-            Some(Delivered),
-            Some("000"),
-            None,
-        ),
-        (
-            "id:9 submit_date:20231124153000 done date :231124153001 stat :UNKNOWN",
-            "receipt",
-            Some("9"),
-            Some(Unknown),
-            None,
-            None,
-        ),
-        (
-            "message_id:9 status:Delivered error:0",
-            "receipt",
-            Some("9"),
-            Some(Delivered),
-            Some("0"),
-            None,
-        ),
-    ];
-    for (written, kind, id, state, err, own) in shapes {
+    for (written, kind, id, state, err, own) in SHAPES {
         let receipt = text(0x04, written);
         assert_eq!(receipt.kind.as_str(), kind, "{written}");
         assert_eq!(receipt.id.as_deref(), id, "{written}");
