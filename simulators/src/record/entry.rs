@@ -165,6 +165,8 @@ pub struct Heard {
     pub clip: String,
     /// From the answer to the clip's beginning (ms).
     pub at_ms: u64,
+    /// False where it was cut off.
+    pub whole: bool,
 }
 
 /// How far a call got.
