@@ -93,7 +93,11 @@ impl Default for TrunkConfig {
 impl TrunkConfig {
     fn asks_for(&self) -> Option<Credentials> {
         let (username, password) = self.credentials.clone()?;
-        Some(Credentials { username, password, proxy: self.proxy_challenge })
+        Some(Credentials {
+            username,
+            password,
+            proxy: self.proxy_challenge,
+        })
     }
 }
 
@@ -150,7 +154,10 @@ impl TrunkHandle {
 
     /// Counts so far.
     pub fn stats(&self) -> Stats {
-        Stats { counts: self.counts(), spacing: self.media.spacing() }
+        Stats {
+            counts: self.counts(),
+            spacing: self.media.spacing(),
+        }
     }
 
     /// Stop: calls that are up are written down as ended by the trunk.
@@ -163,7 +170,10 @@ impl TrunkHandle {
 
     fn counts(&self) -> Counts {
         // Nothing panics while it is held; a poisoned lock still holds whole values.
-        self.exchange.lock().unwrap_or_else(PoisonError::into_inner).counts()
+        self.exchange
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .counts()
     }
 }
 

@@ -154,7 +154,11 @@ pub struct Resend {
 impl Resend {
     /// Begins at `now`.
     pub fn new(now: Instant) -> Resend {
-        Resend { give_up: now + GIVE_UP, next: now + T1, interval: T1 }
+        Resend {
+            give_up: now + GIVE_UP,
+            next: now + T1,
+            interval: T1,
+        }
     }
 
     /// It has gone again.

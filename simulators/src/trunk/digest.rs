@@ -33,20 +33,45 @@ pub const REALM: &str = "trunk";
 impl Credentials {
     /// Status, header and value of the challenge for this call.
     pub fn challenge(&self, seed: u64, call_id: &str) -> (u16, &'static str, String) {
-        let (status, header) = if self.proxy { (407, "Proxy-Authenticate") } else { (401, "WWW-Authenticate") };
+        let (status, header) = if self.proxy {
+            (407, "Proxy-Authenticate")
+        } else {
+            (401, "WWW-Authenticate")
+        };
         let nonce = nonce(seed, call_id);
-        (status, header, format!("Digest realm=\"{REALM}\", nonce=\"{nonce}\", algorithm=MD5, qop=\"auth\""))
+        (
+            status,
+            header,
+            format!("Digest realm=\"{REALM}\", nonce=\"{nonce}\", algorithm=MD5, qop=\"auth\""),
+        )
     }
 
     /// Judge a request.
-    pub fn judge(&self, message: &Message, method: &str, uri: &str, seed: u64, call_id: &str) -> Verdict {
-        let header = if self.proxy { "proxy-authorization" } else { "authorization" };
+    pub fn judge(
+        &self,
+        message: &Message,
+        method: &str,
+        uri: &str,
+        seed: u64,
+        call_id: &str,
+    ) -> Verdict {
+        let header = if self.proxy {
+            "proxy-authorization"
+        } else {
+            "authorization"
+        };
         let nonce = nonce(seed, call_id);
         let answers = message.all(header).filter_map(|value| Answer::read(value));
-        let Some(answer) = answers.into_iter().find(|answer| answer.realm == REALM && answer.nonce == nonce) else {
+        let Some(answer) = answers
+            .into_iter()
+            .find(|answer| answer.realm == REALM && answer.nonce == nonce)
+        else {
             return Verdict::Ask;
         };
-        let named = answer.username == self.username && answer.algorithm.is_none_or(|a| a.eq_ignore_ascii_case("MD5"));
+        let named = answer.username == self.username
+            && answer
+                .algorithm
+                .is_none_or(|a| a.eq_ignore_ascii_case("MD5"));
         // The digest-uri names the Request-URI (RFC 2617 section 3.2.2.5); proxies on the way may not change it here.
         if !named || answer.uri != uri {
             return Verdict::Wrong;
@@ -63,7 +88,11 @@ impl Credentials {
             None => hex_of(&[&secret, &nonce, &request]),
             Some(_) => return Verdict::Wrong,
         };
-        if wanted == answer.response { Verdict::Good } else { Verdict::Wrong }
+        if wanted == answer.response {
+            Verdict::Good
+        } else {
+            Verdict::Wrong
+        }
     }
 }
 
@@ -116,8 +145,14 @@ mod tests {
     use super::*;
 
     fn judge(authorization: Option<&str>, password: &str) -> Verdict {
-        let account = Credentials { username: "mfa".into(), password: password.into(), proxy: false };
-        let lines = authorization.map(|a| format!("Authorization: {a}\r\n")).unwrap_or_default();
+        let account = Credentials {
+            username: "mfa".into(),
+            password: password.into(),
+            proxy: false,
+        };
+        let lines = authorization
+            .map(|a| format!("Authorization: {a}\r\n"))
+            .unwrap_or_default();
         let text = format!("INVITE sip:+1@h SIP/2.0\r\n{lines}\r\n");
         let message = Message::datagram(text.as_bytes()).unwrap();
         account.judge(&message, "INVITE", "sip:+1@h", 3, "c1")
@@ -130,16 +165,27 @@ mod tests {
         let request = hex_of(&["INVITE", "sip:+1@h"]);
         let response = hex_of(&[&secret, &nonce, "00000001", "xyz", "auth", &request]);
         let with = |response: &str, rest: &str| {
-            format!("Digest username=\"mfa\", realm=\"{REALM}\", nonce=\"{nonce}\", uri=\"sip:+1@h\", response=\"{response}\"{rest}")
+            format!(
+                "Digest username=\"mfa\", realm=\"{REALM}\", nonce=\"{nonce}\", uri=\"sip:+1@h\", response=\"{response}\"{rest}"
+            )
         };
         let good = with(&response, ", qop=auth, nc=00000001, cnonce=\"xyz\"");
         assert_eq!(judge(None, "right"), Verdict::Ask);
         assert_eq!(judge(Some(&good), "right"), Verdict::Good);
         assert_eq!(judge(Some(&good), "other"), Verdict::Wrong);
-        assert_eq!(judge(Some(&good.replace(&nonce, "stale")), "right"), Verdict::Ask);
-        assert_eq!(judge(Some(&good.replace("sip:+1@h", "sip:+2@h")), "right"), Verdict::Wrong);
+        assert_eq!(
+            judge(Some(&good.replace(&nonce, "stale")), "right"),
+            Verdict::Ask
+        );
+        assert_eq!(
+            judge(Some(&good.replace("sip:+1@h", "sip:+2@h")), "right"),
+            Verdict::Wrong
+        );
         let plain = hex_of(&[&secret, &nonce, &request]);
         assert_eq!(judge(Some(&with(&plain, "")), "right"), Verdict::Good);
-        assert_eq!(judge(Some(&with(&plain, ", qop=auth-int")), "right"), Verdict::Wrong);
+        assert_eq!(
+            judge(Some(&with(&plain, ", qop=auth-int")), "right"),
+            Verdict::Wrong
+        );
     }
 }

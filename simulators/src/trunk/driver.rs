@@ -20,7 +20,11 @@ use tokio::sync::{mpsc, watch};
 pub async fn start(config: TrunkConfig) -> io::Result<TrunkHandle> {
     let sockets = Sockets::open(config.listen).await?;
     let address = sockets.udp.local_addr()?;
-    let ear = match config.prompts.as_deref().filter(|_| config.ear && config.media) {
+    let ear = match config
+        .prompts
+        .as_deref()
+        .filter(|_| config.ear && config.media)
+    {
         Some(prompts) => Some(Ear::load(prompts)?),
         None => None,
     };
@@ -35,7 +39,12 @@ pub async fn start(config: TrunkConfig) -> io::Result<TrunkHandle> {
     let exchange = Arc::new(Mutex::new(Exchange::new(settings)));
     let hub = Hub::start(&config.name)?;
     let media = hub.shared();
-    let listening = Listening::start(config.name.as_str().into(), config.record.clone(), ear, config.gain_db)?;
+    let listening = Listening::start(
+        config.name.as_str().into(),
+        config.record.clone(),
+        ear,
+        config.gain_db,
+    )?;
     let (connections, arrivals) = Connections::new();
     let (stop, stopped) = watch::channel(false);
     let driver = Driver {
@@ -49,7 +58,15 @@ pub async fn start(config: TrunkConfig) -> io::Result<TrunkHandle> {
     };
     let faults = config.script.watch();
     let task = tokio::spawn(driver.run(sockets, arrivals, faults, stopped));
-    Ok(TrunkHandle { address, script: config.script, record: config.record, exchange, media, stop, task: Some(task) })
+    Ok(TrunkHandle {
+        address,
+        script: config.script,
+        record: config.record,
+        exchange,
+        media,
+        stop,
+        task: Some(task),
+    })
 }
 
 /// UDP and TCP on one port.
@@ -156,7 +173,9 @@ impl Driver {
         let Some(sockets) = sockets else { return };
         for _ in 0..MAX_AT_ONCE {
             match sockets.udp.try_recv_from(buffer) {
-                Ok((length, from)) => self.core().datagram(&buffer[..length], from, Instant::now()),
+                Ok((length, from)) => self
+                    .core()
+                    .datagram(&buffer[..length], from, Instant::now()),
                 Err(_) => break,
             }
             self.drain(Some(sockets));
@@ -166,7 +185,9 @@ impl Driver {
     /// Do what the exchange wants done.
     fn drain(&mut self, sockets: Option<&Sockets>) {
         loop {
-            let Some(output) = self.core().poll() else { return };
+            let Some(output) = self.core().poll() else {
+                return;
+            };
             match output {
                 Output::Send(Peer::Udp(to), bytes) => {
                     if let Some(sockets) = sockets {
@@ -260,7 +281,12 @@ impl Ports {
             socket.set_nonblocking(true)?;
             Some(UdpSocket::from_std(socket)?)
         };
-        Ok(Ports { host, range, next, deaf })
+        Ok(Ports {
+            host,
+            range,
+            next,
+            deaf,
+        })
     }
 
     fn open(&mut self) -> Option<(SocketAddr, Option<mio::net::UdpSocket>)> {
@@ -281,7 +307,10 @@ impl Ports {
         let Some(range) = &self.range else { return 0 };
         let port = self.next;
         // RTP takes even ports (RFC 3550 section 11).
-        self.next = port.checked_add(2).filter(|next| range.contains(next)).unwrap_or(*range.start());
+        self.next = port
+            .checked_add(2)
+            .filter(|next| range.contains(next))
+            .unwrap_or(*range.start());
         port
     }
 }

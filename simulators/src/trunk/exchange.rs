@@ -183,12 +183,17 @@ impl Exchange {
             "INFO" | "UPDATE" => self.in_dialog(&message, &basics, peer, now),
             "OPTIONS" => {
                 self.counts.options += 1;
-                let writer = message.response(200, Some(&format!("o{}", self.last_id)), peer.address());
-                let writer = writer.header("Allow", ALLOW).header("Accept", "application/sdp");
+                let writer =
+                    message.response(200, Some(&format!("o{}", self.last_id)), peer.address());
+                let writer = writer
+                    .header("Allow", ALLOW)
+                    .header("Accept", "application/sdp");
                 self.reply(&message, &basics, peer, writer.end(), now);
             }
             _ => {
-                let writer = message.response(405, Some("x"), peer.address()).header("Allow", ALLOW);
+                let writer = message
+                    .response(405, Some("x"), peer.address())
+                    .header("Allow", ALLOW);
                 self.reply(&message, &basics, peer, writer.end(), now);
             }
         }
@@ -215,7 +220,9 @@ impl Exchange {
                 break;
             }
             self.timers.pop();
-            let Some(call) = self.calls.get_mut(&id) else { continue };
+            let Some(call) = self.calls.get_mut(&id) else {
+                continue;
+            };
             let deadline = &mut call.deadlines[timer as usize];
             if *deadline != Some(at) {
                 continue;
@@ -247,8 +254,16 @@ impl Exchange {
     }
 
     /// Answer a request other than INVITE, and remember the answer for its repetitions.
-    fn reply(&mut self, message: &Message, basics: &Basics, peer: Peer, bytes: Vec<u8>, now: Instant) {
-        self.recent.keep(&basics.branch, &basics.method, bytes.clone(), now);
+    fn reply(
+        &mut self,
+        message: &Message,
+        basics: &Basics,
+        peer: Peer,
+        bytes: Vec<u8>,
+        now: Instant,
+    ) {
+        self.recent
+            .keep(&basics.branch, &basics.method, bytes.clone(), now);
         self.send(response_to(message, peer), bytes, now);
     }
 
@@ -281,11 +296,15 @@ impl Exchange {
 /// of the topmost Via.
 fn response_to(message: &Message, peer: Peer) -> Peer {
     let Peer::Udp(source) = peer else { return peer };
-    let via = message.first("via").and_then(|via| super::sip::split_commas(via).next()).unwrap_or_default();
+    let via = message
+        .first("via")
+        .and_then(|via| super::sip::split_commas(via).next())
+        .unwrap_or_default();
     if super::sip::param(via, "rport").is_some() {
         return peer;
     }
-    let port = super::sip::host_port(super::sip::sent_by(via)).map_or(source.port(), |(_, port)| port.unwrap_or(5060));
+    let port = super::sip::host_port(super::sip::sent_by(via))
+        .map_or(source.port(), |(_, port)| port.unwrap_or(5060));
     Peer::Udp(SocketAddr::new(source.ip(), port))
 }
 
@@ -298,12 +317,16 @@ struct Recent {
 
 impl Recent {
     fn find(&self, branch: &str, method: &str) -> Option<&[u8]> {
-        self.answers.get(&(branch.to_owned(), method.to_owned())).map(Vec::as_slice)
+        self.answers
+            .get(&(branch.to_owned(), method.to_owned()))
+            .map(Vec::as_slice)
     }
 
     fn keep(&mut self, branch: &str, method: &str, bytes: Vec<u8>, now: Instant) {
         let too_old = |at: Instant| now.duration_since(at) > super::call::GIVE_UP;
-        while self.order.len() >= MAX_RECENT || self.order.front().is_some_and(|(at, _)| too_old(*at)) {
+        while self.order.len() >= MAX_RECENT
+            || self.order.front().is_some_and(|(at, _)| too_old(*at))
+        {
             if let Some((_, key)) = self.order.pop_front() {
                 self.answers.remove(&key);
             }
@@ -328,4 +351,3 @@ const MAX_DELAYED: usize = 65_536;
 fn with_contact(writer: Writer, contact: SocketAddr) -> Writer {
     writer.header("Contact", format_args!("<sip:trunk@{contact}>"))
 }
-

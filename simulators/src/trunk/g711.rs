@@ -53,8 +53,10 @@ impl Law {
     }
 }
 
-static MU_DECODE: LazyLock<[i16; 256]> = LazyLock::new(|| std::array::from_fn(|octet| mu_decode(octet as u8)));
-static A_DECODE: LazyLock<[i16; 256]> = LazyLock::new(|| std::array::from_fn(|octet| a_decode(octet as u8)));
+static MU_DECODE: LazyLock<[i16; 256]> =
+    LazyLock::new(|| std::array::from_fn(|octet| mu_decode(octet as u8)));
+static A_DECODE: LazyLock<[i16; 256]> =
+    LazyLock::new(|| std::array::from_fn(|octet| a_decode(octet as u8)));
 
 /// Sign, three bits of exponent, four of mantissa, all inverted; steps biased by 33 (of 14 bits).
 fn mu_decode(octet: u8) -> i16 {
@@ -89,9 +91,21 @@ fn a_decode(octet: u8) -> i16 {
 fn a_encode(sample: i16) -> u8 {
     let negative = sample < 0;
     // Negative values are one's complements in the recommendation's 13 bits.
-    let magnitude = (if negative { !i32::from(sample) } else { i32::from(sample) }) >> 4;
-    let exponent = if magnitude < 16 { 0 } else { 32 - magnitude.leading_zeros() as i32 - 4 };
-    let mantissa = if exponent <= 1 { magnitude & 15 } else { (magnitude >> (exponent - 1)) & 15 };
+    let magnitude = (if negative {
+        !i32::from(sample)
+    } else {
+        i32::from(sample)
+    }) >> 4;
+    let exponent = if magnitude < 16 {
+        0
+    } else {
+        32 - magnitude.leading_zeros() as i32 - 4
+    };
+    let mantissa = if exponent <= 1 {
+        magnitude & 15
+    } else {
+        (magnitude >> (exponent - 1)) & 15
+    };
     let sign = if negative { 0 } else { 0x80 };
     (sign | (exponent << 4) as u8 | mantissa as u8) ^ 0x55
 }
@@ -102,8 +116,14 @@ mod tests {
 
     #[test]
     fn known_values() {
-        assert_eq!([0xff, 0x7f, 0x80, 0x00].map(|o| Law::Mu.decode(o)), [0, 0, 32124, -32124]);
-        assert_eq!([0xd5, 0x55, 0xaa, 0x2a].map(|o| Law::A.decode(o)), [8, -8, 32256, -32256]);
+        assert_eq!(
+            [0xff, 0x7f, 0x80, 0x00].map(|o| Law::Mu.decode(o)),
+            [0, 0, 32124, -32124]
+        );
+        assert_eq!(
+            [0xd5, 0x55, 0xaa, 0x2a].map(|o| Law::A.decode(o)),
+            [8, -8, 32256, -32256]
+        );
         assert_eq!((Law::Mu.encode(0), Law::A.encode(0)), (0xff, 0xd5));
         assert_eq!((Law::Mu.encode(1000), Law::A.encode(1000)), (0xce, 0xfa));
     }
@@ -113,11 +133,17 @@ mod tests {
         for law in [Law::Mu, Law::A] {
             for octet in 0..=255u8 {
                 let again = law.encode(law.decode(octet));
-                assert!(again == octet || law.decode(octet) == 0, "{law:?} {octet:#x} {again:#x}");
+                assert!(
+                    again == octet || law.decode(octet) == 0,
+                    "{law:?} {octet:#x} {again:#x}"
+                );
             }
             for sample in (i16::MIN..=i16::MAX).step_by(7) {
                 let error = i32::from(law.decode(law.encode(sample))) - i32::from(sample);
-                assert!(error.abs() <= 16 + i32::from(sample).abs() / 16 + 40, "{law:?} {sample} {error}");
+                assert!(
+                    error.abs() <= 16 + i32::from(sample).abs() / 16 + 40,
+                    "{law:?} {sample} {error}"
+                );
             }
         }
     }

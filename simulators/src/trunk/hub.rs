@@ -70,8 +70,13 @@ impl Hub {
             started: Instant::now(),
             buffer: vec![0; DATAGRAM],
         };
-        let thread = std::thread::Builder::new().name(format!("media-{name}")).spawn(move || worker.run())?;
-        Ok(Hub { shared, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name(format!("media-{name}"))
+            .spawn(move || worker.run())?;
+        Ok(Hub {
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// Give an order.
@@ -141,7 +146,11 @@ impl Worker {
             {
                 std::thread::sleep(timeout);
             }
-            let wait = if self.talks.len() > GATHER_ABOVE { Some(Duration::ZERO) } else { timeout };
+            let wait = if self.talks.len() > GATHER_ABOVE {
+                Some(Duration::ZERO)
+            } else {
+                timeout
+            };
             if let Err(fault) = self.poll.poll(&mut events, wait)
                 && fault.kind() != io::ErrorKind::Interrupted
             {
@@ -151,8 +160,12 @@ impl Worker {
             if !self.follow_orders() {
                 return;
             }
-            let ready: Vec<u64> =
-                events.iter().map(|event| event.token()).filter(|t| *t != WAKE).map(|t| t.0 as u64).collect();
+            let ready: Vec<u64> = events
+                .iter()
+                .map(|event| event.token())
+                .filter(|t| *t != WAKE)
+                .map(|t| t.0 as u64)
+                .collect();
             let loss = f64::from_bits(self.shared.loss.load(Ordering::Relaxed));
             self.receive(&ready, loss);
             self.send(loss);
@@ -169,7 +182,8 @@ impl Worker {
             return None;
         }
         let now = self.last + 1;
-        let busy = (0..SLOTS as u64).find(|ahead| !self.slots[((now + ahead) % SLOTS as u64) as usize].is_empty());
+        let busy = (0..SLOTS as u64)
+            .find(|ahead| !self.slots[((now + ahead) % SLOTS as u64) as usize].is_empty());
         let at = self.started + Duration::from_millis(now + busy.unwrap_or(0));
         Some(at.saturating_duration_since(Instant::now()))
     }
@@ -183,7 +197,11 @@ impl Worker {
                     if self.talks.is_empty() {
                         self.last = self.milliseconds();
                     }
-                    let registered = self.poll.registry().register(&mut socket, Token(id as usize), Interest::READABLE);
+                    let registered = self.poll.registry().register(
+                        &mut socket,
+                        Token(id as usize),
+                        Interest::READABLE,
+                    );
                     if let Err(fault) = registered {
                         tracing::warn!(%fault, "media: a call's socket cannot be watched; nothing is heard on it");
                     }
@@ -200,7 +218,10 @@ impl Worker {
                         slot.retain(|other| *other != id);
                     }
                     // What lies in the socket was heard.
-                    self.receive(&[id], f64::from_bits(self.shared.loss.load(Ordering::Relaxed)));
+                    self.receive(
+                        &[id],
+                        f64::from_bits(self.shared.loss.load(Ordering::Relaxed)),
+                    );
                     if let Some((mut socket, talk)) = self.talks.remove(&id) {
                         let _ = self.poll.registry().deregister(&mut socket);
                         self.tell(id, Heard::Ended(Box::new(talk.end())));
@@ -213,7 +234,9 @@ impl Worker {
     }
 
     fn emptiest_slot(&mut self) -> &mut Vec<u64> {
-        let place = (0..SLOTS).min_by_key(|slot| self.slots[*slot].len()).unwrap_or(0);
+        let place = (0..SLOTS)
+            .min_by_key(|slot| self.slots[*slot].len())
+            .unwrap_or(0);
         &mut self.slots[place]
     }
 
@@ -221,7 +244,9 @@ impl Worker {
         let mut spacings = Vec::new();
         let mut left = Vec::new();
         for id in ready {
-            let Some((socket, talk)) = self.talks.get_mut(id) else { continue };
+            let Some((socket, talk)) = self.talks.get_mut(id) else {
+                continue;
+            };
             for round in 0.. {
                 if round == MAX_AT_ONCE {
                     left.push(*id);
@@ -247,7 +272,10 @@ impl Worker {
         // The readiness is told once: ask again for what was left.
         for id in left {
             if let Some((socket, _)) = self.talks.get_mut(&id) {
-                let _ = self.poll.registry().reregister(socket, Token(id as usize), Interest::READABLE);
+                let _ =
+                    self.poll
+                        .registry()
+                        .reregister(socket, Token(id as usize), Interest::READABLE);
             }
         }
     }
@@ -261,7 +289,9 @@ impl Worker {
         while self.last < now_ms {
             self.last += 1;
             for id in &self.slots[(self.last % SLOTS as u64) as usize] {
-                let Some((socket, talk)) = self.talks.get_mut(id) else { continue };
+                let Some((socket, talk)) = self.talks.get_mut(id) else {
+                    continue;
+                };
                 packet.clear();
                 if let Some(doing) = talk.tick(loss, Instant::now(), &mut packet) {
                     said.push((*id, doing));

@@ -20,16 +20,28 @@ pub struct Listening {
 
 impl Listening {
     /// With an ear, or without.
-    pub fn start(carrier: Arc<str>, record: Record, ear: Option<Ear>, gain_db: f32) -> io::Result<Listening> {
-        let mut listening = Listening { carrier: carrier.clone(), record: record.clone(), work: None, thread: None };
+    pub fn start(
+        carrier: Arc<str>,
+        record: Record,
+        ear: Option<Ear>,
+        gain_db: f32,
+    ) -> io::Result<Listening> {
+        let mut listening = Listening {
+            carrier: carrier.clone(),
+            record: record.clone(),
+            work: None,
+            thread: None,
+        };
         if let Some(ear) = ear {
             let (work, calls) = sync_channel::<(Box<Call>, Audio)>(MAX_UNHEARD);
-            let thread = std::thread::Builder::new().name(format!("ear-{carrier}")).spawn(move || {
-                for (mut call, audio) in calls {
-                    listen(&ear, &mut call, &audio, gain_db);
-                    record.push(&carrier, Entry::Call(*call));
-                }
-            })?;
+            let thread = std::thread::Builder::new()
+                .name(format!("ear-{carrier}"))
+                .spawn(move || {
+                    for (mut call, audio) in calls {
+                        listen(&ear, &mut call, &audio, gain_db);
+                        record.push(&carrier, Entry::Call(*call));
+                    }
+                })?;
             listening.work = Some(work);
             listening.thread = Some(thread);
         }
@@ -68,15 +80,22 @@ impl Listening {
 
 fn listen(ear: &Ear, call: &mut Call, audio: &Audio, gain_db: f32) {
     let gain = 10f32.powf(gain_db / 20.0);
-    let samples: Vec<i16> =
-        audio.octets.iter().map(|octet| (f32::from(audio.law.decode(*octet)) * gain) as i16).collect();
+    let samples: Vec<i16> = audio
+        .octets
+        .iter()
+        .map(|octet| (f32::from(audio.law.decode(*octet)) * gain) as i16)
+        .collect();
     let understood = ear.listen(&samples);
     call.digits_heard = understood.digits();
     let millis = |at: Duration| at.as_millis() as u64;
     call.heard = understood
         .clips
         .into_iter()
-        .map(|clip| Heard { at_ms: millis(audio.offset + clip.at), whole: clip.is_whole(), clip: clip.name })
+        .map(|clip| Heard {
+            at_ms: millis(audio.offset + clip.at),
+            whole: clip.is_whole(),
+            clip: clip.name,
+        })
         .collect();
 }
 

@@ -46,15 +46,28 @@ fn mix(state: &mut [u32; 4], words: &[u32; 16]) {
         };
         // The table of RFC 1321 section 3.4 is this function of the step.
         let constant = (f64::from(step as u32 + 1).sin().abs() * 4_294_967_296.0) as u32;
-        let sum = a.wrapping_add(f).wrapping_add(constant).wrapping_add(words[at]);
-        (a, d, c, b) = (d, c, b, b.wrapping_add(sum.rotate_left(TURNS[step / 16][step % 4])));
+        let sum = a
+            .wrapping_add(f)
+            .wrapping_add(constant)
+            .wrapping_add(words[at]);
+        (a, d, c, b) = (
+            d,
+            c,
+            b,
+            b.wrapping_add(sum.rotate_left(TURNS[step / 16][step % 4])),
+        );
     }
     for (word, add) in state.iter_mut().zip([a, b, c, d]) {
         *word = word.wrapping_add(add);
     }
 }
 
-const TURNS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
+const TURNS: [[u32; 4]; 4] = [
+    [7, 12, 17, 22],
+    [5, 9, 14, 20],
+    [4, 11, 16, 23],
+    [6, 10, 15, 21],
+];
 
 #[cfg(test)]
 mod tests {

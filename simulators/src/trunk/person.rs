@@ -47,7 +47,12 @@ impl Person {
     pub fn new(voice: VoiceBehaviour, key_after: Duration) -> Person {
         use VoiceBehaviour as V;
         let keys: &'static [char] = match voice {
-            V::Normal | V::InbandDigits | V::InfoDigits | V::EarlyMedia | V::TwoAnswers | V::AfterRepeat => &['#'],
+            V::Normal
+            | V::InbandDigits
+            | V::InfoDigits
+            | V::EarlyMedia
+            | V::TwoAnswers
+            | V::AfterRepeat => &['#'],
             V::WrongKeyThenHash => &['5', '#'],
             V::WrongKeys => &['5', '7', '5', '7', '5', '7'],
             V::FraudKey => &['0', '#'],
@@ -58,7 +63,11 @@ impl Person {
         Person {
             keys,
             pressed: 0,
-            patience: if voice == V::AfterRepeat { Patience::Repeat } else { Patience::Short },
+            patience: if voice == V::AfterRepeat {
+                Patience::Repeat
+            } else {
+                Patience::Short
+            },
             hangs_up: voice == V::ByeInPrompt,
             key_after,
             listened: Duration::ZERO,
@@ -98,7 +107,9 @@ impl Person {
     fn ready(&self, now: Instant) -> bool {
         match (self.last_key, self.patience) {
             // A second key comes after as much listening again, or when nothing is said.
-            (Some(last), _) => self.listened >= self.key_after || now.duration_since(last) >= SECOND_KEY,
+            (Some(last), _) => {
+                self.listened >= self.key_after || now.duration_since(last) >= SECOND_KEY
+            }
             (None, Patience::Short) => self.listened >= self.key_after,
             (None, Patience::Repeat) => {
                 self.since_pause >= BEGUN_ANEW || self.listened >= self.key_after * MANY_TIMES
@@ -130,7 +141,11 @@ mod tests {
         for (turn, length) in turns.iter().enumerate() {
             for _ in 0..length / 20 {
                 at += 20;
-                acts.extend(person.hear(turn % 2 == 0, start + Duration::from_millis(at)).map(|act| (at, act)));
+                acts.extend(
+                    person
+                        .hear(turn % 2 == 0, start + Duration::from_millis(at))
+                        .map(|act| (at, act)),
+                );
             }
         }
         acts
@@ -140,8 +155,14 @@ mod tests {
     fn keys_come_after_listening() {
         use VoiceBehaviour::*;
         assert_eq!(acts(Normal, &[1000, 500, 4000]), [(2000, Act::Press('#'))]);
-        assert_eq!(acts(WrongKeyThenHash, &[4000]), [(1500, Act::Press('5')), (3000, Act::Press('#'))]);
-        assert_eq!(acts(FraudKey, &[1500, 9000]), [(1500, Act::Press('0')), (4500, Act::Press('#'))]);
+        assert_eq!(
+            acts(WrongKeyThenHash, &[4000]),
+            [(1500, Act::Press('5')), (3000, Act::Press('#'))]
+        );
+        assert_eq!(
+            acts(FraudKey, &[1500, 9000]),
+            [(1500, Act::Press('0')), (4500, Act::Press('#'))]
+        );
         assert_eq!(acts(WrongKeys, &[60_000]).len(), 6);
         assert_eq!(acts(ByeInPrompt, &[9000]), [(1500, Act::HangUp)]);
         for mute in [Voicemail, Silent] {
@@ -153,7 +174,10 @@ mod tests {
     fn some_wait_for_the_repeat() {
         let pressed = acts(VoiceBehaviour::AfterRepeat, &[3000, 600, 1000, 2000, 3000]);
         assert_eq!(pressed, [(7100, Act::Press('#'))]);
-        assert_eq!(acts(VoiceBehaviour::AfterRepeat, &[20_000]), [(9000, Act::Press('#'))]);
+        assert_eq!(
+            acts(VoiceBehaviour::AfterRepeat, &[20_000]),
+            [(9000, Act::Press('#'))]
+        );
         assert_eq!(acts(VoiceBehaviour::AfterRepeat, &[3000, 20_000]), []);
     }
 }

@@ -22,7 +22,9 @@ pub struct Packet<'a> {
 impl<'a> Packet<'a> {
     /// `None` for anything that is no RTP packet.
     pub fn read(bytes: &'a [u8]) -> Option<Packet<'a>> {
-        let [first, second, ..] = *bytes else { return None };
+        let [first, second, ..] = *bytes else {
+            return None;
+        };
         if bytes.len() < HEADER || first >> 6 != 2 {
             return None;
         }
@@ -71,13 +73,24 @@ impl Event {
     /// The four octets, at -10 dBm0.
     pub fn write(self) -> [u8; 4] {
         let [high, low] = self.duration.to_be_bytes();
-        [self.code, EVENT_VOLUME | if self.end { 0x80 } else { 0 }, high, low]
+        [
+            self.code,
+            EVENT_VOLUME | if self.end { 0x80 } else { 0 },
+            high,
+            low,
+        ]
     }
 
     /// From a payload.
     pub fn read(payload: &[u8]) -> Option<Event> {
-        let [code, flags, high, low, ..] = *payload else { return None };
-        Some(Event { code, end: flags & 0x80 != 0, duration: u16::from_be_bytes([high, low]) })
+        let [code, flags, high, low, ..] = *payload else {
+            return None;
+        };
+        Some(Event {
+            code,
+            end: flags & 0x80 != 0,
+            duration: u16::from_be_bytes([high, low]),
+        })
     }
 
     /// The code of a key.
@@ -138,8 +151,13 @@ impl Arrivals {
             self.missing_before = self.lost();
             // Room below the first, for packets overtaken by it.
             let first = sequence + 0x1_0000;
-            self.stream =
-                Some(Stream { ssrc: packet.ssrc, first, highest: first, received: 1, window: 1 });
+            self.stream = Some(Stream {
+                ssrc: packet.ssrc,
+                first,
+                highest: first,
+                received: 1,
+                window: 1,
+            });
             self.received += 1;
             return Order::First;
         };
@@ -150,10 +168,18 @@ impl Arrivals {
         }
         if ahead < 0x8000 {
             stream.highest += u64::from(ahead);
-            stream.window = if ahead < 64 { stream.window << ahead | 1 } else { 1 };
+            stream.window = if ahead < 64 {
+                stream.window << ahead | 1
+            } else {
+                1
+            };
             stream.received += 1;
             self.received += 1;
-            return if ahead == 1 { Order::Next } else { Order::Ahead };
+            return if ahead == 1 {
+                Order::Next
+            } else {
+                Order::Ahead
+            };
         }
         let behind = ahead.wrapping_neg();
         if behind < 64 && stream.window >> behind & 1 == 1 {
@@ -170,7 +196,10 @@ impl Arrivals {
 
     /// How many are missing by their sequence numbers.
     pub fn lost(&self) -> u64 {
-        let now = self.stream.as_ref().map_or(0, |s| (s.highest - s.first + 1).saturating_sub(s.received));
+        let now = self
+            .stream
+            .as_ref()
+            .map_or(0, |s| (s.highest - s.first + 1).saturating_sub(s.received));
         self.missing_before + now
     }
 }
@@ -185,33 +214,75 @@ mod tests {
     use super::*;
 
     fn packet(sequence: u16) -> Packet<'static> {
-        Packet { marker: false, kind: 0, sequence, timestamp: 0, ssrc: 1, payload: &[] }
+        Packet {
+            marker: false,
+            kind: 0,
+            sequence,
+            timestamp: 0,
+            ssrc: 1,
+            payload: &[],
+        }
     }
 
     #[test]
     fn a_packet_survives_the_wire() {
-        let packet = Packet { marker: true, kind: 101, sequence: 9, timestamp: 70_000, ssrc: 5, payload: &[1, 2] };
+        let packet = Packet {
+            marker: true,
+            kind: 101,
+            sequence: 9,
+            timestamp: 70_000,
+            ssrc: 5,
+            payload: &[1, 2],
+        };
         let mut bytes = Vec::new();
         packet.write(&mut bytes);
         assert_eq!(Packet::read(&bytes), Some(packet));
         // Two CSRCs, an extension of one word, three octets of padding.
-        let odd = [&[0xb2, 0][..], &[0; 18], &[0, 0, 0, 1], &[9; 4], b"hey", &[0, 0, 3]].concat();
-        assert_eq!(Packet::read(&odd).map(|p| p.payload), Some(b"hey".as_slice()));
+        let odd = [
+            &[0xb2, 0][..],
+            &[0; 18],
+            &[0, 0, 0, 1],
+            &[9; 4],
+            b"hey",
+            &[0, 0, 3],
+        ]
+        .concat();
+        assert_eq!(
+            Packet::read(&odd).map(|p| p.payload),
+            Some(b"hey".as_slice())
+        );
         for cut in 0..odd.len() {
             let _ = Packet::read(&odd[..cut]);
         }
-        let event = Event { code: 11, end: true, duration: 800 };
+        let event = Event {
+            code: 11,
+            end: true,
+            duration: 800,
+        };
         assert_eq!(Event::read(&event.write()), Some(event));
     }
 
     #[test]
     fn losses_repeats_and_overtaking_are_told_apart() {
         let mut arrivals = Arrivals::default();
-        let order: Vec<_> = [65_534, 65_535, 1, 0, 0, 5, 65_533].map(|s| arrivals.note(&packet(s))).into();
+        let order: Vec<_> = [65_534, 65_535, 1, 0, 0, 5, 65_533]
+            .map(|s| arrivals.note(&packet(s)))
+            .into();
         use Order::*;
         assert_eq!(order, [First, Next, Ahead, Late, Repeat, Ahead, Late]);
-        assert_eq!((arrivals.received, arrivals.lost(), arrivals.reordered, arrivals.repeated), (6, 3, 2, 1));
-        arrivals.note(&Packet { ssrc: 2, ..packet(77) });
+        assert_eq!(
+            (
+                arrivals.received,
+                arrivals.lost(),
+                arrivals.reordered,
+                arrivals.repeated
+            ),
+            (6, 3, 2, 1)
+        );
+        arrivals.note(&Packet {
+            ssrc: 2,
+            ..packet(77)
+        });
         assert_eq!((arrivals.received, arrivals.lost()), (7, 3));
     }
 }

@@ -66,7 +66,10 @@ impl Offer {
             }
             let _ = write!(text, "\r\na=rtpmap:{codec} {name}/8000\r\n");
             if let Some(event) = events {
-                let _ = write!(text, "a=rtpmap:{event} telephone-event/8000\r\na=fmtp:{event} 0-15\r\n");
+                let _ = write!(
+                    text,
+                    "a=rtpmap:{event} telephone-event/8000\r\na=fmtp:{event} 0-15\r\n"
+                );
             }
             text.push_str("a=ptime:20\r\na=sendrecv\r\n");
         }
@@ -94,11 +97,16 @@ struct Audio {
 
 impl Reading {
     fn line(&mut self, line: &str) {
-        let Some((kind, value)) = line.split_once('=') else { return };
+        let Some((kind, value)) = line.split_once('=') else {
+            return;
+        };
         match kind {
             "m" if self.lines.len() < MAX_MEDIA_LINES => self.media(value),
             "c" => {
-                let host = value.split(' ').nth(2).and_then(|h| h.split('/').next()?.parse().ok());
+                let host = value
+                    .split(' ')
+                    .nth(2)
+                    .and_then(|h| h.split('/').next()?.parse().ok());
                 match &mut self.audio {
                     Some(audio) if self.inside => audio.host = host,
                     _ if self.lines.is_empty() => self.host = host,
@@ -127,7 +135,13 @@ impl Reading {
         {
             self.inside = true;
             let formats = formats.iter().filter_map(|f| f.parse().ok()).collect();
-            self.audio = Some(Audio { line: self.lines.len(), port, host: None, formats, maps: Vec::new() });
+            self.audio = Some(Audio {
+                line: self.lines.len(),
+                port,
+                host: None,
+                formats,
+                maps: Vec::new(),
+            });
         }
         self.lines.push(value.to_owned());
     }
@@ -135,7 +149,12 @@ impl Reading {
     fn offer(self) -> Result<Offer, Refused> {
         let audio = self.audio.ok_or(Refused::NoAudio)?;
         let host = audio.host.or(self.host).ok_or(Refused::NoAudio)?;
-        let named = |format: u8, name: &str| audio.maps.iter().any(|(f, n)| *f == format && n.starts_with(name));
+        let named = |format: u8, name: &str| {
+            audio
+                .maps
+                .iter()
+                .any(|(f, n)| *f == format && n.starts_with(name))
+        };
         let law = audio.formats.iter().find_map(|&format| match format {
             0 => Some(Law::Mu),
             8 => Some(Law::A),
@@ -144,8 +163,17 @@ impl Reading {
         Ok(Offer {
             remote: SocketAddr::new(host, audio.port),
             law: law.ok_or(Refused::NoCodec)?,
-            telephone_event: audio.formats.iter().copied().find(|f| named(*f, "telephone-event/8000")),
-            lines: self.lines.into_iter().enumerate().map(|(at, line)| (line, at == audio.line)).collect(),
+            telephone_event: audio
+                .formats
+                .iter()
+                .copied()
+                .find(|f| named(*f, "telephone-event/8000")),
+            lines: self
+                .lines
+                .into_iter()
+                .enumerate()
+                .map(|(at, line)| (line, at == audio.line))
+                .collect(),
             formats: audio.formats,
         })
     }
@@ -176,7 +204,10 @@ mod tests {
         assert_eq!((offer.law, offer.telephone_event), (Law::A, Some(101)));
         assert_eq!(offer.remote, "127.0.0.1:20000".parse().unwrap());
         let answer = offer.answer("127.0.0.2:30000".parse().unwrap(), 5, true);
-        assert!(answer.contains("m=audio 30000 RTP/AVP 8 101\r\n"), "{answer}");
+        assert!(
+            answer.contains("m=audio 30000 RTP/AVP 8 101\r\n"),
+            "{answer}"
+        );
         assert!(answer.contains("m=video 0 RTP/AVP 31\r\n"), "{answer}");
         let inband = offer.answer("127.0.0.2:30000".parse().unwrap(), 5, false);
         assert!(!inband.contains("telephone-event"), "{inband}");
@@ -185,8 +216,17 @@ mod tests {
     #[test]
     fn what_cannot_be_answered_says_why() {
         assert_eq!(Offer::read(b"hello"), Err(Refused::Unreadable));
-        assert_eq!(Offer::read(b"v=0\r\nc=IN IP4 1.2.3.4\r\n"), Err(Refused::NoAudio));
-        assert_eq!(Offer::read(b"v=0\r\nm=audio 9 RTP/AVP 0\r\n"), Err(Refused::NoAudio));
-        assert_eq!(Offer::read(b"v=0\r\nc=IN IP4 1.2.3.4\r\nm=audio 9 RTP/AVP 18\r\n"), Err(Refused::NoCodec));
+        assert_eq!(
+            Offer::read(b"v=0\r\nc=IN IP4 1.2.3.4\r\n"),
+            Err(Refused::NoAudio)
+        );
+        assert_eq!(
+            Offer::read(b"v=0\r\nm=audio 9 RTP/AVP 0\r\n"),
+            Err(Refused::NoAudio)
+        );
+        assert_eq!(
+            Offer::read(b"v=0\r\nc=IN IP4 1.2.3.4\r\nm=audio 9 RTP/AVP 18\r\n"),
+            Err(Refused::NoCodec)
+        );
     }
 }

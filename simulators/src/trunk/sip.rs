@@ -60,7 +60,10 @@ pub enum Malformed {
 impl Message {
     /// One whole datagram (RFC 3261 section 18.3: octets beyond Content-Length are dropped, too few are a fault).
     pub fn datagram(bytes: &[u8]) -> Result<Message, Malformed> {
-        let start = bytes.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(bytes.len());
+        let start = bytes
+            .iter()
+            .position(|b| !matches!(b, b'\r' | b'\n'))
+            .unwrap_or(bytes.len());
         let bytes = &bytes[start..];
         let end = head_end(bytes).ok_or(Malformed::NoEnd)?;
         let mut message = Message::head(&bytes[..end])?;
@@ -77,7 +80,11 @@ impl Message {
             return Ok(None);
         };
         let Some(head) = head_end(&bytes[start..]) else {
-            return if bytes.len() - start > MAX_MESSAGE { Err(Malformed::TooLong) } else { Ok(None) };
+            return if bytes.len() - start > MAX_MESSAGE {
+                Err(Malformed::TooLong)
+            } else {
+                Ok(None)
+            };
         };
         let mut message = Message::head(&bytes[start..start + head])?;
         // On a stream, Content-Length is not optional (section 18.3); without it there is no body.
@@ -98,7 +105,9 @@ impl Message {
             return Err(Malformed::TooLong);
         }
         let text = std::str::from_utf8(bytes).map_err(|_| Malformed::NotText)?;
-        let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+        let mut lines = text
+            .split('\n')
+            .map(|line| line.strip_suffix('\r').unwrap_or(line));
         let start = start_line(lines.next().unwrap_or_default())?;
         let mut headers: Vec<(String, String)> = Vec::with_capacity(16);
         for line in lines {
@@ -121,7 +130,11 @@ impl Message {
             }
             headers.push((spelt_out(name), value.trim().to_owned()));
         }
-        Ok(Message { start, headers, body: Vec::new() })
+        Ok(Message {
+            start,
+            headers,
+            body: Vec::new(),
+        })
     }
 
     fn content_length(&self) -> Result<Option<usize>, Malformed> {
@@ -133,18 +146,29 @@ impl Message {
 
     /// The first header of this name (lower case).
     pub fn first(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
     }
 
     /// All headers of this name (lower case), line by line.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.headers.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.headers
+            .iter()
+            .filter(move |(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
     }
 
     /// What a response to this request begins with: the status line and the headers copied from the request
     /// (section 8.2.6.2), the topmost Via marked with where the request came from (section 18.2.1, RFC 3581).
     /// `to_tag` is added to To where there is none.
-    pub fn response(&self, status: u16, to_tag: Option<&str>, from: std::net::SocketAddr) -> Writer {
+    pub fn response(
+        &self,
+        status: u16,
+        to_tag: Option<&str>,
+        from: std::net::SocketAddr,
+    ) -> Writer {
         let mut text = format!("SIP/2.0 {status} {}\r\n", reason(status));
         let mut topmost = true;
         for (name, value) in &self.headers {
@@ -184,7 +208,9 @@ pub struct Writer {
 impl Writer {
     /// A request's first line.
     pub fn request(method: &str, uri: &str) -> Writer {
-        Writer { text: format!("{method} {uri} SIP/2.0\r\n") }
+        Writer {
+            text: format!("{method} {uri} SIP/2.0\r\n"),
+        }
     }
 
     /// One header.
@@ -201,7 +227,11 @@ impl Writer {
 
     /// With a body.
     pub fn body(mut self, kind: &str, body: &str) -> Vec<u8> {
-        let _ = write!(self.text, "Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let _ = write!(
+            self.text,
+            "Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         self.text.into_bytes()
     }
 }
@@ -235,7 +265,9 @@ impl Basics {
         let via = split_commas(via).next().unwrap_or_default();
         let branch = param(via, "branch").ok_or(Malformed::Missing("branch"))?;
         let cseq = message.first("cseq").ok_or(Malformed::Missing("CSeq"))?;
-        let (number, named) = cseq.split_once([' ', '\t']).ok_or(Malformed::Missing("CSeq"))?;
+        let (number, named) = cseq
+            .split_once([' ', '\t'])
+            .ok_or(Malformed::Missing("CSeq"))?;
         if named.trim() != method {
             return Err(Malformed::Missing("CSeq"));
         }
@@ -245,10 +277,16 @@ impl Basics {
             method: method.clone(),
             uri: uri.clone(),
             branch: format!("{branch}@{}", sent_by(via)),
-            call_id: message.first("call-id").ok_or(Malformed::Missing("Call-ID"))?.to_owned(),
+            call_id: message
+                .first("call-id")
+                .ok_or(Malformed::Missing("Call-ID"))?
+                .to_owned(),
             from_tag: param(from, "tag").unwrap_or_default().to_owned(),
             to_tag: param(to, "tag").map(str::to_owned),
-            cseq: number.trim().parse().map_err(|_| Malformed::Missing("CSeq"))?,
+            cseq: number
+                .trim()
+                .parse()
+                .map_err(|_| Malformed::Missing("CSeq"))?,
         })
     }
 }
@@ -305,7 +343,9 @@ pub fn param<'a>(value: &'a str, name: &str) -> Option<&'a str> {
     };
     after.split(';').skip(1).find_map(|part| {
         let (key, val) = part.split_once('=').unwrap_or((part, ""));
-        key.trim().eq_ignore_ascii_case(name).then(|| val.trim().trim_matches('"'))
+        key.trim()
+            .eq_ignore_ascii_case(name)
+            .then(|| val.trim().trim_matches('"'))
     })
 }
 
@@ -362,13 +402,19 @@ pub fn reason(status: u16) -> &'static str {
 }
 
 fn head_end(bytes: &[u8]) -> Option<usize> {
-    let crlf = bytes.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4);
+    let crlf = bytes
+        .windows(4)
+        .position(|w| w == b"\r\n\r\n")
+        .map(|at| at + 4);
     crlf.or_else(|| bytes.windows(2).position(|w| w == b"\n\n").map(|at| at + 2))
 }
 
 fn start_line(line: &str) -> Result<Start, Malformed> {
     if let Some(rest) = line.strip_prefix("SIP/2.0 ") {
-        let status = rest.get(..3).and_then(|code| code.parse().ok()).ok_or(Malformed::StartLine)?;
+        let status = rest
+            .get(..3)
+            .and_then(|code| code.parse().ok())
+            .ok_or(Malformed::StartLine)?;
         return match status {
             100..700 => Ok(Start::Response { status }),
             _ => Err(Malformed::StartLine),
@@ -378,9 +424,14 @@ fn start_line(line: &str) -> Result<Start, Malformed> {
     let (method, uri, version) = (words.next(), words.next(), words.next());
     match (method, uri, version, words.next()) {
         (Some(method), Some(uri), Some("SIP/2.0"), None)
-            if !uri.is_empty() && !method.is_empty() && method.bytes().all(|b| b.is_ascii_graphic()) =>
+            if !uri.is_empty()
+                && !method.is_empty()
+                && method.bytes().all(|b| b.is_ascii_graphic()) =>
         {
-            Ok(Start::Request { method: method.to_owned(), uri: uri.to_owned() })
+            Ok(Start::Request {
+                method: method.to_owned(),
+                uri: uri.to_owned(),
+            })
         }
         _ => Err(Malformed::StartLine),
     }
@@ -460,7 +511,10 @@ mod tests {
         let message = Message::datagram(INVITE.as_bytes()).unwrap();
         let basics = Basics::of(&message).unwrap();
         assert_eq!(basics.branch, "z9hG4bKa1@127.0.0.1:5062");
-        assert_eq!((basics.cseq, basics.from_tag.as_str(), basics.to_tag), (7, "f1", None));
+        assert_eq!(
+            (basics.cseq, basics.from_tag.as_str(), basics.to_tag),
+            (7, "f1", None)
+        );
         assert_eq!(user_of(&basics.uri), Some("+12025550123"));
         assert_eq!(host_of(&basics.uri), Some(("127.0.0.1", Some(5080))));
         assert_eq!(message.first("subject"), Some("folded line"));
@@ -472,7 +526,9 @@ mod tests {
     #[test]
     fn a_response_goes_back_to_where_the_request_came_from() {
         let message = Message::datagram(INVITE.as_bytes()).unwrap();
-        let bytes = message.response(180, Some("t9"), "127.0.0.1:40000".parse().unwrap()).end();
+        let bytes = message
+            .response(180, Some("t9"), "127.0.0.1:40000".parse().unwrap())
+            .end();
         let answer = Message::datagram(&bytes).unwrap();
         assert_eq!(answer.start, Start::Response { status: 180 });
         let via = answer.first("via").unwrap();
@@ -489,31 +545,52 @@ mod tests {
         let one = "\r\n\r\nOPTIONS sip:a SIP/2.0\r\nContent-Length: 3\r\n\r\nabc";
         let two = format!("{one}BYE sip:b SIP/2.0\r\n\r\n");
         for cut in 0..one.len() {
-            assert_eq!(Message::from_stream(&one.as_bytes()[..cut]), Ok(None), "{cut}");
+            assert_eq!(
+                Message::from_stream(&one.as_bytes()[..cut]),
+                Ok(None),
+                "{cut}"
+            );
         }
         let (first, used) = Message::from_stream(two.as_bytes()).unwrap().unwrap();
-        assert_eq!((first.body.as_slice(), used), (b"abc".as_slice(), one.len()));
-        assert!(Message::from_stream(&two.as_bytes()[used..]).unwrap().is_some());
+        assert_eq!(
+            (first.body.as_slice(), used),
+            (b"abc".as_slice(), one.len())
+        );
+        assert!(
+            Message::from_stream(&two.as_bytes()[used..])
+                .unwrap()
+                .is_some()
+        );
         assert!(Message::from_stream(&[b'x'; MAX_MESSAGE + 2]).is_err());
     }
 
     #[test]
     fn garbage_is_refused_and_never_panics() {
-        for bad in ["", "\r\n", "INVITE\r\n\r\n", "SIP/2.0 99 x\r\n\r\n", "BYE a SIP/2.0\r\n : x\r\n\r\n", "BYE a SIP/2.0\r\nl: 9\r\n\r\n"]
-        {
+        for bad in [
+            "",
+            "\r\n",
+            "INVITE\r\n\r\n",
+            "SIP/2.0 99 x\r\n\r\n",
+            "BYE a SIP/2.0\r\n : x\r\n\r\n",
+            "BYE a SIP/2.0\r\nl: 9\r\n\r\n",
+        ] {
             assert!(Message::datagram(bad.as_bytes()).is_err(), "{bad:?}");
         }
         let mut dice = 7u64;
         for round in 0..20_000usize {
             let mut bytes = INVITE.as_bytes().to_vec();
             for _ in 0..=round % 5 {
-                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                dice = dice
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 let at = (dice >> 33) as usize % bytes.len();
                 bytes[at] = (dice >> 17) as u8;
             }
             if let Ok(message) = Message::datagram(&bytes) {
                 let _ = Basics::of(&message);
-                let _ = message.response(200, Some("t"), "[::1]:1".parse().unwrap()).end();
+                let _ = message
+                    .response(200, Some("t"), "[::1]:1".parse().unwrap())
+                    .end();
             }
         }
     }

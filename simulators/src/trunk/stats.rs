@@ -77,8 +77,16 @@ impl Spread {
     /// The duration (ms) that `share` of them (0 to 1) do not exceed; none where there are none.
     pub fn quantile_ms(&self, share: f64) -> Option<f64> {
         let wanted = (self.count as f64 * share.clamp(0.0, 1.0)).ceil().max(1.0) as u64;
-        let fine = self.fine.iter().enumerate().map(|(at, n)| (at as f64 * 0.1, n));
-        let coarse = self.coarse.iter().enumerate().map(|(at, n)| (at as f64 * 10.0, n));
+        let fine = self
+            .fine
+            .iter()
+            .enumerate()
+            .map(|(at, n)| (at as f64 * 0.1, n));
+        let coarse = self
+            .coarse
+            .iter()
+            .enumerate()
+            .map(|(at, n)| (at as f64 * 10.0, n));
         let mut seen = 0;
         fine.chain(coarse).find_map(|(ms, n)| {
             seen += u64::from(*n);

@@ -162,26 +162,37 @@ impl Talk {
     }
 
     /// A packet came. Returns the time since the packet before it, where it directly followed that.
-    pub fn packet(&mut self, bytes: &[u8], from: SocketAddr, loss: f64, now: Instant) -> Option<Duration> {
+    pub fn packet(
+        &mut self,
+        bytes: &[u8],
+        from: SocketAddr,
+        loss: f64,
+        now: Instant,
+    ) -> Option<Duration> {
         let Some(packet) = Packet::read(bytes) else {
             self.faults.insert("a media packet that is no RTP");
             return None;
         };
         if from != self.terms.remote {
-            self.faults.insert("media from another address than the one in the offer");
+            self.faults
+                .insert("media from another address than the one in the offer");
         }
         if loss > 0.0 && self.dice.share() < loss {
             return None;
         }
         let order = self.arrivals.note(&packet);
-        let spacing = self.last_arrival.filter(|_| order == Order::Next).map(|last| now.duration_since(last));
+        let spacing = self
+            .last_arrival
+            .filter(|_| order == Order::Next)
+            .map(|last| now.duration_since(last));
         self.last_arrival = Some(now);
         if order == Order::Repeat {
             return None;
         }
         if packet.kind == self.terms.law.payload_type() {
             if packet.payload.len() != FRAME {
-                self.faults.insert("an audio packet of another length than 20 ms");
+                self.faults
+                    .insert("an audio packet of another length than 20 ms");
             }
             self.heard.place(&packet, &self.terms, now);
         } else if self.terms.events != Some(packet.kind) {
@@ -198,10 +209,18 @@ impl Talk {
             let speech = self.heard.speech_now();
             match self.terms.person.hear(speech, now) {
                 Some(Act::Press(key)) if self.terms.keys == KeyWay::Info => {
-                    doing = Some(Doing::Key { key, info: true, at: now });
+                    doing = Some(Doing::Key {
+                        key,
+                        info: true,
+                        at: now,
+                    });
                 }
                 Some(Act::Press(key)) => {
-                    let pressing = Pressing { key, began: self.sending.timestamp, frames: 0 };
+                    let pressing = Pressing {
+                        key,
+                        began: self.sending.timestamp,
+                        frames: 0,
+                    };
                     self.sending.key.get_or_insert(pressing);
                 }
                 Some(Act::HangUp) => doing = Some(Doing::HangUp),
@@ -210,7 +229,11 @@ impl Talk {
         }
         if self.answered.is_some() || self.terms.early.is_some() {
             let let_go = self.sending.frame(&self.terms, out);
-            doing = doing.or(let_go.map(|key| Doing::Key { key, info: false, at: now }));
+            doing = doing.or(let_go.map(|key| Doing::Key {
+                key,
+                info: false,
+                at: now,
+            }));
             if loss > 0.0 && self.dice.share() < loss {
                 out.clear();
             }
@@ -230,8 +253,16 @@ impl Talk {
             _ => Duration::ZERO,
         };
         let law = self.terms.law;
-        let audio = self.terms.keep.then_some(Audio { law, octets: self.heard.octets, offset });
-        Told { audio, arrivals: self.arrivals, faults: self.faults }
+        let audio = self.terms.keep.then_some(Audio {
+            law,
+            octets: self.heard.octets,
+            offset,
+        });
+        Told {
+            audio,
+            arrivals: self.arrivals,
+            faults: self.faults,
+        }
     }
 }
 
@@ -248,7 +279,11 @@ impl Hearing {
         let at = match self.base {
             Some((ssrc, base)) if ssrc == packet.ssrc => {
                 let at = packet.timestamp.wrapping_sub(base) as usize;
-                if at > self.octets.len() + MAX_JUMP { self.rebase(packet) } else { at }
+                if at > self.octets.len() + MAX_JUMP {
+                    self.rebase(packet)
+                } else {
+                    at
+                }
             }
             _ => self.rebase(packet),
         };
@@ -286,7 +321,12 @@ impl Sending {
         match (self.key, terms.keys) {
             (Some(pressing), KeyWay::Event(kind)) => let_go = self.event(pressing, kind, out),
             (Some(pressing), _) => {
-                self.audio(Sound::Key(pressing.key), u32::from(pressing.frames) * FRAME as u32, terms.law, out);
+                self.audio(
+                    Sound::Key(pressing.key),
+                    u32::from(pressing.frames) * FRAME as u32,
+                    terms.law,
+                    out,
+                );
                 let frames = pressing.frames + 1;
                 self.key = (frames < KEY_FRAMES).then_some(Pressing { frames, ..pressing });
                 let_go = self.key.is_none().then_some(pressing.key);
@@ -319,7 +359,11 @@ impl Sending {
         let frames = pressing.frames + 1;
         let end = frames >= KEY_FRAMES;
         let duration = frames.min(KEY_FRAMES) * FRAME as u16;
-        let event = Event { code: Event::code_of(pressing.key).unwrap_or(11), end, duration };
+        let event = Event {
+            code: Event::code_of(pressing.key).unwrap_or(11),
+            end,
+            duration,
+        };
         self.write(kind, frames == 1, pressing.began, &event.write(), out);
         let over = frames == KEY_FRAMES + END_REPEATS;
         self.key = (!over).then_some(Pressing { frames, ..pressing });
@@ -327,13 +371,24 @@ impl Sending {
     }
 
     fn write(&self, kind: u8, marker: bool, timestamp: u32, payload: &[u8], out: &mut Vec<u8>) {
-        Packet { marker, kind, sequence: self.sequence, timestamp, ssrc: self.ssrc, payload }.write(out);
+        Packet {
+            marker,
+            kind,
+            sequence: self.sequence,
+            timestamp,
+            ssrc: self.ssrc,
+            payload,
+        }
+        .write(out);
     }
 }
 
 /// Louder than the noise of a line: about -44 dB below full scale.
 fn is_speech(payload: &[u8], law: Law) -> bool {
-    let sum: i64 = payload.iter().map(|octet| i64::from(law.decode(*octet)).pow(2)).sum();
+    let sum: i64 = payload
+        .iter()
+        .map(|octet| i64::from(law.decode(*octet)).pow(2))
+        .sum();
     !payload.is_empty() && sum / payload.len() as i64 > SPEECH_POWER
 }
 

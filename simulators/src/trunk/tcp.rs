@@ -22,7 +22,14 @@ impl Connections {
     /// None yet, and where what comes on them arrives.
     pub fn new() -> (Connections, mpsc::Receiver<Arrival>) {
         let (arrivals, receiver) = mpsc::channel(MAX_WAITING);
-        (Connections { open: HashMap::new(), arrivals, last: 0 }, receiver)
+        (
+            Connections {
+                open: HashMap::new(),
+                arrivals,
+                last: 0,
+            },
+            receiver,
+        )
     }
 
     /// Serve one more; beyond [`MAX_CONNECTIONS`] it is closed at once.
@@ -32,13 +39,23 @@ impl Connections {
         }
         self.last += 1;
         let (sender, outgoing) = mpsc::channel(MAX_UNWRITTEN);
-        let task = tokio::spawn(serve(self.last, stream, from, outgoing, self.arrivals.clone()));
+        let task = tokio::spawn(serve(
+            self.last,
+            stream,
+            from,
+            outgoing,
+            self.arrivals.clone(),
+        ));
         self.open.insert(self.last, (sender, task));
     }
 
     /// Write to a connection. One that doesn't read is closed.
     pub fn send(&mut self, id: u64, bytes: Vec<u8>) {
-        if self.open.get(&id).is_some_and(|(sender, _)| sender.try_send(bytes).is_err()) {
+        if self
+            .open
+            .get(&id)
+            .is_some_and(|(sender, _)| sender.try_send(bytes).is_err())
+        {
             self.close(id);
         }
     }

@@ -55,7 +55,9 @@ fn babble(at: u32) -> i16 {
     let seconds = at as f32 / 8000.0;
     let loudness = (TAU * 1.25 * seconds).sin().abs();
     let phase = 120.0 * seconds + 2.0 * (TAU * 0.7 * seconds).sin();
-    let wave: f32 = (1..=8u8).map(|n| (TAU * (phase * f32::from(n)).fract()).sin() / f32::from(n)).sum();
+    let wave: f32 = (1..=8u8)
+        .map(|n| (TAU * (phase * f32::from(n)).fract()).sin() / f32::from(n))
+        .sum();
     (wave * loudness * 4000.0) as i16
 }
 
@@ -69,7 +71,10 @@ mod tests {
         assert_eq!(key_tones('5'), Some([770.0, 1336.0]));
         assert_eq!(key_tones('x'), None);
         for sound in [Sound::Ringback, Sound::Voicemail, Sound::Key('#')] {
-            let loudest = (0..48_000).map(|at| i32::from(sound.sample(at)).abs()).max().unwrap();
+            let loudest = (0..48_000)
+                .map(|at| i32::from(sound.sample(at)).abs())
+                .max()
+                .unwrap();
             assert!((4000..30_000).contains(&loudest), "{sound:?} {loudest}");
         }
         assert_eq!(Sound::Voicemail.sample(GREETING + BEEP), 0);

@@ -11,7 +11,9 @@ impl Exchange {
         match heard {
             Heard::Does(Doing::HangUp) => self.hang_up(id, now),
             Heard::Does(Doing::Key { key, info, at }) => {
-                let Some(call) = self.calls.get_mut(&id) else { return };
+                let Some(call) = self.calls.get_mut(&id) else {
+                    return;
+                };
                 call.line.pressed.push(key);
                 self.counts.keys += 1;
                 if info {
@@ -35,7 +37,8 @@ impl Exchange {
                 };
                 if let Some(mut line) = self.endings.remove(&id) {
                     account(&mut line);
-                    self.out.push_back(Output::Ended(Box::new(line), told.audio));
+                    self.out
+                        .push_back(Output::Ended(Box::new(line), told.audio));
                 } else if let Some(call) = self.calls.get_mut(&id) {
                     // The person hung up; the call goes on until its BYE is answered.
                     account(&mut call.line);
@@ -56,12 +59,17 @@ impl Call {
     /// Our answer to the offer, once both sides of it are known.
     pub fn sdp(&self) -> Option<String> {
         let version = u64::from(self.basics.cseq);
-        Some(self.offer.as_ref()?.answer(self.media?, version, self.events))
+        Some(
+            self.offer
+                .as_ref()?
+                .answer(self.media?, version, self.events),
+        )
     }
 
     /// When the next 200 without an ACK is due.
     pub fn resend_at(&self) -> Option<Instant> {
         let open = self.legs.iter().filter(|leg| !leg.acked && !leg.over);
-        open.map(|leg| leg.resend.next.min(leg.resend.give_up)).min()
+        open.map(|leg| leg.resend.next.min(leg.resend.give_up))
+            .min()
     }
 }

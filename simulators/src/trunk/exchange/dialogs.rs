@@ -9,16 +9,25 @@ use std::time::Instant;
 
 impl Exchange {
     fn call_of(&self, basics: &Basics) -> Option<u64> {
-        self.dialogs.get(&(basics.call_id.clone(), basics.from_tag.clone())).copied()
+        self.dialogs
+            .get(&(basics.call_id.clone(), basics.from_tag.clone()))
+            .copied()
     }
 
     pub(super) fn ack(&mut self, basics: &Basics, now: Instant) {
-        let Some(id) = self.call_of(basics) else { return };
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(id) = self.call_of(basics) else {
+            return;
+        };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         match call.state {
             State::Refused => {
                 if basics.branch != call.basics.branch {
-                    self.broken("sip", "the ACK of a refusal has another branch than its INVITE".into());
+                    self.broken(
+                        "sip",
+                        "the ACK of a refusal has another branch than its INVITE".into(),
+                    );
                 }
                 let by = call_ended_by(self, id);
                 self.end(id, by, now);
@@ -27,25 +36,40 @@ impl Exchange {
                 let same_branch = basics.branch == call.basics.branch;
                 let other_number = basics.cseq != call.basics.cseq;
                 let tag = basics.to_tag.as_deref();
-                let Some(leg) = call.legs.iter_mut().find(|leg| Some(leg.tag.as_str()) == tag) else {
-                    return self.broken("sip", "an ACK with a To tag that no answer carried".into());
+                let Some(leg) = call
+                    .legs
+                    .iter_mut()
+                    .find(|leg| Some(leg.tag.as_str()) == tag)
+                else {
+                    return self
+                        .broken("sip", "an ACK with a To tag that no answer carried".into());
                 };
                 let first = !std::mem::replace(&mut leg.acked, true);
                 self.counts.acks += u64::from(first);
                 if same_branch && first {
-                    self.broken("sip", "the ACK of a 200 has the branch of its INVITE".into());
+                    self.broken(
+                        "sip",
+                        "the ACK of a 200 has the branch of its INVITE".into(),
+                    );
                 }
                 if other_number && first {
-                    self.broken("sip", "the ACK of a 200 has another CSeq than its INVITE".into());
+                    self.broken(
+                        "sip",
+                        "the ACK of a 200 has another CSeq than its INVITE".into(),
+                    );
                 }
             }
-            State::Proceeding | State::Mute => self.broken("sip", "an ACK before a final answer".into()),
+            State::Proceeding | State::Mute => {
+                self.broken("sip", "an ACK before a final answer".into())
+            }
         }
     }
 
     pub(super) fn cancel(&mut self, message: &Message, basics: &Basics, peer: Peer, now: Instant) {
         let found = self.call_of(basics).filter(|id| {
-            self.calls.get(id).is_some_and(|call| call.basics.branch == basics.branch)
+            self.calls
+                .get(id)
+                .is_some_and(|call| call.basics.branch == basics.branch)
         });
         let Some((id, state)) = found.and_then(|id| Some((id, self.calls.get(&id)?.state))) else {
             let bytes = message.response(481, Some("x"), peer.address()).end();
@@ -64,12 +88,17 @@ impl Exchange {
     }
 
     pub(super) fn bye(&mut self, message: &Message, basics: &Basics, peer: Peer, now: Instant) {
-        let call = self.call_of(basics).and_then(|id| Some((id, self.calls.get_mut(&id)?)));
+        let call = self
+            .call_of(basics)
+            .and_then(|id| Some((id, self.calls.get_mut(&id)?)));
         let found = call.and_then(|(id, call)| {
             let call_let_go = call.let_go.take();
             let tag = basics.to_tag.as_deref();
             let alone = call.legs.len() == 1;
-            let leg = call.legs.iter_mut().find(|leg| Some(leg.tag.as_str()) == tag)?;
+            let leg = call
+                .legs
+                .iter_mut()
+                .find(|leg| Some(leg.tag.as_str()) == tag)?;
             leg.over = true;
             Some((id, leg.acked, alone, call_let_go))
         });
@@ -89,15 +118,29 @@ impl Exchange {
         self.end_if_over(id, EndedBy::Gateway, now);
     }
 
-    pub(super) fn in_dialog(&mut self, message: &Message, basics: &Basics, peer: Peer, now: Instant) {
-        let known = self.call_of(basics).is_some_and(|id| self.calls.contains_key(&id));
+    pub(super) fn in_dialog(
+        &mut self,
+        message: &Message,
+        basics: &Basics,
+        peer: Peer,
+        now: Instant,
+    ) {
+        let known = self
+            .call_of(basics)
+            .is_some_and(|id| self.calls.contains_key(&id));
         let status = if known { 200 } else { 481 };
         let bytes = message.response(status, Some("x"), peer.address()).end();
         self.reply(message, basics, peer, bytes, now);
     }
 
     /// A new offer in a call gets the same answer again.
-    pub(super) fn re_invite(&mut self, message: &Message, basics: &Basics, peer: Peer, now: Instant) {
+    pub(super) fn re_invite(
+        &mut self,
+        message: &Message,
+        basics: &Basics,
+        peer: Peer,
+        now: Instant,
+    ) {
         let contact = self.settings.contact;
         let call = self.call_of(basics).and_then(|id| self.calls.get_mut(&id));
         let bytes = match call.filter(|call| call.state == State::Answered) {
@@ -116,8 +159,16 @@ impl Exchange {
 
     /// The person's side says BYE on every leg.
     pub(super) fn hang_up(&mut self, id: u64, now: Instant) {
-        let Some(call) = self.calls.get(&id).filter(|call| call.state == State::Answered) else { return };
-        let legs: Vec<usize> = (0..call.legs.len()).filter(|leg| !call.legs[*leg].over).collect();
+        let Some(call) = self
+            .calls
+            .get(&id)
+            .filter(|call| call.state == State::Answered)
+        else {
+            return;
+        };
+        let legs: Vec<usize> = (0..call.legs.len())
+            .filter(|leg| !call.legs[*leg].over)
+            .collect();
         for leg in legs {
             self.counts.own_byes += 1;
             self.request(id, leg, "BYE", None, now);
@@ -127,34 +178,63 @@ impl Exchange {
 
     /// The person's key as INFO, on the first leg that is up.
     pub(super) fn key_by_info(&mut self, id: u64, key: char, now: Instant) {
-        let leg = self.calls.get(&id).and_then(|call| call.legs.iter().position(|leg| !leg.over));
+        let leg = self
+            .calls
+            .get(&id)
+            .and_then(|call| call.legs.iter().position(|leg| !leg.over));
         let body = format!("Signal={key}\r\nDuration=160\r\n");
         if let Some(leg) = leg {
-            self.request(id, leg, "INFO", Some(("application/dtmf-relay", &body)), now);
+            self.request(
+                id,
+                leg,
+                "INFO",
+                Some(("application/dtmf-relay", &body)),
+                now,
+            );
         }
     }
 
     /// A request of ours in the dialog of a leg (section 12.2.1.1).
-    fn request(&mut self, id: u64, leg: usize, method: &str, body: Option<(&str, &str)>, now: Instant) {
+    fn request(
+        &mut self,
+        id: u64,
+        leg: usize,
+        method: &str,
+        body: Option<(&str, &str)>,
+        now: Instant,
+    ) {
         let branch = format!("z9hG4bK{}", self.word());
         let contact = self.settings.contact;
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         let (invite, peer) = (&call.invite, call.peer);
         let routes: Vec<&str> = invite.all("record-route").flat_map(split_commas).collect();
-        let target = invite.first("contact").map_or(call.basics.uri.as_str(), uri_of);
+        let target = invite
+            .first("contact")
+            .map_or(call.basics.uri.as_str(), uri_of);
         let next_hop = routes.first().map_or(target, |route| uri_of(route));
         let destination = destination(next_hop, peer);
-        let Some(leg) = call.legs.get_mut(leg) else { return };
+        let Some(leg) = call.legs.get_mut(leg) else {
+            return;
+        };
         leg.cseq += 1;
         let via = if peer.is_reliable() { "TCP" } else { "UDP" };
         let mut writer = Writer::request(method, target)
-            .header("Via", format_args!("SIP/2.0/{via} {contact};branch={branch};rport"))
+            .header(
+                "Via",
+                format_args!("SIP/2.0/{via} {contact};branch={branch};rport"),
+            )
             .header("Max-Forwards", 70);
         for route in &routes {
             writer = writer.header("Route", route);
         }
         let to = invite.first("to").unwrap_or_default();
-        let ours = if param(to, "tag").is_some() { to.to_owned() } else { format!("{to};tag={}", leg.tag) };
+        let ours = if param(to, "tag").is_some() {
+            to.to_owned()
+        } else {
+            format!("{to};tag={}", leg.tag)
+        };
         let writer = writer
             .header("From", ours)
             .header("To", invite.first("from").unwrap_or_default())
@@ -165,7 +245,13 @@ impl Exchange {
             None => writer.end(),
         };
         let resend = Resend::new(now);
-        leg.own = Some(Own { branch, is_bye: method == "BYE", bytes: bytes.clone(), peer: destination, resend });
+        leg.own = Some(Own {
+            branch,
+            is_bye: method == "BYE",
+            bytes: bytes.clone(),
+            peer: destination,
+            resend,
+        });
         self.send(destination, bytes, now);
         self.timer(id, Timer::Own, resend.next);
     }
@@ -173,14 +259,32 @@ impl Exchange {
     /// An answer to a request of ours.
     pub(super) fn response(&mut self, message: &Message, status: u16, now: Instant) {
         let via = message.first("via").unwrap_or_default();
-        let branch = param(split_commas(via).next().unwrap_or_default(), "branch").unwrap_or_default();
+        let branch =
+            param(split_commas(via).next().unwrap_or_default(), "branch").unwrap_or_default();
         // In our requests the caller's tag stands in To.
-        let tag = message.first("to").and_then(|to| param(to, "tag")).unwrap_or_default();
+        let tag = message
+            .first("to")
+            .and_then(|to| param(to, "tag"))
+            .unwrap_or_default();
         let call_id = message.first("call-id").unwrap_or_default();
-        let Some(id) = self.dialogs.get(&(call_id.to_owned(), tag.to_owned())).copied() else { return };
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(id) = self
+            .dialogs
+            .get(&(call_id.to_owned(), tag.to_owned()))
+            .copied()
+        else {
+            return;
+        };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         let matching = |own: &Own| own.branch == branch;
-        let Some(leg) = call.legs.iter_mut().find(|leg| leg.own.as_ref().is_some_and(matching)) else { return };
+        let Some(leg) = call
+            .legs
+            .iter_mut()
+            .find(|leg| leg.own.as_ref().is_some_and(matching))
+        else {
+            return;
+        };
         if status < 200 {
             return;
         }
@@ -195,7 +299,9 @@ impl Exchange {
     }
 
     pub(super) fn resend_own(&mut self, id: u64, now: Instant) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         let reliable = call.peer.is_reliable();
         let (mut again, mut given_up, mut next) = (Vec::new(), false, None::<Instant>);
         for leg in &mut call.legs {
@@ -230,7 +336,9 @@ impl Exchange {
 
     /// Final answers without an ACK go again; after 64 T1 a refusal is given up and an answer is ended by BYE.
     pub(super) fn resend(&mut self, id: u64, now: Instant) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         let peer = response_to(&call.invite, call.peer);
         if call.state == State::Refused {
             if call.resend.give_up <= now {
@@ -248,7 +356,12 @@ impl Exchange {
         }
         let mut again = Vec::new();
         let mut given_up = Vec::new();
-        for (at, leg) in call.legs.iter_mut().enumerate().filter(|(_, leg)| !leg.acked && !leg.over) {
+        for (at, leg) in call
+            .legs
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, leg)| !leg.acked && !leg.over)
+        {
             if leg.resend.give_up <= now {
                 leg.acked = true;
                 given_up.push(at);
@@ -274,16 +387,23 @@ impl Exchange {
 
     /// The gateway has given up on a call that hangs: written down now, kept mute as long as before.
     fn write_down_mute(&mut self, id: u64, now: Instant) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.written) else { return };
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.written) else {
+            return;
+        };
         call.written = true;
         call.line.ended_by = EndedBy::Gateway;
         call.line.end_ms = now.duration_since(call.since).as_millis() as u64;
         self.counts.ended += 1;
-        self.out.push_back(Output::Ended(Box::new(call.line.clone()), None));
+        self.out
+            .push_back(Output::Ended(Box::new(call.line.clone()), None));
     }
 
     fn end_if_over(&mut self, id: u64, by: EndedBy, now: Instant) {
-        if self.calls.get(&id).is_some_and(|call| call.legs.iter().all(|leg| leg.over)) {
+        if self
+            .calls
+            .get(&id)
+            .is_some_and(|call| call.legs.iter().all(|leg| leg.over))
+        {
             self.end(id, by, now);
         }
     }
@@ -291,9 +411,12 @@ impl Exchange {
     /// The call is over: forget it, and write it down once the media has told what was heard.
     pub(super) fn end(&mut self, id: u64, by: EndedBy, now: Instant) {
         self.hush(id);
-        let Some(mut call) = self.calls.remove(&id) else { return };
+        let Some(mut call) = self.calls.remove(&id) else {
+            return;
+        };
         self.counts.live -= u64::from(call.is_live());
-        self.dialogs.remove(&(call.basics.call_id.clone(), call.basics.from_tag.clone()));
+        self.dialogs
+            .remove(&(call.basics.call_id.clone(), call.basics.from_tag.clone()));
         if let Some(last) = call.last.take().filter(|_| call.state != State::Mute) {
             self.recent.keep(&call.basics.branch, "INVITE", last, now);
         }
@@ -311,7 +434,8 @@ impl Exchange {
         if call.talking {
             self.endings.insert(id, call.line);
         } else {
-            self.out.push_back(Output::Ended(Box::new(call.line), call.audio));
+            self.out
+                .push_back(Output::Ended(Box::new(call.line), call.audio));
         }
     }
 
@@ -326,12 +450,16 @@ impl Exchange {
 }
 
 fn call_ended_by(exchange: &Exchange, id: u64) -> EndedBy {
-    exchange.calls.get(&id).map_or(EndedBy::Trunk, |call| call.line.ended_by)
+    exchange
+        .calls
+        .get(&id)
+        .map_or(EndedBy::Trunk, |call| call.line.ended_by)
 }
 
 /// The address that a URI names, where it is a numeric one; else where the call came from.
 fn destination(uri: &str, peer: Peer) -> Peer {
     let Peer::Udp(source) = peer else { return peer };
-    let named = host_of(uri).and_then(|(host, port)| Some((host.parse::<IpAddr>().ok()?, port.unwrap_or(5060))));
+    let named = host_of(uri)
+        .and_then(|(host, port)| Some((host.parse::<IpAddr>().ok()?, port.unwrap_or(5060))));
     Peer::Udp(named.map_or(source, |(host, port)| SocketAddr::new(host, port)))
 }

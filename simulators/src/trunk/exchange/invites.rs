@@ -27,7 +27,10 @@ impl Exchange {
                 }
                 return;
             }
-            self.broken("sip", "a second INVITE with the Call-ID and tag of a call in progress".into());
+            self.broken(
+                "sip",
+                "a second INVITE with the Call-ID and tag of a call in progress".into(),
+            );
             let bytes = message.response(482, Some("m"), peer.address()).end();
             return self.send(response_to(&message, peer), bytes, now);
         }
@@ -39,7 +42,10 @@ impl Exchange {
                 Verdict::Ask => {
                     let (status, name, value) = credentials.challenge(seed, &basics.call_id);
                     self.counts.challenged += 1;
-                    let bytes = message.response(status, Some("a"), peer.address()).header(name, value).end();
+                    let bytes = message
+                        .response(status, Some("a"), peer.address())
+                        .header(name, value)
+                        .end();
                     return self.send(response_to(&message, peer), bytes, now);
                 }
                 Verdict::Wrong => {
@@ -88,10 +94,19 @@ impl Exchange {
     fn who_calls(&self, message: &Message, to: String, basics: &Basics) -> record::Call {
         let from = message.first("from").unwrap_or_default();
         let user = |value: &str| user_of(uri_of(value)).map(str::to_owned);
-        let asserted = message.all("p-asserted-identity").flat_map(split_commas).find_map(user);
-        let hidden = message.all("privacy").flat_map(|p| p.split([';', ','])).any(|word| {
-            matches!(word.trim().to_ascii_lowercase().as_str(), "id" | "header" | "user")
-        });
+        let asserted = message
+            .all("p-asserted-identity")
+            .flat_map(split_commas)
+            .find_map(user);
+        let hidden = message
+            .all("privacy")
+            .flat_map(|p| p.split([';', ',']))
+            .any(|word| {
+                matches!(
+                    word.trim().to_ascii_lowercase().as_str(),
+                    "id" | "header" | "user"
+                )
+            });
         let from_user = user(from).unwrap_or_default();
         let nameless = from_user.is_empty() || from_user.eq_ignore_ascii_case(ANONYMOUS);
         let shown = match &asserted {
@@ -117,7 +132,10 @@ impl Exchange {
         if self.calls.len() > MAX_CALLS {
             return self.refuse(id, 503, now);
         }
-        if self.dice.strikes(Chance::DropAfterSend, faults.drop_after_send) {
+        if self
+            .dice
+            .strikes(Chance::DropAfterSend, faults.drop_after_send)
+        {
             return self.mute(id, now);
         }
         self.provisional(id, 100, now);
@@ -128,18 +146,26 @@ impl Exchange {
             return self.refuse(id, 503, now);
         }
         if self.dice.strikes(Chance::Error, faults.error.often) {
-            let status = u16::try_from(faults.error.code).ok().filter(|code| (300..700).contains(code));
+            let status = u16::try_from(faults.error.code)
+                .ok()
+                .filter(|code| (300..700).contains(code));
             return self.refuse(id, status.unwrap_or(500), now);
         }
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         match Offer::read(&call.invite.body) {
             Ok(offer) => {
-                let in_audio = faults.inband_digits_only || call.voice == VoiceBehaviour::InbandDigits;
+                let in_audio =
+                    faults.inband_digits_only || call.voice == VoiceBehaviour::InbandDigits;
                 call.events = offer.telephone_event.is_some() && !in_audio;
                 call.offer = Some(offer);
             }
             Err(why) => {
-                self.broken("sip", format!("an INVITE whose offer cannot be answered: {why:?}"));
+                self.broken(
+                    "sip",
+                    format!("an INVITE whose offer cannot be answered: {why:?}"),
+                );
                 return self.refuse(id, 488, now);
             }
         }
@@ -147,7 +173,9 @@ impl Exchange {
     }
 
     fn ring(&mut self, id: u64, now: Instant) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         use VoiceBehaviour as V;
         let refusal = match call.voice {
             V::Busy => Some(486),
@@ -178,7 +206,9 @@ impl Exchange {
 
     /// The ringing is over: answer or decline. With early media, it first begins here.
     pub(super) fn person_decides(&mut self, id: u64, now: Instant) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         if call.state != State::Proceeding {
             return;
         }
@@ -188,7 +218,11 @@ impl Exchange {
                 call.early = true;
                 self.provisional(id, 183, now);
                 self.begin_talk(id);
-                self.timer(id, Timer::Answer, now + self.settings.habits.ring + EARLY_MEDIA);
+                self.timer(
+                    id,
+                    Timer::Answer,
+                    now + self.settings.habits.ring + EARLY_MEDIA,
+                );
             }
             _ => self.answer(id, now),
         }
@@ -197,7 +231,9 @@ impl Exchange {
     fn answer(&mut self, id: u64, now: Instant) {
         let second = self.word();
         let contact = self.settings.contact;
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         let Some(sdp) = call.sdp() else {
             return self.refuse(id, 500, now);
         };
@@ -208,11 +244,24 @@ impl Exchange {
         let peer = response_to(&call.invite, call.peer);
         let mut answers = Vec::new();
         for tag in tags {
-            let writer = with_contact(call.invite.response(200, Some(&tag), call.peer.address()), contact);
-            let ok = writer.header("Allow", super::ALLOW).body("application/sdp", &sdp);
+            let writer = with_contact(
+                call.invite.response(200, Some(&tag), call.peer.address()),
+                contact,
+            );
+            let ok = writer
+                .header("Allow", super::ALLOW)
+                .body("application/sdp", &sdp);
             answers.push(ok.clone());
             let resend = Resend::new(now);
-            call.legs.push(Leg { tag, ok, resend, acked: false, over: false, cseq: 0, own: None });
+            call.legs.push(Leg {
+                tag,
+                ok,
+                resend,
+                acked: false,
+                over: false,
+                cseq: 0,
+                own: None,
+            });
         }
         call.state = State::Answered;
         call.last = answers.first().cloned();
@@ -241,8 +290,16 @@ impl Exchange {
             return;
         }
         let seed = self.dice.bits();
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(offer) = call.offer.as_ref().filter(|_| !call.talking && call.media.is_some()) else { return };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let Some(offer) = call
+            .offer
+            .as_ref()
+            .filter(|_| !call.talking && call.media.is_some())
+        else {
+            return;
+        };
         let events = offer.telephone_event.filter(|_| call.events);
         let keys = match (call.voice, events) {
             (VoiceBehaviour::InfoDigits, _) => KeyWay::Info,
@@ -257,7 +314,11 @@ impl Exchange {
             keys,
             person: Person::new(call.voice, self.settings.habits.key_after),
             early: call.early.then_some(Sound::Ringback),
-            sound: if voicemail { Sound::Voicemail } else { Sound::Silence },
+            sound: if voicemail {
+                Sound::Voicemail
+            } else {
+                Sound::Silence
+            },
             keep: self.settings.keep_audio,
             seed,
         };
@@ -267,7 +328,9 @@ impl Exchange {
 
     pub(super) fn provisional(&mut self, id: u64, status: u16, now: Instant) {
         let contact = self.settings.contact;
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         // 100 carries no tag of ours (section 8.2.6.2).
         let tag = (status > 100).then_some(call.tag.as_str());
         let writer = call.invite.response(status, tag, call.peer.address());
@@ -283,11 +346,15 @@ impl Exchange {
 
     /// A final refusal; it goes again until its ACK comes (section 17.2.1).
     pub(super) fn refuse(&mut self, id: u64, status: u16, now: Instant) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         if call.state != State::Proceeding {
             return;
         }
-        let mut writer = call.invite.response(status, Some(&call.tag), call.peer.address());
+        let mut writer = call
+            .invite
+            .response(status, Some(&call.tag), call.peer.address());
         if status == 503 {
             writer = writer.header("Retry-After", RETRY_AFTER_S);
         }
@@ -313,7 +380,11 @@ impl Exchange {
         };
         call.line.end_ms = now.duration_since(call.since).as_millis() as u64;
         call.resend = Resend::new(now);
-        let next = if call.peer.is_reliable() { call.resend.give_up } else { call.resend.next };
+        let next = if call.peer.is_reliable() {
+            call.resend.give_up
+        } else {
+            call.resend.next
+        };
         let peer = response_to(&call.invite, call.peer);
         self.send(peer, bytes, now);
         self.timer(id, Timer::Resend, next);
