@@ -8,6 +8,8 @@ use std::time::Duration;
 /// What was heard, prepared once for every locale.
 pub struct Heard {
     full: Vec<f32>,
+    /// 0 where a packet is missing, else 1.
+    present: Vec<f32>,
     quarter: Vec<f32>,
     /// Sums of squares of `quarter` up to each sample.
     sums: Vec<f64>,
@@ -38,7 +40,7 @@ impl Heard {
             sums.push(sum);
         }
         let audible = full.chunks(FRAME).map(|frame| power(frame) > AUDIBLE * frame.len() as f32).collect();
-        Heard { full, quarter, sums, audible }
+        Heard { present: present(&full), full, quarter, sums, audible }
     }
 
     fn quarter_energy(&self, start: usize, length: usize) -> f32 {
@@ -216,16 +218,40 @@ fn correlation(heard: &Heard, recording: &Recording, piece: Piece, at: isize) ->
         return 0.0;
     }
     let mine = &recording.samples[from..to];
-    let theirs = &heard.full[begin..(begin + mine.len()).min(heard.full.len())];
-    let (mut product, mut energy) = ([0f32; LANES], [0f32; LANES]);
-    for (a, b) in mine.chunks_exact(LANES).zip(theirs.chunks_exact(LANES)) {
+    let end = (begin + mine.len()).min(heard.full.len());
+    let (theirs, present) = (&heard.full[begin..end], &heard.present[begin..end]);
+    let (mut product, mut energy, mut missing) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
+    let lanes = mine.chunks_exact(LANES).zip(theirs.chunks_exact(LANES)).zip(present.chunks_exact(LANES));
+    for ((a, b), present) in lanes {
         for lane in 0..LANES {
-            product[lane] += a[lane] * b[lane];
-            energy[lane] += b[lane] * b[lane];
+            product[lane] += a[lane] * b[lane] * present[lane];
+            energy[lane] += b[lane] * b[lane] * present[lane];
+            missing[lane] += a[lane] * a[lane] * (1.0 - present[lane]);
         }
     }
     let (product, energy) = (product.iter().sum::<f32>(), energy.iter().sum::<f32>());
-    if energy < FAINTEST * theirs.len() as f32 { 0.0 } else { product / (energy * piece.energy).sqrt() }
+    // What the missing packets carried is no evidence, neither for nor against; but enough must be left.
+    let left = piece.energy - missing.iter().sum::<f32>();
+    if energy < FAINTEST * theirs.len() as f32 / 4.0 || left < LEFT * piece.energy {
+        return 0.0;
+    }
+    product / (energy * left).sqrt()
+}
+
+/// Where packets are: a pause of exact silence of at most [`LONGEST_LOSS`] inside of sound is a hole.
+fn present(samples: &[f32]) -> Vec<f32> {
+    let mut present = vec![1.0; samples.len()];
+    let mut start = 0;
+    for at in 1..=samples.len() {
+        if at < samples.len() && samples[at] == samples[start] {
+            continue;
+        }
+        if (SHORTEST_LOSS..=LONGEST_LOSS).contains(&(at - start)) {
+            present[start..at].fill(0.0);
+        }
+        start = at;
+    }
+    present
 }
 
 /// A quarter of the rate: what is above 800 Hz taken off, every fourth sample kept.
@@ -265,14 +291,19 @@ const AUDIBLE: f32 = 10_000.0;
 /// Mean square below which nothing is compared.
 const FAINTEST: f32 = 200.0;
 /// Correlation at a quarter of the rate that is worth a look.
-const PEAK: f32 = 0.55;
-/// Peaks of one recording are so far apart (a quarter of the rate): 100 ms.
-const APART: usize = 200;
+const PEAK: f32 = 0.5;
+/// Peaks of one recording are so far apart (a quarter of the rate): 4 ms, less than a period of any voice.
+const APART: usize = 8;
 /// Correlation at full rate that settles it.
 const SURE: f32 = 0.72;
+/// The least of a piece's energy that must have come.
+const LEFT: f32 = 0.25;
+/// One packet, and up to three, in samples; a neighbour's silent edges may lengthen it.
+const SHORTEST_LOSS: usize = 150;
+const LONGEST_LOSS: usize = 520;
 /// Enough for a piece in the middle.
 const LIKELY: f32 = 0.6;
 /// Samples around a peak that are tried at full rate.
-const FINE: isize = 6;
+const FINE: isize = 4;
 /// Samples by which a stream may have slipped: 5 ms.
 const SLIP: isize = 40;
