@@ -63,7 +63,9 @@ impl Understood {
     /// The spoken digits in order: clips `digit-0` to `digit-9` that were heard whole.
     pub fn digits(&self) -> String {
         let whole = self.clips.iter().filter(|clip| clip.is_whole());
-        whole.filter_map(|clip| clip.name.strip_prefix("digit-")).collect()
+        whole
+            .filter_map(|clip| clip.name.strip_prefix("digit-"))
+            .collect()
     }
 
     /// The names in order.
@@ -85,8 +87,15 @@ impl Ear {
     /// From recordings at hand: locale, then clips by name.
     pub fn of(locales: Vec<(String, Vec<(String, Vec<i16>)>)>) -> Ear {
         let fourier = Fourier::new();
-        let locales = locales.into_iter().map(|(name, clips)| Locale::new(name, clips, &fourier)).collect();
-        Ear { fourier, locales, last: AtomicUsize::new(0) }
+        let locales = locales
+            .into_iter()
+            .map(|(name, clips)| Locale::new(name, clips, &fourier))
+            .collect();
+        Ear {
+            fourier,
+            locales,
+            last: AtomicUsize::new(0),
+        }
     }
 
     /// Samples at 8000 a second.

@@ -15,9 +15,9 @@
 
 pub mod clock;
 pub mod control;
+pub mod ear;
 pub mod http_carrier;
 pub mod listener;
-pub mod ear;
 pub mod record;
 pub mod script;
 pub mod smsc;

@@ -15,33 +15,48 @@ pub struct Complex {
 impl Complex {
     /// The conjugate.
     pub fn conjugate(self) -> Complex {
-        Complex { im: -self.im, ..self }
+        Complex {
+            im: -self.im,
+            ..self
+        }
     }
 
     /// Times the imaginary unit.
     pub fn turned(self) -> Complex {
-        Complex { re: -self.im, im: self.re }
+        Complex {
+            re: -self.im,
+            im: self.re,
+        }
     }
 }
 
 impl Add for Complex {
     type Output = Complex;
     fn add(self, other: Complex) -> Complex {
-        Complex { re: self.re + other.re, im: self.im + other.im }
+        Complex {
+            re: self.re + other.re,
+            im: self.im + other.im,
+        }
     }
 }
 
 impl Sub for Complex {
     type Output = Complex;
     fn sub(self, other: Complex) -> Complex {
-        Complex { re: self.re - other.re, im: self.im - other.im }
+        Complex {
+            re: self.re - other.re,
+            im: self.im - other.im,
+        }
     }
 }
 
 impl Mul for Complex {
     type Output = Complex;
     fn mul(self, other: Complex) -> Complex {
-        Complex { re: self.re * other.re - self.im * other.im, im: self.re * other.im + self.im * other.re }
+        Complex {
+            re: self.re * other.re - self.im * other.im,
+            im: self.re * other.im + self.im * other.re,
+        }
     }
 }
 
@@ -65,7 +80,10 @@ impl Fourier {
         let swap = |at: u16| (at, at.reverse_bits() >> (16 - bits));
         Fourier {
             turns: (0..SIZE / 2).map(turn).collect(),
-            swaps: (0..SIZE as u16).map(swap).filter(|(one, other)| one < other).collect(),
+            swaps: (0..SIZE as u16)
+                .map(swap)
+                .filter(|(one, other)| one < other)
+                .collect(),
         }
     }
 
@@ -79,7 +97,11 @@ impl Fourier {
             let stride = SIZE / 2 / half;
             for block in points.chunks_exact_mut(2 * half) {
                 let (low, high) = block.split_at_mut(half);
-                for ((low, high), turn) in low.iter_mut().zip(high).zip(self.turns.iter().step_by(stride)) {
+                for ((low, high), turn) in low
+                    .iter_mut()
+                    .zip(high)
+                    .zip(self.turns.iter().step_by(stride))
+                {
                     let turned = *high * *turn;
                     *high = *low - turned;
                     *low = *low + turned;
@@ -96,7 +118,10 @@ impl Fourier {
         }
         self.forward(points);
         for point in points.iter_mut() {
-            *point = Complex { re: point.re / SIZE as f32, im: -point.im / SIZE as f32 };
+            *point = Complex {
+                re: point.re / SIZE as f32,
+                im: -point.im / SIZE as f32,
+            };
         }
     }
 
@@ -122,7 +147,12 @@ mod tests {
         let mut points = fourier.spectrum(&signal);
         assert!((points[0].re - signal.iter().sum::<f32>()).abs() < 1.0);
         fourier.backward(&mut points);
-        assert!(points.iter().zip(&signal).all(|(point, sample)| (point.re - sample).abs() < 0.01));
+        assert!(
+            points
+                .iter()
+                .zip(&signal)
+                .all(|(point, sample)| (point.re - sample).abs() < 0.01)
+        );
 
         let mut pulse = vec![0.0; SIZE];
         pulse[1] = 1.0;

@@ -39,8 +39,17 @@ impl Heard {
             sum += f64::from(sample * sample);
             sums.push(sum);
         }
-        let audible = full.chunks(FRAME).map(|frame| power(frame) > AUDIBLE * frame.len() as f32).collect();
-        Heard { present: present(&full), full, quarter, sums, audible }
+        let audible = full
+            .chunks(FRAME)
+            .map(|frame| power(frame) > AUDIBLE * frame.len() as f32)
+            .collect();
+        Heard {
+            present: present(&full),
+            full,
+            quarter,
+            sums,
+            audible,
+        }
     }
 
     fn quarter_energy(&self, start: usize, length: usize) -> f32 {
@@ -53,7 +62,9 @@ impl Heard {
 pub fn understand(heard: &Heard, locale: &Locale, fourier: &Fourier) -> Understood {
     let mut found: Vec<Found> = candidates(heard, locale, fourier)
         .into_iter()
-        .filter_map(|(recording, start)| follow(heard, &locale.recordings[recording], recording, start))
+        .filter_map(|(recording, start)| {
+            follow(heard, &locale.recordings[recording], recording, start)
+        })
         .collect();
     found.sort_by(|one, other| other.weight().total_cmp(&one.weight()));
     let mut chosen: Vec<Found> = Vec::new();
@@ -67,14 +78,22 @@ pub fn understand(heard: &Heard, locale: &Locale, fourier: &Fourier) -> Understo
     let all = heard.audible.iter().filter(|audible| **audible).count();
     let within: usize = chosen
         .iter()
-        .flat_map(|found| heard.audible.get(found.start / FRAME..(found.end / FRAME).min(heard.audible.len())))
+        .flat_map(|found| {
+            heard
+                .audible
+                .get(found.start / FRAME..(found.end / FRAME).min(heard.audible.len()))
+        })
         .map(|frames| frames.iter().filter(|audible| **audible).count())
         .sum();
     let clips: Vec<Clip> = chosen.iter().map(|found| found.clip(locale)).collect();
     Understood {
         locale: (!clips.is_empty()).then(|| locale.name.clone()),
         clips,
-        explained: if all == 0 { 0.0 } else { (within as f32 / all as f32).min(1.0) },
+        explained: if all == 0 {
+            0.0
+        } else {
+            (within as f32 / all as f32).min(1.0)
+        },
     }
 }
 
@@ -84,7 +103,9 @@ impl Found {
     }
 
     fn overlap(&self, other: &Found) -> usize {
-        self.end.min(other.end).saturating_sub(self.start.max(other.start))
+        self.end
+            .min(other.end)
+            .saturating_sub(self.start.max(other.start))
     }
 
     fn clip(&self, locale: &Locale) -> Clip {
@@ -118,8 +139,13 @@ fn candidates(heard: &Heard, locale: &Locale, fourier: &Fourier) -> Vec<(usize, 
                 *product = *heard * *pair;
             }
             fourier.backward(&mut product);
-            for (place, part) in [(2 * pair, real as fn(Complex) -> f32), (2 * pair + 1, imaginary)] {
-                let Some(recording) = locale.recordings.get(place) else { continue };
+            for (place, part) in [
+                (2 * pair, real as fn(Complex) -> f32),
+                (2 * pair + 1, imaginary),
+            ] {
+                let Some(recording) = locale.recordings.get(place) else {
+                    continue;
+                };
                 for (lag, value) in product[..step].iter().enumerate() {
                     let value = part(*value);
                     if value <= 0.0 {
@@ -127,7 +153,9 @@ fn candidates(heard: &Heard, locale: &Locale, fourier: &Fourier) -> Vec<(usize, 
                     }
                     let energy = heard.quarter_energy(start + lag, recording.probe_length);
                     let floor = FAINTEST * recording.probe_length as f32;
-                    if energy < floor || value * value < PEAK * PEAK * energy * recording.probe_energy {
+                    if energy < floor
+                        || value * value < PEAK * PEAK * energy * recording.probe_energy
+                    {
                         continue;
                     }
                     let height = value / (energy * recording.probe_energy).sqrt();
@@ -148,7 +176,12 @@ fn candidates(heard: &Heard, locale: &Locale, fourier: &Fourier) -> Vec<(usize, 
             }
         }
     }
-    all.extend(peaks.into_iter().enumerate().filter_map(|(place, peak)| Some((place, peak?.0 * QUARTER))));
+    all.extend(
+        peaks
+            .into_iter()
+            .enumerate()
+            .filter_map(|(place, peak)| Some((place, peak?.0 * QUARTER))),
+    );
     all
 }
 
@@ -200,12 +233,25 @@ fn follow(heard: &Heard, recording: &Recording, index: usize, at: usize) -> Opti
         is_whole = place == last;
     }
     let start_at = usize::try_from(start).unwrap_or(0);
-    Some(Found { recording: index, start: start_at, end: start_at + end, score: sum / count, is_whole })
+    Some(Found {
+        recording: index,
+        start: start_at,
+        end: start_at + end,
+        score: sum / count,
+        is_whole,
+    })
 }
 
 /// The best place for a piece within `reach` samples of `at`, and its correlation.
-fn best_near(heard: &Heard, recording: &Recording, piece: Piece, at: isize, reach: isize) -> Option<(isize, f32)> {
-    let tried = (-reach..=reach).map(|off| (at + off, correlation(heard, recording, piece, at + off)));
+fn best_near(
+    heard: &Heard,
+    recording: &Recording,
+    piece: Piece,
+    at: isize,
+    reach: isize,
+) -> Option<(isize, f32)> {
+    let tried =
+        (-reach..=reach).map(|off| (at + off, correlation(heard, recording, piece, at + off)));
     tried.max_by(|one, other| one.1.total_cmp(&other.1))
 }
 
@@ -221,7 +267,10 @@ fn correlation(heard: &Heard, recording: &Recording, piece: Piece, at: isize) ->
     let end = (begin + mine.len()).min(heard.full.len());
     let (theirs, present) = (&heard.full[begin..end], &heard.present[begin..end]);
     let (mut product, mut energy, mut missing) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
-    let lanes = mine.chunks_exact(LANES).zip(theirs.chunks_exact(LANES)).zip(present.chunks_exact(LANES));
+    let lanes = mine
+        .chunks_exact(LANES)
+        .zip(theirs.chunks_exact(LANES))
+        .zip(present.chunks_exact(LANES));
     for ((a, b), present) in lanes {
         for lane in 0..LANES {
             product[lane] += a[lane] * b[lane] * present[lane];
@@ -269,7 +318,11 @@ pub fn quarter_rate(samples: &[f32]) -> Vec<f32> {
         let from = centre.saturating_sub(half);
         let to = (centre + half + 1).min(samples.len());
         let taps = &taps[half + from - centre..];
-        samples[from..to].iter().zip(taps).map(|(sample, tap)| sample * tap).sum()
+        samples[from..to]
+            .iter()
+            .zip(taps)
+            .map(|(sample, tap)| sample * tap)
+            .sum()
     };
     (0..samples.len()).step_by(QUARTER).map(value).collect()
 }

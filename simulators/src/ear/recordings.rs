@@ -54,11 +54,19 @@ impl Locale {
             }
         }
         let pair = |pair: &[Vec<Complex>]| match pair {
-            [one, other] => one.iter().zip(other).map(|(a, b)| a.conjugate() + b.conjugate().turned()).collect(),
+            [one, other] => one
+                .iter()
+                .zip(other)
+                .map(|(a, b)| a.conjugate() + b.conjugate().turned())
+                .collect(),
             [one, ..] => one.iter().map(|a| a.conjugate()).collect(),
             [] => Vec::new(),
         };
-        Locale { name, recordings, pairs: spectra.chunks(2).map(pair).collect() }
+        Locale {
+            name,
+            recordings,
+            pairs: spectra.chunks(2).map(pair).collect(),
+        }
     }
 }
 
@@ -79,15 +87,32 @@ impl Recording {
         while start < samples.len() {
             let rest = samples.len() - start;
             // A short rest belongs to the piece before it.
-            let end = if rest < PIECE + SHORTEST_PIECE { samples.len() } else { start + PIECE };
+            let end = if rest < PIECE + SHORTEST_PIECE {
+                samples.len()
+            } else {
+                start + PIECE
+            };
             let energy = power(&samples[start..end]);
-            pieces.push(Piece { start, end, energy, is_pause: energy < mean * (end - start) as f32 / 500.0 });
+            pieces.push(Piece {
+                start,
+                end,
+                energy,
+                is_pause: energy < mean * (end - start) as f32 / 500.0,
+            });
             start = end;
         }
         let whole = quarter_rate(&samples);
-        let probe: Vec<f32> = whole.into_iter().take(pieces[0].end.min(PIECE) / QUARTER).collect();
-        let recording =
-            Recording { name, samples, pieces, probe_length: probe.len(), probe_energy: power(&probe) };
+        let probe: Vec<f32> = whole
+            .into_iter()
+            .take(pieces[0].end.min(PIECE) / QUARTER)
+            .collect();
+        let recording = Recording {
+            name,
+            samples,
+            pieces,
+            probe_length: probe.len(),
+            probe_energy: power(&probe),
+        };
         Some((recording, probe))
     }
 }
@@ -103,7 +128,10 @@ pub fn read(directory: &Path) -> io::Result<Vec<Clips>> {
             continue;
         }
         let mut clips = Vec::new();
-        for file in sorted(&locale)?.into_iter().filter(|file| file.extension().is_some_and(|e| e == "wav")) {
+        for file in sorted(&locale)?
+            .into_iter()
+            .filter(|file| file.extension().is_some_and(|e| e == "wav"))
+        {
             clips.push((stem(&file), read_wav(&file)?));
         }
         locales.push((stem(&locale), clips));
@@ -112,7 +140,9 @@ pub fn read(directory: &Path) -> io::Result<Vec<Clips>> {
 }
 
 fn sorted(directory: &Path) -> io::Result<Vec<std::path::PathBuf>> {
-    let said = |fault: io::Error| io::Error::new(fault.kind(), format!("{}: {fault}", directory.display()));
+    let said = |fault: io::Error| {
+        io::Error::new(fault.kind(), format!("{}: {fault}", directory.display()))
+    };
     let mut all = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(said)? {
         all.push(entry?.path());
@@ -122,20 +152,32 @@ fn sorted(directory: &Path) -> io::Result<Vec<std::path::PathBuf>> {
 }
 
 fn stem(path: &Path) -> String {
-    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+    path.file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 fn read_wav(path: &Path) -> io::Result<Vec<i16>> {
-    let bad = |what: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()));
+    let bad = |what: String| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{}: {what}", path.display()),
+        )
+    };
     let mut reader = hound::WavReader::open(path).map_err(|fault| bad(fault.to_string()))?;
     let spec = reader.spec();
     if (spec.channels, spec.sample_rate, spec.bits_per_sample) != (1, 8000, 16) {
-        return Err(bad("want one channel of 8000 samples of 16 bits a second: convert it".into()));
+        return Err(bad(
+            "want one channel of 8000 samples of 16 bits a second: convert it".into(),
+        ));
     }
     if seconds(reader.duration() as usize) > MAX_SECONDS {
         return Err(bad("longer than a minute: cut it".into()));
     }
-    reader.samples::<i16>().collect::<Result<_, _>>().map_err(|fault| bad(fault.to_string()))
+    reader
+        .samples::<i16>()
+        .collect::<Result<_, _>>()
+        .map_err(|fault| bad(fault.to_string()))
 }
 
 /// Sum of squares.
