@@ -6,28 +6,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
-/// A codec that a telephone network speaks, with its static payload type (RFC 3551).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Codec {
-    Pcmu,
-    Pcma,
-}
-
-impl Codec {
-    pub fn payload_type(self) -> u8 {
-        match self {
-            Codec::Pcmu => 0,
-            Codec::Pcma => 8,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Codec::Pcmu => "PCMU",
-            Codec::Pcma => "PCMA",
-        }
-    }
-}
+pub use crate::protocol::rtp::Codec;
 
 /// The payload type under which we offer telephone-event.
 pub const EVENTS: u8 = 101;

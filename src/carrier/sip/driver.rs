@@ -1,0 +1,452 @@
+//! A trunk's task: sockets and clocks around `protocol::sip`, the audio engine and the talks.
+//!
+//! One task owns everything of a trunk, so nothing here locks. It waits for whatever comes first (a datagram, a
+//! frame, a key, an order, a deadline), hands it to its machine, and carries out what the machines say (`calls`). What
+//! dispatch has no room for waits in an outbox, so that a slow reader never delays a key or an ACK.
+
+mod calls;
+mod targets;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
+    future::pending,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::{sync::mpsc, task::JoinHandle, time::sleep_until};
+
+use super::{
+    address,
+    media::{Engine, EngineConfig, MediaEvent, MediaId},
+};
+use crate::{
+    carrier::{COMMANDS, Command, Handle, Link, Said, Slots, What},
+    challenge::AttemptKey,
+    config::carrier::{CarrierConfig, Endpoint as Peer, SipConfig, Transport as Kind},
+    message::speech::Catalogue,
+    protocol::sip::{
+        CallHandle, Config, Endpoint, Output, Transport, digest::Credentials, transaction::Timing,
+    },
+};
+use calls::Active;
+use targets::{Resolved, Targets};
+use wire::{Arrived, Wire};
+
+/// Why a trunk can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("carriers/{0}.toml: not a SIP carrier")]
+    NotSip(Arc<str>),
+    #[error(
+        "carriers/{name}.toml: bind = \"{bind}\": {error}; choose an address of this machine and a free port"
+    )]
+    Bind {
+        name: Arc<str>,
+        bind: SocketAddr,
+        error: io::Error,
+    },
+    #[error("carriers/{name}.toml: rtp: {error}")]
+    Media { name: Arc<str>, error: io::Error },
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+/// Starts a trunk's task. It runs until it is drained or nobody can command it any more.
+pub async fn start(
+    config: Arc<CarrierConfig>,
+    voices: Arc<Catalogue>,
+    said: mpsc::Sender<Said>,
+) -> Result<(Handle, JoinHandle<()>), StartError> {
+    let name = config.name.clone();
+    let Kind::Sip(sip) = config.transport.clone() else {
+        return Err(StartError::NotSip(name));
+    };
+    let seed = random().ok_or(StartError::Random)?;
+    let opened = Wire::open(sip.bind).await;
+    let (wire, arrivals) = opened.map_err(|error| StartError::Bind {
+        name: name.clone(),
+        bind: sip.bind,
+        error,
+    })?;
+    let (media, keys) = Engine::start(EngineConfig {
+        address: sip.rtp.address,
+        first_port: sip.rtp.first_port,
+        last_port: sip.rtp.last_port,
+        // A call that is settled may still say goodbye while its slot serves another.
+        max_calls: sip.max_calls as usize * 2,
+        seed: seed as u64,
+    })
+    .map_err(|error| StartError::Media {
+        name: name.clone(),
+        error,
+    })?;
+    let endpoints: Arc<[Peer]> = config.endpoints.clone().into();
+    let (found, resolved) = mpsc::channel(NEWS);
+    tokio::spawn(targets::resolve(endpoints.clone(), found));
+
+    let sent_by = sent_by(&sip, wire.local);
+    tracing::info!(carrier = %name, address = %wire.local, advertised = %sent_by, "SIP trunk open");
+    let endpoint = Endpoint::new(
+        Config {
+            sent_by: sent_by.clone(),
+            user: sip.username.as_deref().unwrap_or("ringback").to_owned(),
+            user_agent: format!("ringback/{}", env!("CARGO_PKG_VERSION")),
+            credentials: None,
+            timing: Timing::default(),
+        },
+        seed,
+    );
+    let slots = Slots::default();
+    let (commands, orders) = mpsc::channel(COMMANDS);
+    let own_host = address::host_of(&sent_by).to_owned();
+    let trunk = Trunk {
+        config,
+        sip,
+        own_host,
+        endpoints,
+        voices,
+        endpoint,
+        credentials: None,
+        wire,
+        media,
+        targets: Targets::default(),
+        calls: HashMap::new(),
+        by_key: HashMap::new(),
+        by_media: HashMap::new(),
+        talks: BinaryHeap::new(),
+        outbox: VecDeque::new(),
+        slots: slots.clone(),
+        next_probe: None,
+        probes_due: None,
+        up: false,
+        draining: None,
+        session: seed as u32 >> 1,
+    };
+    let task = tokio::spawn(trunk.run(Inputs {
+        orders,
+        arrivals,
+        keys,
+        resolved,
+        said,
+    }));
+    Ok((
+        Handle {
+            name,
+            commands,
+            slots,
+        },
+        task,
+    ))
+}
+
+fn random() -> Option<u128> {
+    let mut seed = [0; 16];
+    SystemRandom::new().fill(&mut seed).ok()?;
+    Some(u128::from_le_bytes(seed))
+}
+
+/// What peers are told: `advertised` with our port where it has none, else the socket's own address; bound to all
+/// addresses, the one of the audio.
+fn sent_by(sip: &SipConfig, local: SocketAddr) -> String {
+    match &sip.advertised {
+        Some(host) if address::host_of(host) != host.as_ref() => host.to_string(),
+        Some(host) => format!("{host}:{}", local.port()),
+        None if local.ip().is_unspecified() => {
+            SocketAddr::new(sip.rtp.address, local.port()).to_string()
+        }
+        None => local.to_string(),
+    }
+}
+
+/// Everything a trunk listens to.
+struct Inputs {
+    orders: mpsc::Receiver<Command>,
+    arrivals: mpsc::Receiver<Arrived>,
+    keys: mpsc::Receiver<MediaEvent>,
+    resolved: mpsc::Receiver<Result<Resolved, Arc<str>>>,
+    said: mpsc::Sender<Said>,
+}
+
+/// A trunk's task.
+struct Trunk {
+    config: Arc<CarrierConfig>,
+    sip: SipConfig,
+    /// Host part of our own URIs.
+    own_host: String,
+    endpoints: Arc<[Peer]>,
+    voices: Arc<Catalogue>,
+    endpoint: Endpoint,
+    /// As last read, to notice a rotation.
+    credentials: Option<(String, String)>,
+    wire: Wire,
+    media: Engine,
+    targets: Targets,
+    calls: HashMap<CallHandle, Active>,
+    by_key: HashMap<AttemptKey, CallHandle>,
+    by_media: HashMap<MediaId, CallHandle>,
+    /// When talks want to be woken; what is no longer so is skipped.
+    talks: BinaryHeap<Reverse<(Instant, CallHandle)>>,
+    /// Said, but not taken by dispatch yet. Bounded by the calls: each says a handful of things.
+    outbox: VecDeque<What>,
+    slots: Slots,
+    next_probe: Option<Instant>,
+    probes_due: Option<Instant>,
+    up: bool,
+    /// Since when no more orders are taken.
+    draining: Option<Instant>,
+    /// Session id of the next SDP.
+    session: u32,
+}
+
+impl Trunk {
+    async fn run(mut self, mut inputs: Inputs) {
+        let mut buffer = vec![0; DATAGRAM];
+        // Somebody may still command us.
+        let mut commanded = true;
+        loop {
+            self.settle();
+            if self.is_finished() {
+                break;
+            }
+            let wake = self.next_deadline();
+            tokio::select! {
+                Some(event) = inputs.keys.recv() => self.heard(event),
+                readable = self.wire.udp.readable() => match readable {
+                    Ok(()) => self.datagrams(&mut buffer),
+                    Err(error) => tracing::warn!(carrier = %self.config.name, %error, "SIP socket"),
+                },
+                Some(arrived) = inputs.arrivals.recv() => self.arrived(arrived),
+                () = sleep_to(wake) => self.time(),
+                place = inputs.said.reserve(), if !self.outbox.is_empty() => match place {
+                    Ok(place) => {
+                        if let Some(what) = self.outbox.pop_front() {
+                            place.send(Said { carrier: self.config.name.clone(), what });
+                        }
+                    }
+                    // Nobody listens any more: the process is ending.
+                    Err(_) => {
+                        self.outbox.clear();
+                        self.drain();
+                    }
+                },
+                order = inputs.orders.recv(), if commanded => match order {
+                    Some(order) => self.command(order),
+                    None => {
+                        commanded = false;
+                        self.drain();
+                    }
+                },
+                Some(news) = inputs.resolved.recv() => self.resolved(news),
+            }
+        }
+        tracing::info!(carrier = %self.config.name, "SIP trunk closed");
+    }
+
+    /// Drained, nothing is up, nothing is unsaid; or patience is over.
+    fn is_finished(&self) -> bool {
+        let Some(since) = self.draining else {
+            return false;
+        };
+        let done = self.calls.is_empty() && self.endpoint.is_settled() && self.outbox.is_empty();
+        done || since.elapsed() > DRAIN_PATIENCE + HANGUP_PATIENCE
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let talk = self.talks.peek().map(|Reverse((at, _))| *at);
+        let drain = self.draining.map(|since| {
+            let hang_up = since + DRAIN_PATIENCE;
+            if since.elapsed() < DRAIN_PATIENCE {
+                hang_up
+            } else {
+                hang_up + HANGUP_PATIENCE
+            }
+        });
+        [
+            self.endpoint.next_deadline(),
+            talk,
+            self.next_probe,
+            self.probes_due,
+            drain,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn time(&mut self) {
+        let now = Instant::now();
+        self.endpoint.timeout(now);
+        self.talk_timeouts(now);
+        if self.probes_due.is_some_and(|due| due <= now) {
+            self.probes_due = None;
+            let late: Vec<_> = self.targets.iter_mut().filter_map(|t| t.probe).collect();
+            late.into_iter().for_each(|probe| self.probed(probe, false));
+        }
+        if self.next_probe.is_some_and(|at| at <= now) {
+            self.probe(now);
+        }
+        if self
+            .draining
+            .is_some_and(|since| now >= since + DRAIN_PATIENCE)
+        {
+            self.hang_up_all(now);
+        }
+    }
+
+    /// Reads what is there, but not for ever: others want their turn.
+    fn datagrams(&mut self, buffer: &mut [u8]) {
+        for _ in 0..DATAGRAMS_A_TURN {
+            match self.wire.udp.try_recv_from(buffer) {
+                Ok((length, from)) => {
+                    self.endpoint
+                        .receive(Instant::now(), from, Transport::Udp, &buffer[..length]);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // An ICMP error of something sent earlier.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn arrived(&mut self, arrived: Arrived) {
+        let now = Instant::now();
+        match arrived {
+            Arrived::Frame { from, octets } => {
+                self.endpoint.receive(now, from, Transport::Tcp, &octets)
+            }
+            Arrived::Accepted { from, out } => self.wire.accepted(from, out),
+            Arrived::Closed { peer } => self.wire.closed(peer),
+            Arrived::Refused { peer } => {
+                self.wire.closed(peer);
+                self.endpoint.unreachable(now, peer, Transport::Tcp);
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Submit(order) => self.submit(order),
+            Command::HangUp(key) => self.hang_up(key),
+            Command::EndOrphan(state) => self.end_orphan(&state),
+            Command::Drain => self.drain(),
+        }
+    }
+
+    fn drain(&mut self) {
+        if self.draining.is_none() {
+            self.draining = Some(Instant::now());
+            self.slots.set(0);
+            self.next_probe = None;
+        }
+    }
+
+    fn resolved(&mut self, news: Result<Resolved, Arc<str>>) {
+        match news {
+            Ok(resolved) => {
+                if !self.targets.resolved(&self.endpoints, &resolved) {
+                    return;
+                }
+            }
+            Err(reason) => {
+                tracing::warn!(carrier = %self.config.name, %reason, "endpoint");
+                if self.targets.is_empty() {
+                    self.outbox.push_back(What::Link(Link::Down { reason }));
+                }
+                return;
+            }
+        }
+        if !self.up && self.draining.is_none() {
+            self.up = true;
+            self.slots.set(self.sip.max_calls);
+            self.outbox.push_back(What::Link(Link::Up));
+        }
+        if self.config.probe.is_some() && self.draining.is_none() {
+            self.probe(Instant::now());
+        }
+    }
+
+    /// OPTIONS to every target.
+    fn probe(&mut self, now: Instant) {
+        self.next_probe = self.config.probe.map(|every| now + every);
+        self.probes_due = Some(now + self.config.response_timeout);
+        for target in self.targets.iter_mut() {
+            let Some(peer) = self.endpoints.get(target.endpoint) else {
+                continue;
+            };
+            let probe =
+                self.endpoint
+                    .options(now, target.address, target.transport, &address::peer(peer));
+            target.probe = Some(probe);
+        }
+    }
+
+    fn probed(&mut self, probe: crate::protocol::sip::ProbeHandle, ok: bool) {
+        if let Some(ok) = self.targets.probed(probe, ok) {
+            self.outbox.push_back(What::Link(Link::Probe { ok }));
+        }
+    }
+
+    /// Carries out what the SIP machine has said.
+    fn settle(&mut self) {
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Transmit {
+                    to,
+                    transport: Transport::Udp,
+                    bytes,
+                } => self.wire.send_udp(to, &bytes),
+                Output::Transmit {
+                    to,
+                    transport: Transport::Tcp,
+                    bytes,
+                } => self.wire.send_tcp(to, bytes),
+                Output::Event(event) => self.said(event),
+            }
+        }
+    }
+
+    /// The password may have been rotated since the last call.
+    fn read_credentials(&mut self) {
+        let (Some(username), Some(secret)) = (&self.sip.username, &self.sip.password) else {
+            return;
+        };
+        let read = match secret.read() {
+            Ok(password) => (username.to_string(), password),
+            Err(reason) => {
+                tracing::error!(carrier = %self.config.name, %reason, "password not readable, the last one is used");
+                return;
+            }
+        };
+        if self.credentials.as_ref() != Some(&read) {
+            let (username, password) = read.clone();
+            self.credentials = Some(read);
+            self.endpoint
+                .set_credentials(Some(Credentials { username, password }));
+        }
+    }
+}
+
+async fn sleep_to(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => pending().await,
+    }
+}
+
+/// The largest datagram there is.
+const DATAGRAM: usize = 65_536;
+const DATAGRAMS_A_TURN: usize = 64;
+/// News of names on their way to the task.
+const NEWS: usize = 16;
+/// How long calls may go on after a drain; then they are hung up.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(12);
+/// How long the answers to those BYEs and CANCELs are awaited.
+const HANGUP_PATIENCE: Duration = Duration::from_secs(4);

@@ -1,0 +1,494 @@
+//! The calls of a trunk: from an order to its last word to dispatch.
+//!
+//! Translates between three machines that know nothing of each other: SIP, audio, talk. Every attempt is settled
+//! exactly once, by `CallEnded` if it was answered and by `Failed` if not.
+
+use std::{
+    cmp::Reverse,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{Trunk, targets::Target};
+use crate::{
+    carrier::{
+        self, Call, CallEnd, CallState, Cause, Content, Event, Failure, Order, What,
+        sip::{
+            address, cause,
+            conversation::{Ask, Conversation, Input, Output as Saying, Script},
+            media::{Connection, MediaEvent, MediaPort},
+        },
+    },
+    challenge::{AttemptKey, Millis},
+    config::carrier::Codec as Named,
+    protocol::{
+        rtp::{Codec, Key},
+        sip::{CallHandle, End, Event as Sip, Invite, Limits, Resume, sdp},
+    },
+};
+
+/// A call that has not been cleared.
+pub(super) struct Active {
+    key: AttemptKey,
+    order: Box<Order>,
+    ask: Ask,
+    media: MediaPort,
+    /// Addresses asked for this order so far.
+    tried: Vec<SocketAddr>,
+    talk: Option<Conversation>,
+    /// The talk's wake-up that counts.
+    woken_at: Option<Instant>,
+    accepted: bool,
+    ringing: bool,
+    /// How it ended, once it did.
+    end: Option<End>,
+    /// The attempt is settled.
+    settled: bool,
+}
+
+impl Trunk {
+    pub(super) fn submit(&mut self, order: Box<Order>) {
+        let key = order.key;
+        let ask = match &order.content {
+            Content::Call(call) => Ask::of(call),
+            Content::Text(_) => None,
+        };
+        let refusal = if self.draining.is_some() {
+            Some(Cause::Throttled.failure(None))
+        } else if time_left(order.deadline).is_zero() {
+            Some(Cause::Expired.failure(None))
+        } else {
+            None
+        };
+        match (ask, refusal) {
+            (Some(ask), None) => self.place(order, ask, Vec::new()),
+            (None, None) => self.fail(key, cause::unfit()),
+            (_, Some(failure)) => self.fail(key, failure),
+        }
+    }
+
+    /// Calls over the next target.
+    fn place(&mut self, order: Box<Order>, ask: Ask, mut tried: Vec<SocketAddr>) {
+        let key = order.key;
+        let Some(target) = self.targets.choose(&tried).cloned() else {
+            return self.fail(key, Cause::CarrierFault.failure(None));
+        };
+        let media = match self.media.open() {
+            Ok(media) => media,
+            Err(error) => {
+                tracing::warn!(carrier = %self.config.name, %error, "no audio for a call");
+                return self.fail(key, cause::no_media());
+            }
+        };
+        self.read_credentials();
+        let placed = self
+            .invite_for(&order, &target, media)
+            .and_then(|invite| self.endpoint.invite(Instant::now(), invite).ok());
+        let Some(call) = placed else {
+            self.media.close(media.id);
+            return self.fail(key, cause::unfit());
+        };
+        tried.push(target.address);
+        self.by_key.insert(key, call);
+        self.by_media.insert(media.id, call);
+        let active = Active {
+            key,
+            order,
+            ask,
+            media,
+            tried,
+            talk: None,
+            woken_at: None,
+            accepted: false,
+            ringing: false,
+            end: None,
+            settled: false,
+        };
+        self.calls.insert(call, active);
+    }
+
+    fn invite_for(&mut self, order: &Order, target: &Target, media: MediaPort) -> Option<Invite> {
+        let peer = self.endpoints.get(target.endpoint)?;
+        let (from, headers) = address::caller(&order.sender, &self.sip, &self.own_host)?;
+        self.session = self.session.wrapping_add(1);
+        let codecs = self.sip.codecs.iter().map(|codec| match codec {
+            Named::Pcmu => Codec::Pcmu,
+            Named::Pcma => Codec::Pcma,
+        });
+        Some(Invite {
+            to: target.address,
+            transport: target.transport,
+            uri: address::callee(&order.to, &self.sip, peer),
+            from,
+            headers,
+            media: sdp::Local {
+                address: media.local,
+                codecs: codecs.collect(),
+                session: self.session,
+            },
+            limits: Limits {
+                first_answer: self.config.response_timeout,
+                ring: self.sip.ring.min(time_left(order.deadline)),
+                // The talk has its own cap; this one catches what it can't.
+                call: self.sip.call + CAP_MARGIN,
+            },
+        })
+    }
+
+    pub(super) fn hang_up(&mut self, key: AttemptKey) {
+        let now = Instant::now();
+        let Some(call) = self.by_key.get(&key).copied() else {
+            return;
+        };
+        match self
+            .calls
+            .get_mut(&call)
+            .and_then(|active| active.talk.as_mut())
+        {
+            Some(talk) => {
+                talk.handle(now, Input::Cancel);
+                self.talk_said(now, call);
+            }
+            None => self.endpoint.hangup(now, call),
+        }
+    }
+
+    pub(super) fn hang_up_all(&mut self, now: Instant) {
+        let live: Vec<_> = self
+            .calls
+            .iter()
+            .filter(|(_, a)| a.end.is_none())
+            .map(|(_, a)| a.key)
+            .collect();
+        live.into_iter().for_each(|key| self.hang_up(key));
+        let talking: Vec<_> = self
+            .calls
+            .iter()
+            .filter(|(_, a)| a.end.is_none())
+            .map(|(call, _)| *call)
+            .collect();
+        talking
+            .into_iter()
+            .for_each(|call| self.endpoint.hangup(now, call));
+    }
+
+    pub(super) fn end_orphan(&mut self, state: &CallState) {
+        match serde_json::from_str::<Resume>(&state.0) {
+            Ok(resume) => {
+                tracing::info!(carrier = %self.config.name, call = %resume.call_id(), "ending a call of an earlier run");
+                self.endpoint.end_orphan(Instant::now(), resume);
+            }
+            Err(_) => {
+                tracing::warn!(carrier = %self.config.name, "the state of an earlier call can't be read")
+            }
+        }
+    }
+
+    /// The SIP machine speaks.
+    pub(super) fn said(&mut self, event: Sip) {
+        let now = Instant::now();
+        match event {
+            Sip::Progress {
+                call,
+                status,
+                early: _,
+            } => self.progress(call, status),
+            Sip::Answered { call, remote } => self.answered(now, call, &remote),
+            Sip::Key { call, key, held: _ } => self.info_key(now, call, key),
+            Sip::Media { call, remote } => self.connect(call, &remote),
+            Sip::Resume { call, resume } => self.remember(call, &resume),
+            Sip::Ended { call, end } => self.ended(now, call, end),
+            Sip::Cleared { call } => self.cleared(call),
+            Sip::Probed { probe, status } => self.probed(probe, status.is_some()),
+        }
+    }
+
+    fn progress(&mut self, call: CallHandle, status: u16) {
+        self.accepted(call);
+        let Some(active) = self.calls.get_mut(&call) else {
+            return;
+        };
+        if matches!(status, 180 | 183) && !std::mem::replace(&mut active.ringing, true) {
+            let key = active.key;
+            self.tell(key, Event::Ringing);
+        }
+    }
+
+    /// The first answer of any kind: the trunk has the call.
+    fn accepted(&mut self, call: CallHandle) {
+        let Some(active) = self.calls.get_mut(&call) else {
+            return;
+        };
+        if !std::mem::replace(&mut active.accepted, true) {
+            let key = active.key;
+            let references = self
+                .endpoint
+                .call_id(call)
+                .map(Arc::from)
+                .into_iter()
+                .collect();
+            self.tell(key, Event::Accepted { references });
+        }
+    }
+
+    fn answered(&mut self, now: Instant, call: CallHandle, remote: &sdp::Remote) {
+        self.accepted(call);
+        let Some(active) = self.calls.get_mut(&call) else {
+            return;
+        };
+        let (Content::Call(content), key) = (&active.order.content, active.key) else {
+            return;
+        };
+        let script = script(
+            &self.sip,
+            &self.voices,
+            content,
+            active.ask.clone(),
+            active.order.deadline,
+            now,
+        );
+        active.talk = Some(Conversation::new(script));
+        self.tell(key, Event::Answered);
+        self.connect(call, remote);
+        self.talk(now, call, Input::Answered);
+    }
+
+    fn connect(&mut self, call: CallHandle, remote: &sdp::Remote) {
+        let Some(active) = self.calls.get(&call) else {
+            return;
+        };
+        let to = Connection {
+            remote: remote.address,
+            codec: remote.codec,
+            key_type: remote.events,
+        };
+        self.media.connect(active.media.id, to);
+    }
+
+    /// A key by SIP INFO; the same press may have been heard in the audio too.
+    fn info_key(&mut self, now: Instant, call: CallHandle, key: char) {
+        let (Some(active), Some(key)) = (self.calls.get(&call), Key::from_char(key)) else {
+            return;
+        };
+        if self.media.info(active.media.id, key, now) {
+            self.talk(now, call, Input::Key(key));
+        }
+    }
+
+    fn remember(&mut self, call: CallHandle, resume: &Resume) {
+        let Some(key) = self
+            .calls
+            .get(&call)
+            .filter(|active| !active.settled)
+            .map(|active| active.key)
+        else {
+            return;
+        };
+        match serde_json::to_string(resume) {
+            Ok(text) => self.tell(key, Event::CallState(CallState(text.into()))),
+            Err(error) => tracing::error!(carrier = %self.config.name, %error, "call state"),
+        }
+    }
+
+    fn ended(&mut self, now: Instant, call: CallHandle, end: End) {
+        let Some(active) = self.calls.get_mut(&call) else {
+            return;
+        };
+        active.end = Some(end.clone());
+        self.media.close(active.media.id);
+        self.by_media.remove(&active.media.id);
+        if active.talk.is_some() {
+            let input = if matches!(end, End::OurBye | End::Capped) {
+                Input::Cancel
+            } else {
+                Input::RemoteHangUp
+            };
+            return self.talk(now, call, input);
+        }
+        let key = active.key;
+        if cause::fails_over(&end)
+            && self.targets.choose(&active.tried).is_some()
+            && self.draining.is_none()
+        {
+            return self.fail_over(call, key);
+        }
+        // Sent and never answered: in doubt until the transaction is over, when it is a fault of the trunk.
+        if end == End::Silent {
+            return self.tell(
+                key,
+                Event::InDoubt {
+                    cause: Cause::CarrierFault,
+                },
+            );
+        }
+        self.settle_failed(call, cause::failure(&end, &self.config.status.clone()));
+    }
+
+    fn fail_over(&mut self, call: CallHandle, key: AttemptKey) {
+        let Some(active) = self.calls.get_mut(&call) else {
+            return;
+        };
+        active.settled = true;
+        let (order, ask, tried) = (
+            active.order.clone(),
+            active.ask.clone(),
+            active.tried.clone(),
+        );
+        self.by_key.remove(&key);
+        if time_left(order.deadline).is_zero() {
+            return self.fail(key, Cause::CarrierFault.failure(None));
+        }
+        self.place(order, ask, tried);
+    }
+
+    /// Nothing is left at the peer.
+    fn cleared(&mut self, call: CallHandle) {
+        let Some(active) = self.calls.get(&call) else {
+            return;
+        };
+        if !active.settled {
+            let end = active.end.clone().unwrap_or(End::Vanished);
+            self.settle_failed(call, cause::failure(&end, &self.config.status.clone()));
+        }
+        if let Some(active) = self.calls.remove(&call) {
+            if self.by_key.get(&active.key) == Some(&call) {
+                self.by_key.remove(&active.key);
+            }
+            self.media.close(active.media.id);
+            self.by_media.remove(&active.media.id);
+        }
+    }
+
+    fn settle_failed(&mut self, call: CallHandle, failure: Failure) {
+        let Some(active) = self.calls.get_mut(&call) else {
+            return;
+        };
+        if !std::mem::replace(&mut active.settled, true) {
+            let key = active.key;
+            self.fail(key, failure);
+        }
+    }
+
+    /// The audio speaks.
+    pub(super) fn heard(&mut self, event: MediaEvent) {
+        let now = Instant::now();
+        let (id, input) = match event {
+            MediaEvent::Key {
+                id,
+                key,
+                source: _,
+                at: _,
+            } => (id, Input::Key(key)),
+            MediaEvent::PlayDone { id, tag } => (id, Input::PlayDone(tag)),
+        };
+        if let Some(call) = self.by_media.get(&id).copied() {
+            self.talk(now, call, input);
+        }
+    }
+
+    pub(super) fn talk_timeouts(&mut self, now: Instant) {
+        while let Some(Reverse((at, call))) = self.talks.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.talks.pop();
+            if self
+                .calls
+                .get(&call)
+                .is_some_and(|active| active.woken_at == Some(at))
+            {
+                self.talk(now, call, Input::Tick);
+            }
+        }
+    }
+
+    fn talk(&mut self, now: Instant, call: CallHandle, input: Input) {
+        if let Some(talk) = self
+            .calls
+            .get_mut(&call)
+            .and_then(|active| active.talk.as_mut())
+        {
+            talk.handle(now, input);
+            self.talk_said(now, call);
+        }
+    }
+
+    /// Carries out what the talk wants.
+    fn talk_said(&mut self, now: Instant, call: CallHandle) {
+        loop {
+            let Some(active) = self.calls.get_mut(&call) else {
+                return;
+            };
+            let Some(talk) = &mut active.talk else { return };
+            let (key, media) = (active.key, active.media.id);
+            match talk.poll() {
+                Some(Saying::Play { tag, segments }) => self.media.play(media, tag, &segments),
+                Some(Saying::KeyPressed) => self.tell(key, Event::KeyPressed),
+                Some(Saying::Outcome { ending, digits }) => {
+                    active.settled = true;
+                    let end = CallEnd {
+                        outcome: ending.outcome(),
+                        digits: digits.into(),
+                    };
+                    self.tell(key, Event::CallEnded(end));
+                }
+                Some(Saying::HangUp) => self.endpoint.hangup(now, call),
+                None => break,
+            }
+        }
+        let Some(active) = self.calls.get_mut(&call) else {
+            return;
+        };
+        let next = active.talk.as_ref().and_then(Conversation::deadline);
+        if next != active.woken_at {
+            active.woken_at = next;
+            self.talks.extend(next.map(|at| Reverse((at, call))));
+        }
+    }
+
+    fn fail(&mut self, key: AttemptKey, failure: Failure) {
+        self.tell(key, Event::Failed(failure));
+    }
+
+    fn tell(&mut self, key: AttemptKey, event: carrier::Event) {
+        self.outbox.push_back(What::Attempt(key, event));
+    }
+}
+
+fn script(
+    sip: &crate::config::carrier::SipConfig,
+    voices: &crate::message::speech::Catalogue,
+    call: &Call,
+    ask: Ask,
+    deadline: Millis,
+    now: Instant,
+) -> Script {
+    Script {
+        ask,
+        voice: voices.best(&call.locale).clone(),
+        extension: call
+            .extension
+            .iter()
+            .flat_map(|digits| digits.chars())
+            .filter_map(Key::from_char)
+            .collect(),
+        key_wait: sip.key_wait,
+        call: sip.call,
+        deadline: now + time_left(deadline),
+        farewell: sip.farewell,
+    }
+}
+
+fn time_left(deadline: Millis) -> Duration {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let now = Millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    deadline.since(now).min(LONGEST_LIFE)
+}
+
+/// What the SIP machine's own cap leaves the talk to end by itself.
+const CAP_MARGIN: Duration = Duration::from_secs(10);
+/// Longer than any challenge lives: keeps sums of instants in range.
+const LONGEST_LIFE: Duration = Duration::from_secs(3_600);
