@@ -71,7 +71,7 @@ pub(super) fn analyse(input: &str, region: Option<&str>) -> Analysis {
                 .collect();
             Analysis {
                 error: Some(error),
-                number: None,
+                number: Number::from_e164(input),
                 e164: None,
                 country: None,
                 kind: None,

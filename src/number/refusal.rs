@@ -124,13 +124,11 @@ impl NumberPolicy {
 
     /// Whether the number stands under one of the prefixes. What does not fit E.164 never does.
     pub fn allows(&self, analysis: &Analysis) -> bool {
-        if self.allow.is_empty() || analysis.number.is_none() {
+        let Some(number) = analysis.number else {
             return false;
-        }
-        let e164 = analysis.e164.as_deref().unwrap_or("");
-        self.allow
-            .iter()
-            .any(|prefix| e164.starts_with(prefix.as_str()))
+        };
+        let under = |prefix: &String| number.e164().starts_with(prefix.as_str());
+        self.allow.iter().any(under)
             && analysis
                 .refused
                 .is_none_or(|r| r.detail != Detail::ControlCharacter)

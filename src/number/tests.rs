@@ -265,7 +265,7 @@ fn what_is_refused_and_why() {
 
 #[test]
 fn allowed_prefixes_skip_all_but_the_emergency_check() {
-    let policy = NumberPolicy::new(&["+1".to_owned(), "+4681".to_owned()]).expect("prefixes");
+    let policy = NumberPolicy::new(&["+1", "+4681", "+999"].map(str::to_owned)).expect("prefixes");
     let refused = |input| {
         analyse(input, None)
             .refused_for(Reach::Text, &policy)
@@ -274,6 +274,11 @@ fn allowed_prefixes_skip_all_but_the_emergency_check() {
     assert_eq!(refused("+19002345678"), None);
     assert_eq!(refused("+10005550123"), None);
     assert_eq!(refused("+4681234567"), None);
+    assert_eq!(refused("+999123456"), None);
+    assert_eq!(
+        refused("999123456"),
+        Some("invalid_number (unreadable)".to_owned())
+    );
     assert_eq!(
         refused("+4621123456").as_deref(),
         Some("number_type (fixed_line)")
@@ -336,4 +341,55 @@ fn corners_where_the_library_is_evened_out() {
         analyse(&"1".repeat(251), Some("SE")).error,
         Some(ParseError::TooLong)
     );
+}
+
+/// What libphonenumber makes of an input, as its JSON line says.
+#[derive(serde::Deserialize)]
+struct Expected {
+    input: String,
+    region: Option<String>,
+    ok: bool,
+    error: Option<String>,
+    e164: Option<String>,
+    country: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    valid: bool,
+    possible: bool,
+    extension: Option<String>,
+}
+
+#[test]
+fn the_odd_writings_agree() {
+    let mut rows = 0;
+    for line in include_str!("../../tests/data/numbers-odd.jsonl").lines() {
+        let expected: Expected = serde_json::from_str(line).expect("a JSON line");
+        let found = analyse(&expected.input, expected.region.as_deref());
+        let text = |value: Option<&str>| value.map(str::to_owned);
+        assert_eq!(found.ok(), expected.ok, "{line}");
+        assert_eq!(
+            text(found.error.map(|e| e.as_str())),
+            expected.error,
+            "{line}"
+        );
+        assert_eq!(found.e164, expected.e164, "{line}");
+        assert_eq!(
+            found.country.map(|c| c.to_string()),
+            expected.country,
+            "{line}"
+        );
+        assert_eq!(
+            text(found.kind.map(|k| k.as_str())),
+            expected.kind,
+            "{line}"
+        );
+        assert_eq!(
+            (found.valid, found.possible),
+            (expected.valid, expected.possible),
+            "{line}"
+        );
+        assert_eq!(found.extension, expected.extension, "{line}");
+        rows += 1;
+    }
+    assert!(rows >= 500, "{rows}");
 }

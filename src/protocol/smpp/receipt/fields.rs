@@ -116,7 +116,7 @@ impl Fields {
         let value = if name == Name::Text {
             value.trim()
         } else {
-            value.trim_matches(|c: char| {
+            before_strange_name(value).trim_matches(|c: char| {
                 c.is_whitespace() || c.is_control() || matches!(c, ',' | ';' | '|' | '"')
             })
         };
@@ -132,6 +132,21 @@ impl Fields {
             Name::Text => self.text = value,
         }
     }
+}
+
+/// The value up to a name that we do not know: a word that begins with a letter and holds a colon.
+fn before_strange_name(value: &str) -> &str {
+    let mut from = 0;
+    while let Some(space) = value[from..].find(char::is_whitespace) {
+        let rest = &value[from + space..];
+        let word = rest.split_whitespace().next().unwrap_or("");
+        let begins = from > 0 || space > 0;
+        if begins && word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.contains(':') {
+            return &value[..from + space];
+        }
+        from += space + rest.chars().next().map_or(1, char::len_utf8);
+    }
+    value
 }
 
 /// Whether a name may begin here: at the start, or behind something that is part of no word.

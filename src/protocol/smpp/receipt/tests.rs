@@ -50,7 +50,9 @@ type Shape = (
 );
 
 #[rustfmt::skip]
-const SHAPES: [Shape; 16] = [
+const SHAPES: [Shape; 18] = [
+    ("id:9 stat:DELIVRD err:000 nnn:24001 imsi:x text:hi", "receipt", Some("9"), Some(MessageState::Delivered), Some("000"), Some("hi")),
+    ("id:9 stat:UNDELIV err:absent subscriber", "receipt", Some("9"), Some(MessageState::Undeliverable), Some("absent subscriber"), None),
     ("id:7 stat:UNDELIV err:0x1F", "receipt", Some("7"), Some(MessageState::Undeliverable), Some("0x1F"), None),
     ("ID: abc-1 SUB: 001 STAT: expired ERR: ABSENT Text:", "receipt", Some("abc-1"), Some(MessageState::Expired), Some("ABSENT"), None),
     ("stat:REJECTD id:9 err:011", "receipt", Some("9"), Some(MessageState::Rejected), Some("011"), None),
