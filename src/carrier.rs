@@ -23,6 +23,7 @@ use crate::{
 };
 
 pub mod callbacks;
+pub mod connect;
 pub mod http;
 mod pressure;
 pub mod sip;

@@ -1,0 +1,398 @@
+//! One bind: connects, carries a session, reconnects, for ever. The driver of [`Session`] and [`Orders`].
+//!
+//! It owns the socket and the clock and no protocol. Everything that is ready is read in one call and what it
+//! leads to is written in one.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc,
+    time::{Sleep, sleep, sleep_until},
+};
+
+use super::{
+    orders::{Orders, Outcome, refused},
+    receipts,
+    shared::Shared,
+    status,
+};
+use crate::{
+    carrier::{
+        Cause, Event, Link, Order, What,
+        connect::{self, Stream},
+    },
+    challenge::Millis,
+    protocol::smpp::{self, Closed, Session},
+    retry::{SHORTEST, Waits},
+};
+
+/// Octets read in one call.
+const READ: usize = 64 * 1024;
+/// Orders taken in one go.
+const BATCH: usize = 256;
+/// A timer for "never": looked at once an hour.
+const NEVER: Duration = Duration::from_secs(3_600);
+/// How long answers may take while draining, beyond the carrier's own response timeout.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
+/// The last octets (unbind_resp) are given this long to leave.
+const LAST_WRITE: Duration = Duration::from_millis(200);
+
+/// What the splitter tells a bind.
+pub enum ToBind {
+    Submit(Box<Order>),
+    Drain,
+}
+
+/// Why a session's run ended.
+enum Ended {
+    /// With the reason for the operator.
+    Lost(String),
+    /// Drained, or nobody listens any more.
+    Finished,
+}
+
+pub struct Bind {
+    pub shared: Arc<Shared>,
+    pub index: usize,
+    pub inbox: mpsc::Receiver<ToBind>,
+    pub draining: bool,
+}
+
+impl Bind {
+    /// Until drained, or until nobody listens.
+    pub async fn run(mut self) {
+        self.run_sessions().await;
+        self.inbox.close();
+        while let Ok(told) = self.inbox.try_recv() {
+            if let ToBind::Submit(order) = told {
+                self.refuse(&order).await;
+            }
+        }
+    }
+
+    async fn run_sessions(&mut self) {
+        let mut waits = Waits::default();
+        while !self.draining {
+            let tried = Instant::now();
+            let was_bound = match self.connect().await {
+                Ok(Some(stream)) => {
+                    let (ended, was_bound) = self.session(stream).await;
+                    match ended {
+                        Ended::Finished => return,
+                        Ended::Lost(reason) if !was_bound => self.failed(&reason).await,
+                        Ended::Lost(_) => {}
+                    }
+                    was_bound
+                }
+                Ok(None) => return,
+                Err(reason) => {
+                    self.failed(&reason).await;
+                    false
+                }
+            };
+            if was_bound && tried.elapsed() >= SHORTEST {
+                waits.succeeded();
+            }
+            let wait = waits.next_wait().saturating_sub(tried.elapsed());
+            // After a long session the next try comes soon; never two in one second.
+            if self.meanwhile(sleep(wait)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// One round over the endpoints, beginning with this bind's own. None: drained meanwhile.
+    async fn connect(&mut self) -> Result<Option<Box<dyn Stream>>, String> {
+        let shared = self.shared.clone();
+        let config = &shared.config;
+        let count = config.endpoints.len();
+        let mut reasons = Vec::new();
+        for nth in 0..count {
+            let endpoint = &config.endpoints[(self.index + nth) % count];
+            match self.meanwhile(connect::connect(endpoint, &config.tls, config.response_timeout)).await {
+                Some(Ok(stream)) => return Ok(Some(stream)),
+                Some(Err(reason)) => reasons.push(reason),
+                None => return Ok(None),
+            }
+        }
+        Err(if reasons.is_empty() { "no endpoint is configured".into() } else { reasons.join("; ") })
+    }
+
+    async fn failed(&self, reason: &str) {
+        tracing::debug!(carrier = %self.shared.config.name, bind = self.index, reason, "no session");
+        if let Some(link) = self.shared.connect_failed(reason) {
+            self.shared.say(What::Link(link)).await;
+        }
+    }
+
+    /// Waits for something while no session is bound: orders that come nevertheless fail at once.
+    /// None: drained.
+    async fn meanwhile<T>(&mut self, wait: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(wait);
+        loop {
+            tokio::select! {
+                done = &mut wait => return Some(done),
+                told = self.inbox.recv() => match told {
+                    Some(ToBind::Submit(order)) => self.refuse(&order).await,
+                    Some(ToBind::Drain) | None => {
+                        self.draining = true;
+                        return None;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn refuse(&self, order: &Order) {
+        let outcome = refused(order.key, Cause::CarrierFault.failure(None));
+        self.say(outcome).await;
+    }
+
+    /// The load is less before the outcome is heard, so that the slot is free for the next order.
+    async fn say(&self, outcome: Outcome) -> bool {
+        if outcome.first {
+            self.shared.loads[self.index].orders.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.shared.say(What::Attempt(outcome.key, outcome.event)).await
+    }
+
+    /// Carries one session. The flag says whether it was ever bound.
+    async fn session(&mut self, stream: Box<dyn Stream>) -> (Ended, bool) {
+        let shared = self.shared.clone();
+        let settings = match settings(&shared) {
+            Ok(settings) => settings,
+            Err(reason) => return (Ended::Lost(reason), false),
+        };
+        let mut run = Run {
+            session: Session::new(settings, Instant::now()),
+            orders: Orders::new(shared.statuses.clone()),
+            bound: false,
+            was_bound: false,
+            listening: true,
+            drain_until: None,
+            outcomes: Vec::new(),
+            bind: self,
+        };
+        let ended = run.carry(stream).await;
+        let reason = match &ended {
+            Ended::Lost(reason) => reason.clone(),
+            Ended::Finished => "drained".to_owned(),
+        };
+        run.lost(&reason).await;
+        let was_bound = run.was_bound;
+        (ended, was_bound)
+    }
+}
+
+/// One session in its connection.
+struct Run<'a> {
+    bind: &'a mut Bind,
+    session: Session,
+    orders: Orders,
+    bound: bool,
+    was_bound: bool,
+    /// Dispatch still takes what we say.
+    listening: bool,
+    drain_until: Option<Instant>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Run<'_> {
+    async fn carry(&mut self, stream: Box<dyn Stream>) -> Ended {
+        let (mut reading, mut writing) = tokio::io::split(stream);
+        let mut input = BytesMut::with_capacity(READ);
+        let mut told = Vec::with_capacity(BATCH);
+        let mut flushed = true;
+        let timer = sleep(NEVER);
+        tokio::pin!(timer);
+        loop {
+            if let Some(ended) = self.settle().await {
+                let _ = tokio::time::timeout(LAST_WRITE, writing.write_all_buf(self.session.output())).await;
+                return ended;
+            }
+            self.wind(timer.as_mut());
+            input.reserve(READ / 4);
+            let reads = self.session.wants_input();
+            let writes = !self.session.output().is_empty();
+            let takes = self.drain_until.is_none();
+            let output = self.session.output();
+            let write = async {
+                match writes {
+                    true => writing.write_buf(output).await.map(Some),
+                    false => writing.flush().await.map(|()| None),
+                }
+            };
+            tokio::select! {
+                wrote = write, if writes || !flushed => match wrote {
+                    Ok(Some(0)) => return Ended::Lost("connection closed by the peer".into()),
+                    Ok(wrote) => flushed = wrote.is_none(),
+                    Err(e) => return Ended::Lost(connect::describe(&e)),
+                },
+                read = reading.read_buf(&mut input), if reads => match read {
+                    Ok(1..) => self.session.receive(&mut input, Instant::now()),
+                    Ok(0) => return Ended::Lost("connection closed by the peer".into()),
+                    Err(e) => return Ended::Lost(connect::describe(&e)),
+                },
+                count = self.bind.inbox.recv_many(&mut told, BATCH), if takes => self.told(count, &mut told),
+                () = &mut timer => self.session.timeout(Instant::now()),
+            }
+        }
+    }
+
+    fn told(&mut self, count: usize, told: &mut Vec<ToBind>) {
+        for one in told.drain(..) {
+            match one {
+                ToBind::Submit(order) if self.bound => {
+                    let refused = self.orders.take(order, self.bind.shared.next_concatenation());
+                    self.outcomes.extend(refused);
+                }
+                ToBind::Submit(order) => self.outcomes.push(refused(order.key, Cause::CarrierFault.failure(None))),
+                ToBind::Drain => self.drain(),
+            }
+        }
+        if count == 0 {
+            self.drain();
+        }
+    }
+
+    fn drain(&mut self) {
+        self.bind.draining = true;
+        let limit = self.bind.shared.config.response_timeout + DRAIN_GRACE;
+        self.drain_until.get_or_insert(Instant::now() + limit);
+    }
+
+    /// Says what the session has brought, moves waiting parts into the window, ends what is over.
+    async fn settle(&mut self) -> Option<Ended> {
+        let mut closed = None;
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                smpp::Event::Answered { token, status, message_id } => {
+                    let outcome = self.orders.answered(token, status, message_id);
+                    self.outcomes.extend(outcome);
+                }
+                smpp::Event::Unanswered { token } => self.outcomes.extend(self.orders.unanswered(token)),
+                smpp::Event::Closed(why) => closed = Some(why),
+                smpp::Event::Bound => {
+                    (self.bound, self.was_bound) = (true, true);
+                    let link = self.bind.shared.session_bound(self.bind.index);
+                    self.say(What::Link(link)).await;
+                }
+                smpp::Event::Probe { ok } => self.say(What::Link(Link::Probe { ok })).await,
+                smpp::Event::Delivered(deliver) => {
+                    self.say_outcomes(Instant::now()).await; // in the order in which the peer spoke
+                    let shared = &self.bind.shared;
+                    match receipts::read(&deliver, shared.smpp.receipt_id, &shared.statuses) {
+                        Some(what) => self.say(what).await,
+                        None => tracing::debug!(carrier = %shared.config.name, ?deliver, "neither receipt nor text"),
+                    }
+                }
+            }
+        }
+        let now = Instant::now();
+        self.orders.fill(&mut self.session, now, wall(), &mut self.outcomes);
+        self.say_outcomes(now).await;
+        if let Some(why) = closed {
+            return Some(match why {
+                Closed::Unbound => Ended::Finished,
+                why => Ended::Lost(reason(why)),
+            });
+        }
+        if !self.listening {
+            return Some(Ended::Finished);
+        }
+        if let Some(until) = self.drain_until
+            && (self.orders.unsettled() == 0 || until <= now)
+        {
+            self.session.unbind(now);
+            if !self.bound {
+                return Some(Ended::Finished);
+            }
+        }
+        None
+    }
+
+    async fn say_outcomes(&mut self, now: Instant) {
+        let is_throttled =
+            |outcome: &Outcome| matches!(&outcome.event, Event::Failed(failure) if failure.cause == Cause::Throttled);
+        if self.outcomes.iter().any(is_throttled) {
+            self.bind.shared.throttled(now);
+        }
+        for outcome in self.outcomes.drain(..) {
+            self.listening &= self.bind.say(outcome).await;
+        }
+    }
+
+    async fn say(&mut self, what: What) {
+        self.listening &= self.bind.shared.say(what).await;
+    }
+
+    /// The connection is gone: the slots first, then the link, then every order without an outcome.
+    async fn lost(&mut self, reason: &str) {
+        if self.bound {
+            self.bound = false;
+            let link = self.bind.shared.session_lost(self.bind.index, reason);
+            tracing::info!(carrier = %self.bind.shared.config.name, bind = self.bind.index, reason, "session over");
+            if let Some(link) = link {
+                self.say(What::Link(link)).await;
+            }
+        }
+        let unwritten: Vec<u64> =
+            self.session.unanswered().filter(|(_, written)| !written).map(|(token, _)| token).collect();
+        self.orders.lost(unwritten.into_iter(), &mut self.outcomes);
+        self.say_outcomes(Instant::now()).await;
+        let counters = self.session.counters();
+        if counters != smpp::Counters::default() {
+            tracing::info!(carrier = %self.bind.shared.config.name, ?counters, "the peer spoke out of turn");
+        }
+    }
+
+    /// Sets the timer to the next deadline; a later deadline is found when the earlier one fires.
+    fn wind(&self, timer: std::pin::Pin<&mut Sleep>) {
+        let session = self.session.next_deadline();
+        let drain = self.drain_until.filter(|_| self.orders.unsettled() > 0);
+        let next = [session, drain].into_iter().flatten().min().unwrap_or_else(|| Instant::now() + NEVER);
+        let next = tokio::time::Instant::from_std(next);
+        if timer.is_elapsed() || next < timer.deadline() {
+            let fresh = sleep_until(next);
+            let deadline = fresh.deadline();
+            timer.reset(deadline);
+        }
+    }
+}
+
+fn settings(shared: &Shared) -> Result<smpp::Settings, String> {
+    let smpp = &shared.smpp;
+    let password = match &smpp.password {
+        Some(secret) => secret.read().map_err(|e| format!("password: {e}"))?,
+        None => String::new(),
+    };
+    Ok(smpp::Settings {
+        system_id: smpp.system_id.to_string(),
+        password,
+        system_type: smpp.system_type.to_string(),
+        window: smpp.window as usize,
+        response_timeout: shared.config.response_timeout,
+        probe: shared.config.probe,
+    })
+}
+
+fn reason(why: Closed) -> String {
+    match why {
+        Closed::BindRefused(code) => format!("bind refused: {code:#010x} ({})", status::name(code)),
+        Closed::BindUnanswered => "bind not answered".into(),
+        Closed::ProbeUnanswered => "enquire_link not answered".into(),
+        Closed::Framing(error) => error.reason(),
+        Closed::PeerUnbound => "unbound by the peer".into(),
+        Closed::Unbound => "unbound".into(),
+    }
+}
+
+fn wall() -> Millis {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,245 @@
+//! What came in by deliver_sm or data_sm, in the gateway's words: a receipt or a text from a phone.
+
+use std::sync::Arc;
+
+use super::status::Statuses;
+use crate::{
+    carrier::{Inbound, Receipt, ReceiptState, What},
+    config::carrier::ReceiptId,
+    message::text,
+    protocol::smpp::{
+        Deliver,
+        receipt::{self, Incoming, Kind, MessageState},
+    },
+};
+
+/// Widths to which carriers pad their ids.
+const PADDED: [usize; 2] = [8, 10];
+
+/// None: it names no message and is no text; counted by the caller.
+pub fn read(deliver: &Deliver, mode: ReceiptId, statuses: &Statuses) -> Option<What> {
+    let tlvs: Vec<(u16, &[u8])> = deliver.tlvs.iter().map(|(tag, value)| (*tag, &value[..])).collect();
+    let read = receipt::read(&Incoming {
+        esm_class: deliver.esm_class,
+        data_coding: deliver.data_coding,
+        short_message: &deliver.message,
+        tlvs: &tlvs,
+    });
+    let on_the_way = match read.kind {
+        Kind::Receipt => false,
+        Kind::Intermediate => true,
+        Kind::MobileOriginated => return Some(What::Inbound(inbound(deliver))),
+        Kind::Unparsable => return None,
+    };
+    let state = match (on_the_way, read.state) {
+        (true, _) => ReceiptState::Intermediate,
+        (false, state) => final_state(state),
+    };
+    Some(What::Receipt(Receipt {
+        references: read.id.map(|id| references(&id, mode)).unwrap_or_default(),
+        state,
+        cause: read.err.as_deref().and_then(|err| statuses.receipt_cause(err)),
+        carrier_code: read.err.map(Arc::from),
+        // The receipt travels from the phone to our sender.
+        phone: digits(&deliver.source.digits),
+        sender: digits(&deliver.destination.digits),
+    }))
+}
+
+/// Every form under which the response may have named the message, the literal one first.
+pub fn references(id: &str, mode: ReceiptId) -> Vec<Arc<str>> {
+    let mut forms = Forms(vec![id.into()]);
+    match mode {
+        ReceiptId::Same => {}
+        ReceiptId::Case => forms.case(id),
+        ReceiptId::ZeroPadded => forms.zeros(id),
+        ReceiptId::RespHexDlrDec => forms.in_hex(id),
+        ReceiptId::RespDecDlrHex => forms.in_decimal(id),
+        ReceiptId::Auto => {
+            forms.case(id);
+            forms.zeros(id);
+            forms.in_hex(id);
+            forms.in_decimal(id);
+        }
+    }
+    forms.0
+}
+
+struct Forms(Vec<Arc<str>>);
+
+impl Forms {
+    fn add(&mut self, form: String) {
+        if !form.is_empty() && !self.0.iter().any(|known| **known == *form) {
+            self.0.push(form.into());
+        }
+    }
+
+    fn case(&mut self, id: &str) {
+        self.add(id.to_ascii_lowercase());
+        self.add(id.to_ascii_uppercase());
+    }
+
+    fn zeros(&mut self, id: &str) {
+        let bare = match id.trim_start_matches('0') {
+            "" => "0",
+            bare => bare,
+        };
+        self.add(bare.to_owned());
+        if bare.bytes().all(|b| b.is_ascii_hexdigit()) {
+            for width in PADDED {
+                self.add(format!("{bare:0>width$}"));
+            }
+        }
+    }
+
+    /// The receipt is decimal; the response was hexadecimal, in either case, padded or not.
+    fn in_hex(&mut self, id: &str) {
+        let decimal = id.bytes().all(|b| b.is_ascii_digit());
+        if let (true, Ok(number)) = (decimal, id.parse::<u128>()) {
+            self.add(format!("{number:x}"));
+            self.add(format!("{number:X}"));
+            self.add(format!("{number:08x}"));
+            self.add(format!("{number:08X}"));
+        }
+    }
+
+    /// The receipt is hexadecimal; the response was decimal.
+    fn in_decimal(&mut self, id: &str) {
+        let hex = id.bytes().all(|b| b.is_ascii_hexdigit());
+        if let (true, Ok(number)) = (hex, u128::from_str_radix(id, 16)) {
+            self.add(number.to_string());
+            self.add(format!("{number:010}"));
+        }
+    }
+}
+
+fn final_state(state: Option<MessageState>) -> ReceiptState {
+    match state {
+        Some(MessageState::Delivered) => ReceiptState::Delivered,
+        Some(MessageState::Expired) => ReceiptState::Expired,
+        Some(MessageState::Undeliverable | MessageState::Deleted | MessageState::Skipped) => ReceiptState::Undelivered,
+        Some(MessageState::Rejected) => ReceiptState::Rejected,
+        Some(MessageState::Scheduled | MessageState::Enroute | MessageState::Accepted) => ReceiptState::Intermediate,
+        Some(MessageState::Unknown) | None => ReceiptState::Unknown,
+    }
+}
+
+/// Numbers come with or without plus; the digits are compared.
+fn digits(address: &str) -> Option<Arc<str>> {
+    let bare = address.trim().trim_start_matches('+');
+    (!bare.is_empty()).then(|| bare.into())
+}
+
+fn inbound(deliver: &Deliver) -> Inbound {
+    /// data_coding (5.2.19).
+    const LATIN1: u8 = 3;
+    const UCS2: u8 = 8;
+    let mut octets = &deliver.message[..];
+    if deliver.esm_class & text::UDHI != 0
+        && let Some(behind) = octets.first().and_then(|length| octets.get(1 + usize::from(*length)..))
+    {
+        octets = behind;
+    }
+    let body = match deliver.data_coding {
+        0 => text::decode_gsm(octets),
+        UCS2 => text::decode_ucs2(octets),
+        LATIN1 => octets.iter().map(|octet| char::from(*octet)).collect(),
+        _ => String::from_utf8_lossy(octets).into_owned(),
+    };
+    let international = |ton: u8, address: &str| -> Arc<str> {
+        let address = address.trim();
+        if ton == 1 && !address.starts_with('+') { format!("+{address}").into() } else { address.into() }
+    };
+    Inbound {
+        from: international(deliver.source.ton, &deliver.source.digits),
+        to: international(deliver.destination.ton, &deliver.destination.digits),
+        body: body.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::smpp::Address;
+    use proptest::prelude::*;
+
+    fn deliver(esm_class: u8, message: &'static [u8]) -> Deliver {
+        Deliver {
+            source: Address { ton: 1, npi: 1, digits: "12025550123".into() },
+            destination: Address { ton: 3, npi: 0, digits: "97671".into() },
+            esm_class,
+            message: message.into(),
+            ..Deliver::default()
+        }
+    }
+
+    fn forms(id: &str, mode: ReceiptId) -> Vec<String> {
+        references(id, mode).iter().map(|form| form.to_string()).collect()
+    }
+
+    #[test]
+    fn a_receipt_says_state_code_and_addresses() {
+        let own = [(Arc::from("027"), crate::carrier::Cause::HandsetOff)].into();
+        let statuses = Statuses::new(&own);
+        let message = b"id:4711 sub:001 dlvrd:000 submit date:2401011200 done date:2401011201 stat:UNDELIV err:027 text:";
+        let Some(What::Receipt(receipt)) = read(&deliver(4, message), ReceiptId::Same, &statuses) else {
+            panic!("no receipt");
+        };
+        assert_eq!(receipt.references, ["4711".into()]);
+        assert_eq!(receipt.state, ReceiptState::Undelivered);
+        assert_eq!(receipt.carrier_code.as_deref(), Some("027"));
+        assert_eq!(receipt.cause, Some(crate::carrier::Cause::HandsetOff));
+        assert_eq!((receipt.phone.as_deref(), receipt.sender.as_deref()), (Some("12025550123"), Some("97671")));
+    }
+
+    #[test]
+    fn a_text_from_a_phone_is_no_receipt() {
+        let Some(What::Inbound(text)) = read(&deliver(0, b"yes"), ReceiptId::Auto, &Statuses::default()) else {
+            panic!("no text");
+        };
+        assert_eq!((&*text.from, &*text.to, &*text.body), ("+12025550123", "97671", "yes"));
+        let part = deliver(0x40, &[0x05, 0, 3, 1, 2, 1, b'h', b'i']);
+        let Some(What::Inbound(text)) = read(&part, ReceiptId::Auto, &Statuses::default()) else { panic!("no text") };
+        assert_eq!(&*text.body, "hi");
+    }
+
+    #[test]
+    fn something_on_its_way_is_never_final() {
+        let message = b"id:4711 stat:ENROUTE err:000";
+        let Some(What::Receipt(receipt)) = read(&deliver(4, message), ReceiptId::Same, &Statuses::default()) else {
+            panic!("no receipt");
+        };
+        assert_eq!(receipt.state, ReceiptState::Intermediate);
+    }
+
+    #[test]
+    fn the_literal_form_comes_first_and_each_mode_adds_its_own() {
+        assert_eq!(forms("0A1b", ReceiptId::Same), ["0A1b"]);
+        assert_eq!(forms("0A1b", ReceiptId::Case), ["0A1b", "0a1b", "0A1B"]);
+        assert_eq!(forms("00042", ReceiptId::ZeroPadded), ["00042", "42", "00000042", "0000000042"]);
+        assert_eq!(forms("2592", ReceiptId::RespHexDlrDec), ["2592", "a20", "A20", "00000a20", "00000A20"]);
+        assert_eq!(forms("A20", ReceiptId::RespDecDlrHex), ["A20", "2592", "0000002592"]);
+        let auto = forms("0A20", ReceiptId::Auto);
+        assert_eq!(auto[0], "0A20");
+        for wanted in ["0a20", "A20", "2592"] {
+            assert!(auto.iter().any(|form| form == wanted), "{wanted} missing in {auto:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hex_and_decimal_find_each_other(number in 1u64..) {
+            let decimal = number.to_string();
+            let hex = forms(&decimal, ReceiptId::Auto);
+            prop_assert!(hex.contains(&format!("{number:X}")) && hex.contains(&format!("{number:x}")));
+            prop_assert!(forms(&format!("{number:X}"), ReceiptId::Auto).contains(&decimal));
+        }
+
+        #[test]
+        fn any_id_keeps_its_literal_first_and_forms_are_few(id in ".{0,80}") {
+            let forms = forms(&id, ReceiptId::Auto);
+            prop_assert_eq!(&forms[0], &id);
+            prop_assert!(forms.len() <= 16);
+        }
+    }
+}
