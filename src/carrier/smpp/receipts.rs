@@ -230,9 +230,10 @@ mod tests {
         #[test]
         fn hex_and_decimal_find_each_other(number in 1u64..) {
             let decimal = number.to_string();
+            let (upper, lower) = (format!("{:X}", number), format!("{:x}", number));
             let hex = forms(&decimal, ReceiptId::Auto);
-            prop_assert!(hex.contains(&format!("{number:X}")) && hex.contains(&format!("{number:x}")));
-            prop_assert!(forms(&format!("{number:X}"), ReceiptId::Auto).contains(&decimal));
+            prop_assert!(hex.contains(&upper) && hex.contains(&lower));
+            prop_assert!(forms(&upper, ReceiptId::Auto).contains(&decimal));
         }
 
         #[test]
