@@ -16,8 +16,13 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Connects within `limit`, handshake included. The error names the endpoint and the reason.
-pub async fn connect(endpoint: &Endpoint, tls: &Tls, limit: Duration) -> Result<Box<dyn Stream>, String> {
-    let named = |reason: &dyn std::fmt::Display| format!("{}:{}: {reason}", endpoint.host, endpoint.port);
+pub async fn connect(
+    endpoint: &Endpoint,
+    tls: &Tls,
+    limit: Duration,
+) -> Result<Box<dyn Stream>, String> {
+    let named =
+        |reason: &dyn std::fmt::Display| format!("{}:{}: {reason}", endpoint.host, endpoint.port);
     match tokio::time::timeout(limit, open(endpoint, tls)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(reason)) => Err(named(&reason)),
@@ -27,14 +32,19 @@ pub async fn connect(endpoint: &Endpoint, tls: &Tls, limit: Duration) -> Result<
 
 async fn open(endpoint: &Endpoint, tls: &Tls) -> Result<Box<dyn Stream>, String> {
     let host = endpoint.host.trim_matches(['[', ']']);
-    let stream = TcpStream::connect((host, endpoint.port)).await.map_err(|e| describe(&e))?;
+    let stream = TcpStream::connect((host, endpoint.port))
+        .await
+        .map_err(|e| describe(&e))?;
     stream.set_nodelay(true).map_err(|e| describe(&e))?;
     match endpoint.carry {
         Carry::Tcp => Ok(Box::new(stream)),
         Carry::Tls => {
             let name = tls::server_name(tls, host)?;
             let config = Arc::new(tls::client_config(tls)?);
-            let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|e| format!("tls: {e}"))?;
+            let stream = TlsConnector::from(config)
+                .connect(name, stream)
+                .await
+                .map_err(|e| format!("tls: {e}"))?;
             Ok(Box::new(stream))
         }
         Carry::Udp => Err("udp carries no texts; write tls:host:port or host:port".into()),

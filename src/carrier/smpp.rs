@@ -46,7 +46,11 @@ pub fn start(config: Arc<CarrierConfig>, said: mpsc::Sender<Said>) -> Handle {
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let slots = shared.slots.clone();
     tokio::spawn(split(shared, inbox));
-    Handle { name, commands, slots }
+    Handle {
+        name,
+        commands,
+        slots,
+    }
 }
 
 /// The caller chose the wrong driver: a carrier without endpoints, which says so as its link's reason.
@@ -69,7 +73,15 @@ async fn split(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Command>) {
     for index in 0..shared.loads.len() {
         let (to_bind, inbox) = mpsc::channel(BIND_INBOX);
         binds.push(to_bind);
-        tasks.spawn(Bind { shared: shared.clone(), index, inbox, draining: false }.run());
+        tasks.spawn(
+            Bind {
+                shared: shared.clone(),
+                index,
+                inbox,
+                draining: false,
+            }
+            .run(),
+        );
     }
     let mut batch = Vec::with_capacity(BATCH);
     let mut ease_at: Option<Instant> = None;
@@ -125,7 +137,12 @@ async fn hand_over(shared: &Shared, binds: &[mpsc::Sender<ToBind>], order: Box<O
 }
 
 /// Every bind finishes what is in the air and unbinds, each within its own bound.
-async fn end(shared: &Shared, binds: Vec<mpsc::Sender<ToBind>>, mut tasks: JoinSet<()>, inbox: &mut mpsc::Receiver<Command>) {
+async fn end(
+    shared: &Shared,
+    binds: Vec<mpsc::Sender<ToBind>>,
+    mut tasks: JoinSet<()>,
+    inbox: &mut mpsc::Receiver<Command>,
+) {
     for to_bind in &binds {
         let _ = to_bind.try_send(ToBind::Drain);
     }
@@ -142,7 +159,12 @@ async fn end(shared: &Shared, binds: Vec<mpsc::Sender<ToBind>>, mut tasks: JoinS
     inbox.close();
     while let Ok(command) = inbox.try_recv() {
         if let Command::Submit(order) = command {
-            shared.say(What::Attempt(order.key, Event::Failed(Cause::CarrierFault.failure(None)))).await;
+            shared
+                .say(What::Attempt(
+                    order.key,
+                    Event::Failed(Cause::CarrierFault.failure(None)),
+                ))
+                .await;
         }
     }
 }

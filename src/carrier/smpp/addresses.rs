@@ -27,10 +27,45 @@ mod tests {
 
     #[test]
     fn each_kind_of_sender_has_its_ton_and_npi() {
-        assert_eq!(sender("97671"), Sender { ton: 3, npi: 0, address: "97671" });
-        assert_eq!(sender("+18553308653"), Sender { ton: 1, npi: 1, address: "18553308653" });
-        assert_eq!(sender("18553308653"), Sender { ton: 1, npi: 1, address: "18553308653" });
-        assert_eq!(sender("Ringback"), Sender { ton: 5, npi: 0, address: "Ringback" });
-        assert_eq!(sender("3COM"), Sender { ton: 5, npi: 0, address: "3COM" });
+        assert_eq!(
+            sender("97671"),
+            Sender {
+                ton: 3,
+                npi: 0,
+                address: "97671"
+            }
+        );
+        assert_eq!(
+            sender("+18553308653"),
+            Sender {
+                ton: 1,
+                npi: 1,
+                address: "18553308653"
+            }
+        );
+        assert_eq!(
+            sender("18553308653"),
+            Sender {
+                ton: 1,
+                npi: 1,
+                address: "18553308653"
+            }
+        );
+        assert_eq!(
+            sender("Ringback"),
+            Sender {
+                ton: 5,
+                npi: 0,
+                address: "Ringback"
+            }
+        );
+        assert_eq!(
+            sender("3COM"),
+            Sender {
+                ton: 5,
+                npi: 0,
+                address: "3COM"
+            }
+        );
     }
 }

@@ -114,13 +114,24 @@ impl Bind {
         let mut reasons = Vec::new();
         for nth in 0..count {
             let endpoint = &config.endpoints[(self.index + nth) % count];
-            match self.meanwhile(connect::connect(endpoint, &config.tls, config.response_timeout)).await {
+            match self
+                .meanwhile(connect::connect(
+                    endpoint,
+                    &config.tls,
+                    config.response_timeout,
+                ))
+                .await
+            {
                 Some(Ok(stream)) => return Ok(Some(stream)),
                 Some(Err(reason)) => reasons.push(reason),
                 None => return Ok(None),
             }
         }
-        Err(if reasons.is_empty() { "no endpoint is configured".into() } else { reasons.join("; ") })
+        Err(if reasons.is_empty() {
+            "no endpoint is configured".into()
+        } else {
+            reasons.join("; ")
+        })
     }
 
     async fn failed(&self, reason: &str) {
@@ -156,9 +167,13 @@ impl Bind {
     /// The load is less before the outcome is heard, so that the slot is free for the next order.
     async fn say(&self, outcome: Outcome) -> bool {
         if outcome.first {
-            self.shared.loads[self.index].orders.fetch_sub(1, Ordering::Relaxed);
+            self.shared.loads[self.index]
+                .orders
+                .fetch_sub(1, Ordering::Relaxed);
         }
-        self.shared.say(What::Attempt(outcome.key, outcome.event)).await
+        self.shared
+            .say(What::Attempt(outcome.key, outcome.event))
+            .await
     }
 
     /// Carries one session. The flag says whether it was ever bound.
@@ -212,7 +227,9 @@ impl Run<'_> {
         tokio::pin!(timer);
         loop {
             if let Some(ended) = self.settle().await {
-                let _ = tokio::time::timeout(LAST_WRITE, writing.write_all_buf(self.session.output())).await;
+                let _ =
+                    tokio::time::timeout(LAST_WRITE, writing.write_all_buf(self.session.output()))
+                        .await;
                 return ended;
             }
             self.wind(timer.as_mut());
@@ -248,10 +265,14 @@ impl Run<'_> {
         for one in told.drain(..) {
             match one {
                 ToBind::Submit(order) if self.bound => {
-                    let refused = self.orders.take(order, self.bind.shared.next_concatenation());
+                    let refused = self
+                        .orders
+                        .take(order, self.bind.shared.next_concatenation());
                     self.outcomes.extend(refused);
                 }
-                ToBind::Submit(order) => self.outcomes.push(refused(order.key, Cause::CarrierFault.failure(None))),
+                ToBind::Submit(order) => self
+                    .outcomes
+                    .push(refused(order.key, Cause::CarrierFault.failure(None))),
                 ToBind::Drain => self.drain(),
             }
         }
@@ -271,11 +292,17 @@ impl Run<'_> {
         let mut closed = None;
         while let Some(event) = self.session.poll_event() {
             match event {
-                smpp::Event::Answered { token, status, message_id } => {
+                smpp::Event::Answered {
+                    token,
+                    status,
+                    message_id,
+                } => {
                     let outcome = self.orders.answered(token, status, message_id);
                     self.outcomes.extend(outcome);
                 }
-                smpp::Event::Unanswered { token } => self.outcomes.extend(self.orders.unanswered(token)),
+                smpp::Event::Unanswered { token } => {
+                    self.outcomes.extend(self.orders.unanswered(token))
+                }
                 smpp::Event::Closed(why) => closed = Some(why),
                 smpp::Event::Bound => {
                     (self.bound, self.was_bound) = (true, true);
@@ -288,13 +315,16 @@ impl Run<'_> {
                     let shared = &self.bind.shared;
                     match receipts::read(&deliver, shared.smpp.receipt_id, &shared.statuses) {
                         Some(what) => self.say(what).await,
-                        None => tracing::debug!(carrier = %shared.config.name, ?deliver, "neither receipt nor text"),
+                        None => {
+                            tracing::debug!(carrier = %shared.config.name, ?deliver, "neither receipt nor text")
+                        }
                     }
                 }
             }
         }
         let now = Instant::now();
-        self.orders.fill(&mut self.session, now, wall(), &mut self.outcomes);
+        self.orders
+            .fill(&mut self.session, now, wall(), &mut self.outcomes);
         self.say_outcomes(now).await;
         if let Some(why) = closed {
             return Some(match why {
@@ -317,8 +347,7 @@ impl Run<'_> {
     }
 
     async fn say_outcomes(&mut self, now: Instant) {
-        let is_throttled =
-            |outcome: &Outcome| matches!(&outcome.event, Event::Failed(failure) if failure.cause == Cause::Throttled);
+        let is_throttled = |outcome: &Outcome| matches!(&outcome.event, Event::Failed(failure) if failure.cause == Cause::Throttled);
         if self.outcomes.iter().any(is_throttled) {
             self.bind.shared.throttled(now);
         }
@@ -341,8 +370,12 @@ impl Run<'_> {
                 self.say(What::Link(link)).await;
             }
         }
-        let unwritten: Vec<u64> =
-            self.session.unanswered().filter(|(_, written)| !written).map(|(token, _)| token).collect();
+        let unwritten: Vec<u64> = self
+            .session
+            .unanswered()
+            .filter(|(_, written)| !written)
+            .map(|(token, _)| token)
+            .collect();
         self.orders.lost(unwritten.into_iter(), &mut self.outcomes);
         self.say_outcomes(Instant::now()).await;
         let counters = self.session.counters();
@@ -355,7 +388,11 @@ impl Run<'_> {
     fn wind(&self, timer: std::pin::Pin<&mut Sleep>) {
         let session = self.session.next_deadline();
         let drain = self.drain_until.filter(|_| self.orders.unsettled() > 0);
-        let next = [session, drain].into_iter().flatten().min().unwrap_or_else(|| Instant::now() + NEVER);
+        let next = [session, drain]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_else(|| Instant::now() + NEVER);
         let next = tokio::time::Instant::from_std(next);
         if timer.is_elapsed() || next < timer.deadline() {
             let fresh = sleep_until(next);
@@ -393,6 +430,8 @@ fn reason(why: Closed) -> String {
 }
 
 fn wall() -> Millis {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     Millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }

@@ -91,7 +91,10 @@ impl Orders {
     /// `concatenation` marks the parts of one text.
     pub fn take(&mut self, order: Box<Order>, concatenation: u8) -> Option<Outcome> {
         let Content::Text(content) = &order.content else {
-            return Some(refused(order.key, our_fault("a text carrier takes no calls")));
+            return Some(refused(
+                order.key,
+                our_fault("a text carrier takes no calls"),
+            ));
         };
         let encoded = text::encode(&content.body);
         let Some(messages) = encoded.short_messages(concatenation) else {
@@ -99,8 +102,13 @@ impl Orders {
         };
         let id = self.next;
         self.next += 1;
-        self.waiting.extend((0..messages.len()).map(|part| (id, part as u8)));
-        let parts = messages.into_iter().map(|message| Part { message, state: PartState::Waiting, reference: None });
+        self.waiting
+            .extend((0..messages.len()).map(|part| (id, part as u8)));
+        let parts = messages.into_iter().map(|message| Part {
+            message,
+            state: PartState::Waiting,
+            reference: None,
+        });
         let open = Open {
             key: order.key,
             to: order.to,
@@ -118,11 +126,19 @@ impl Orders {
 
     /// Moves waiting parts into the session's window, as far as it has room. What has come past its deadline
     /// is not sent any more.
-    pub fn fill(&mut self, session: &mut Session, now: Instant, wall: Millis, out: &mut Vec<Outcome>) {
+    pub fn fill(
+        &mut self,
+        session: &mut Session,
+        now: Instant,
+        wall: Millis,
+        out: &mut Vec<Outcome>,
+    ) {
         while session.room() > 0
             && let Some((id, index)) = self.waiting.pop_front()
         {
-            let Some(open) = self.open.get_mut(&id) else { continue };
+            let Some(open) = self.open.get_mut(&id) else {
+                continue;
+            };
             let left = open.deadline.since(wall);
             if left.is_zero() {
                 out.extend(self.fail(id, Cause::Expired.failure(None)));
@@ -130,7 +146,9 @@ impl Orders {
             }
             let seconds = u32::try_from(left.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
             let several = open.parts.len() > 1;
-            let Some(part) = open.parts.get_mut(usize::from(index)) else { continue };
+            let Some(part) = open.parts.get_mut(usize::from(index)) else {
+                continue;
+            };
             let submit = Submit {
                 source: addresses::sender(&open.sender),
                 destination: open.to.digits(),
@@ -164,7 +182,11 @@ impl Orders {
             return None;
         }
         let open = self.open.remove(&id)?;
-        let references = open.parts.into_iter().filter_map(|part| part.reference).collect();
+        let references = open
+            .parts
+            .into_iter()
+            .filter_map(|part| part.reference)
+            .collect();
         Some(self.outcome(open.key, open.doubt, Event::Accepted { references }))
     }
 
@@ -180,14 +202,23 @@ impl Orders {
             self.open.remove(&oldest);
         }
         self.doubtful.push_back(id);
-        Some(self.outcome(key, false, Event::InDoubt { cause: Cause::InDoubt }))
+        Some(self.outcome(
+            key,
+            false,
+            Event::InDoubt {
+                cause: Cause::InDoubt,
+            },
+        ))
     }
 
     /// The session is gone: every order without an outcome gets one. `unwritten` are the submits of which no
     /// octet left us.
     pub fn lost(&mut self, unwritten: impl Iterator<Item = u64>, out: &mut Vec<Outcome>) {
         for token in unwritten {
-            let part = self.open.get_mut(&(token >> 8)).and_then(|open| open.parts.get_mut((token & 0xFF) as usize));
+            let part = self
+                .open
+                .get_mut(&(token >> 8))
+                .and_then(|open| open.parts.get_mut((token & 0xFF) as usize));
             if let Some(part) = part {
                 part.state = PartState::Waiting;
             }
@@ -200,9 +231,14 @@ impl Orders {
             if open.doubt {
                 continue;
             }
-            let whole = open.parts.iter().all(|part| part.state != PartState::Waiting);
+            let whole = open
+                .parts
+                .iter()
+                .all(|part| part.state != PartState::Waiting);
             let event = match whole {
-                true => Event::InDoubt { cause: Cause::InDoubt },
+                true => Event::InDoubt {
+                    cause: Cause::InDoubt,
+                },
                 false => Event::Failed(Cause::CarrierFault.failure(None)),
             };
             out.push(self.outcome(open.key, false, event));
@@ -218,13 +254,21 @@ impl Orders {
         if !doubt {
             self.unsettled = self.unsettled.saturating_sub(1);
         }
-        Outcome { key, event, first: !doubt }
+        Outcome {
+            key,
+            event,
+            first: !doubt,
+        }
     }
 }
 
 /// An order that was not taken.
 pub fn refused(key: AttemptKey, failure: Failure) -> Outcome {
-    Outcome { key, event: Event::Failed(failure), first: true }
+    Outcome {
+        key,
+        event: Event::Failed(failure),
+        first: true,
+    }
 }
 
 fn token(id: u64, part: u8) -> u64 {

@@ -18,7 +18,11 @@ const PADDED: [usize; 2] = [8, 10];
 
 /// None: it names no message and is no text; counted by the caller.
 pub fn read(deliver: &Deliver, mode: ReceiptId, statuses: &Statuses) -> Option<What> {
-    let tlvs: Vec<(u16, &[u8])> = deliver.tlvs.iter().map(|(tag, value)| (*tag, &value[..])).collect();
+    let tlvs: Vec<(u16, &[u8])> = deliver
+        .tlvs
+        .iter()
+        .map(|(tag, value)| (*tag, &value[..]))
+        .collect();
     let read = receipt::read(&Incoming {
         esm_class: deliver.esm_class,
         data_coding: deliver.data_coding,
@@ -38,7 +42,10 @@ pub fn read(deliver: &Deliver, mode: ReceiptId, statuses: &Statuses) -> Option<W
     Some(What::Receipt(Receipt {
         references: read.id.map(|id| references(&id, mode)).unwrap_or_default(),
         state,
-        cause: read.err.as_deref().and_then(|err| statuses.receipt_cause(err)),
+        cause: read
+            .err
+            .as_deref()
+            .and_then(|err| statuses.receipt_cause(err)),
         carrier_code: read.err.map(Arc::from),
         // The receipt travels from the phone to our sender.
         phone: digits(&deliver.source.digits),
@@ -117,9 +124,13 @@ fn final_state(state: Option<MessageState>) -> ReceiptState {
     match state {
         Some(MessageState::Delivered) => ReceiptState::Delivered,
         Some(MessageState::Expired) => ReceiptState::Expired,
-        Some(MessageState::Undeliverable | MessageState::Deleted | MessageState::Skipped) => ReceiptState::Undelivered,
+        Some(MessageState::Undeliverable | MessageState::Deleted | MessageState::Skipped) => {
+            ReceiptState::Undelivered
+        }
         Some(MessageState::Rejected) => ReceiptState::Rejected,
-        Some(MessageState::Scheduled | MessageState::Enroute | MessageState::Accepted) => ReceiptState::Intermediate,
+        Some(MessageState::Scheduled | MessageState::Enroute | MessageState::Accepted) => {
+            ReceiptState::Intermediate
+        }
         Some(MessageState::Unknown) | None => ReceiptState::Unknown,
     }
 }
@@ -136,7 +147,9 @@ fn inbound(deliver: &Deliver) -> Inbound {
     const UCS2: u8 = 8;
     let mut octets = &deliver.message[..];
     if deliver.esm_class & text::UDHI != 0
-        && let Some(behind) = octets.first().and_then(|length| octets.get(1 + usize::from(*length)..))
+        && let Some(behind) = octets
+            .first()
+            .and_then(|length| octets.get(1 + usize::from(*length)..))
     {
         octets = behind;
     }
@@ -148,7 +161,11 @@ fn inbound(deliver: &Deliver) -> Inbound {
     };
     let international = |ton: u8, address: &str| -> Arc<str> {
         let address = address.trim();
-        if ton == 1 && !address.starts_with('+') { format!("+{address}").into() } else { address.into() }
+        if ton == 1 && !address.starts_with('+') {
+            format!("+{address}").into()
+        } else {
+            address.into()
+        }
     };
     Inbound {
         from: international(deliver.source.ton, &deliver.source.digits),
@@ -165,8 +182,16 @@ mod tests {
 
     fn deliver(esm_class: u8, message: &'static [u8]) -> Deliver {
         Deliver {
-            source: Address { ton: 1, npi: 1, digits: "12025550123".into() },
-            destination: Address { ton: 3, npi: 0, digits: "97671".into() },
+            source: Address {
+                ton: 1,
+                npi: 1,
+                digits: "12025550123".into(),
+            },
+            destination: Address {
+                ton: 3,
+                npi: 0,
+                digits: "97671".into(),
+            },
             esm_class,
             message: message.into(),
             ..Deliver::default()
@@ -174,7 +199,10 @@ mod tests {
     }
 
     fn forms(id: &str, mode: ReceiptId) -> Vec<String> {
-        references(id, mode).iter().map(|form| form.to_string()).collect()
+        references(id, mode)
+            .iter()
+            .map(|form| form.to_string())
+            .collect()
     }
 
     #[test]
@@ -182,31 +210,44 @@ mod tests {
         let own = [(Arc::from("027"), crate::carrier::Cause::HandsetOff)].into();
         let statuses = Statuses::new(&own);
         let message = b"id:4711 sub:001 dlvrd:000 submit date:2401011200 done date:2401011201 stat:UNDELIV err:027 text:";
-        let Some(What::Receipt(receipt)) = read(&deliver(4, message), ReceiptId::Same, &statuses) else {
+        let Some(What::Receipt(receipt)) = read(&deliver(4, message), ReceiptId::Same, &statuses)
+        else {
             panic!("no receipt");
         };
         assert_eq!(receipt.references, ["4711".into()]);
         assert_eq!(receipt.state, ReceiptState::Undelivered);
         assert_eq!(receipt.carrier_code.as_deref(), Some("027"));
         assert_eq!(receipt.cause, Some(crate::carrier::Cause::HandsetOff));
-        assert_eq!((receipt.phone.as_deref(), receipt.sender.as_deref()), (Some("12025550123"), Some("97671")));
+        assert_eq!(
+            (receipt.phone.as_deref(), receipt.sender.as_deref()),
+            (Some("12025550123"), Some("97671"))
+        );
     }
 
     #[test]
     fn a_text_from_a_phone_is_no_receipt() {
-        let Some(What::Inbound(text)) = read(&deliver(0, b"yes"), ReceiptId::Auto, &Statuses::default()) else {
+        let Some(What::Inbound(text)) =
+            read(&deliver(0, b"yes"), ReceiptId::Auto, &Statuses::default())
+        else {
             panic!("no text");
         };
-        assert_eq!((&*text.from, &*text.to, &*text.body), ("+12025550123", "97671", "yes"));
+        assert_eq!(
+            (&*text.from, &*text.to, &*text.body),
+            ("+12025550123", "97671", "yes")
+        );
         let part = deliver(0x40, &[0x05, 0, 3, 1, 2, 1, b'h', b'i']);
-        let Some(What::Inbound(text)) = read(&part, ReceiptId::Auto, &Statuses::default()) else { panic!("no text") };
+        let Some(What::Inbound(text)) = read(&part, ReceiptId::Auto, &Statuses::default()) else {
+            panic!("no text")
+        };
         assert_eq!(&*text.body, "hi");
     }
 
     #[test]
     fn something_on_its_way_is_never_final() {
         let message = b"id:4711 stat:ENROUTE err:000";
-        let Some(What::Receipt(receipt)) = read(&deliver(4, message), ReceiptId::Same, &Statuses::default()) else {
+        let Some(What::Receipt(receipt)) =
+            read(&deliver(4, message), ReceiptId::Same, &Statuses::default())
+        else {
             panic!("no receipt");
         };
         assert_eq!(receipt.state, ReceiptState::Intermediate);
@@ -216,13 +257,25 @@ mod tests {
     fn the_literal_form_comes_first_and_each_mode_adds_its_own() {
         assert_eq!(forms("0A1b", ReceiptId::Same), ["0A1b"]);
         assert_eq!(forms("0A1b", ReceiptId::Case), ["0A1b", "0a1b", "0A1B"]);
-        assert_eq!(forms("00042", ReceiptId::ZeroPadded), ["00042", "42", "00000042", "0000000042"]);
-        assert_eq!(forms("2592", ReceiptId::RespHexDlrDec), ["2592", "a20", "A20", "00000a20", "00000A20"]);
-        assert_eq!(forms("A20", ReceiptId::RespDecDlrHex), ["A20", "2592", "0000002592"]);
+        assert_eq!(
+            forms("00042", ReceiptId::ZeroPadded),
+            ["00042", "42", "00000042", "0000000042"]
+        );
+        assert_eq!(
+            forms("2592", ReceiptId::RespHexDlrDec),
+            ["2592", "a20", "A20", "00000a20", "00000A20"]
+        );
+        assert_eq!(
+            forms("A20", ReceiptId::RespDecDlrHex),
+            ["A20", "2592", "0000002592"]
+        );
         let auto = forms("0A20", ReceiptId::Auto);
         assert_eq!(auto[0], "0A20");
         for wanted in ["0a20", "A20", "2592"] {
-            assert!(auto.iter().any(|form| form == wanted), "{wanted} missing in {auto:?}");
+            assert!(
+                auto.iter().any(|form| form == wanted),
+                "{wanted} missing in {auto:?}"
+            );
         }
     }
 

@@ -50,7 +50,9 @@ impl Shared {
         let statuses = Arc::new(Statuses::new(&config.status));
         let loads = (0..smpp.binds.max(1)).map(|_| Load::default()).collect();
         // After a restart another reference than before: an old part must not join a new text.
-        let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_millis() as u8);
+        let seed = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |t| t.as_millis() as u8);
         Shared {
             config,
             smpp,
@@ -66,13 +68,25 @@ impl Shared {
 
     /// Says something to dispatch; false once nobody listens any more. Waits while dispatch is behind.
     pub async fn say(&self, what: What) -> bool {
-        self.said.send(Said { carrier: self.config.name.clone(), what }).await.is_ok()
+        self.said
+            .send(Said {
+                carrier: self.config.name.clone(),
+                what,
+            })
+            .await
+            .is_ok()
     }
 
     /// The bound bind with the fewest orders.
     pub fn least_loaded(&self) -> Option<usize> {
-        let bound = self.loads.iter().enumerate().filter(|(_, load)| load.bound.load(Ordering::Acquire));
-        bound.min_by_key(|(_, load)| load.orders.load(Ordering::Relaxed)).map(|(index, _)| index)
+        let bound = self
+            .loads
+            .iter()
+            .enumerate()
+            .filter(|(_, load)| load.bound.load(Ordering::Acquire));
+        bound
+            .min_by_key(|(_, load)| load.orders.load(Ordering::Relaxed))
+            .map(|(index, _)| index)
     }
 
     pub fn session_bound(&self, bind: usize) -> Link {
@@ -81,7 +95,11 @@ impl Shared {
         pool.bound += 1;
         pool.down = None;
         self.count_slots(&pool);
-        if pool.bound == 1 { Link::Up } else { Link::Room }
+        if pool.bound == 1 {
+            Link::Up
+        } else {
+            Link::Room
+        }
     }
 
     /// A bound session is gone. The slots are less before anything is said.

@@ -15,8 +15,13 @@ pub struct Statuses {
 impl Statuses {
     /// The carrier's own meanings: keys such as `0x0414`, or decimal.
     pub fn new(own: &BTreeMap<Arc<str>, Cause>) -> Statuses {
-        let numbers = own.iter().filter_map(|(key, cause)| Some((parse(key)?, *cause)));
-        Statuses { own: numbers.collect(), words: own.clone() }
+        let numbers = own
+            .iter()
+            .filter_map(|(key, cause)| Some((parse(key)?, *cause)));
+        Statuses {
+            own: numbers.collect(),
+            words: own.clone(),
+        }
     }
 
     pub fn failure(&self, status: u32) -> Failure {
@@ -29,7 +34,11 @@ impl Statuses {
         };
         let failure = known.cause.failure(code);
         match known.ours {
-            true => Failure { verdict: Verdict::NextCandidate, blame: Blame::Us, ..failure },
+            true => Failure {
+                verdict: Verdict::NextCandidate,
+                blame: Blame::Us,
+                ..failure
+            },
             false => failure,
         }
     }
@@ -37,13 +46,19 @@ impl Statuses {
     /// What the carrier's settings say about the `err` of a receipt: the word as it stands, or without its zeros.
     pub fn receipt_cause(&self, err: &str) -> Option<Cause> {
         let bare = err.trim_start_matches('0');
-        self.words.get(err).or_else(|| self.words.get(bare)).copied()
+        self.words
+            .get(err)
+            .or_else(|| self.words.get(bare))
+            .copied()
     }
 }
 
 /// The name of a status, for the operator.
 pub fn name(status: u32) -> &'static str {
-    TABLE.iter().find(|known| known.status == status).map_or("not in SMPP 3.4", |known| known.name)
+    TABLE
+        .iter()
+        .find(|known| known.status == status)
+        .map_or("not in SMPP 3.4", |known| known.name)
 }
 
 fn parse(key: &str) -> Option<u32> {
@@ -62,11 +77,21 @@ struct Known {
 }
 
 const fn known(status: u32, name: &'static str, cause: Cause) -> Known {
-    Known { status, name, cause, ours: false }
+    Known {
+        status,
+        name,
+        cause,
+        ours: false,
+    }
 }
 
 const fn ours(status: u32, name: &'static str) -> Known {
-    Known { status, name, cause: Cause::CarrierFault, ours: true }
+    Known {
+        status,
+        name,
+        cause: Cause::CarrierFault,
+        ours: true,
+    }
 }
 
 const TABLE: [Known; 46] = [
@@ -93,35 +118,103 @@ const TABLE: [Known; 46] = [
     ours(0xC4, "ESME_RINVOPTPARAMVAL: optional parameter value"),
     ours(0x104, "ESME_RINVDCS: data coding"),
     // The bind: wrong credentials, wrong state.
-    known(0x04, "ESME_RINVBNDSTS: wrong bind state", Cause::CarrierFault),
+    known(
+        0x04,
+        "ESME_RINVBNDSTS: wrong bind state",
+        Cause::CarrierFault,
+    ),
     known(0x05, "ESME_RALYBND: already bound", Cause::CarrierFault),
     known(0x0D, "ESME_RBINDFAIL: bind failed", Cause::CarrierFault),
-    known(0x0E, "ESME_RINVPASWD: invalid password", Cause::CarrierFault),
-    known(0x0F, "ESME_RINVSYSID: invalid system id", Cause::CarrierFault),
+    known(
+        0x0E,
+        "ESME_RINVPASWD: invalid password",
+        Cause::CarrierFault,
+    ),
+    known(
+        0x0F,
+        "ESME_RINVSYSID: invalid system id",
+        Cause::CarrierFault,
+    ),
     // The number.
-    known(0x0B, "ESME_RINVDSTADR: invalid destination", Cause::InvalidNumber),
-    known(0x34, "ESME_RINVDLNAME: invalid distribution list", Cause::InvalidNumber),
-    known(0x40, "ESME_RINVDESTFLAG: invalid destination flag", Cause::InvalidNumber),
+    known(
+        0x0B,
+        "ESME_RINVDSTADR: invalid destination",
+        Cause::InvalidNumber,
+    ),
+    known(
+        0x34,
+        "ESME_RINVDLNAME: invalid distribution list",
+        Cause::InvalidNumber,
+    ),
+    known(
+        0x40,
+        "ESME_RINVDESTFLAG: invalid destination flag",
+        Cause::InvalidNumber,
+    ),
     // Full.
     known(0x14, "ESME_RMSGQFUL: message queue full", Cause::Throttled),
     known(0x58, "ESME_RTHROTTLED: throttled", Cause::Throttled),
     // The carrier's own trouble.
     known(0x08, "ESME_RSYSERR: system error", Cause::CarrierFault),
-    known(0x0C, "ESME_RINVMSGID: invalid message id", Cause::CarrierFault),
+    known(
+        0x0C,
+        "ESME_RINVMSGID: invalid message id",
+        Cause::CarrierFault,
+    ),
     known(0x11, "ESME_RCANCELFAIL: cancel failed", Cause::CarrierFault),
-    known(0x13, "ESME_RREPLACEFAIL: replace failed", Cause::CarrierFault),
-    known(0x44, "ESME_RCNTSUBDL: cannot submit to list", Cause::CarrierFault),
+    known(
+        0x13,
+        "ESME_RREPLACEFAIL: replace failed",
+        Cause::CarrierFault,
+    ),
+    known(
+        0x44,
+        "ESME_RCNTSUBDL: cannot submit to list",
+        Cause::CarrierFault,
+    ),
     known(0x45, "ESME_RSUBMITFAIL: submit failed", Cause::CarrierFault),
-    known(0x64, "ESME_RX_T_APPN: temporary application error", Cause::CarrierFault),
-    known(0x65, "ESME_RX_P_APPN: permanent application error", Cause::CarrierFault),
-    known(0x66, "ESME_RX_R_APPN: refused by application", Cause::CarrierFault),
-    known(0xFE, "ESME_RDELIVERYFAILURE: delivery failure", Cause::CarrierFault),
+    known(
+        0x64,
+        "ESME_RX_T_APPN: temporary application error",
+        Cause::CarrierFault,
+    ),
+    known(
+        0x65,
+        "ESME_RX_P_APPN: permanent application error",
+        Cause::CarrierFault,
+    ),
+    known(
+        0x66,
+        "ESME_RX_R_APPN: refused by application",
+        Cause::CarrierFault,
+    ),
+    known(
+        0xFE,
+        "ESME_RDELIVERYFAILURE: delivery failure",
+        Cause::CarrierFault,
+    ),
     known(0xFF, "ESME_RUNKNOWNERR: unknown error", Cause::CarrierFault),
     // SMPP 5.0, also seen on 3.4 links.
-    known(0x100, "ESME_RSERTYPUNAUTH: service not authorised", Cause::CarrierFault),
-    known(0x101, "ESME_RPROHIBITED: prohibited for this destination", Cause::BlockedByOperator),
-    known(0x102, "ESME_RSERTYPUNAVAIL: service unavailable", Cause::CarrierFault),
-    known(0x103, "ESME_RSERTYPDENIED: service denied", Cause::BlockedByOperator),
+    known(
+        0x100,
+        "ESME_RSERTYPUNAUTH: service not authorised",
+        Cause::CarrierFault,
+    ),
+    known(
+        0x101,
+        "ESME_RPROHIBITED: prohibited for this destination",
+        Cause::BlockedByOperator,
+    ),
+    known(
+        0x102,
+        "ESME_RSERTYPUNAVAIL: service unavailable",
+        Cause::CarrierFault,
+    ),
+    known(
+        0x103,
+        "ESME_RSERTYPDENIED: service denied",
+        Cause::BlockedByOperator,
+    ),
 ];
 
 #[cfg(test)]
@@ -129,7 +222,10 @@ mod tests {
     use super::*;
 
     fn own(pairs: &[(&str, Cause)]) -> BTreeMap<Arc<str>, Cause> {
-        pairs.iter().map(|(key, cause)| (Arc::from(*key), *cause)).collect()
+        pairs
+            .iter()
+            .map(|(key, cause)| (Arc::from(*key), *cause))
+            .collect()
     }
 
     #[test]
@@ -143,16 +239,38 @@ mod tests {
         let wanted = [
             (0x58, Cause::Throttled, Verdict::Later, Blame::Nobody),
             (0x14, Cause::Throttled, Verdict::Later, Blame::Nobody),
-            (0x0B, Cause::InvalidNumber, Verdict::StopChannel, Blame::Number),
-            (0x08, Cause::CarrierFault, Verdict::NextCandidate, Blame::Carrier),
+            (
+                0x0B,
+                Cause::InvalidNumber,
+                Verdict::StopChannel,
+                Blame::Number,
+            ),
+            (
+                0x08,
+                Cause::CarrierFault,
+                Verdict::NextCandidate,
+                Blame::Carrier,
+            ),
             (0x0A, Cause::CarrierFault, Verdict::NextCandidate, Blame::Us),
-            (0x9999, Cause::CarrierFault, Verdict::NextCandidate, Blame::Carrier),
+            (
+                0x9999,
+                Cause::CarrierFault,
+                Verdict::NextCandidate,
+                Blame::Carrier,
+            ),
         ];
         for (status, cause, verdict, blame) in wanted {
             let failure = statuses.failure(status);
-            assert_eq!((failure.cause, failure.verdict, failure.blame), (cause, verdict, blame), "{status:#x}");
+            assert_eq!(
+                (failure.cause, failure.verdict, failure.blame),
+                (cause, verdict, blame),
+                "{status:#x}"
+            );
         }
-        assert_eq!(statuses.failure(0x0B).carrier_code.as_deref(), Some("0x0000000b"));
+        assert_eq!(
+            statuses.failure(0x0B).carrier_code.as_deref(),
+            Some("0x0000000b")
+        );
     }
 
     #[test]

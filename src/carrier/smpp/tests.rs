@@ -35,12 +35,21 @@ struct Setting {
 
 impl Default for Setting {
     fn default() -> Setting {
-        Setting { binds: 1, window: 10, response_timeout: Duration::from_secs(5), receipt_id: ReceiptId::Auto }
+        Setting {
+            binds: 1,
+            window: 10,
+            response_timeout: Duration::from_secs(5),
+            receipt_id: ReceiptId::Auto,
+        }
     }
 }
 
 fn config(ports: &[u16], setting: &Setting) -> Arc<CarrierConfig> {
-    let endpoint = |port: &u16| Endpoint { carry: Carry::Tcp, host: "127.0.0.1".into(), port: *port };
+    let endpoint = |port: &u16| Endpoint {
+        carry: Carry::Tcp,
+        host: "127.0.0.1".into(),
+        port: *port,
+    };
     Arc::new(CarrierConfig {
         name: "northwind".into(),
         transport: Transport::Smpp(SmppConfig {
@@ -62,7 +71,11 @@ fn config(ports: &[u16], setting: &Setting) -> Arc<CarrierConfig> {
 }
 
 async fn smsc(faults: Faults) -> SmscHandle {
-    let config = SmscConfig { name: "northwind".into(), credentials: Some(("mfa".into(), "".into())), ..SmscConfig::default() };
+    let config = SmscConfig {
+        name: "northwind".into(),
+        credentials: Some(("mfa".into(), "".into())),
+        ..SmscConfig::default()
+    };
     let smsc = Smsc::start(config).await.unwrap();
     smsc.faults().set(faults);
     smsc
@@ -70,7 +83,11 @@ async fn smsc(faults: Faults) -> SmscHandle {
 
 fn rig(ports: &[u16], setting: Setting) -> Rig {
     let (to_dispatch, said) = mpsc::channel(crate::carrier::SAID);
-    Rig { handle: start(config(ports, &setting), to_dispatch), said, heard: Vec::new() }
+    Rig {
+        handle: start(config(ports, &setting), to_dispatch),
+        said,
+        heard: Vec::new(),
+    }
 }
 
 async fn bound(smsc: &SmscHandle, setting: Setting) -> Rig {
@@ -84,12 +101,17 @@ async fn bound(smsc: &SmscHandle, setting: Setting) -> Rig {
 }
 
 fn wall() -> Millis {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
     Millis(now.as_millis() as i64)
 }
 
 fn key(n: i64) -> AttemptKey {
-    AttemptKey { challenge: ChallengeKey(n), attempt: 1 }
+    AttemptKey {
+        challenge: ChallengeKey(n),
+        attempt: 1,
+    }
 }
 
 fn phone(n: i64) -> String {
@@ -105,7 +127,10 @@ impl Rig {
             content: Content::Text(Text { body: body.into() }),
             deadline: wall() + Duration::from_secs(180),
         };
-        self.handle.commands.try_send(Command::Submit(Box::new(order))).unwrap();
+        self.handle
+            .commands
+            .try_send(Command::Submit(Box::new(order)))
+            .unwrap();
     }
 
     /// The first thing said, past or to come, that `wanted` takes; it is taken out.
@@ -124,11 +149,14 @@ impl Rig {
                 self.heard.push(said.what);
             }
         };
-        tokio::time::timeout(LIMIT, looking).await.expect("nothing of the kind was said")
+        tokio::time::timeout(LIMIT, looking)
+            .await
+            .expect("nothing of the kind was said")
     }
 
     async fn link(&mut self, link: &Link) {
-        self.wait(|what| matches!(what, What::Link(l) if l == link).then_some(())).await;
+        self.wait(|what| matches!(what, What::Link(l) if l == link).then_some(()))
+            .await;
     }
 
     async fn down(&mut self) -> String {
@@ -179,22 +207,44 @@ async fn a_text_is_read_and_its_receipt_finds_it() {
     let references = rig.accepted(1).await;
     assert_eq!(references.len(), 1);
     let receipt = rig.receipt().await;
-    assert_eq!((receipt.state, &receipt.references[0]), (ReceiptState::Delivered, &references[0]));
+    assert_eq!(
+        (receipt.state, &receipt.references[0]),
+        (ReceiptState::Delivered, &references[0])
+    );
     assert_eq!(receipt.phone.as_deref(), Some(&phone(1)[1..]));
     assert_eq!(receipt.sender.as_deref(), Some("97671"));
 
     let read = &smsc.record().texts_to(&phone(1))[0];
-    assert_eq!((&*read.text, &*read.from, read.parts), ("Your code is 482913", "97671", 1));
+    assert_eq!(
+        (&*read.text, &*read.from, read.parts),
+        ("Your code is 482913", "97671", 1)
+    );
     assert!(read.receipt_wanted);
-    assert!((170..=181).contains(&read.validity_s.unwrap()), "{:?}", read.validity_s);
+    assert!(
+        (170..=181).contains(&read.validity_s.unwrap()),
+        "{:?}",
+        read.validity_s
+    );
     assert_eq!(smsc.record().summary().protocol_errors, 0);
 }
 
 #[tokio::test]
 async fn long_and_foreign_texts_arrive_whole_with_a_reference_for_each_part() {
     let smsc = smsc(Faults::default()).await;
-    let mut rig = bound(&smsc, Setting { binds: 2, window: 2, ..Setting::default() }).await;
-    let texts = ["{€} ".repeat(120), "Ваш код 482913 😀 ".repeat(15), "Grüße".into()];
+    let mut rig = bound(
+        &smsc,
+        Setting {
+            binds: 2,
+            window: 2,
+            ..Setting::default()
+        },
+    )
+    .await;
+    let texts = [
+        "{€} ".repeat(120),
+        "Ваш код 482913 😀 ".repeat(15),
+        "Grüße".into(),
+    ];
     for (n, text) in texts.iter().enumerate() {
         rig.submit(n as i64, text);
     }
@@ -211,20 +261,53 @@ async fn long_and_foreign_texts_arrive_whole_with_a_reference_for_each_part() {
 
 #[tokio::test]
 async fn receipts_in_another_base_and_early_ones_pass_through() {
-    let smsc = smsc(Faults { early_receipts: Often::ALWAYS, id_base: IdBase::HexDec, ..Faults::default() }).await;
-    let mut rig = bound(&smsc, Setting { receipt_id: ReceiptId::RespHexDlrDec, ..Setting::default() }).await;
+    let smsc = smsc(Faults {
+        early_receipts: Often::ALWAYS,
+        id_base: IdBase::HexDec,
+        ..Faults::default()
+    })
+    .await;
+    let mut rig = bound(
+        &smsc,
+        Setting {
+            receipt_id: ReceiptId::RespHexDlrDec,
+            ..Setting::default()
+        },
+    )
+    .await;
     rig.submit(1, "Your code is 482913");
     let receipt = rig.receipt().await;
-    assert!(!rig.heard.iter().any(|what| matches!(what, What::Attempt(..))), "the receipt came before the answer");
+    assert!(
+        !rig.heard
+            .iter()
+            .any(|what| matches!(what, What::Attempt(..))),
+        "the receipt came before the answer"
+    );
     let references = rig.accepted(1).await;
-    assert!(receipt.references.contains(&references[0]), "{references:?} not in {:?}", receipt.references);
+    assert!(
+        receipt.references.contains(&references[0]),
+        "{references:?} not in {:?}",
+        receipt.references
+    );
     assert_ne!(receipt.references[0], references[0]);
 }
 
 #[tokio::test]
 async fn the_window_is_kept_and_everything_given_is_answered() {
-    let smsc = smsc(Faults { response_delay_ms: 30, ..Faults::default() }).await;
-    let mut rig = bound(&smsc, Setting { binds: 2, window: 3, ..Setting::default() }).await;
+    let smsc = smsc(Faults {
+        response_delay_ms: 30,
+        ..Faults::default()
+    })
+    .await;
+    let mut rig = bound(
+        &smsc,
+        Setting {
+            binds: 2,
+            window: 3,
+            ..Setting::default()
+        },
+    )
+    .await;
     assert_eq!(rig.handle.slots.get(), 6);
     let began = Instant::now();
     for n in 0..60 {
@@ -234,17 +317,35 @@ async fn the_window_is_kept_and_everything_given_is_answered() {
         rig.accepted(n).await;
     }
     // Sixty texts, six at a time, 30 ms each: a window that leaks would be quicker.
-    assert!(began.elapsed() >= Duration::from_millis(290), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() >= Duration::from_millis(290),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test]
 async fn throttling_takes_slots_and_gives_them_back() {
-    let smsc = smsc(Faults { throttle: Often::ALWAYS, ..Faults::default() }).await;
-    let mut rig = bound(&smsc, Setting { window: 16, ..Setting::default() }).await;
+    let smsc = smsc(Faults {
+        throttle: Often::ALWAYS,
+        ..Faults::default()
+    })
+    .await;
+    let mut rig = bound(
+        &smsc,
+        Setting {
+            window: 16,
+            ..Setting::default()
+        },
+    )
+    .await;
     assert_eq!(rig.handle.slots.get(), 16);
     rig.submit(1, "Your code is 482913");
     let failure = rig.failed(1).await;
-    assert_eq!((failure.cause, failure.verdict), (Cause::Throttled, Verdict::Later));
+    assert_eq!(
+        (failure.cause, failure.verdict),
+        (Cause::Throttled, Verdict::Later)
+    );
     assert_eq!(failure.carrier_code.as_deref(), Some("0x00000058"));
     assert_eq!(rig.handle.slots.get(), 8);
     smsc.faults().set(Faults::default());
@@ -254,18 +355,29 @@ async fn throttling_takes_slots_and_gives_them_back() {
 
 #[tokio::test]
 async fn a_lost_session_leaves_doubt_then_comes_back() {
-    let smsc = smsc(Faults { drop_after_send: Often::ALWAYS, ..Faults::default() }).await;
+    let smsc = smsc(Faults {
+        drop_after_send: Often::ALWAYS,
+        ..Faults::default()
+    })
+    .await;
     let mut rig = bound(&smsc, Setting::default()).await;
     rig.submit(1, "Your code is 482913");
     assert!(matches!(rig.event(1).await, Event::InDoubt { .. }));
     assert!(!rig.down().await.is_empty());
     assert_eq!(rig.handle.slots.get(), 0);
     let read = &smsc.record().texts_to(&phone(1))[0];
-    assert_eq!(read.result, TextResult::Read, "doubt was right: the person has it");
+    assert_eq!(
+        read.result,
+        TextResult::Read,
+        "doubt was right: the person has it"
+    );
 
     rig.submit(2, "while down");
     let failure = rig.failed(2).await;
-    assert_eq!((failure.cause, failure.verdict), (Cause::CarrierFault, Verdict::NextCandidate));
+    assert_eq!(
+        (failure.cause, failure.verdict),
+        (Cause::CarrierFault, Verdict::NextCandidate)
+    );
 
     smsc.faults().set(Faults::default());
     rig.link(&Link::Up).await;
@@ -277,7 +389,10 @@ async fn a_lost_session_leaves_doubt_then_comes_back() {
 #[tokio::test]
 async fn silence_is_doubt_and_then_the_end_of_the_session() {
     let smsc = smsc(Faults::default()).await;
-    let setting = Setting { response_timeout: Duration::from_millis(300), ..Setting::default() };
+    let setting = Setting {
+        response_timeout: Duration::from_millis(300),
+        ..Setting::default()
+    };
     let mut rig = bound(&smsc, setting).await;
     smsc.faults().change(|f| f.silent = true);
     rig.submit(1, "Your code is 482913");
@@ -293,12 +408,21 @@ async fn refused_connections_say_why_and_another_endpoint_takes_over() {
     let closed_port = closed.local_addr().unwrap().port();
     drop(closed);
     let mut alone = rig(&[closed_port], Setting::default());
-    assert_eq!(alone.down().await, format!("127.0.0.1:{closed_port}: connection refused"));
+    assert_eq!(
+        alone.down().await,
+        format!("127.0.0.1:{closed_port}: connection refused")
+    );
     alone.submit(1, "to nobody");
     assert_eq!(alone.failed(1).await.verdict, Verdict::NextCandidate);
 
     let smsc = smsc(Faults::default()).await;
-    let mut rig = rig(&[closed_port, smsc.address().port()], Setting { binds: 2, ..Setting::default() });
+    let mut rig = rig(
+        &[closed_port, smsc.address().port()],
+        Setting {
+            binds: 2,
+            ..Setting::default()
+        },
+    );
     rig.link(&Link::Up).await;
     rig.link(&Link::Room).await;
     assert_eq!(rig.handle.slots.get(), 20);
@@ -306,11 +430,18 @@ async fn refused_connections_say_why_and_another_endpoint_takes_over() {
 
 #[tokio::test]
 async fn a_refused_bind_names_its_status() {
-    let config = SmscConfig { credentials: Some(("mfa".into(), "other".into())), ..SmscConfig::default() };
+    let config = SmscConfig {
+        credentials: Some(("mfa".into(), "other".into())),
+        ..SmscConfig::default()
+    };
     let smsc = Smsc::start(config).await.unwrap();
     let mut rig = rig(&[smsc.address().port()], Setting::default());
     let reason = rig.down().await;
-    assert!(reason.starts_with("bind refused: 0x0000000e") || reason.starts_with("bind refused: 0x0000000f"), "{reason}");
+    assert!(
+        reason.starts_with("bind refused: 0x0000000e")
+            || reason.starts_with("bind refused: 0x0000000f"),
+        "{reason}"
+    );
 }
 
 #[tokio::test]
@@ -322,13 +453,27 @@ async fn a_refusal_is_read_by_the_carriers_own_table() {
     let mut rig = bound(&smsc, Setting::default()).await;
     rig.submit(1, "Your code is 482913");
     let failure = rig.failed(1).await;
-    assert_eq!((failure.cause, failure.carrier_code.as_deref()), (Cause::BlockedByOperator, Some("0x00000414")));
+    assert_eq!(
+        (failure.cause, failure.carrier_code.as_deref()),
+        (Cause::BlockedByOperator, Some("0x00000414"))
+    );
 }
 
 #[tokio::test]
 async fn draining_finishes_what_is_in_the_air_and_then_ends() {
-    let smsc = smsc(Faults { response_delay_ms: 200, ..Faults::default() }).await;
-    let mut rig = bound(&smsc, Setting { binds: 2, ..Setting::default() }).await;
+    let smsc = smsc(Faults {
+        response_delay_ms: 200,
+        ..Faults::default()
+    })
+    .await;
+    let mut rig = bound(
+        &smsc,
+        Setting {
+            binds: 2,
+            ..Setting::default()
+        },
+    )
+    .await;
     for n in 0..4 {
         rig.submit(n, "Your code is 482913");
     }
@@ -336,7 +481,9 @@ async fn draining_finishes_what_is_in_the_air_and_then_ends() {
     for n in 0..4 {
         rig.accepted(n).await;
     }
-    tokio::time::timeout(LIMIT, rig.handle.commands.closed()).await.unwrap();
+    tokio::time::timeout(LIMIT, rig.handle.commands.closed())
+        .await
+        .unwrap();
     assert_eq!(rig.handle.slots.get(), 0);
     assert_eq!(smsc.record().summary().protocol_errors, 0);
     while let Some(said) = rig.said.recv().await {
@@ -350,10 +497,18 @@ async fn a_reply_of_a_person_comes_in() {
     let mut rig = bound(&smsc, Setting::default()).await;
     assert!(smsc.text_from("+12025550123", "97671", "yes, Grüße"));
     let inbound = |what: &What| match what {
-        What::Inbound(text) => Some((text.from.to_string(), text.to.to_string(), text.body.to_string())),
+        What::Inbound(text) => Some((
+            text.from.to_string(),
+            text.to.to_string(),
+            text.body.to_string(),
+        )),
         _ => None,
     };
-    let wanted = ("+12025550123".to_owned(), "97671".to_owned(), "yes, Grüße".to_owned());
+    let wanted = (
+        "+12025550123".to_owned(),
+        "97671".to_owned(),
+        "yes, Grüße".to_owned(),
+    );
     assert_eq!(rig.wait(inbound).await, wanted);
 }
 
@@ -364,7 +519,9 @@ async fn a_peer_that_speaks_another_protocol_is_left_with_a_reason() {
     let (mut peer, _) = listener.accept().await.unwrap();
     let mut first = [0; 16];
     peer.read_exact(&mut first).await.unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut peer, b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut peer, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        .await
+        .unwrap();
     assert!(rig.down().await.contains("command_length"));
 }
 
@@ -373,7 +530,14 @@ async fn a_peer_that_speaks_another_protocol_is_left_with_a_reason() {
 async fn one_bind_carries_many_texts_and_every_receipt() {
     const TEXTS: i64 = 5_000;
     let smsc = smsc(Faults::default()).await;
-    let mut rig = bound(&smsc, Setting { window: 500, ..Setting::default() }).await;
+    let mut rig = bound(
+        &smsc,
+        Setting {
+            window: 500,
+            ..Setting::default()
+        },
+    )
+    .await;
     let began = Instant::now();
     let handle = rig.handle.clone();
     let mut given = 0;
@@ -384,7 +548,12 @@ async fn one_bind_carries_many_texts_and_every_receipt() {
             rig.submit(given, "Your code is 482913");
             given += 1;
         }
-        match tokio::time::timeout(LIMIT, rig.said.recv()).await.unwrap().unwrap().what {
+        match tokio::time::timeout(LIMIT, rig.said.recv())
+            .await
+            .unwrap()
+            .unwrap()
+            .what
+        {
             What::Attempt(key, Event::Accepted { references: ids }) => {
                 assert!(references.insert(ids[0].clone(), key).is_none());
             }

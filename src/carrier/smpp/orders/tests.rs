@@ -14,7 +14,10 @@ const WALL: Millis = Millis(1_700_000_000_000);
 
 fn order(n: i64, body: &str) -> Box<Order> {
     Box::new(Order {
-        key: AttemptKey { challenge: ChallengeKey(n), attempt: 1 },
+        key: AttemptKey {
+            challenge: ChallengeKey(n),
+            attempt: 1,
+        },
         to: Number::from_e164("+12025550123").unwrap(),
         sender: "97671".into(),
         content: Content::Text(Text { body: body.into() }),
@@ -75,7 +78,10 @@ fn a_text_becomes_one_submit_with_what_is_left_of_its_life() {
     let bodies = written(&mut session);
     assert_eq!(bodies.len(), 1);
     assert!(bodies[0].starts_with(b"\0\x03\x0097671\0\x01\x0112025550123\0\0\0\0\0"));
-    assert!(holds(&bodies[0], b"000000000131000R\0\x01\0\0\0"), "91 s, rounded up, receipt asked for");
+    assert!(
+        holds(&bodies[0], b"000000000131000R\0\x01\0\0\0"),
+        "91 s, rounded up, receipt asked for"
+    );
     let done = orders.answered(0, 0, "A1".into()).unwrap();
     assert!(done.first);
     assert!(matches!(done.event, Event::Accepted { references } if references == ["A1".into()]));
@@ -91,7 +97,10 @@ fn a_long_text_goes_in_parts_through_a_small_window_and_names_them_in_order() {
     assert_eq!(first.len(), 2);
     for (body, part) in first.iter().zip(1u8..) {
         assert!(holds(body, &[0x05, 0x00, 0x03, 7, 3, part]), "part {part}");
-        assert!(holds(body, b"12025550123\0\x40\0\0"), "esm_class announces the header");
+        assert!(
+            holds(body, b"12025550123\0\x40\0\0"),
+            "esm_class announces the header"
+        );
     }
     // The session's own numbering: the bind was 1, so the parts are 2 and 3.
     for (sequence, id) in [(3u32, "B"), (2, "A")] {
@@ -103,13 +112,22 @@ fn a_long_text_goes_in_parts_through_a_small_window_and_names_them_in_order() {
         answer.put_slice(id.as_bytes());
         answer.put_u8(0);
         session.receive(&mut answer, Instant::now());
-        let Some(smpp::Event::Answered { token, status, message_id }) = session.poll_event() else { panic!() };
+        let Some(smpp::Event::Answered {
+            token,
+            status,
+            message_id,
+        }) = session.poll_event()
+        else {
+            panic!()
+        };
         assert!(orders.answered(token, status, message_id).is_none());
     }
     fill(&mut orders, &mut session);
     assert_eq!(written(&mut session).len(), 1);
     let done = orders.answered(2, 0, "C".into()).unwrap();
-    assert!(matches!(done.event, Event::Accepted { references } if references == ["A".into(), "B".into(), "C".into()]));
+    assert!(
+        matches!(done.event, Event::Accepted { references } if references == ["A".into(), "B".into(), "C".into()])
+    );
 }
 
 #[test]
@@ -123,7 +141,10 @@ fn a_part_that_fails_fails_the_text_once() {
     assert!(orders.answered(0, 0, "A".into()).is_none());
     let mut fresh = super::tests::session(10, Instant::now());
     fill(&mut orders, &mut fresh);
-    assert!(written(&mut fresh).is_empty(), "the third part is not sent any more");
+    assert!(
+        written(&mut fresh).is_empty(),
+        "the third part is not sent any more"
+    );
     assert_eq!(orders.unsettled(), 0);
 }
 
@@ -145,9 +166,17 @@ fn doubt_is_said_once_and_a_late_answer_ends_it() {
 #[test]
 fn nothing_is_sent_after_the_deadline() {
     let (mut orders, mut session) = (orders(), session(10, Instant::now()));
-    orders.take(Box::new(Order { deadline: WALL, ..*order(1, "late") }), 7);
+    orders.take(
+        Box::new(Order {
+            deadline: WALL,
+            ..*order(1, "late")
+        }),
+        7,
+    );
     let out = fill(&mut orders, &mut session);
-    assert!(matches!(&out[..], [Outcome { event: Event::Failed(f), first: true, .. }] if f.cause == Cause::Expired));
+    assert!(
+        matches!(&out[..], [Outcome { event: Event::Failed(f), first: true, .. }] if f.cause == Cause::Expired)
+    );
     assert!(written(&mut session).is_empty());
 }
 
@@ -165,7 +194,12 @@ fn what_may_be_whole_at_the_phone_is_in_doubt_the_rest_has_failed() {
     orders.lost([token(1, 2)].into_iter(), &mut out);
     let said: Vec<(i64, bool)> = out
         .iter()
-        .map(|outcome| (outcome.key.challenge.0, matches!(outcome.event, Event::InDoubt { .. })))
+        .map(|outcome| {
+            (
+                outcome.key.challenge.0,
+                matches!(outcome.event, Event::InDoubt { .. }),
+            )
+        })
         .collect();
     assert_eq!(said, [(1, true), (2, false), (3, false), (4, false)]);
     assert_eq!(orders.unsettled(), 0);
@@ -176,7 +210,13 @@ fn what_we_cannot_send_speaks_against_us() {
     let (mut orders, mut session) = (orders(), session(4, Instant::now()));
     let too_long = orders.take(order(1, &"y".repeat(50_000)), 1).unwrap();
     assert!(matches!(too_long.event, Event::Failed(f) if f.blame == Blame::Us));
-    orders.take(Box::new(Order { sender: "A name that is far too long".into(), ..*order(2, "hi") }), 1);
+    orders.take(
+        Box::new(Order {
+            sender: "A name that is far too long".into(),
+            ..*order(2, "hi")
+        }),
+        1,
+    );
     let out = fill(&mut orders, &mut session);
     assert!(matches!(&out[..], [Outcome { event: Event::Failed(f), .. }] if f.blame == Blame::Us));
     assert_eq!(orders.unsettled(), 0);
