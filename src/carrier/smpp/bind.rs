@@ -267,7 +267,7 @@ impl Run<'_> {
                 ToBind::Submit(order) if self.bound => {
                     let refused = self
                         .orders
-                        .take(order, self.bind.shared.next_concatenation());
+                        .take(*order, self.bind.shared.next_concatenation());
                     self.outcomes.extend(refused);
                 }
                 ToBind::Submit(order) => self

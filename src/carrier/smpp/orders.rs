@@ -89,7 +89,7 @@ impl Orders {
 
     /// Takes an order; its parts wait for [`Orders::fill`]. An outcome means that it could not be taken.
     /// `concatenation` marks the parts of one text.
-    pub fn take(&mut self, order: Box<Order>, concatenation: u8) -> Option<Outcome> {
+    pub fn take(&mut self, order: Order, concatenation: u8) -> Option<Outcome> {
         let Content::Text(content) = &order.content else {
             return Some(refused(
                 order.key,

@@ -52,6 +52,7 @@ fn config(ports: &[u16], setting: &Setting) -> Arc<CarrierConfig> {
     };
     Arc::new(CarrierConfig {
         name: "northwind".into(),
+        enabled: true,
         transport: Transport::Smpp(SmppConfig {
             system_id: "mfa".into(),
             password: None,

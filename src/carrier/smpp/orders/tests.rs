@@ -12,8 +12,8 @@ use crate::{
 
 const WALL: Millis = Millis(1_700_000_000_000);
 
-fn order(n: i64, body: &str) -> Box<Order> {
-    Box::new(Order {
+fn order(n: i64, body: &str) -> Order {
+    Order {
         key: AttemptKey {
             challenge: ChallengeKey(n),
             attempt: 1,
@@ -22,7 +22,7 @@ fn order(n: i64, body: &str) -> Box<Order> {
         sender: "97671".into(),
         content: Content::Text(Text { body: body.into() }),
         deadline: WALL + Duration::from_millis(90_500),
-    })
+    }
 }
 
 fn session(window: usize, now: Instant) -> Session {
@@ -167,10 +167,10 @@ fn doubt_is_said_once_and_a_late_answer_ends_it() {
 fn nothing_is_sent_after_the_deadline() {
     let (mut orders, mut session) = (orders(), session(10, Instant::now()));
     orders.take(
-        Box::new(Order {
+        Order {
             deadline: WALL,
-            ..*order(1, "late")
-        }),
+            ..order(1, "late")
+        },
         7,
     );
     let out = fill(&mut orders, &mut session);
@@ -211,10 +211,10 @@ fn what_we_cannot_send_speaks_against_us() {
     let too_long = orders.take(order(1, &"y".repeat(50_000)), 1).unwrap();
     assert!(matches!(too_long.event, Event::Failed(f) if f.blame == Blame::Us));
     orders.take(
-        Box::new(Order {
+        Order {
             sender: "A name that is far too long".into(),
-            ..*order(2, "hi")
-        }),
+            ..order(2, "hi")
+        },
         1,
     );
     let out = fill(&mut orders, &mut session);

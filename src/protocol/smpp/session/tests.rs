@@ -198,7 +198,7 @@ fn the_peers_requests_are_answered() {
         command::DATA_SM,
         0,
         73,
-        b"\0\x01\x01123\0\0\0456\0\x04\0\0",
+        b"\0\x01\x01123\0\0\x00456\0\x04\0\0",
     );
     hear(&mut session, now, command::ALERT_NOTIFICATION, 0, 74, &[]);
     let expected = [
