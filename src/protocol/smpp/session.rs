@@ -170,7 +170,8 @@ impl Session {
             State::Closed => return,
             State::Binding { .. } | State::Unbinding { .. } | State::Bound => {}
         }
-        while let Some((_, sequence)) = self.due.front().copied().filter(|(until, _)| *until <= now) {
+        while let Some((_, sequence)) = self.due.front().copied().filter(|(until, _)| *until <= now)
+        {
             self.due.pop_front();
             let Some(waiting) = self.waiting.remove(&sequence) else {
                 continue;
