@@ -236,7 +236,7 @@ impl Conversation {
         if self.state != State::Unanswered {
             return;
         }
-        self.hang_up_by = Some(now + self.script.call);
+        self.hang_up_by = Some(after(now, self.script.call));
         if self.script.extension.is_empty() {
             return self.ask(now, 1);
         }
@@ -253,7 +253,7 @@ impl Conversation {
             State::Asking { asked, .. } => {
                 self.state = State::Listening {
                     asked,
-                    until: now + self.script.key_wait,
+                    until: after(now, self.script.key_wait),
                 };
             }
             State::Reading { time } => {
@@ -404,6 +404,12 @@ impl Conversation {
     }
 }
 
+/// A wait too long to be told in time is a day.
+fn after(now: Instant, wait: Duration) -> Instant {
+    now.checked_add(wait).unwrap_or(now + LONG)
+}
+
+const LONG: Duration = Duration::from_secs(86_400);
 /// How often the question is put.
 const PROMPTS: u8 = 3;
 /// How often a code is read out.

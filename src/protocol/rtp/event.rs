@@ -6,7 +6,8 @@ use super::{FRAME, Key};
 /// whichever of them are lost; a press is told at the first packet of it that arrives.
 #[derive(Debug, Default)]
 pub struct EventReceiver {
-    seen: [Option<u32>; REMEMBERED],
+    /// Source and timestamp of the last presses. Some gateways send events as a source of their own beside the audio.
+    seen: [Option<(u32, u32)>; REMEMBERED],
     next: usize,
     open: Option<Open>,
 }
@@ -15,22 +16,30 @@ pub struct EventReceiver {
 #[derive(Debug)]
 struct Open {
     key: Key,
+    ssrc: u32,
     timestamp: u32,
     duration: u16,
 }
 
 impl EventReceiver {
-    /// An event packet: its RTP marker and timestamp, and its payload. The key, if a new press begins here.
-    pub fn receive(&mut self, marker: bool, timestamp: u32, payload: &[u8]) -> Option<Key> {
+    /// An event packet: source, marker and timestamp of its RTP header, and its payload. The key, if a new press
+    /// begins here.
+    pub fn receive(
+        &mut self,
+        ssrc: u32,
+        marker: bool,
+        timestamp: u32,
+        payload: &[u8],
+    ) -> Option<Key> {
         let [code, flags, high, low, ..] = *payload else {
             return None;
         };
         let key = Key::from_event(code)?;
         let duration = u16::from_be_bytes([high, low]);
         let ended = flags & 0x80 != 0;
-        if self.seen.contains(&Some(timestamp)) {
+        if self.seen.contains(&Some((ssrc, timestamp))) {
             if let Some(open) = &mut self.open
-                && open.timestamp == timestamp
+                && (open.ssrc, open.timestamp) == (ssrc, timestamp)
             {
                 open.duration = open.duration.max(duration);
                 if ended {
@@ -39,35 +48,39 @@ impl EventReceiver {
             }
             return None;
         }
-        let goes_on = self
-            .open
-            .as_ref()
-            .is_some_and(|open| continues(open, key, marker, timestamp));
-        self.remember(timestamp);
-        self.open = (!ended).then_some(Open {
+        let next = Open {
             key,
+            ssrc,
             timestamp,
             duration,
-        });
+        };
+        let goes_on = !marker
+            && self
+                .open
+                .as_ref()
+                .is_some_and(|open| open.goes_on_as(&next));
+        self.remember(ssrc, timestamp);
+        self.open = (!ended).then_some(next);
         (!goes_on).then_some(key)
     }
 
-    fn remember(&mut self, timestamp: u32) {
+    fn remember(&mut self, ssrc: u32, timestamp: u32) {
         if let Some(slot) = self.seen.get_mut(self.next) {
-            *slot = Some(timestamp);
+            *slot = Some((ssrc, timestamp));
         }
         self.next = (self.next + 1) % REMEMBERED;
     }
 }
 
-/// Section 2.5.1.3: a press longer than the duration field can say goes on as a further segment, without
-/// marker, at the timestamp where the last one ended.
-fn continues(open: &Open, key: Key, marker: bool, timestamp: u32) -> bool {
-    let passed = timestamp.wrapping_sub(open.timestamp);
-    !marker
-        && open.key == key
-        && open.duration >= NEARLY_FULL
-        && passed <= u32::from(u16::MAX) + FRAME as u32
+impl Open {
+    /// Section 2.5.1.3: a press longer than the duration field can say goes on as a further segment, without marker,
+    /// at the timestamp where the last one ended.
+    fn goes_on_as(&self, next: &Open) -> bool {
+        let passed = next.timestamp.wrapping_sub(self.timestamp);
+        (self.ssrc, self.key) == (next.ssrc, next.key)
+            && self.duration >= NEARLY_FULL
+            && passed <= u32::from(u16::MAX) + FRAME as u32
+    }
 }
 
 /// Sends one key press: packets every frame with a growing duration, the end three times.
@@ -134,7 +147,7 @@ mod tests {
             let mut receiver = EventReceiver::default();
             let heard = arriving
                 .iter()
-                .filter_map(|(end, d)| receiver.receive(false, 7, &payload(11, *end, *d)));
+                .filter_map(|(end, d)| receiver.receive(1, false, 7, &payload(11, *end, *d)));
             assert_eq!(heard.collect::<Vec<_>>(), vec![Key::POUND]);
         }
     }
@@ -144,22 +157,42 @@ mod tests {
         let mut receiver = EventReceiver::default();
         assert!(
             receiver
-                .receive(true, 1000, &payload(1, false, 160))
+                .receive(1, true, 1000, &payload(1, false, 160))
                 .is_some()
         );
         assert!(
             receiver
-                .receive(true, 3000, &payload(1, false, 160))
+                .receive(1, true, 3000, &payload(1, false, 160))
                 .is_some()
         );
         assert!(
             receiver
-                .receive(false, 1000, &payload(1, true, 800))
+                .receive(1, false, 1000, &payload(1, true, 800))
                 .is_none()
         );
         assert!(
             receiver
-                .receive(false, 3000, &payload(1, true, 800))
+                .receive(1, false, 3000, &payload(1, true, 800))
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn the_same_timestamp_of_another_source_is_another_press() {
+        let mut receiver = EventReceiver::default();
+        assert!(
+            receiver
+                .receive(1, true, 1000, &payload(1, false, 160))
+                .is_some()
+        );
+        assert!(
+            receiver
+                .receive(2, true, 1000, &payload(1, false, 160))
+                .is_some()
+        );
+        assert!(
+            receiver
+                .receive(1, false, 1000, &payload(1, true, 800))
                 .is_none()
         );
     }
@@ -170,29 +203,29 @@ mod tests {
         let start = u32::MAX - 100;
         assert!(
             receiver
-                .receive(true, start, &payload(5, false, 160))
+                .receive(1, true, start, &payload(5, false, 160))
                 .is_some()
         );
         assert!(
             receiver
-                .receive(false, start, &payload(5, false, u16::MAX))
+                .receive(1, false, start, &payload(5, false, u16::MAX))
                 .is_none()
         );
         let second = start.wrapping_add(u32::from(u16::MAX));
         assert!(
             receiver
-                .receive(false, second, &payload(5, false, 160))
+                .receive(1, false, second, &payload(5, false, 160))
                 .is_none()
         );
         assert!(
             receiver
-                .receive(false, second, &payload(5, true, 1600))
+                .receive(1, false, second, &payload(5, true, 1600))
                 .is_none()
         );
         // The same key again, after the end: a press.
         assert!(
             receiver
-                .receive(true, second.wrapping_add(4000), &payload(5, false, 160))
+                .receive(1, true, second.wrapping_add(4000), &payload(5, false, 160))
                 .is_some()
         );
     }
@@ -202,17 +235,21 @@ mod tests {
         let mut receiver = EventReceiver::default();
         assert!(
             receiver
-                .receive(true, 1, &payload(16, false, 160))
+                .receive(1, true, 1, &payload(16, false, 160))
                 .is_none()
         );
         assert!(
             receiver
-                .receive(true, 1, &payload(255, false, 160))
+                .receive(1, true, 1, &payload(255, false, 160))
                 .is_none()
         );
-        assert!(receiver.receive(true, 1, &[11, 0, 0]).is_none());
-        assert!(receiver.receive(true, 1, &[]).is_none());
-        assert!(receiver.receive(true, 1, &payload(0, false, 160)).is_some());
+        assert!(receiver.receive(1, true, 1, &[11, 0, 0]).is_none());
+        assert!(receiver.receive(1, true, 1, &[]).is_none());
+        assert!(
+            receiver
+                .receive(1, true, 1, &payload(0, false, 160))
+                .is_some()
+        );
     }
 
     #[test]
@@ -221,7 +258,7 @@ mod tests {
         let (mut heard, mut ends, mut last) = (0, 0, 0);
         while let Some(payload) = sender.next_payload() {
             heard += usize::from(
-                receiver.receive(sender.frames_sent() == 1, 99, &payload) == Some(Key::STAR),
+                receiver.receive(1, sender.frames_sent() == 1, 99, &payload) == Some(Key::STAR),
             );
             ends += usize::from(payload[1] & 0x80 != 0);
             let duration = u16::from_be_bytes([payload[2], payload[3]]);
@@ -245,7 +282,7 @@ mod tests {
                 let timestamp = (i as u32 * 2000).wrapping_sub(3000);
                 for packet in arriving {
                     let (end, duration) = (*packet >= 5, (*packet as u16 + 1).min(5) * 160);
-                    heard.extend(receiver.receive(*packet == 0, timestamp, &payload(*code, end, duration)));
+                    heard.extend(receiver.receive(1, *packet == 0, timestamp, &payload(*code, end, duration)));
                 }
             }
             let meant: Vec<Key> = presses.iter().filter_map(|(code, _)| Key::from_event(*code)).collect();

@@ -32,7 +32,6 @@ pub struct Stream {
     sent: u64,
     sent_octets: u64,
     reception: Reception,
-    ssrc_heard: Option<u32>,
     events: EventReceiver,
     tones: ToneDetector,
     merge: DigitMerge,
@@ -70,7 +69,6 @@ impl Stream {
             sent: 0,
             sent_octets: 0,
             reception: Reception::default(),
-            ssrc_heard: None,
             events: EventReceiver::default(),
             tones: ToneDetector::default(),
             merge: DigitMerge::default(),
@@ -161,12 +159,10 @@ impl Stream {
         let order = self
             .reception
             .receive(now, ssrc, sequence, packet.timestamp());
-        if order == Order::Astray {
+        let is_event = Some(kind) == self.config.key_type;
+        // Events are told apart by their timestamps, so one that is out of any order does no harm.
+        if order == Order::Astray && !is_event {
             return Err(Ignored::Astray);
-        }
-        if self.ssrc_heard != Some(ssrc) {
-            self.ssrc_heard = Some(ssrc);
-            (self.events, self.tones) = (EventReceiver::default(), ToneDetector::default());
         }
         let merge = &mut self.merge;
         let mut press = |key, source| {
@@ -174,10 +170,10 @@ impl Stream {
                 heard(Heard { key, source });
             }
         };
-        if Some(kind) == self.config.key_type {
+        if is_event {
             if let Some(key) =
                 self.events
-                    .receive(packet.mark(), packet.timestamp(), packet.payload())
+                    .receive(ssrc, packet.mark(), packet.timestamp(), packet.payload())
             {
                 press(key, KeySource::Event);
             }

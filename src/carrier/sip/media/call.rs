@@ -51,6 +51,11 @@ impl Call {
         }
     }
 
+    /// Neither sends nor listens any more.
+    pub fn disconnect(&mut self) {
+        self.far_end = None;
+    }
+
     pub fn play(&mut self, tag: u32, segments: &[Segment]) {
         if let Some(far_end) = &mut self.far_end {
             far_end.stream.play(tag, segments);

@@ -55,18 +55,14 @@ impl Shard {
 
     /// Does something for each call. A panic in one ends that one's audio, not the others'.
     fn each(&mut self, mut act: impl FnMut(MediaId, &mut Call)) {
-        let mut broken = None;
         for (id, call) in &mut self.calls {
             if catch_unwind(AssertUnwindSafe(|| act(*id, call))).is_err() {
-                broken = Some(*id);
+                error!(
+                    call = id.0,
+                    "the audio of a call has failed and is off; the call ends at its cap"
+                );
+                call.disconnect();
             }
-        }
-        if let Some(id) = broken {
-            error!(
-                call = id.0,
-                "the audio of a call has failed and is closed; the call ends at its cap"
-            );
-            self.calls.remove(&id);
         }
     }
 }
@@ -165,7 +161,10 @@ const IDLE: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::carrier::sip::media::ports::Ports;
+    use crate::{
+        carrier::sip::media::ports::Ports,
+        protocol::rtp::{Codec, StreamConfig},
+    };
     use std::net::{IpAddr, Ipv4Addr};
 
     fn call() -> Call {
@@ -204,13 +203,25 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_in_one_call_leaves_the_others() {
+    fn a_panic_in_one_call_ends_its_audio_and_leaves_the_others() {
+        let far_end = "127.0.0.1:9".parse().unwrap();
+        let stream = StreamConfig {
+            codec: Codec::Pcmu,
+            key_type: None,
+            seed: 1,
+        };
         let mut shard = Shard::default();
-        (0..3).for_each(|id| shard.insert(MediaId(id), call()));
+        for id in 0..3 {
+            shard.insert(MediaId(id), call());
+            shard.get(MediaId(id)).unwrap().connect(far_end, stream);
+        }
+        shard.each(|_, call| assert_eq!(call.send(Instant::now()), None));
         shard.each(|id, _| assert_ne!(id, MediaId(1), "meant to panic"));
-        let mut left = Vec::new();
-        shard.each(|id, _| left.push(id));
-        left.sort();
-        assert_eq!(left, [MediaId(0), MediaId(2)]);
+        shard.each(|_, call| assert_eq!(call.send(Instant::now()), None));
+        let sent: Vec<u64> = (0..3)
+            .filter_map(|id| shard.remove(MediaId(id)))
+            .map(|call| call.stats().sent)
+            .collect();
+        assert_eq!(sent, [2, 0, 2]);
     }
 }

@@ -158,6 +158,23 @@ fn a_press_in_band_alone_is_heard_in_either_codec() {
 }
 
 #[test]
+fn events_of_a_source_of_their_own_amid_the_audio_count_once() {
+    let (mut stream, t) = (stream(13), Instant::now());
+    let mut keys = Vec::new();
+    for i in 0..8u16 {
+        let audio = packet(0, i, 160 * u32::from(i), &[0xff; FRAME]);
+        keys.extend(take(&mut stream, t, &audio).1);
+        let mut event = packet(101, 40_000 + 500 * i, 5_000, &[11, 10, 0, 160]);
+        // Its own source, then one with the audio's and sequence numbers of its own.
+        if i < 4 {
+            event[11] = 3;
+        }
+        keys.extend(take(&mut stream, t, &event).1);
+    }
+    assert_eq!(keys, [('#', KeySource::Event), ('#', KeySource::Event)]);
+}
+
+#[test]
 fn repeated_and_overtaken_audio_is_not_listened_to_again() {
     let (mut stream, t) = (stream(7), Instant::now());
     let audio = tone(Key::STAR, Duration::from_millis(30));

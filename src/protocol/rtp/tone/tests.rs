@@ -184,7 +184,13 @@ fn talk_off_no_prompt_holds_a_key() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts");
     let (mut files, mut seconds) = (0, 0);
     for locale in std::fs::read_dir(dir).unwrap() {
-        for file in std::fs::read_dir(locale.unwrap().path()).unwrap() {
+        let locale = locale.unwrap().path();
+        for file in locale
+            .is_dir()
+            .then(|| std::fs::read_dir(locale).unwrap())
+            .into_iter()
+            .flatten()
+        {
             let file = file.unwrap().path();
             if file.extension().is_none_or(|kind| kind != "wav") {
                 continue;
