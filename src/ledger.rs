@@ -5,148 +5,319 @@
 //! that can't be written (disk full) is tried again until it can; meanwhile nothing is acked and `/readyz` is false.
 //!
 //! What a challenge's life looks like is the business of `delivery`; here it is an opaque sealed octet string.
+//!
+//! # For the operator
+//!
+//! The ledger is one SQLite file with its `-wal` and `-shm` beside it, a `.lock` (one process at a time) and, where no
+//! keys are configured, a `.key`. It may be looked at while the gateway runs:
+//!
+//! ```text
+//! sqlite3 -readonly data/ringback.db 'SELECT count(*), sum(ended IS NULL) FROM challenges'
+//! sqlite3 -readonly data/ringback.db 'SELECT route, count(*) FROM outbox GROUP BY route'
+//! sqlite3 -readonly data/ringback.db 'SELECT number, id, sealed FROM keys'
+//! ```
+//!
+//! In clear stand keys, times, the node's name, and the queues and routing keys of waiting reports; tenant, id, number,
+//! code, text and meta are sealed. A backup is `sqlite3 data/ringback.db ".backup copy.db"` (never `cp` of a file in
+//! use) and, kept apart from it, the key: without its key a copy is worth nothing. A restored copy repeats what was
+//! open when it was made. To change the key, put the new one first in `[ledger] keys` and leave the old one behind it:
+//! rows are sealed anew in the background. The old key may go when `keys` no longer shows it as `sealed`; references
+//! of carriers stay under the key that wrote them until retention has passed, and late receipts need it until then.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
-use crate::challenge::{AttemptKey, ChallengeKey, Millis};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{mpsc, oneshot};
 
-/// Something that must become durable.
-#[derive(Clone, Debug)]
-pub enum Op {
-    /// A new challenge. If (tenant, id) is known, nothing of the batch's ops with the same key is
-    /// written and the outcome says what is known.
-    Accept(Box<NewChallenge>),
-    /// The challenge has gone on.
-    Life {
+use crate::{
+    challenge::{AttemptKey, ChallengeKey, Millis},
+    config::settings::{LedgerKey, LedgerSettings},
+};
+
+mod apply;
+mod house;
+mod keys;
+mod read;
+mod recover;
+mod schema;
+mod seal;
+mod types;
+mod writer;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod tests;
+
+pub use recover::Recovered;
+pub use types::*;
+
+/// The handle: cheap to clone, one ledger behind all of them. The writer ends when the last one is dropped and all
+/// that was submitted is durable; [`Ledger::close`] waits for that.
+#[derive(Clone)]
+pub struct Ledger {
+    work: mpsc::Sender<Work>,
+    reads: Reads,
+    trouble: Arc<ArcSwapOption<String>>,
+    #[cfg(test)]
+    fault: Arc<writer::Fault>,
+}
+
+/// Where each batch's [`Done`] arrives, in the order in which the batches were given. It holds no more than was
+/// submitted and not yet received, so its bound is the submitter's.
+pub type DoneReceiver = mpsc::UnboundedReceiver<Done>;
+
+impl Ledger {
+    /// Opens the ledger, or makes it, and takes it for this process. Blocks for the time of a few file accesses.
+    pub fn open(
+        settings: &LedgerSettings,
+        node: &str,
+        wipe: Wipe,
+    ) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
+        let path = &settings.path;
+        schema::make_file(path)?;
+        let lock = schema::lock(path)?;
+        let conn = schema::open_writer(path)?;
+        let masters = keys::read(&conn, path, &settings.keys)?;
+        let ring = Arc::new(keys::register(&conn, path, masters)?);
+        let epoch = recover::next_epoch(&conn).map_err(|e| schema::sqlite(path, e))?;
+        let recovered = Recovered::new(path, ring.clone(), epoch)?;
+        let ring = Arc::new(ArcSwap::new(ring));
+        let reader = read::Reader::new(schema::open_reader(path)?, ring.clone());
+        let trouble = Arc::new(ArcSwapOption::empty());
+        #[cfg(test)]
+        let fault = Arc::new(writer::Fault::default());
+        let (work, todo) = mpsc::channel(BATCHES);
+        let (done, receiver) = mpsc::unbounded_channel();
+        let writer = writer::Writer {
+            path: path.clone(),
+            conn,
+            _lock: lock,
+            ring,
+            owner: node.into(),
+            epoch,
+            house: house::Settings {
+                wipe,
+                retention: settings.retention,
+            },
+            done,
+            trouble: trouble.clone(),
+            #[cfg(test)]
+            fault: fault.clone(),
+        };
+        writer.start(todo)?;
+        let ledger = Ledger {
+            work,
+            reads: Reads::Sqlite(Arc::new(reader)),
+            trouble,
+            #[cfg(test)]
+            fault,
+        };
+        Ok((ledger, receiver, recovered))
+    }
+
+    /// Gives a batch to the writer; waits while [`BATCHES`] are waiting. Receiving `Done`s need not go on meanwhile.
+    pub async fn submit(&self, batch: Batch) -> Result<(), Gone> {
+        self.work.send(Work::Batch(batch)).await.map_err(|_| Gone)
+    }
+
+    /// Like [`Ledger::submit`], but gives the batch back instead of waiting.
+    pub fn try_submit(&self, batch: Batch) -> Result<(), Batch> {
+        self.work.try_send(Work::Batch(batch)).map_err(|refused| {
+            match refused.into_inner() {
+                Work::Batch(batch) => batch,
+                // Only what was sent comes back.
+                Work::House { .. } | Work::Rotate { .. } | Work::Close { .. } => Batch {
+                    number: 0,
+                    ops: Vec::new(),
+                },
+            }
+        })
+    }
+
+    /// Why nothing becomes durable just now, for `/readyz`.
+    pub fn healthy(&self) -> Result<(), String> {
+        match self.trouble.load_full() {
+            None => Ok(()),
+            Some(reason) => Err(reason.as_ref().clone()),
+        }
+    }
+
+    /// Takes over changed keys while running: the first seals from now on, older rows are sealed anew by and by. On
+    /// an error the keys stay as they were.
+    pub async fn rotate(&self, keys: Vec<LedgerKey>) -> Result<(), OpenError> {
+        let (reply, answer) = oneshot::channel();
+        self.work
+            .send(Work::Rotate { keys, reply })
+            .await
+            .map_err(|_| OpenError::Ended)?;
+        answer.await.map_err(|_| OpenError::Ended)?
+    }
+
+    /// One bounded step of wiping, retention and sealing anew, as of `now`; the writer does it by itself about every
+    /// second. True: there is more to do.
+    pub async fn housekeep(&self, now: Millis) -> Result<bool, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.work
+            .send(Work::House { now, reply })
+            .await
+            .map_err(|_| Gone)?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// Everything submitted before is durable, the file is closed and free for another process. Other handles are of
+    /// no use afterwards.
+    pub async fn close(self) {
+        let (reply, answer) = oneshot::channel();
+        if self.work.send(Work::Close { reply }).await.is_ok() {
+            // Refused only where the writer is gone: closed as well.
+            let _ = answer.await;
+        }
+    }
+
+    pub async fn find(&self, tenant: &str, id: &str) -> Result<Option<Stored>, ReadError> {
+        let (tenant, id): (Arc<str>, Arc<str>) = (tenant.into(), id.into());
+        self.read(move |reader| reader.find(&tenant, &id)).await
+    }
+
+    pub async fn get(&self, key: ChallengeKey) -> Result<Option<Stored>, ReadError> {
+        self.read(move |reader| reader.get(key)).await
+    }
+
+    /// The newest challenges, newest first.
+    pub async fn newest(&self, limit: usize) -> Result<Vec<Stored>, ReadError> {
+        self.read(move |reader| reader.newest(limit)).await
+    }
+
+    /// Which attempt a carrier's reference belongs to, also after the end, until retention.
+    pub async fn find_reference(
+        &self,
+        carrier: &str,
+        reference: &str,
+    ) -> Result<Option<AttemptKey>, ReadError> {
+        let (carrier, reference): (Arc<str>, Arc<str>) = (carrier.into(), reference.into());
+        self.read(move |reader| reader.find_reference(&carrier, &reference))
+            .await
+    }
+
+    /// A cancel or feedback remembered for an id. It stays until its time is over: reading it again does no harm.
+    pub async fn early_word(&self, tenant: &str, id: &str) -> Result<Option<EarlyWord>, ReadError> {
+        let (tenant, id): (Arc<str>, Arc<str>) = (tenant.into(), id.into());
+        self.read(move |reader| reader.early_word(&tenant, &id))
+            .await
+    }
+
+    /// Reports that wait to be published, by key, after `after`; never those kept for HTTP.
+    pub async fn pending_reports(
+        &self,
+        after: ReportKey,
+        limit: usize,
+    ) -> Result<Vec<OutboxReport>, ReadError> {
+        self.read(move |reader| reader.pending_reports(after, limit))
+            .await
+    }
+
+    pub async fn pending_count(&self) -> Result<u64, ReadError> {
+        self.read(read::Reader::pending_count).await
+    }
+
+    /// The reports of a challenge that are kept for HTTP, by `seq`, after `after_seq`.
+    pub async fn reports_of(
+        &self,
         key: ChallengeKey,
-        life: Vec<u8>,
+        after_seq: u32,
+    ) -> Result<Vec<OutboxReport>, ReadError> {
+        self.read(move |reader| reader.reports_of(key, after_seq))
+            .await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        what: impl FnOnce(&read::Reader) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let Reads::Sqlite(reader) = &self.reads;
+        let reader = reader.clone();
+        tokio::task::spawn_blocking(move || what(&reader))
+            .await
+            .map_err(|_| ReadError::Gone)?
+    }
+}
+
+/// The seam: who answers reads. The writer's side of it is [`Work`].
+#[derive(Clone)]
+enum Reads {
+    Sqlite(Arc<read::Reader>),
+}
+
+/// What the writer is asked.
+enum Work {
+    Batch(Batch),
+    House {
+        now: Millis,
+        reply: oneshot::Sender<bool>,
     },
-    /// The challenge has ended: `last` is its final report as it goes to the caller (sealed, wiped in time).
-    End {
-        key: ChallengeKey,
-        life: Vec<u8>,
-        last: Vec<u8>,
-        at: Millis,
+    Rotate {
+        keys: Vec<LedgerKey>,
+        reply: oneshot::Sender<Result<(), OpenError>>,
     },
-    /// A carrier's reference that may still speak after the end, for `late` reports and other nodes.
-    Reference {
-        carrier: Arc<str>,
-        reference: Arc<str>,
-        key: AttemptKey,
-    },
-    /// A report that somebody must get. Durable until [`Op::ReportDone`] (AMQP) or until retention (HTTP).
-    Report(Box<OutboxReport>),
-    ReportDone {
-        report: ReportKey,
-    },
-    /// A cancel or feedback for an id that is not known (yet): remembered for 15 minutes.
-    Early {
-        tenant: Arc<str>,
-        id: Arc<str>,
-        word: EarlyWord,
-        until: Millis,
-    },
-    /// Feedback after the final: recorded, nothing is reported.
-    Feedback {
-        key: ChallengeKey,
-        verified: bool,
-        at: Millis,
+    Close {
+        reply: oneshot::Sender<()>,
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EarlyWord {
-    Cancel,
-    Verified,
-    NotVerified,
-}
+/// The writer has ended; only at the end of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the ledger is closed")]
+pub struct Gone;
 
-/// A challenge as it enters the ledger.
-#[derive(Clone, Debug)]
-pub struct NewChallenge {
-    pub key: ChallengeKey,
-    pub tenant: Arc<str>,
-    pub id: Arc<str>,
-    /// Tells "the same again" from "another with this id".
-    pub content: [u8; 32],
-    pub arrived: Millis,
-    pub deadline: Millis,
-    /// `Challenge`, serialised; sealed by the ledger.
-    pub job: Vec<u8>,
-    /// `delivery::Life`, serialised; sealed by the ledger.
-    pub life: Vec<u8>,
-    /// Already over at birth (rejected): the final as in [`Op::End`].
-    pub last: Option<Vec<u8>>,
-}
-
-/// A report's own key in the outbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReportKey(pub i64);
-
-/// One copy of a report, waiting to be published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutboxReport {
-    pub report: ReportKey,
-    pub challenge: ChallengeKey,
-    pub seq: u32,
-    pub target: Target,
-    /// The JSON body; sealed by the ledger.
-    pub body: Arc<[u8]>,
-    pub is_final: bool,
-    /// Tried until then, afterwards dead-lettered as `unroutable`.
-    pub until: Millis,
-}
-
-/// Where a copy of a report goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The caller's queue, by the default exchange; always `mandatory`.
-    ReplyTo {
-        queue: Arc<str>,
-        correlation_id: Option<Arc<str>>,
+/// Why a ledger can't be opened (exit 2) or a new key not be taken. Nothing in it was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{}: in use by another process; each gateway needs a ledger of its own", .0.display())]
+    InUse(PathBuf),
+    #[error("{}: made by a newer ringback (version {found}, this one knows {newest}); run that one", path.display())]
+    Newer {
+        path: PathBuf,
+        found: i64,
+        newest: i64,
     },
-    /// The exchange for reports.
-    Exchange {
-        routing_key: Arc<str>,
-        mandatory: bool,
+    #[error("{}: a database, but not a ledger of ringback; name another file in [ledger] url", .0.display())]
+    Foreign(PathBuf),
+    #[error("{}: key {id} is not the one that sealed it; give the right one in [ledger] keys", path.display())]
+    WrongKey { path: PathBuf, id: String },
+    #[error("{}: sealed by key {id}, which is not there; add it to [ledger] keys, or bring its file back", path.display())]
+    MissingKey { path: PathBuf, id: String },
+    #[error("ledger key {id}: {reason}")]
+    Key { id: String, reason: String },
+    #[error("{}: {source}", path.display())]
+    File {
+        path: PathBuf,
+        source: std::io::Error,
     },
-    /// Kept for `GET /v1/challenges/{id}/reports`; never published to the broker.
-    Http,
+    #[error("{}: {source}", path.display())]
+    Sqlite {
+        path: PathBuf,
+        source: rusqlite::Error,
+    },
+    #[error("the ledger is closed")]
+    Ended,
 }
 
-/// Ops that become durable together.
-#[derive(Debug)]
-pub struct Batch {
-    /// Given back in [`Done`]; batches are done in the order in which they were given.
-    pub number: u64,
-    pub ops: Vec<Op>,
+/// A look-up failed; the ledger itself may be well.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("the ledger can't be read: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("a record of the ledger can't be opened: it was changed, or its key is missing")]
+    Sealed,
+    #[error("the ledger is closed")]
+    Gone,
 }
 
-/// A batch is durable.
-#[derive(Debug)]
-pub struct Done {
-    pub number: u64,
-    /// The accepts of the batch that met a known (tenant, id), by their key. The others went in.
-    pub known: Vec<(ChallengeKey, Known)>,
-}
-
-/// What the ledger knows of an id that came again.
-#[derive(Clone, Debug)]
-pub struct Known {
-    pub key: ChallengeKey,
-    pub content: [u8; 32],
-    /// The final report, if it has ended and is remembered.
-    pub last: Option<Vec<u8>>,
-}
-
-/// A challenge as the ledger gives it back: at start for the open ones, and on a look-up.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    pub key: ChallengeKey,
-    pub job: Vec<u8>,
-    pub life: Vec<u8>,
-    pub last: Option<Vec<u8>>,
-    pub ended: Option<Millis>,
+impl From<seal::Unsealable> for ReadError {
+    fn from(_: seal::Unsealable) -> ReadError {
+        ReadError::Sealed
+    }
 }
 
 /// Bound of batches waiting for the writer: beyond it dispatch waits.

@@ -1,0 +1,464 @@
+//! Ops become rows: inside the writer's transaction, each op by one prepared statement. Decides nothing but whether an
+//! id is known. An op that the tables refuse leaves the rest of its batch alone.
+
+use std::{collections::HashSet, sync::Arc};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Statement, params};
+
+use super::{
+    Batch, Done, EarlyWord, Known, NewChallenge, Op, OutboxReport, Target,
+    read::{self, Head, early_word, number_of},
+    seal::{Keyring, Lookup, Mac, Opener, Part, Sealer, Unsealable},
+};
+use crate::challenge::{AttemptKey, ChallengeKey, Millis};
+
+/// What the writer works with, beside the connection.
+pub(super) struct Desk {
+    pub ring: Arc<Keyring>,
+    pub sealer: Sealer,
+    pub opener: Opener,
+    pub owner: Arc<str>,
+    pub epoch: i64,
+    /// May there be early words? Saves a look-up per accept.
+    pub early: bool,
+    plain: Vec<u8>,
+    head: Vec<u8>,
+    job: Vec<u8>,
+    life: Vec<u8>,
+    last: Vec<u8>,
+}
+
+impl Desk {
+    pub fn new(
+        ring: Arc<Keyring>,
+        owner: Arc<str>,
+        epoch: i64,
+        early: bool,
+    ) -> Result<Desk, Unsealable> {
+        Ok(Desk {
+            sealer: Sealer::new(&ring)?,
+            opener: Opener::new(ring.clone()),
+            ring,
+            owner,
+            epoch,
+            early,
+            plain: Vec::new(),
+            head: Vec::new(),
+            job: Vec::new(),
+            life: Vec::new(),
+            last: Vec::new(),
+        })
+    }
+}
+
+/// Why an op or a transaction did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// The op itself is at fault: left out.
+    #[error("{0}")]
+    Op(String),
+    /// The disk, the file, another program: the whole group is tried again.
+    #[error("{0}")]
+    Outside(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Fault {
+        match &error {
+            rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
+                ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch => {
+                    Fault::Op(error.to_string())
+                }
+                _ => Fault::Outside(error),
+            },
+            _ => Fault::Op(error.to_string()),
+        }
+    }
+}
+
+impl From<Unsealable> for Fault {
+    fn from(error: Unsealable) -> Fault {
+        Fault::Op(error.to_string())
+    }
+}
+
+/// The statements of the hot path, prepared once.
+pub(super) struct Statements<'c> {
+    conn: &'c Connection,
+    accept: Statement<'c>,
+    life: Statement<'c>,
+    end: Statement<'c>,
+    reference: Statement<'c>,
+    outbox: Statement<'c>,
+    outbox_done: Statement<'c>,
+    kept: Statement<'c>,
+    early: Statement<'c>,
+    feedback: Statement<'c>,
+    known: Statement<'c>,
+}
+
+impl<'c> Statements<'c> {
+    pub fn new(conn: &'c Connection) -> rusqlite::Result<Statements<'c>> {
+        Ok(Statements {
+            conn,
+            accept: conn.prepare(
+                "INSERT INTO challenges
+                    (key, arrived, deadline, ended, owner, epoch, id_hmac, head, last, life, job)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            )?,
+            life: conn.prepare(
+                "UPDATE challenges SET life = ?, owner = ?, epoch = ? WHERE key = ? AND wiped = 0",
+            )?,
+            end: conn.prepare(
+                "UPDATE challenges SET life = ?, last = ?, ended = ?, owner = ?, epoch = ?
+                 WHERE key = ? AND wiped = 0",
+            )?,
+            reference: conn.prepare(
+                "INSERT OR REPLACE INTO refs (hmac, key, challenge, attempt) VALUES (?, ?, ?, ?)",
+            )?,
+            outbox: conn.prepare(
+                "INSERT INTO outbox (report, challenge, seq, kind, route, final, until, body)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            )?,
+            outbox_done: conn.prepare("DELETE FROM outbox WHERE report = ?")?,
+            kept: conn.prepare(
+                "INSERT INTO kept (report, challenge, seq, final, until, body)
+                 VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            )?,
+            early: conn.prepare(
+                "INSERT OR REPLACE INTO early (hmac, key, word, until) VALUES (?, ?, ?, ?)",
+            )?,
+            feedback: conn.prepare("UPDATE challenges SET verified = ? WHERE key = ?")?,
+            known: conn
+                .prepare("SELECT key, head, ended, last FROM challenges WHERE id_hmac = ?")?,
+        })
+    }
+
+    /// Writes a batch; the answer is right once the transaction is durable.
+    pub fn batch(&mut self, desk: &mut Desk, batch: &Batch) -> Result<Done, rusqlite::Error> {
+        let mut done = Done {
+            number: batch.number,
+            ..Done::default()
+        };
+        // Challenges of this batch that did not go in: nothing of theirs may.
+        let mut out = HashSet::new();
+        for (place, op) in batch.ops.iter().enumerate() {
+            if !out.is_empty() && challenge_of(op).is_some_and(|key| out.contains(&key)) {
+                continue;
+            }
+            match self.op(desk, place, op, &mut done) {
+                Ok(true) => {}
+                Ok(false) => {
+                    out.extend(challenge_of(op));
+                }
+                Err(Fault::Op(reason)) => {
+                    tracing::error!(
+                        batch = batch.number,
+                        place,
+                        reason,
+                        "the ledger leaves an op out"
+                    );
+                    done.refused.push(place);
+                    if let Op::Accept(new) = op {
+                        out.insert(new.key);
+                    }
+                }
+                Err(Fault::Outside(error)) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    /// False: the challenge is known under another key.
+    fn op(
+        &mut self,
+        desk: &mut Desk,
+        place: usize,
+        op: &Op,
+        done: &mut Done,
+    ) -> Result<bool, Fault> {
+        match op {
+            Op::Accept(new) => return self.accept(desk, new, done),
+            Op::Life { key, life } => {
+                desk.sealer.seal(Part::Life, key.0, life, &mut desk.life)?;
+                self.life
+                    .execute(params![desk.life, &*desk.owner, desk.epoch, key.0])?;
+            }
+            Op::End {
+                key,
+                life,
+                last,
+                at,
+            } => self.end(desk, *key, life, last, *at)?,
+            Op::Reference {
+                carrier,
+                reference,
+                key,
+            } => self.reference(desk, carrier, reference, *key)?,
+            Op::Report(report) => self.report(desk, report)?,
+            Op::ReportDone { report } => {
+                self.outbox_done.execute([report.0])?;
+            }
+            Op::Early {
+                tenant,
+                id,
+                word,
+                until,
+            } => match self.known(desk, tenant, id)? {
+                Some(known) => {
+                    if known.ended.is_some() {
+                        self.feedback(known.key, *word)?;
+                    }
+                    done.met.push((place, known));
+                }
+                None => {
+                    let mac = desk.ring.mac(Lookup::Id, tenant, id);
+                    let number = desk.ring.number();
+                    self.early
+                        .execute(params![mac, number, number_of(*word), until.0])?;
+                    desk.early = true;
+                }
+            },
+            Op::Feedback { key, verified, .. } => {
+                self.feedback.execute(params![verified, key.0])?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn accept(
+        &mut self,
+        desk: &mut Desk,
+        new: &NewChallenge,
+        done: &mut Done,
+    ) -> Result<bool, Fault> {
+        let key = new.key.0;
+        let mac = desk.ring.mac(Lookup::Id, &new.tenant, &new.id);
+        if let Some(known) = self.known_by_older(desk, &new.tenant, &new.id)? {
+            done.known.push((new.key, known));
+            return Ok(false);
+        }
+        Head::write(&new.tenant, &new.id, &new.content, &mut desk.plain);
+        let sealer = &mut desk.sealer;
+        sealer.seal(Part::Head, key, &desk.plain, &mut desk.head)?;
+        sealer.seal(Part::Job, key, &new.job, &mut desk.job)?;
+        sealer.seal(Part::Life, key, &new.life, &mut desk.life)?;
+        let last = match &new.last {
+            Some(last) => {
+                sealer.seal(Part::Last, key, last, &mut desk.last)?;
+                Some(&desk.last)
+            }
+            None => None,
+        };
+        let ended = new.last.as_ref().map(|_| new.arrived.0);
+        let inserted = self.accept.execute(params![
+            key,
+            new.arrived.0,
+            new.deadline.0,
+            ended,
+            &*desk.owner,
+            desk.epoch,
+            mac,
+            desk.head,
+            last,
+            desk.life,
+            desk.job
+        ])?;
+        if inserted == 0 {
+            match self.known_by(desk, mac)? {
+                // This very op, done before: a commit whose success was not told.
+                Some(known) if known.key == new.key => {}
+                Some(known) => {
+                    done.known.push((new.key, known));
+                    return Ok(false);
+                }
+                None => return Err(twice("challenge")),
+            }
+        }
+        if desk.early
+            && let Some(word) = early_word(self.conn, &desk.ring, &new.tenant, &new.id)?
+        {
+            done.early.push((new.key, word));
+        }
+        Ok(true)
+    }
+
+    fn end(
+        &mut self,
+        desk: &mut Desk,
+        key: ChallengeKey,
+        life: &[u8],
+        last: &[u8],
+        at: Millis,
+    ) -> Result<(), Fault> {
+        desk.sealer.seal(Part::Life, key.0, life, &mut desk.life)?;
+        desk.sealer.seal(Part::Last, key.0, last, &mut desk.last)?;
+        self.end.execute(params![
+            desk.life,
+            desk.last,
+            at.0,
+            &*desk.owner,
+            desk.epoch,
+            key.0
+        ])?;
+        Ok(())
+    }
+
+    fn reference(
+        &mut self,
+        desk: &Desk,
+        carrier: &str,
+        reference: &str,
+        key: AttemptKey,
+    ) -> Result<(), Fault> {
+        let mac = desk.ring.mac(Lookup::Reference, carrier, reference);
+        self.reference.execute(params![
+            mac,
+            desk.ring.number(),
+            key.challenge.0,
+            key.attempt
+        ])?;
+        Ok(())
+    }
+
+    fn report(&mut self, desk: &mut Desk, report: &OutboxReport) -> Result<(), Fault> {
+        let key = report.report.0;
+        let (kind, route, correlation_id) = match &report.target {
+            Target::ReplyTo {
+                queue,
+                correlation_id,
+            } => (read::KIND_REPLY_TO, queue, correlation_id.as_deref()),
+            Target::Exchange {
+                routing_key,
+                mandatory: false,
+            } => (read::KIND_EXCHANGE, routing_key, None),
+            Target::Exchange {
+                routing_key,
+                mandatory: true,
+            } => (read::KIND_MANDATORY, routing_key, None),
+            Target::Http => {
+                desk.sealer
+                    .seal(Part::Kept, key, &report.body, &mut desk.head)?;
+                let inserted = self.kept.execute(params![
+                    key,
+                    report.challenge.0,
+                    report.seq,
+                    report.is_final,
+                    report.until.0,
+                    desk.head
+                ])?;
+                return self.unless_twice(inserted, "kept", report);
+            }
+        };
+        read::join_body(correlation_id, &report.body, &mut desk.plain);
+        desk.sealer
+            .seal(Part::Outbox, key, &desk.plain, &mut desk.head)?;
+        let inserted = self.outbox.execute(params![
+            key,
+            report.challenge.0,
+            report.seq,
+            kind,
+            &**route,
+            report.is_final,
+            report.until.0,
+            desk.head
+        ])?;
+        self.unless_twice(inserted, "outbox", report)
+    }
+
+    /// A report that was there already is fine if it is the same one: a commit whose success was not told.
+    fn unless_twice(
+        &self,
+        inserted: usize,
+        table: &str,
+        report: &OutboxReport,
+    ) -> Result<(), Fault> {
+        if inserted > 0 {
+            return Ok(());
+        }
+        let same = self.conn.query_row(
+            &format!("SELECT challenge = ? AND seq = ? FROM {table} WHERE report = ?"),
+            params![report.challenge.0, report.seq, report.report.0],
+            |row| row.get(0),
+        )?;
+        if same { Ok(()) } else { Err(twice("report")) }
+    }
+
+    fn feedback(&mut self, key: ChallengeKey, word: EarlyWord) -> Result<(), Fault> {
+        let verified = match word {
+            EarlyWord::Cancel => return Ok(()),
+            EarlyWord::Verified => true,
+            EarlyWord::NotVerified => false,
+        };
+        self.feedback.execute(params![verified, key.0])?;
+        Ok(())
+    }
+
+    fn known(&mut self, desk: &mut Desk, tenant: &str, id: &str) -> Result<Option<Known>, Fault> {
+        let mac = desk.ring.mac(Lookup::Id, tenant, id);
+        match self.known_by(desk, mac)? {
+            Some(known) => Ok(Some(known)),
+            None => self.known_by_older(desk, tenant, id),
+        }
+    }
+
+    /// Rows that are not yet sealed anew are found under their own key only.
+    fn known_by_older(
+        &mut self,
+        desk: &mut Desk,
+        tenant: &str,
+        id: &str,
+    ) -> Result<Option<Known>, Fault> {
+        let ring = desk.ring.clone();
+        for mac in ring.older_macs(Lookup::Id, tenant, id) {
+            if let Some(known) = self.known_by(desk, mac)? {
+                return Ok(Some(known));
+            }
+        }
+        Ok(None)
+    }
+
+    fn known_by(&mut self, desk: &mut Desk, mac: Mac) -> Result<Option<Known>, Fault> {
+        let row = self
+            .known
+            .query_row([mac], |row| {
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    row.get::<_, Vec<u8>>(1)?,
+                    row.get::<_, Option<i64>>(2)?,
+                    row.get::<_, Option<Vec<u8>>>(3)?,
+                ))
+            })
+            .optional()?;
+        let Some((key, head, ended, last)) = row else {
+            return Ok(None);
+        };
+        let opener = &mut desk.opener;
+        let head = Head::parse(&opener.open(Part::Head, key, &head)?)
+            .map_err(|error| Fault::Op(error.to_string()))?;
+        let last = last
+            .map(|sealed| opener.open(Part::Last, key, &sealed))
+            .transpose()?;
+        Ok(Some(Known {
+            key: ChallengeKey(key),
+            content: head.content,
+            ended: ended.map(Millis),
+            last,
+        }))
+    }
+}
+
+fn twice(what: &str) -> Fault {
+    Fault::Op(format!("the key of a {what} was given twice"))
+}
+
+/// Whose op it is, as far as it may be left out with its challenge.
+fn challenge_of(op: &Op) -> Option<ChallengeKey> {
+    match op {
+        Op::Accept(new) => Some(new.key),
+        Op::Life { key, .. } | Op::End { key, .. } | Op::Feedback { key, .. } => Some(*key),
+        Op::Reference { key, .. } => Some(key.challenge),
+        Op::Report(report) => Some(report.challenge),
+        Op::ReportDone { .. } | Op::Early { .. } => None,
+    }
+}

@@ -1,0 +1,444 @@
+//! What every ledger must do, whatever it is made of: one list, run against each kind by way of [`Home`].
+
+use std::{sync::Arc, time::Duration};
+
+use super::*;
+
+/// Where a ledger lives: it can be opened again and again.
+pub(super) trait Home {
+    fn open(&self) -> Result<(Ledger, DoneReceiver, Recovered), OpenError>;
+}
+
+/// All of it, in the order in which a challenge meets it.
+pub(super) async fn all(home: impl Fn() -> Box<dyn Home>) {
+    accepts_and_gives_back(&*home()).await;
+    the_same_id_again_is_known(&*home()).await;
+    batches_are_done_in_order(&*home()).await;
+    an_op_at_fault_leaves_the_rest_alone(&*home()).await;
+    recovers_the_open_and_the_recent(&*home()).await;
+    recovery_goes_by_pages(&*home()).await;
+    reports_wait_until_done(&*home()).await;
+    references_are_found_after_the_end(&*home()).await;
+    early_words_meet_their_challenge(&*home()).await;
+    wiped_in_time_and_deleted_after_retention(&*home()).await;
+    keys_never_come_twice(&*home()).await;
+}
+
+/// A batch, durable.
+pub(super) async fn write(ledger: &Ledger, done: &mut DoneReceiver, ops: Vec<Op>) -> Done {
+    ledger.submit(Batch { number: 7, ops }).await.unwrap();
+    let done = done.recv().await.unwrap();
+    assert_eq!(done.number, 7);
+    done
+}
+
+pub(super) fn new(key: i64, id: &str) -> Box<NewChallenge> {
+    Box::new(NewChallenge {
+        key: ChallengeKey(key),
+        tenant: "contoso-bank".into(),
+        id: id.into(),
+        content: [key as u8; 32],
+        arrived: T0,
+        deadline: T0 + Duration::from_secs(180),
+        job: format!("job of {id} to +14255550142 code 482913").into_bytes(),
+        life: b"life at birth".to_vec(),
+        last: None,
+    })
+}
+
+pub(super) fn report(key: i64, challenge: i64, seq: u32, target: Target) -> OutboxReport {
+    OutboxReport {
+        report: ReportKey(key),
+        challenge: ChallengeKey(challenge),
+        seq,
+        target,
+        body: Arc::from(format!("{{\"seq\":{seq},\"code\":\"482913\"}}").into_bytes()),
+        is_final: seq > 1,
+        until: T0 + Duration::from_secs(3_780),
+    }
+}
+
+pub(super) fn end(key: i64, at: Millis) -> Op {
+    Op::End {
+        key: ChallengeKey(key),
+        life: b"life at the end".to_vec(),
+        last: b"final with code 482913".to_vec(),
+        at,
+    }
+}
+
+fn reply_to() -> Target {
+    Target::ReplyTo {
+        queue: "bank.replies".into(),
+        correlation_id: Some("user-77@bank".into()),
+    }
+}
+
+fn exchange(mandatory: bool) -> Target {
+    Target::Exchange {
+        routing_key: "delivered.sms.us".into(),
+        mandatory,
+    }
+}
+
+fn everything(recovered: &mut Recovered, now: Millis) -> Vec<Stored> {
+    let mut all = Vec::new();
+    loop {
+        let page = recovered.next_page(now).unwrap();
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}
+
+async fn accepts_and_gives_back(home: &dyn Home) {
+    let (ledger, mut done, recovered) = home.open().unwrap();
+    let key = recovered.first_challenge.0;
+    let life = Op::Life {
+        key: ChallengeKey(key),
+        life: b"sent".to_vec(),
+    };
+    let said = write(&ledger, &mut done, vec![Op::Accept(new(key, "a")), life]).await;
+    assert!(said.known.is_empty() && said.early.is_empty() && said.refused.is_empty());
+    let stored = ledger.find("contoso-bank", "a").await.unwrap().unwrap();
+    let given = new(key, "a");
+    assert_eq!(
+        stored,
+        Stored {
+            key: given.key,
+            tenant: given.tenant,
+            id: given.id,
+            content: given.content,
+            arrived: given.arrived,
+            deadline: given.deadline,
+            job: given.job,
+            life: b"sent".to_vec(),
+            last: None,
+            ended: None,
+            verified: None,
+            early: None,
+        }
+    );
+    assert!(ledger.find("another", "a").await.unwrap().is_none());
+    let at = T0 + Duration::from_secs(3);
+    let feedback = Op::Feedback {
+        key: given.key,
+        verified: true,
+        at,
+    };
+    write(&ledger, &mut done, vec![end(key, at), feedback]).await;
+    let stored = ledger.get(given.key).await.unwrap().unwrap();
+    assert_eq!(stored.ended, Some(at));
+    assert_eq!(stored.last.as_deref(), Some(&b"final with code 482913"[..]));
+    assert_eq!(stored.verified, Some(true));
+    assert_eq!(ledger.newest(9).await.unwrap(), vec![stored]);
+}
+
+async fn the_same_id_again_is_known(home: &dyn Home) {
+    let (ledger, mut done, recovered) = home.open().unwrap();
+    let key = recovered.first_challenge.0;
+    write(&ledger, &mut done, vec![Op::Accept(new(key, "a"))]).await;
+    // The second brings more of its own, and a stranger.
+    let second = || {
+        vec![
+            Op::Accept(new(key + 1, "a")),
+            Op::Report(Box::new(report(9, key + 1, 1, reply_to()))),
+            end(key + 1, T0),
+            Op::Accept(new(key + 2, "b")),
+        ]
+    };
+    let said = write(&ledger, &mut done, second()).await;
+    assert_eq!(said.known.len(), 1);
+    let (asked, known) = &said.known[0];
+    assert_eq!((asked.0, known.key.0), (key + 1, key));
+    assert_eq!((known.content, known.ended), ([key as u8; 32], None));
+    assert!(known.last.is_none());
+    assert!(ledger.get(ChallengeKey(key + 1)).await.unwrap().is_none());
+    assert!(ledger.get(ChallengeKey(key + 2)).await.unwrap().is_some());
+    assert_eq!(ledger.pending_count().await.unwrap(), 0);
+    write(&ledger, &mut done, vec![end(key, T0)]).await;
+    let said = write(&ledger, &mut done, vec![Op::Accept(new(key + 3, "a"))]).await;
+    assert_eq!(
+        said.known[0].1.last.as_deref(),
+        Some(&b"final with code 482913"[..])
+    );
+}
+
+async fn batches_are_done_in_order(home: &dyn Home) {
+    let (ledger, mut done, recovered) = home.open().unwrap();
+    let key = recovered.first_challenge.0;
+    for number in 0..1_000 {
+        let ops = match number % 3 {
+            0 => Vec::new(),
+            // Twice the same id, often within one commit.
+            _ => vec![Op::Accept(new(key + number, &format!("{}", number / 3)))],
+        };
+        let number = number as u64;
+        ledger.submit(Batch { number, ops }).await.unwrap();
+    }
+    for number in 0..1_000 {
+        let done = done.recv().await.unwrap();
+        assert_eq!(done.number, number);
+        assert_eq!(done.known.len(), usize::from(number % 3 == 2), "{number}");
+    }
+}
+
+async fn an_op_at_fault_leaves_the_rest_alone(home: &dyn Home) {
+    let (ledger, mut done, recovered) = home.open().unwrap();
+    let key = recovered.first_challenge.0;
+    let ops = vec![
+        Op::Accept(new(key, "a")),
+        Op::Report(Box::new(report(1, key, 1, reply_to()))),
+        Op::Accept(new(key, "another with this key")),
+        Op::Report(Box::new(report(1, key + 5, 1, reply_to()))),
+        Op::Accept(new(key + 1, "b")),
+    ];
+    let said = write(&ledger, &mut done, ops).await;
+    assert_eq!(said.refused, [2, 3]);
+    assert!(ledger.find("contoso-bank", "a").await.unwrap().is_some());
+    assert!(ledger.find("contoso-bank", "b").await.unwrap().is_some());
+    assert_eq!(ledger.pending_count().await.unwrap(), 1);
+    assert_eq!(ledger.healthy(), Ok(()));
+}
+
+async fn recovers_the_open_and_the_recent(home: &dyn Home) {
+    let (ledger, mut done, recovered) = home.open().unwrap();
+    let key = recovered.first_challenge.0;
+    let late = T0 + Duration::from_secs(600);
+    let mut ops = Vec::new();
+    for (n, id) in ["ended long ago", "open", "ended lately", "rejected"]
+        .into_iter()
+        .enumerate()
+    {
+        let mut new = new(key + n as i64, id);
+        if n >= 2 {
+            new.arrived = late;
+        }
+        if n == 3 {
+            new.last = Some(b"rejected".to_vec());
+        }
+        ops.push(Op::Accept(new));
+    }
+    ops.extend([end(key, T0), end(key + 2, late)]);
+    write(&ledger, &mut done, ops).await;
+    ledger.close().await;
+
+    let now = late + Duration::from_secs(299);
+    let (ledger, _done, mut recovered) = home.open().unwrap();
+    let ids: Vec<_> = everything(&mut recovered, now)
+        .into_iter()
+        .map(|s| (s.id.to_string(), s.ended, s.job.is_empty()))
+        .collect();
+    assert_eq!(
+        ids,
+        [
+            ("open".to_string(), None, false),
+            ("ended lately".to_string(), Some(late), false),
+            ("rejected".to_string(), Some(late), false)
+        ]
+    );
+    ledger.close().await;
+}
+
+async fn recovery_goes_by_pages(home: &dyn Home) {
+    let (ledger, mut done, recovered) = home.open().unwrap();
+    let first = recovered.first_challenge.0;
+    let count = Recovered::PAGE as i64 * 2 + 3;
+    let ops = (0..count)
+        .map(|n| Op::Accept(new(first + n, &n.to_string())))
+        .collect();
+    write(&ledger, &mut done, ops).await;
+    ledger.close().await;
+    let (ledger, mut done, mut recovered) = home.open().unwrap();
+    // What comes in meanwhile is not recovered.
+    let meanwhile = vec![Op::Accept(new(recovered.first_challenge.0, "meanwhile"))];
+    write(&ledger, &mut done, meanwhile).await;
+    let page = recovered.next_page(T0).unwrap();
+    assert_eq!(page.len(), Recovered::PAGE);
+    let rest = everything(&mut recovered, T0);
+    let keys: Vec<_> = page.iter().chain(&rest).map(|s| s.key.0).collect();
+    assert_eq!(keys, (first..first + count).collect::<Vec<_>>());
+    ledger.close().await;
+}
+
+async fn reports_wait_until_done(home: &dyn Home) {
+    let (ledger, mut done, recovered) = home.open().unwrap();
+    let key = recovered.first_challenge.0;
+    let first = recovered.first_report.0;
+    let plain = Target::ReplyTo {
+        queue: "bank.replies".into(),
+        correlation_id: None,
+    };
+    let reports = [
+        report(first, key, 1, reply_to()),
+        report(first + 1, key, 1, exchange(false)),
+        report(first + 2, key, 2, exchange(true)),
+        report(first + 3, key, 1, Target::Http),
+        report(first + 4, key, 2, Target::Http),
+        report(first + 5, key, 2, plain),
+    ];
+    let mut ops = vec![Op::Accept(new(key, "a"))];
+    ops.extend(reports.iter().cloned().map(Box::new).map(Op::Report));
+    write(&ledger, &mut done, ops).await;
+    let waiting = ledger.pending_reports(ReportKey(0), 100).await.unwrap();
+    let [a, b, c, h1, h2, d] = reports;
+    assert_eq!(waiting, [a.clone(), b.clone(), c.clone(), d.clone()]);
+    let two = ledger.pending_reports(a.report, 2).await.unwrap();
+    assert_eq!(two, [b.clone(), c.clone()]);
+    let ops = [&a, &c, &h1]
+        .map(|r| Op::ReportDone { report: r.report })
+        .into_iter()
+        .collect();
+    write(&ledger, &mut done, ops).await;
+    ledger.close().await;
+
+    let (ledger, _done, _recovered) = home.open().unwrap();
+    let waiting = ledger.pending_reports(ReportKey(0), 100).await.unwrap();
+    assert_eq!(waiting, [b, d]);
+    let heard = ledger.reports_of(ChallengeKey(key), 0).await.unwrap();
+    assert_eq!(heard, [h1, h2.clone()]);
+    assert_eq!(ledger.reports_of(ChallengeKey(key), 1).await.unwrap(), [h2]);
+    ledger.close().await;
+}
+
+async fn references_are_found_after_the_end(home: &dyn Home) {
+    let (ledger, mut done, recovered) = home.open().unwrap();
+    let key = recovered.first_challenge;
+    let attempt = |attempt| AttemptKey {
+        challenge: key,
+        attempt,
+    };
+    let reference = |carrier: &str, n| Op::Reference {
+        carrier: carrier.into(),
+        reference: "0000A7F3".into(),
+        key: attempt(n),
+    };
+    let ops = vec![
+        Op::Accept(new(key.0, "a")),
+        reference("northwind", 1),
+        reference("tailspin", 2),
+        end(key.0, T0),
+    ];
+    write(&ledger, &mut done, ops).await;
+    for (carrier, n) in [("northwind", Some(1)), ("tailspin", Some(2)), ("x", None)] {
+        let found = ledger.find_reference(carrier, "0000A7F3").await.unwrap();
+        assert_eq!(found, n.map(attempt), "{carrier}");
+    }
+    // A carrier that begins its numbers anew means the newer message.
+    write(&ledger, &mut done, vec![reference("northwind", 3)]).await;
+    let found = ledger.find_reference("northwind", "0000A7F3").await;
+    assert_eq!(found.unwrap(), Some(attempt(3)));
+}
+
+async fn early_words_meet_their_challenge(home: &dyn Home) {
+    let (ledger, mut done, recovered) = home.open().unwrap();
+    let key = recovered.first_challenge.0;
+    let early = |id: &str, word| Op::Early {
+        tenant: "contoso-bank".into(),
+        id: id.into(),
+        word,
+        until: T0 + Duration::from_secs(900),
+    };
+    let said = write(&ledger, &mut done, vec![early("a", EarlyWord::Cancel)]).await;
+    assert!(said.met.is_empty());
+    let word = ledger.early_word("contoso-bank", "a").await.unwrap();
+    assert_eq!(word, Some(EarlyWord::Cancel));
+    let ops = vec![Op::Accept(new(key, "a")), Op::Accept(new(key + 1, "b"))];
+    let said = write(&ledger, &mut done, ops).await;
+    assert_eq!(said.early, [(ChallengeKey(key), EarlyWord::Cancel)]);
+    // For an id that is known after all, open or ended.
+    let ops = vec![
+        early("b", EarlyWord::Cancel),
+        end(key + 1, T0),
+        early("b", EarlyWord::NotVerified),
+    ];
+    let said = write(&ledger, &mut done, ops).await;
+    let met: Vec<_> = said
+        .met
+        .iter()
+        .map(|(n, k)| (*n, k.key.0, k.ended))
+        .collect();
+    assert_eq!(met, [(0, key + 1, None), (2, key + 1, Some(T0))]);
+    let stored = ledger.find("contoso-bank", "b").await.unwrap().unwrap();
+    assert_eq!(stored.verified, Some(false));
+    ledger.close().await;
+    // Through a restart, until its time is over.
+    let (ledger, _done, mut recovered) = home.open().unwrap();
+    let open = everything(&mut recovered, T0);
+    assert_eq!(open[0].early, Some(EarlyWord::Cancel));
+    ledger
+        .housekeep(T0 + Duration::from_secs(901))
+        .await
+        .unwrap();
+    let word = ledger.early_word("contoso-bank", "a").await.unwrap();
+    assert_eq!(word, None);
+    ledger.close().await;
+}
+
+async fn wiped_in_time_and_deleted_after_retention(home: &dyn Home) {
+    let (ledger, mut done, recovered) = home.open().unwrap();
+    let key = recovered.first_challenge.0;
+    let reference = Op::Reference {
+        carrier: "northwind".into(),
+        reference: "r".into(),
+        key: AttemptKey {
+            challenge: ChallengeKey(key),
+            attempt: 1,
+        },
+    };
+    let ops = vec![
+        Op::Accept(new(key, "a")),
+        Op::Accept(new(key + 1, "still open")),
+        reference,
+        Op::Report(Box::new(report(1, key, 1, Target::Http))),
+        end(key, T0),
+    ];
+    write(&ledger, &mut done, ops).await;
+    let at = |seconds| T0 + Duration::from_secs(seconds);
+    let whole = ledger.get(ChallengeKey(key)).await.unwrap().unwrap();
+    ledger.housekeep(at(359)).await.unwrap();
+    assert_eq!(
+        ledger.get(ChallengeKey(key)).await.unwrap().unwrap(),
+        whole,
+        "the limiter may need it"
+    );
+    ledger.housekeep(at(361)).await.unwrap();
+    let wiped = ledger.get(ChallengeKey(key)).await.unwrap().unwrap();
+    assert!(wiped.job.is_empty());
+    assert_eq!(wiped.life, whole.life);
+    assert_eq!(wiped.last.as_deref(), Some(&b"stripped"[..]));
+    assert_eq!((wiped.id, wiped.content), (whole.id, whole.content));
+    let heard = ledger.reports_of(ChallengeKey(key), 0).await.unwrap();
+    assert_eq!(&*heard[0].body, b"stripped");
+    let open = ledger.get(ChallengeKey(key + 1)).await.unwrap().unwrap();
+    assert!(!open.job.is_empty());
+
+    ledger.housekeep(at(86_399)).await.unwrap();
+    let said = write(&ledger, &mut done, vec![Op::Accept(new(key + 2, "a"))]).await;
+    assert_eq!(said.known.len(), 1, "remembered for 24 h");
+    while ledger.housekeep(at(86_401)).await.unwrap() {}
+    assert!(ledger.get(ChallengeKey(key)).await.unwrap().is_none());
+    let open = ledger.get(ChallengeKey(key + 1)).await.unwrap();
+    assert!(open.is_some(), "open ones are never deleted");
+    let heard = ledger.reports_of(ChallengeKey(key), 0).await.unwrap();
+    assert!(heard.is_empty());
+    ledger.housekeep(at(86_402)).await.unwrap();
+    let found = ledger.find_reference("northwind", "r").await.unwrap();
+    assert_eq!(found, None);
+    let said = write(&ledger, &mut done, vec![Op::Accept(new(key + 2, "a"))]).await;
+    assert!(said.known.is_empty());
+}
+
+async fn keys_never_come_twice(home: &dyn Home) {
+    let (ledger, _done, first) = home.open().unwrap();
+    ledger.close().await;
+    let (ledger, _done, second) = home.open().unwrap();
+    assert!(second.epoch > first.epoch);
+    assert!(second.first_challenge > first.first_challenge);
+    assert!(second.first_report > first.first_report);
+    ledger.close().await;
+}
+
+/// In a far future, so that the housekeeping by the real clock finds nothing to do.
+pub(super) const T0: Millis = Millis(4_000_000_000_000);

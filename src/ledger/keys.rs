@@ -1,0 +1,185 @@
+//! The ledger's keys: from the configuration, or made once beside the database; and which of them the file knows.
+//!
+//! Nothing is written before every key that has sealed something here is at hand: a wrong key is an error with a
+//! name, and nothing is destroyed.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+};
+
+use ring::rand::{SecureRandom, SystemRandom};
+use rusqlite::{Connection, params};
+
+use super::{
+    OpenError, schema,
+    seal::{Keyring, Master},
+};
+use crate::config::settings::LedgerKey;
+
+/// The keys to use, the sealing one first: the configured ones, then the one beside the database where there is one.
+/// Without any, and only for a database that has sealed nothing yet, one is made.
+pub(super) fn read(
+    conn: &Connection,
+    path: &Path,
+    configured: &[LedgerKey],
+) -> Result<Vec<Master>, OpenError> {
+    let mut masters = Vec::new();
+    for key in configured {
+        let text = key.key.read().map_err(|reason| OpenError::Key {
+            id: key.id.to_string(),
+            reason,
+        })?;
+        masters.push(parse(&key.id, &text)?);
+    }
+    let file = schema::beside(path, ".key");
+    match std::fs::read_to_string(&file) {
+        Ok(text) => {
+            warn_if_open_to_others(&file);
+            let master = parse(&file.display().to_string(), &text)?;
+            if masters.iter().all(|m| m.fingerprint != master.fingerprint) {
+                masters.push(master);
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if masters.is_empty() {
+                let known = known(conn).map_err(|e| schema::sqlite(path, e))?;
+                match known.iter().find(|k| k.sealed) {
+                    Some(known) => return Err(missing(path, &known.id)),
+                    None => masters.push(make(&file)?),
+                }
+            }
+        }
+        Err(source) => return Err(OpenError::File { path: file, source }),
+    }
+    Ok(masters)
+}
+
+/// Checks the keys against the file and gives each its number there.
+pub(super) fn register(
+    conn: &Connection,
+    path: &Path,
+    masters: Vec<Master>,
+) -> Result<Keyring, OpenError> {
+    let known = known(conn).map_err(|e| schema::sqlite(path, e))?;
+    for one in known.iter().filter(|k| k.sealed) {
+        if masters.iter().all(|m| m.fingerprint != one.fingerprint) {
+            return Err(match masters.iter().find(|m| *m.id == *one.id) {
+                Some(_) => OpenError::WrongKey {
+                    path: path.to_path_buf(),
+                    id: one.id.clone(),
+                },
+                None => missing(path, &one.id),
+            });
+        }
+    }
+    let mut numbered = Vec::new();
+    for (place, master) in masters.into_iter().enumerate() {
+        let sealing = place == 0;
+        match known.iter().find(|k| k.fingerprint == master.fingerprint) {
+            Some(one) => {
+                if sealing && !one.sealed {
+                    conn.execute("UPDATE keys SET sealed = 1 WHERE number = ?", [one.number])
+                        .map_err(|e| schema::sqlite(path, e))?;
+                }
+                numbered.push((one.number, master));
+            }
+            None if sealing => {
+                let number = conn
+                    .query_row(
+                        "INSERT INTO keys (fingerprint, id, sealed) VALUES (?, ?, 1) RETURNING number",
+                        params![master.fingerprint, &*master.id],
+                        |row| row.get(0),
+                    )
+                    .map_err(|e| schema::sqlite(path, e))?;
+                numbered.push((number, master));
+            }
+            // Has sealed nothing here: there is nothing it could open.
+            None => {}
+        }
+    }
+    let mut numbered = numbered.into_iter();
+    match numbered.next() {
+        Some(first) => Ok(Keyring::new(first, numbered.collect())),
+        None => Err(missing(path, "first")),
+    }
+}
+
+struct Known {
+    number: u16,
+    fingerprint: [u8; 8],
+    id: String,
+    sealed: bool,
+}
+
+fn known(conn: &Connection) -> rusqlite::Result<Vec<Known>> {
+    conn.prepare("SELECT number, fingerprint, id, sealed FROM keys ORDER BY number")?
+        .query_map([], |row| {
+            Ok(Known {
+                number: row.get(0)?,
+                fingerprint: row.get(1)?,
+                id: row.get(2)?,
+                sealed: row.get(3)?,
+            })
+        })?
+        .collect()
+}
+
+fn missing(path: &Path, id: &str) -> OpenError {
+    OpenError::MissingKey {
+        path: path.to_path_buf(),
+        id: id.to_string(),
+    }
+}
+
+fn parse(id: &str, text: &str) -> Result<Master, OpenError> {
+    let fault = |reason: &str| OpenError::Key {
+        id: id.to_string(),
+        reason: reason.to_string(),
+    };
+    let mut secret = [0; 32];
+    hex::decode_to_slice(text.trim(), &mut secret)
+        .map_err(|_| fault("must be 32 octets as 64 hex digits (openssl rand -hex 32)"))?;
+    Master::new(Arc::from(id), secret).map_err(|_| fault("can't be used"))
+}
+
+/// Never overwrites: `create_new`. Durable before anything is sealed with it.
+fn make(file: &Path) -> Result<Master, OpenError> {
+    let io = |source: io::Error| OpenError::File {
+        path: file.to_path_buf(),
+        source,
+    };
+    let id = file.display().to_string();
+    let mut secret = [0; 32];
+    SystemRandom::new()
+        .fill(&mut secret)
+        .map_err(|_| OpenError::Key {
+            id: id.clone(),
+            reason: "no randomness from the system".into(),
+        })?;
+    let mut out = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .map_err(io)?;
+    writeln!(out, "{}", hex::encode(secret)).map_err(io)?;
+    out.sync_all().map_err(io)?;
+    let folder = file.parent().filter(|f| !f.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))
+        .and_then(|folder| folder.sync_all())
+        .map_err(io)?;
+    tracing::info!(file = %file.display(), "made a key for the ledger; keep a copy of it apart from the database");
+    parse(&id, &hex::encode(secret))
+}
+
+fn warn_if_open_to_others(file: &Path) {
+    if let Ok(data) = std::fs::metadata(file)
+        && data.permissions().mode() & 0o077 != 0
+    {
+        tracing::warn!(file = %file.display(), "the ledger's key can be read by others: chmod 600");
+    }
+}

@@ -1,0 +1,346 @@
+//! Look-ups: a connection of its own that never writes, and how rows become the ledger's words again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    EarlyWord, OutboxReport, ReadError, ReportKey, Stored, Target,
+    seal::{Keyring, Lookup, Opener, Part},
+};
+use crate::challenge::{AttemptKey, ChallengeKey, Millis};
+
+pub(super) struct Reader {
+    inner: Mutex<Inner>,
+    ring: Arc<ArcSwap<Keyring>>,
+}
+
+struct Inner {
+    conn: Connection,
+    opener: Opener,
+}
+
+impl Reader {
+    pub fn new(conn: Connection, ring: Arc<ArcSwap<Keyring>>) -> Reader {
+        let opener = Opener::new(ring.load_full());
+        Reader {
+            inner: Mutex::new(Inner { conn, opener }),
+            ring,
+        }
+    }
+
+    fn with<T>(
+        &self,
+        what: impl FnOnce(&Connection, &mut Opener) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        // A read that panicked has left nothing half done: it changes nothing.
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let ring = self.ring.load_full();
+        if !Arc::ptr_eq(&ring, &inner.opener.ring) {
+            inner.opener = Opener::new(ring);
+        }
+        let Inner { conn, opener } = &mut *inner;
+        what(conn, opener)
+    }
+
+    pub fn find(&self, tenant: &str, id: &str) -> Result<Option<Stored>, ReadError> {
+        self.with(|conn, opener| {
+            let ring = opener.ring.clone();
+            let mut statement =
+                conn.prepare_cached(&select_stored("challenges WHERE id_hmac = ?"))?;
+            for mac in macs(&ring, Lookup::Id, tenant, id) {
+                let row = statement.query_row([mac], raw_stored).optional()?;
+                if let Some(raw) = row {
+                    return Ok(Some(raw.open(conn, opener)?));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    pub fn get(&self, key: ChallengeKey) -> Result<Option<Stored>, ReadError> {
+        self.with(|conn, opener| {
+            conn.prepare_cached(&select_stored("challenges WHERE key = ?"))?
+                .query_row([key.0], raw_stored)
+                .optional()?
+                .map(|raw| raw.open(conn, opener))
+                .transpose()
+        })
+    }
+
+    pub fn newest(&self, limit: usize) -> Result<Vec<Stored>, ReadError> {
+        self.with(|conn, opener| {
+            let sql = select_stored("challenges ORDER BY key DESC LIMIT ?");
+            let raws = conn
+                .prepare_cached(&sql)?
+                .query_map([limit.min(PAGE) as i64], raw_stored)?
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            raws.into_iter().map(|raw| raw.open(conn, opener)).collect()
+        })
+    }
+
+    pub fn find_reference(
+        &self,
+        carrier: &str,
+        reference: &str,
+    ) -> Result<Option<AttemptKey>, ReadError> {
+        self.with(|conn, opener| {
+            let mut statement =
+                conn.prepare_cached("SELECT challenge, attempt FROM refs WHERE hmac = ?")?;
+            for mac in macs(&opener.ring, Lookup::Reference, carrier, reference) {
+                let found = statement
+                    .query_row([mac], |row| {
+                        Ok(AttemptKey {
+                            challenge: ChallengeKey(row.get(0)?),
+                            attempt: row.get(1)?,
+                        })
+                    })
+                    .optional()?;
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    pub fn early_word(&self, tenant: &str, id: &str) -> Result<Option<EarlyWord>, ReadError> {
+        self.with(|conn, opener| early_word(conn, &opener.ring, tenant, id).map_err(Into::into))
+    }
+
+    pub fn pending_reports(
+        &self,
+        after: ReportKey,
+        limit: usize,
+    ) -> Result<Vec<OutboxReport>, ReadError> {
+        self.with(|conn, opener| {
+            let mut statement = conn.prepare_cached(
+                "SELECT report, challenge, seq, kind, route, final, until, body FROM outbox
+                 WHERE report > ? ORDER BY report LIMIT ?",
+            )?;
+            let mut rows = statement.query(params![after.0, limit.min(PAGE) as i64])?;
+            let mut reports = Vec::new();
+            while let Some(row) = rows.next()? {
+                let report = row.get(0)?;
+                let plain = opener.open(Part::Outbox, report, &row.get::<_, Vec<u8>>(7)?)?;
+                let (correlation_id, body) = split_body(&plain).ok_or(ReadError::Sealed)?;
+                let route: Arc<str> = row.get(4)?;
+                reports.push(OutboxReport {
+                    report: ReportKey(report),
+                    challenge: ChallengeKey(row.get(1)?),
+                    seq: row.get(2)?,
+                    target: match row.get(3)? {
+                        KIND_REPLY_TO => Target::ReplyTo {
+                            queue: route,
+                            correlation_id: correlation_id.map(Into::into),
+                        },
+                        kind => Target::Exchange {
+                            routing_key: route,
+                            mandatory: kind == KIND_MANDATORY,
+                        },
+                    },
+                    body: body.into(),
+                    is_final: row.get(5)?,
+                    until: Millis(row.get(6)?),
+                });
+            }
+            Ok(reports)
+        })
+    }
+
+    pub fn pending_count(&self) -> Result<u64, ReadError> {
+        self.with(|conn, _| {
+            let count: i64 = conn.query_row("SELECT count(*) FROM outbox", [], |row| row.get(0))?;
+            Ok(count as u64)
+        })
+    }
+
+    pub fn reports_of(
+        &self,
+        key: ChallengeKey,
+        after_seq: u32,
+    ) -> Result<Vec<OutboxReport>, ReadError> {
+        self.with(|conn, opener| {
+            let mut statement = conn.prepare_cached(
+                "SELECT report, seq, final, until, body FROM kept
+                 WHERE challenge = ? AND seq > ? ORDER BY seq LIMIT ?",
+            )?;
+            let mut rows = statement.query(params![key.0, after_seq, PAGE as i64])?;
+            let mut reports = Vec::new();
+            while let Some(row) = rows.next()? {
+                let report = row.get(0)?;
+                let body = opener.open(Part::Kept, report, &row.get::<_, Vec<u8>>(4)?)?;
+                reports.push(OutboxReport {
+                    report: ReportKey(report),
+                    challenge: key,
+                    seq: row.get(1)?,
+                    target: Target::Http,
+                    body: body.into(),
+                    is_final: row.get(2)?,
+                    until: Millis(row.get(3)?),
+                });
+            }
+            Ok(reports)
+        })
+    }
+}
+
+/// A row of `challenges`, still sealed.
+pub(super) struct RawStored {
+    pub key: i64,
+    arrived: i64,
+    deadline: i64,
+    ended: Option<i64>,
+    verified: Option<bool>,
+    head: Vec<u8>,
+    last: Option<Vec<u8>>,
+    life: Option<Vec<u8>>,
+    job: Option<Vec<u8>>,
+}
+
+pub(super) fn select_stored(rest: &str) -> String {
+    format!("SELECT key, arrived, deadline, ended, verified, head, last, life, job FROM {rest}")
+}
+
+pub(super) fn raw_stored(row: &Row<'_>) -> rusqlite::Result<RawStored> {
+    Ok(RawStored {
+        key: row.get(0)?,
+        arrived: row.get(1)?,
+        deadline: row.get(2)?,
+        ended: row.get(3)?,
+        verified: row.get(4)?,
+        head: row.get(5)?,
+        last: row.get(6)?,
+        life: row.get(7)?,
+        job: row.get(8)?,
+    })
+}
+
+impl RawStored {
+    pub fn open(self, conn: &Connection, opener: &mut Opener) -> Result<Stored, ReadError> {
+        let key = self.key;
+        let head = Head::parse(&opener.open(Part::Head, key, &self.head)?)?;
+        let early = match self.ended {
+            None => early_word(conn, &opener.ring, &head.tenant, &head.id)?,
+            Some(_) => None,
+        };
+        let mut part =
+            |part, sealed: Option<Vec<u8>>| sealed.map(|s| opener.open(part, key, &s)).transpose();
+        Ok(Stored {
+            key: ChallengeKey(key),
+            content: head.content,
+            arrived: Millis(self.arrived),
+            deadline: Millis(self.deadline),
+            job: part(Part::Job, self.job)?.unwrap_or_default(),
+            life: part(Part::Life, self.life)?.unwrap_or_default(),
+            last: part(Part::Last, self.last)?,
+            ended: self.ended.map(Millis),
+            verified: self.verified,
+            early,
+            tenant: head.tenant,
+            id: head.id,
+        })
+    }
+}
+
+/// What of a challenge outlives its wiping: whose it was, and what it said, for "the same again".
+pub(super) struct Head {
+    pub tenant: Arc<str>,
+    pub id: Arc<str>,
+    pub content: [u8; 32],
+}
+
+impl Head {
+    /// `content (32) | length of tenant (4) | tenant | id`
+    pub fn write(tenant: &str, id: &str, content: &[u8; 32], out: &mut Vec<u8>) {
+        out.clear();
+        out.extend_from_slice(content);
+        out.extend_from_slice(&(tenant.len() as u32).to_le_bytes());
+        out.extend_from_slice(tenant.as_bytes());
+        out.extend_from_slice(id.as_bytes());
+    }
+
+    pub fn parse(plain: &[u8]) -> Result<Head, ReadError> {
+        let read = || {
+            let (content, rest) = plain.split_first_chunk::<32>()?;
+            let (length, rest) = rest.split_first_chunk::<4>()?;
+            let (tenant, id) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            Some(Head {
+                tenant: std::str::from_utf8(tenant).ok()?.into(),
+                id: std::str::from_utf8(id).ok()?.into(),
+                content: *content,
+            })
+        };
+        read().ok_or(ReadError::Sealed)
+    }
+}
+
+/// `length of correlation id (4, all ones: none) | correlation id | body`
+pub(super) fn join_body(correlation_id: Option<&str>, body: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    let length = correlation_id.map_or(u32::MAX, |c| c.len() as u32);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(correlation_id.unwrap_or_default().as_bytes());
+    out.extend_from_slice(body);
+}
+
+fn split_body(plain: &[u8]) -> Option<(Option<&str>, &[u8])> {
+    let (length, rest) = plain.split_first_chunk::<4>()?;
+    match u32::from_le_bytes(*length) {
+        u32::MAX => Some((None, rest)),
+        length => {
+            let (correlation_id, body) = rest.split_at_checked(length as usize)?;
+            Some((Some(std::str::from_utf8(correlation_id).ok()?), body))
+        }
+    }
+}
+
+pub(super) fn early_word(
+    conn: &Connection,
+    ring: &Keyring,
+    tenant: &str,
+    id: &str,
+) -> rusqlite::Result<Option<EarlyWord>> {
+    let mut statement = conn.prepare_cached("SELECT word FROM early WHERE hmac = ?")?;
+    for mac in macs(ring, Lookup::Id, tenant, id) {
+        let word: Option<i64> = statement.query_row([mac], |row| row.get(0)).optional()?;
+        if let Some(word) = word {
+            return Ok(word_of(word));
+        }
+    }
+    Ok(None)
+}
+
+/// The look-up's HMACs under every key, the sealing one first.
+pub(super) fn macs<'a>(
+    ring: &'a Keyring,
+    lookup: Lookup,
+    first: &'a str,
+    second: &'a str,
+) -> impl Iterator<Item = super::seal::Mac> + 'a {
+    std::iter::once(ring.mac(lookup, first, second)).chain(ring.older_macs(lookup, first, second))
+}
+
+pub(super) fn number_of(word: EarlyWord) -> i64 {
+    match word {
+        EarlyWord::Cancel => 0,
+        EarlyWord::Verified => 1,
+        EarlyWord::NotVerified => 2,
+    }
+}
+
+fn word_of(number: i64) -> Option<EarlyWord> {
+    match number {
+        0 => Some(EarlyWord::Cancel),
+        1 => Some(EarlyWord::Verified),
+        2 => Some(EarlyWord::NotVerified),
+        _ => None,
+    }
+}
+
+pub(super) const KIND_REPLY_TO: i64 = 0;
+pub(super) const KIND_EXCHANGE: i64 = 1;
+pub(super) const KIND_MANDATORY: i64 = 2;
+/// Bound of rows that one read gives.
+const PAGE: usize = 1_024;

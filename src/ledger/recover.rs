@@ -1,0 +1,139 @@
+//! What is found at start: the challenges that were open, and those of the last minutes for the limiter, page by page.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    OpenError, ReadError, ReportKey, Stored,
+    read::{raw_stored, select_stored},
+    schema,
+    seal::{Keyring, Opener},
+};
+use crate::challenge::{ChallengeKey, Millis};
+
+/// What the ledger held when it was opened. Also says which keys are free: those from `first_challenge` and
+/// `first_report` on, upwards by one. They are above all that were ever given, on any node, since the epoch is in them.
+pub struct Recovered {
+    /// Rises with each opening; rows carry the one that wrote them last.
+    pub epoch: i64,
+    pub first_challenge: ChallengeKey,
+    pub first_report: ReportKey,
+    path: PathBuf,
+    conn: Connection,
+    opener: Opener,
+    walk: Option<Walk>,
+}
+
+struct Walk {
+    next: i64,
+    recent: Millis,
+}
+
+impl Recovered {
+    pub(super) fn new(path: &Path, ring: Arc<Keyring>, epoch: i64) -> Result<Recovered, OpenError> {
+        Ok(Recovered {
+            epoch,
+            first_challenge: ChallengeKey(epoch << EPOCH_SHIFT),
+            first_report: ReportKey(epoch << EPOCH_SHIFT),
+            path: path.to_path_buf(),
+            conn: schema::open_reader(path)?,
+            opener: Opener::new(ring),
+            walk: None,
+        })
+    }
+
+    /// The next challenges, by key: all that had not ended when the ledger was opened, and those that arrived in the
+    /// five minutes before `now`, ended or not. At most [`Recovered::PAGE`] of them; empty: that was all. `now` is
+    /// taken from the first call. Rows that no key opens are left out, with a word in the log.
+    pub fn next_page(&mut self, now: Millis) -> Result<Vec<Stored>, ReadError> {
+        let mut walk = match self.walk.take() {
+            Some(walk) => walk,
+            None => self.begin(now)?,
+        };
+        let mut page = Vec::new();
+        while page.is_empty() && walk.next < self.first_challenge.0 {
+            page = self.step(&mut walk)?;
+        }
+        self.walk = Some(walk);
+        Ok(page)
+    }
+
+    pub const PAGE: usize = 512;
+
+    fn begin(&self, now: Millis) -> Result<Walk, ReadError> {
+        let recent = now - RECENT;
+        let open_from: i64 = meta(&self.conn, "open_from")?;
+        // Backwards from the newest until one is too old: keys rise with arrival.
+        let too_old: Option<i64> = self
+            .conn
+            .query_row(
+                "SELECT key FROM challenges WHERE arrived < ? ORDER BY key DESC LIMIT 1",
+                [recent.0],
+                |row| row.get(0),
+            )
+            .optional()?;
+        let next = too_old.map_or(0, |key| key + 1).min(open_from);
+        Ok(Walk { next, recent })
+    }
+
+    fn step(&mut self, walk: &mut Walk) -> Result<Vec<Stored>, ReadError> {
+        let sql = select_stored(
+            "challenges WHERE key >= ? AND key < ? AND (ended IS NULL OR arrived >= ?)
+             ORDER BY key LIMIT ?",
+        );
+        let raws = self
+            .conn
+            .prepare_cached(&sql)?
+            .query_map(
+                params![
+                    walk.next,
+                    self.first_challenge.0,
+                    walk.recent.0,
+                    Self::PAGE as i64
+                ],
+                raw_stored,
+            )?
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        walk.next = match raws.last() {
+            Some(last) => last.key + 1,
+            None => self.first_challenge.0,
+        };
+        let mut page = Vec::with_capacity(raws.len());
+        for raw in raws {
+            let key = raw.key;
+            match raw.open(&self.conn, &mut self.opener) {
+                Ok(stored) => page.push(stored),
+                Err(ReadError::Sealed) => {
+                    tracing::error!(key, file = %self.path.display(), "a challenge can't be opened and is left alone");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// Counts this opening.
+pub(super) fn next_epoch(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.query_row(
+        "UPDATE meta SET value = value + 1 WHERE name = 'epoch' RETURNING value",
+        [],
+        |row| row.get(0),
+    )
+}
+
+pub(super) fn meta(conn: &Connection, name: &str) -> rusqlite::Result<i64> {
+    conn.query_row("SELECT value FROM meta WHERE name = ?", [name], |row| {
+        row.get(0)
+    })
+}
+
+/// The limiter's longest window.
+const RECENT: Duration = Duration::from_secs(300);
+/// Keys of one epoch: 2^40 of them, in 2^22 epochs.
+const EPOCH_SHIFT: u32 = 40;

@@ -1,0 +1,235 @@
+//! The ledger's file: its lock, its pragmas, its tables, and how an older file becomes a newer one.
+//!
+//! Indexes are few on purpose: each one is a page more to write per challenge. Keys of challenges and reports rise
+//! with time, so whatever goes by age walks the table itself from a remembered place.
+
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::OpenError;
+
+/// Holds the file for this process. The kernel lets go of it however the process ends.
+pub(super) struct Lock {
+    _held: Connection,
+}
+
+/// A second, empty database beside the first, held in an exclusive transaction for as long as the process lives:
+/// SQLite's own file lock, which also refuses a second ledger within the same process.
+pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
+    let held = Connection::open(beside(path, ".lock")).map_err(|e| sqlite(path, e))?;
+    held.busy_timeout(LOCK_PATIENCE)
+        .and_then(|()| held.execute_batch("BEGIN EXCLUSIVE"))
+        .map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                OpenError::InUse(path.to_path_buf())
+            }
+            _ => sqlite(path, error),
+        })?;
+    Ok(Lock { _held: held })
+}
+
+/// `ringback.db` and `.key` make `ringback.db.key`.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Makes folder and file (mode 0600) where they are missing.
+pub(super) fn make_file(path: &Path) -> Result<(), OpenError> {
+    let io = |source: io::Error| OpenError::File {
+        path: path.to_path_buf(),
+        source,
+    };
+    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(io)?;
+    }
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(io)?;
+    Ok(())
+}
+
+/// The writer's connection, with the newest tables.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+    let mut conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .map_err(|e| sqlite(path, e))?;
+    check_kind(&conn, path)?;
+    prepare(&conn).map_err(|e| sqlite(path, e))?;
+    migrate(&mut conn, path)?;
+    Ok(conn)
+}
+
+/// A connection that only reads.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+    let conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .map_err(|e| sqlite(path, e))?;
+    conn.busy_timeout(BUSY)
+        .and_then(|()| conn.pragma_update(None, "cache_size", -READER_CACHE_KIB))
+        .map_err(|e| sqlite(path, e))?;
+    Ok(conn)
+}
+
+pub(super) fn sqlite(path: &Path, source: rusqlite::Error) -> OpenError {
+    OpenError::Sqlite {
+        path: path.to_path_buf(),
+        source,
+    }
+}
+
+/// `secure_delete = FAST` overwrites what is wiped in pages that are written anyway, and costs no I/O of its own. Pages
+/// that fall free keep what they held until they are used again, and so do the WAL's frames: all of it is sealed, so
+/// it is no clearer there than it was while it lived, and overwriting it would double the writes.
+fn prepare(conn: &Connection) -> rusqlite::Result<()> {
+    conn.busy_timeout(BUSY)?;
+    conn.pragma_update(None, "journal_mode", "WAL")?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "secure_delete", "FAST")?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    conn.pragma_update(None, "journal_size_limit", WAL_KEPT)?;
+    Ok(())
+}
+
+/// Refuses a file that is somebody else's.
+fn check_kind(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+    let read = |pragma: &str| conn.query_row(pragma, [], |row| row.get::<_, i64>(0));
+    let tables = read("SELECT count(*) FROM sqlite_schema").map_err(|e| sqlite(path, e))?;
+    let id = read("PRAGMA application_id").map_err(|e| sqlite(path, e))?;
+    if tables > 0 && id != APPLICATION_ID {
+        return Err(OpenError::Foreign(path.to_path_buf()));
+    }
+    Ok(())
+}
+
+fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let found: i64 = conn
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(|e| sqlite(path, e))?;
+    let newest = MIGRATIONS.len() as i64;
+    let from = match usize::try_from(found) {
+        Ok(from) if from <= MIGRATIONS.len() => from,
+        _ => {
+            return Err(OpenError::Newer {
+                path: path.to_path_buf(),
+                found,
+                newest,
+            });
+        }
+    };
+    if from == MIGRATIONS.len() {
+        return Ok(());
+    }
+    let step = |conn: &mut Connection| -> rusqlite::Result<()> {
+        let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        for sql in &MIGRATIONS[from..] {
+            tx.execute_batch(sql)?;
+        }
+        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+        tx.pragma_update(None, "user_version", newest)?;
+        tx.commit()
+    };
+    step(conn).map_err(|e| sqlite(path, e))
+}
+
+/// Each entry takes the file from its index to the next version; an entry that has been released is never changed.
+const MIGRATIONS: &[&str] = &["
+CREATE TABLE meta (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO meta VALUES ('epoch', 0), ('open_from', 0), ('wipe_from', 0);
+
+-- Master keys that have sealed something here. sealed: rows may be sealed by it. Else only references are found by it.
+CREATE TABLE keys (
+    number      INTEGER PRIMARY KEY,
+    fingerprint BLOB NOT NULL UNIQUE,
+    id          TEXT NOT NULL,
+    sealed      INTEGER NOT NULL
+) STRICT;
+
+-- head: tenant, id, content. The clear columns stand first: a walk by age never reads the sealed ones.
+CREATE TABLE challenges (
+    key         INTEGER PRIMARY KEY,
+    arrived     INTEGER NOT NULL,
+    deadline    INTEGER NOT NULL,
+    ended       INTEGER,
+    verified    INTEGER,
+    wiped       INTEGER NOT NULL DEFAULT 0,
+    owner       TEXT NOT NULL,
+    lease_until INTEGER NOT NULL DEFAULT 0,
+    epoch       INTEGER NOT NULL,
+    id_hmac     BLOB NOT NULL UNIQUE,
+    head        BLOB NOT NULL,
+    last        BLOB,
+    life        BLOB,
+    job         BLOB
+) STRICT;
+
+CREATE TABLE refs (
+    hmac      BLOB PRIMARY KEY,
+    key       INTEGER NOT NULL,
+    challenge INTEGER NOT NULL,
+    attempt   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- kind: 0 reply_to, 1 exchange, 2 exchange and mandatory. body: correlation id and JSON.
+CREATE TABLE outbox (
+    report    INTEGER PRIMARY KEY,
+    challenge INTEGER NOT NULL,
+    seq       INTEGER NOT NULL,
+    kind      INTEGER NOT NULL,
+    route     TEXT NOT NULL,
+    final     INTEGER NOT NULL,
+    until     INTEGER NOT NULL,
+    body      BLOB NOT NULL
+) STRICT;
+
+-- Reports that are asked for by HTTP.
+CREATE TABLE kept (
+    report    INTEGER PRIMARY KEY,
+    challenge INTEGER NOT NULL,
+    seq       INTEGER NOT NULL,
+    final     INTEGER NOT NULL,
+    until     INTEGER NOT NULL,
+    body      BLOB NOT NULL
+) STRICT;
+CREATE INDEX kept_of ON kept (challenge, seq);
+
+CREATE TABLE early (
+    hmac  BLOB PRIMARY KEY,
+    key   INTEGER NOT NULL,
+    word  INTEGER NOT NULL,
+    until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"];
+
+/// "Ring"
+const APPLICATION_ID: i64 = 0x5269_6e67;
+/// A predecessor that is just ending may need a moment.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// Another program may look into the file (`sqlite3`, a backup) and hold it for a moment.
+const BUSY: Duration = Duration::from_secs(5);
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
+const READER_CACHE_KIB: i64 = 2 * 1024;
+/// Pages in the WAL before the writer moves them into the file.
+const CHECKPOINT_PAGES: i64 = 4_000;
+/// Octets of WAL kept on disk after a burst.
+const WAL_KEPT: i64 = 64 << 20;

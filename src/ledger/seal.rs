@@ -1,0 +1,343 @@
+//! Sealing: how personal data lies in the ledger's file, and how it is found again without being readable.
+//!
+//! A sealed record is `version (1) | key number (2) | salt (16) | counter (8) | ciphertext | tag (16)`. The key that
+//! seals is derived (HKDF-SHA-256) from the master key and a salt that is drawn anew at each start, so that the nonce
+//! may simply count: a restored backup draws another salt and never meets its own nonces again. The associated data
+//! names table, column and row, so that records can't be moved about. Look-ups go by HMAC-SHA-256 (128 bits of it)
+//! under a further derived key. Knows no SQL and no file.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use ring::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
+    hkdf, hmac,
+    rand::{SecureRandom, SystemRandom},
+};
+
+/// What a record is: part of the associated data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Part {
+    Head = 1,
+    Job = 2,
+    Life = 3,
+    Last = 4,
+    Outbox = 5,
+    Kept = 6,
+}
+
+/// What is looked up: keeps the two kinds of HMAC apart.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub(super) enum Lookup {
+    /// (tenant, id)
+    Id = 1,
+    /// (carrier, reference)
+    Reference = 2,
+}
+
+pub(super) type Mac = [u8; MAC];
+
+/// One master key and what is derived from it.
+#[derive(Clone)]
+pub(super) struct Master {
+    pub id: Arc<str>,
+    /// Tells keys apart without telling anything of them; stands in the file in clear.
+    pub fingerprint: [u8; 8],
+    secret: [u8; 32],
+    index: hmac::Key,
+}
+
+impl fmt::Debug for Master {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Master({})", self.id)
+    }
+}
+
+impl Master {
+    pub fn new(id: Arc<str>, secret: [u8; 32]) -> Result<Master, Unsealable> {
+        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"ringback ledger 1").extract(&secret);
+        let mut fingerprint = [0; 8];
+        prk.expand(&[b"fingerprint"], Octets(8))
+            .and_then(|okm| okm.fill(&mut fingerprint))
+            .map_err(|_| Unsealable)?;
+        let index = prk
+            .expand(&[b"index"], hmac::HMAC_SHA256)
+            .map_err(|_| Unsealable)?
+            .into();
+        Ok(Master {
+            id,
+            fingerprint,
+            secret,
+            index,
+        })
+    }
+
+    fn sealing(&self, salt: &[u8; SALT]) -> Result<LessSafeKey, Unsealable> {
+        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(&self.secret);
+        let key: UnboundKey = prk
+            .expand(&[b"ringback ledger 1 seal"], &AES_256_GCM)
+            .map_err(|_| Unsealable)?
+            .into();
+        Ok(LessSafeKey::new(key))
+    }
+
+    fn mac(&self, lookup: Lookup, first: &str, second: &str) -> Mac {
+        let mut context = hmac::Context::with_key(&self.index);
+        context.update(&[lookup as u8]);
+        context.update(&(first.len() as u64).to_le_bytes());
+        context.update(first.as_bytes());
+        context.update(second.as_bytes());
+        let mut mac = [0; MAC];
+        mac.copy_from_slice(&context.sign().as_ref()[..MAC]);
+        mac
+    }
+}
+
+/// The master keys with the numbers under which the file knows them; the first seals. Never empty.
+#[derive(Clone, Debug)]
+pub(super) struct Keyring {
+    first: (u16, Master),
+    others: Vec<(u16, Master)>,
+}
+
+impl Keyring {
+    pub fn new(first: (u16, Master), others: Vec<(u16, Master)>) -> Keyring {
+        Keyring { first, others }
+    }
+
+    /// The number of the key that seals.
+    pub fn number(&self) -> u16 {
+        self.first.0
+    }
+
+    pub fn mac(&self, lookup: Lookup, first: &str, second: &str) -> Mac {
+        self.first.1.mac(lookup, first, second)
+    }
+
+    /// The same under the keys that only open, for rows not yet sealed anew.
+    pub fn older_macs<'a>(
+        &'a self,
+        lookup: Lookup,
+        first: &'a str,
+        second: &'a str,
+    ) -> impl Iterator<Item = Mac> + 'a {
+        self.others
+            .iter()
+            .map(move |(_, master)| master.mac(lookup, first, second))
+    }
+
+    fn master(&self, number: u16) -> Option<&Master> {
+        std::iter::once(&self.first)
+            .chain(&self.others)
+            .find(|(n, _)| *n == number)
+            .map(|(_, master)| master)
+    }
+}
+
+/// Opens records; keeps the derived keys it has met.
+pub(super) struct Opener {
+    pub ring: Arc<Keyring>,
+    met: HashMap<(u16, [u8; SALT]), LessSafeKey>,
+}
+
+impl Opener {
+    pub fn new(ring: Arc<Keyring>) -> Opener {
+        Opener {
+            ring,
+            met: HashMap::new(),
+        }
+    }
+
+    pub fn open(&mut self, part: Part, row: i64, sealed: &[u8]) -> Result<Vec<u8>, Unsealable> {
+        let number = key_number(sealed).ok_or(Unsealable)?;
+        let salt: [u8; SALT] = sealed[3..3 + SALT].try_into().map_err(|_| Unsealable)?;
+        let nonce = nonce(
+            sealed[3 + SALT..HEADER]
+                .try_into()
+                .map_err(|_| Unsealable)?,
+        );
+        if !self.met.contains_key(&(number, salt)) {
+            if self.met.len() >= DERIVED {
+                self.met.clear();
+            }
+            let master = self.ring.master(number).ok_or(Unsealable)?;
+            self.met.insert((number, salt), master.sealing(&salt)?);
+        }
+        let key = self.met.get(&(number, salt)).ok_or(Unsealable)?;
+        let mut plain = sealed[HEADER..].to_vec();
+        let length = key
+            .open_in_place(nonce, Aad::from(associated(part, row)), &mut plain)
+            .map_err(|_| Unsealable)?
+            .len();
+        plain.truncate(length);
+        Ok(plain)
+    }
+}
+
+/// Seals; there is one in a process, the writer's.
+pub(super) struct Sealer {
+    key: LessSafeKey,
+    number: u16,
+    salt: [u8; SALT],
+    counter: u64,
+}
+
+impl Sealer {
+    pub fn new(ring: &Keyring) -> Result<Sealer, Unsealable> {
+        let mut salt = [0; SALT];
+        SystemRandom::new()
+            .fill(&mut salt)
+            .map_err(|_| Unsealable)?;
+        Ok(Sealer {
+            key: ring.first.1.sealing(&salt)?,
+            number: ring.first.0,
+            salt,
+            counter: 0,
+        })
+    }
+
+    /// Seals `plain` into `out`, which is emptied first.
+    pub fn seal(
+        &mut self,
+        part: Part,
+        row: i64,
+        plain: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unsealable> {
+        self.counter = self.counter.checked_add(1).ok_or(Unsealable)?;
+        let counter = self.counter.to_le_bytes();
+        out.clear();
+        out.reserve(HEADER + plain.len() + TAG);
+        out.push(VERSION);
+        out.extend_from_slice(&self.number.to_le_bytes());
+        out.extend_from_slice(&self.salt);
+        out.extend_from_slice(&counter);
+        out.extend_from_slice(plain);
+        let tag = self
+            .key
+            .seal_in_place_separate_tag(
+                nonce(counter),
+                Aad::from(associated(part, row)),
+                &mut out[HEADER..],
+            )
+            .map_err(|_| Unsealable)?;
+        out.extend_from_slice(tag.as_ref());
+        Ok(())
+    }
+}
+
+/// The number of the key that sealed a record; None where it is no record.
+pub(super) fn key_number(sealed: &[u8]) -> Option<u16> {
+    if sealed.len() < HEADER + TAG || sealed[0] != VERSION {
+        return None;
+    }
+    Some(u16::from_le_bytes([sealed[1], sealed[2]]))
+}
+
+/// A record that no key opens, or that was changed, or too long to seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a sealed record can't be opened: it was changed, or its key is missing")]
+pub(super) struct Unsealable;
+
+struct Octets(usize);
+
+impl hkdf::KeyType for Octets {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+fn associated(part: Part, row: i64) -> [u8; 9] {
+    let mut aad = [part as u8; 9];
+    aad[1..].copy_from_slice(&row.to_le_bytes());
+    aad
+}
+
+fn nonce(counter: [u8; 8]) -> Nonce {
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&counter);
+    Nonce::assume_unique_for_key(nonce)
+}
+
+const VERSION: u8 = 1;
+const SALT: usize = 16;
+const HEADER: usize = 1 + 2 + SALT + 8;
+const TAG: usize = 16;
+const MAC: usize = 16;
+/// Bound of derived keys kept: one per start of the process that still has rows.
+const DERIVED: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(numbers: &[u16]) -> Keyring {
+        let master = |n: u16| (n, Master::new("k".into(), [n as u8; 32]).unwrap());
+        Keyring::new(
+            master(numbers[0]),
+            numbers[1..].iter().map(|n| master(*n)).collect(),
+        )
+    }
+
+    fn sealed(ring: &Keyring, part: Part, row: i64, plain: &[u8]) -> Vec<u8> {
+        let mut out = vec![9; 3];
+        Sealer::new(ring)
+            .unwrap()
+            .seal(part, row, plain, &mut out)
+            .unwrap();
+        out
+    }
+
+    #[test]
+    fn what_is_sealed_opens_only_in_its_place() {
+        let ring = ring(&[1]);
+        let record = sealed(&ring, Part::Job, 7, b"+14255550100");
+        let mut opener = Opener::new(Arc::new(ring));
+        assert_eq!(opener.open(Part::Job, 7, &record).unwrap(), b"+14255550100");
+        assert_eq!(opener.open(Part::Job, 8, &record), Err(Unsealable));
+        assert_eq!(opener.open(Part::Life, 7, &record), Err(Unsealable));
+        for place in 0..record.len() {
+            let mut bent = record.clone();
+            bent[place] ^= 1;
+            assert_eq!(opener.open(Part::Job, 7, &bent), Err(Unsealable), "{place}");
+            assert_eq!(opener.open(Part::Job, 7, &record[..place]), Err(Unsealable));
+        }
+    }
+
+    #[test]
+    fn an_old_key_opens_and_another_does_not() {
+        let record = sealed(&ring(&[1]), Part::Last, 1, b"x");
+        assert_eq!(key_number(&record), Some(1));
+        assert!(
+            Opener::new(Arc::new(ring(&[2, 1])))
+                .open(Part::Last, 1, &record)
+                .is_ok()
+        );
+        assert!(
+            Opener::new(Arc::new(ring(&[2])))
+                .open(Part::Last, 1, &record)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn nonces_and_salts_never_repeat() {
+        let ring = ring(&[1]);
+        let mut sealer = Sealer::new(&ring).unwrap();
+        let (mut a, mut b) = (Vec::new(), Vec::new());
+        sealer.seal(Part::Job, 1, b"same", &mut a).unwrap();
+        sealer.seal(Part::Job, 1, b"same", &mut b).unwrap();
+        assert_ne!(a, b);
+        assert_ne!(a[..19], sealed(&ring, Part::Job, 1, b"same")[..19]);
+    }
+
+    #[test]
+    fn a_mac_keeps_its_parts_apart() {
+        let ring = ring(&[1, 2]);
+        let mac = ring.mac(Lookup::Id, "ab", "c");
+        assert_ne!(mac, ring.mac(Lookup::Id, "a", "bc"));
+        assert_ne!(mac, ring.mac(Lookup::Reference, "ab", "c"));
+        assert_ne!(Some(mac), ring.older_macs(Lookup::Id, "ab", "c").next());
+    }
+}

@@ -1,0 +1,336 @@
+//! What is true of the SQLite ledger in particular: its file, its keys, its lock, its disk.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use super::{
+    conformance::{self, Home, T0, end, new, report, write},
+    *,
+};
+use crate::config::carrier::Secret;
+
+/// A folder of its own, gone with it.
+struct Place {
+    folder: PathBuf,
+    keys: Vec<LedgerKey>,
+}
+
+impl Place {
+    fn new() -> Place {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ringback-ledger-{}-{n}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        Place {
+            folder,
+            keys: Vec::new(),
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.join("data/ringback.db")
+    }
+
+    /// A key in a file of the folder.
+    fn key(&self, id: &str, octet: u8) -> LedgerKey {
+        let path = self.folder.join(id);
+        std::fs::write(&path, hex::encode([octet; 32])).unwrap();
+        LedgerKey {
+            id: id.into(),
+            key: Secret::File(path),
+        }
+    }
+
+    fn octets(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(self.folder.join("data")).unwrap() {
+            all.extend(std::fs::read(entry.unwrap().path()).unwrap());
+        }
+        all
+    }
+}
+
+impl Home for Place {
+    fn open(&self) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
+        let settings = LedgerSettings {
+            path: self.file(),
+            keys: self.keys.clone(),
+            retention: Duration::from_secs(86_400),
+        };
+        let wipe = Wipe {
+            job: |_| Vec::new(),
+            life: <[u8]>::to_vec,
+            report: |_| b"stripped".to_vec(),
+        };
+        Ledger::open(&settings, "gw-1", wipe)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Left behind at worst in the folder for temporary files.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn refused(place: &Place) -> OpenError {
+    place.open().err().expect("refused")
+}
+
+fn pragma(path: &Path, sql: &str) -> i64 {
+    let conn = rusqlite::Connection::open(path).unwrap();
+    conn.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn conforms() {
+    conformance::all(|| Box::new(Place::new())).await;
+}
+
+#[tokio::test]
+async fn one_process_at_a_time() {
+    let place = Place::new();
+    let (ledger, _done, _recovered) = place.open().unwrap();
+    assert!(matches!(refused(&place), OpenError::InUse(_)));
+    ledger.close().await;
+    let (ledger, ..) = place.open().unwrap();
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_newer_or_a_foreign_file_is_refused() {
+    let place = Place::new();
+    let (ledger, ..) = place.open().unwrap();
+    ledger.close().await;
+    let conn = rusqlite::Connection::open(place.file()).unwrap();
+    conn.pragma_update(None, "user_version", 99).unwrap();
+    let error = refused(&place).to_string();
+    assert!(error.contains("version 99"), "{error}");
+    conn.pragma_update(None, "application_id", 1).unwrap();
+    assert!(matches!(refused(&place), OpenError::Foreign(_)));
+    let other = Place::new();
+    std::fs::create_dir_all(other.folder.join("data")).unwrap();
+    std::fs::write(other.file(), "a letter to my aunt, not a database").unwrap();
+    assert!(matches!(refused(&other), OpenError::Sqlite { .. }));
+    let left = std::fs::read_to_string(other.file()).unwrap();
+    assert!(left.starts_with("a letter"));
+}
+
+#[tokio::test]
+async fn a_key_is_made_once_and_asked_for_ever_after() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let (ledger, mut done, recovered) = place.open().unwrap();
+    let key = recovered.first_challenge.0;
+    write(&ledger, &mut done, vec![Op::Accept(new(key, "a"))]).await;
+    ledger.close().await;
+    let file = place.folder.join("data/ringback.db.key");
+    let mode = |file: &Path| std::fs::metadata(file).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(&place.file())), (0o600, 0o600));
+    let text = std::fs::read(&file).unwrap();
+    let (ledger, ..) = place.open().unwrap();
+    assert!(ledger.find("contoso-bank", "a").await.unwrap().is_some());
+    ledger.close().await;
+    assert_eq!(std::fs::read(&file).unwrap(), text);
+    // Lost: no other is made in its place.
+    std::fs::remove_file(&file).unwrap();
+    assert!(matches!(refused(&place), OpenError::MissingKey { .. }));
+    assert!(!file.exists());
+    std::fs::write(&file, text).unwrap();
+    let (ledger, ..) = place.open().unwrap();
+    assert!(ledger.find("contoso-bank", "a").await.unwrap().is_some());
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_named_and_nothing_is_lost() {
+    let mut place = Place::new();
+    place.keys = vec![place.key("k1", 1)];
+    let (ledger, mut done, recovered) = place.open().unwrap();
+    let key = recovered.first_challenge.0;
+    write(&ledger, &mut done, vec![Op::Accept(new(key, "a"))]).await;
+    ledger.close().await;
+    let before = std::fs::read(place.file()).unwrap();
+    place.keys = vec![place.key("k1", 2)];
+    let error = refused(&place);
+    assert!(
+        matches!(&error, OpenError::WrongKey { id, .. } if id == "k1"),
+        "{error}"
+    );
+    place.keys = vec![place.key("k2", 2)];
+    let error = refused(&place);
+    assert!(
+        matches!(&error, OpenError::MissingKey { id, .. } if id == "k1"),
+        "{error}"
+    );
+    std::fs::write(place.folder.join("k2"), "too short").unwrap();
+    assert!(matches!(refused(&place), OpenError::Key { .. }));
+    assert_eq!(std::fs::read(place.file()).unwrap(), before);
+    place.keys = vec![place.key("k1", 1)];
+    let (ledger, ..) = place.open().unwrap();
+    assert!(ledger.find("contoso-bank", "a").await.unwrap().is_some());
+    ledger.close().await;
+}
+
+/// A challenge with all that hangs on it.
+fn full(key: i64, id: &str) -> Vec<Op> {
+    let target = Target::ReplyTo {
+        queue: "bank.replies".into(),
+        correlation_id: Some("user-77@bank".into()),
+    };
+    vec![
+        Op::Accept(new(key, id)),
+        Op::Reference {
+            carrier: "northwind".into(),
+            reference: format!("ref-of-{id}").into(),
+            key: AttemptKey {
+                challenge: ChallengeKey(key),
+                attempt: 1,
+            },
+        },
+        Op::Report(Box::new(report(key * 2, key, 1, target))),
+        Op::Report(Box::new(report(key * 2 + 1, key, 1, Target::Http))),
+        end(key, T0),
+    ]
+}
+
+#[tokio::test]
+async fn keys_are_rotated_live() {
+    let mut place = Place::new();
+    place.keys = vec![place.key("k1", 1)];
+    let (ledger, mut done, recovered) = place.open().unwrap();
+    let first = recovered.first_challenge.0;
+    for n in 0..600 {
+        write(&ledger, &mut done, full(first + n, &format!("old-{n}"))).await;
+    }
+    let before = ledger.newest(1_000).await.unwrap();
+    let both = vec![place.key("k2", 2), place.key("k1", 1)];
+    ledger.rotate(both.clone()).await.unwrap();
+    // At once, while most rows are as they were.
+    let said = write(
+        &ledger,
+        &mut done,
+        vec![Op::Accept(new(first + 900, "old-3"))],
+    )
+    .await;
+    assert_eq!(said.known.len(), 1);
+    let said = write(&ledger, &mut done, full(first + 901, "new-1")).await;
+    assert!(said.known.is_empty());
+    assert!(
+        ledger
+            .find("contoso-bank", "old-599")
+            .await
+            .unwrap()
+            .is_some()
+    );
+    while ledger.housekeep(T0).await.unwrap() {}
+    ledger.close().await;
+    assert_eq!(
+        pragma(&place.file(), "SELECT count(*) FROM keys WHERE sealed"),
+        1
+    );
+
+    // The old key opens nothing any more: only references are lost with it.
+    place.keys = vec![place.key("k2", 2)];
+    let (ledger, mut done, recovered) = place.open().unwrap();
+    let mut after = ledger.newest(1_000).await.unwrap();
+    assert_eq!(&*after.remove(0).id, "new-1");
+    assert_eq!(after, before);
+    let key = recovered.first_challenge.0;
+    let said = write(&ledger, &mut done, vec![Op::Accept(new(key, "old-3"))]).await;
+    assert_eq!(said.known.len(), 1);
+    let waiting = ledger.pending_reports(ReportKey(0), 1_000).await.unwrap();
+    assert_eq!(waiting.len(), 601);
+    let heard = ledger.reports_of(ChallengeKey(first), 0).await.unwrap();
+    assert_eq!(heard.len(), 1);
+    let found = ledger.find_reference("northwind", "ref-of-old-3").await;
+    assert_eq!(found.unwrap(), None);
+    ledger.close().await;
+    place.keys = both;
+    let (ledger, ..) = place.open().unwrap();
+    let found = ledger.find_reference("northwind", "ref-of-old-3").await;
+    assert!(found.unwrap().is_some());
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn nothing_personal_is_in_the_files_in_clear() {
+    let place = Place::new();
+    let (ledger, mut done, recovered) = place.open().unwrap();
+    let key = recovered.first_challenge.0;
+    let early = Op::Early {
+        tenant: "contoso-bank".into(),
+        id: "early-bird".into(),
+        word: EarlyWord::Cancel,
+        until: T0,
+    };
+    let mut ops = full(key, "login-of-alice");
+    ops.push(early);
+    write(&ledger, &mut done, ops).await;
+    let secrets = [
+        "14255550142",
+        "482913",
+        "contoso-bank",
+        "login-of-alice",
+        "early-bird",
+        "user-77@bank",
+        "ref-of-login-of-alice",
+        "life at the end",
+    ];
+    let found = |text: &str| {
+        let octets = place.octets();
+        octets.windows(text.len()).any(|w| w == text.as_bytes())
+    };
+    // The search itself works: a queue's name may stand there.
+    assert!(found("bank.replies"));
+    for secret in secrets {
+        assert!(!found(secret), "{secret}");
+    }
+    ledger.close().await;
+    for secret in secrets {
+        assert!(!found(secret), "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_waited_for() {
+    let place = Place::new();
+    let (ledger, mut done, recovered) = place.open().unwrap();
+    let key = recovered.first_challenge.0;
+    write(&ledger, &mut done, vec![Op::Accept(new(key, "before"))]).await;
+    ledger.fault.max_pages.store(1, Ordering::SeqCst);
+    let batch = |n: i64| Batch {
+        number: n as u64,
+        ops: (0..100)
+            .flat_map(|m| full(key + n * 100 + m, &format!("{n}-{m}")))
+            .collect(),
+    };
+    for n in 1..=5 {
+        ledger.submit(batch(n)).await.unwrap();
+    }
+    while ledger.healthy().is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let reason = ledger.healthy().unwrap_err();
+    assert!(reason.contains("full"), "{reason}");
+    let stored = ledger.find("contoso-bank", "5-99").await.unwrap();
+    assert!(stored.is_none(), "rolled back");
+    ledger.fault.max_pages.store(1 << 30, Ordering::SeqCst);
+    for n in 1..=5 {
+        let done = done.recv().await.unwrap();
+        assert_eq!(done.number, n);
+        assert!(done.known.is_empty() && done.refused.is_empty());
+    }
+    assert_eq!(ledger.healthy(), Ok(()));
+    assert!(ledger.find("contoso-bank", "5-99").await.unwrap().is_some());
+    ledger.close().await;
+    let check = rusqlite::Connection::open(place.file()).unwrap();
+    let word: String = check
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(word, "ok");
+}

@@ -1,0 +1,174 @@
+//! The words of the ledger: what is asked of it and what it says back. No logic.
+
+use std::sync::Arc;
+
+use crate::challenge::{AttemptKey, ChallengeKey, Millis};
+
+/// Something that must become durable.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// A new challenge. If (tenant, id) is known, nothing of the batch's ops with the same key is
+    /// written and the outcome says what is known.
+    Accept(Box<NewChallenge>),
+    /// The challenge has gone on. Once it is wiped, nothing is written any more; likewise for [`Op::End`].
+    Life {
+        key: ChallengeKey,
+        life: Vec<u8>,
+    },
+    /// The challenge has ended: `last` is its final report as it goes to the caller (sealed, wiped in time).
+    End {
+        key: ChallengeKey,
+        life: Vec<u8>,
+        last: Vec<u8>,
+        at: Millis,
+    },
+    /// A carrier's reference that may still speak after the end, for `late` reports and other nodes.
+    Reference {
+        carrier: Arc<str>,
+        reference: Arc<str>,
+        key: AttemptKey,
+    },
+    /// A report that somebody must get. Durable until [`Op::ReportDone`] (AMQP) or until retention (HTTP).
+    Report(Box<OutboxReport>),
+    ReportDone {
+        report: ReportKey,
+    },
+    /// A cancel or feedback for an id that is not known (yet): remembered for 15 minutes. If it is known after all,
+    /// nothing is remembered and [`Done::met`] says so; feedback on one that has ended is recorded with it.
+    Early {
+        tenant: Arc<str>,
+        id: Arc<str>,
+        word: EarlyWord,
+        until: Millis,
+    },
+    /// Feedback after the final: recorded, nothing is reported.
+    Feedback {
+        key: ChallengeKey,
+        verified: bool,
+        at: Millis,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EarlyWord {
+    Cancel,
+    Verified,
+    NotVerified,
+}
+
+/// A challenge as it enters the ledger.
+#[derive(Clone, Debug)]
+pub struct NewChallenge {
+    pub key: ChallengeKey,
+    pub tenant: Arc<str>,
+    pub id: Arc<str>,
+    /// Tells "the same again" from "another with this id".
+    pub content: [u8; 32],
+    pub arrived: Millis,
+    pub deadline: Millis,
+    /// `Challenge`, serialised; sealed by the ledger.
+    pub job: Vec<u8>,
+    /// `delivery::Life`, serialised; sealed by the ledger.
+    pub life: Vec<u8>,
+    /// Already over at birth (rejected): the final as in [`Op::End`].
+    pub last: Option<Vec<u8>>,
+}
+
+/// A report's own key in the outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReportKey(pub i64);
+
+/// One copy of a report, waiting to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxReport {
+    pub report: ReportKey,
+    pub challenge: ChallengeKey,
+    pub seq: u32,
+    pub target: Target,
+    /// The JSON body; sealed by the ledger.
+    pub body: Arc<[u8]>,
+    pub is_final: bool,
+    /// Tried until then, afterwards dead-lettered as `unroutable`.
+    pub until: Millis,
+}
+
+/// Where a copy of a report goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The caller's queue, by the default exchange; always `mandatory`.
+    ReplyTo {
+        queue: Arc<str>,
+        correlation_id: Option<Arc<str>>,
+    },
+    /// The exchange for reports.
+    Exchange {
+        routing_key: Arc<str>,
+        mandatory: bool,
+    },
+    /// Kept for `GET /v1/challenges/{id}/reports`; never published to the broker.
+    Http,
+}
+
+/// Ops that become durable together.
+#[derive(Debug)]
+pub struct Batch {
+    /// Given back in [`Done`]; batches are done in the order in which they were given.
+    pub number: u64,
+    pub ops: Vec<Op>,
+}
+
+/// A batch is durable.
+#[derive(Debug, Default)]
+pub struct Done {
+    pub number: u64,
+    /// The accepts of the batch that met a known (tenant, id), by their key. The others went in.
+    pub known: Vec<(ChallengeKey, Known)>,
+    /// Accepts that went in and for which a word had come before them.
+    pub early: Vec<(ChallengeKey, EarlyWord)>,
+    /// Early words of the batch whose id was known after all, by their place in the batch.
+    pub met: Vec<(usize, Known)>,
+    /// Ops that the ledger can't hold (a key used twice, a value too long), by their place in the batch: nothing of
+    /// them is written, the rest of the batch is. Never happens while keys are given as [`Recovered`] says.
+    pub refused: Vec<usize>,
+}
+
+/// What the ledger knows of an id that came again.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub key: ChallengeKey,
+    pub content: [u8; 32],
+    pub ended: Option<Millis>,
+    /// The final report, if it has ended and is remembered.
+    pub last: Option<Vec<u8>>,
+}
+
+/// A challenge as the ledger gives it back: at start for the open and the recent ones, and on a look-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub key: ChallengeKey,
+    pub tenant: Arc<str>,
+    pub id: Arc<str>,
+    pub content: [u8; 32],
+    pub arrived: Millis,
+    pub deadline: Millis,
+    /// Empty once wiped; likewise `life`, and `last` is then stripped (see [`Wipe`]).
+    pub job: Vec<u8>,
+    pub life: Vec<u8>,
+    pub last: Option<Vec<u8>>,
+    pub ended: Option<Millis>,
+    /// The caller's feedback, where there was one after the end.
+    pub verified: Option<bool>,
+    /// A word that came before the challenge, still remembered.
+    pub early: Option<EarlyWord>,
+}
+
+/// What is left of a challenge when its time is over: after the deadline (and the limiter's five minutes) plus a
+/// minute, each part of an ended challenge goes through its function; what comes back empty is dropped. The functions
+/// run on the writer's thread and must be quick.
+#[derive(Clone, Copy, Debug)]
+pub struct Wipe {
+    pub job: fn(&[u8]) -> Vec<u8>,
+    pub life: fn(&[u8]) -> Vec<u8>,
+    /// For `last` and for the reports kept for HTTP: without code, reply and digits.
+    pub report: fn(&[u8]) -> Vec<u8>,
+}

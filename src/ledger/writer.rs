@@ -1,0 +1,297 @@
+//! The one thread that writes: takes what waits, writes it in one transaction, says that it is durable.
+//!
+//! A transaction that fails for the disk's sake is rolled back and tried again, for ever and ever slower, with
+//! everything in it; until it succeeds the ledger says that it is not well. Nothing is answered before it is durable.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Batch, Done, OpenError, Work,
+    apply::{Desk, Statements},
+    house::{self, House},
+    keys,
+    schema::{self, Lock},
+    seal::Keyring,
+};
+use crate::{challenge::Millis, config::settings::LedgerKey};
+
+pub(super) struct Writer {
+    pub path: PathBuf,
+    pub conn: Connection,
+    /// Held until the thread ends.
+    pub _lock: Lock,
+    pub ring: Arc<ArcSwap<Keyring>>,
+    pub owner: Arc<str>,
+    pub epoch: i64,
+    pub house: house::Settings,
+    pub done: mpsc::UnboundedSender<Done>,
+    pub trouble: Arc<ArcSwapOption<String>>,
+    #[cfg(test)]
+    pub fault: Arc<Fault>,
+}
+
+impl Writer {
+    pub fn start(self, todo: mpsc::Receiver<Work>) -> Result<(), OpenError> {
+        let file = |source| OpenError::File {
+            path: self.path.clone(),
+            source,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(file)?;
+        let early = house::any_early(&self.conn).map_err(|e| schema::sqlite(&self.path, e))?;
+        let desk = Desk::new(self.ring.load_full(), self.owner.clone(), self.epoch, early)
+            .map_err(|e| OpenError::File {
+                path: self.path.clone(),
+                source: std::io::Error::other(e),
+            })?;
+        let path = self.path.clone();
+        std::thread::Builder::new()
+            .name("ledger".into())
+            .spawn(move || {
+                let closed = self.run(desk, todo, &runtime);
+                if let Some(reply) = closed {
+                    // Whoever closed may have stopped waiting.
+                    let _ = reply.send(());
+                }
+            })
+            .map_err(|source| OpenError::File { path, source })?;
+        Ok(())
+    }
+
+    /// Until closed, or until every handle is gone. Returns whom to tell, after file and lock are free.
+    fn run(
+        self,
+        mut desk: Desk,
+        mut todo: mpsc::Receiver<Work>,
+        runtime: &tokio::runtime::Runtime,
+    ) -> Option<oneshot::Sender<()>> {
+        let mut house = House::new(&self.conn, &self.house);
+        let mut statements = self.patiently(&todo, || Statements::new(&self.conn))?;
+        let mut group = Vec::new();
+        let mut next_house = Instant::now();
+        let mut closing = None;
+        loop {
+            let wait = next_house.saturating_duration_since(Instant::now());
+            let first = match todo.try_recv() {
+                Ok(work) => Some(work),
+                Err(_) => match runtime
+                    .block_on(async { tokio::time::timeout(wait, todo.recv()).await })
+                {
+                    Ok(Some(work)) => Some(work),
+                    Ok(None) => break,
+                    Err(_) => None,
+                },
+            };
+            let other = gather(first, &mut todo, &mut group);
+            if !group.is_empty() {
+                self.write(&todo, &mut statements, &mut desk, &mut group)?;
+            }
+            match other {
+                None => {}
+                Some(Work::House { now, reply }) => {
+                    let busy = self.housekeep(&todo, &mut house, &mut desk, now)?;
+                    let _ = reply.send(busy);
+                }
+                Some(Work::Rotate { keys, reply }) => {
+                    let _ = reply.send(self.rotate(&mut desk, &mut house, &keys));
+                }
+                Some(Work::Close { reply }) => {
+                    closing = Some(reply);
+                    todo.close();
+                }
+                Some(Work::Batch(batch)) => group.push(batch),
+            }
+            if Instant::now() >= next_house {
+                let busy = self.housekeep(&todo, &mut house, &mut desk, now())?;
+                next_house = Instant::now() + if busy { HOUSE_BUSY } else { HOUSE_IDLE };
+            }
+        }
+        closing
+    }
+
+    fn write(
+        &self,
+        todo: &mpsc::Receiver<Work>,
+        statements: &mut Statements<'_>,
+        desk: &mut Desk,
+        group: &mut Vec<Batch>,
+    ) -> Option<()> {
+        let dones = self.patiently(todo, || {
+            self.transaction(|| {
+                group
+                    .iter()
+                    .map(|batch| statements.batch(desk, batch))
+                    .collect::<Result<Vec<_>, _>>()
+            })
+        })?;
+        group.clear();
+        for done in dones {
+            // Nobody asks any more: the process is ending, and what is durable stays so.
+            let _ = self.done.send(done);
+        }
+        Some(())
+    }
+
+    fn housekeep(
+        &self,
+        todo: &mpsc::Receiver<Work>,
+        house: &mut House,
+        desk: &mut Desk,
+        now: Millis,
+    ) -> Option<bool> {
+        if !house.has_work(&self.conn, desk, now) {
+            return Some(false);
+        }
+        self.patiently(todo, || {
+            let before = house.clone();
+            self.transaction(|| house.step(&self.conn, desk, now))
+                .inspect_err(|_| *house = before)
+        })
+    }
+
+    /// All or nothing.
+    fn transaction<T>(&self, what: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        #[cfg(test)]
+        self.fault.inject(&self.conn)?;
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let result = what().and_then(|value| {
+            self.conn.prepare_cached("COMMIT")?.execute([])?;
+            Ok(value)
+        });
+        if result.is_err() && !self.conn.is_autocommit() {
+            // If even this fails, the next BEGIN does too, and the error stays in sight.
+            let _ = self.conn.execute_batch("ROLLBACK");
+        }
+        result
+    }
+
+    /// Again and again until it succeeds. None: it didn't, and nobody is left to wait for it.
+    fn patiently<T>(
+        &self,
+        todo: &mpsc::Receiver<Work>,
+        mut what: impl FnMut() -> rusqlite::Result<T>,
+    ) -> Option<T> {
+        let mut pause = RETRY_FIRST;
+        let mut alone_since = None;
+        loop {
+            let error = match what() {
+                Ok(value) => {
+                    if self.trouble.swap(None).is_some() {
+                        tracing::info!(file = %self.path.display(), "the ledger writes again");
+                    }
+                    return Some(value);
+                }
+                Err(error) => error,
+            };
+            let reason = format!("{}: {error}", self.path.display());
+            let before = self.trouble.swap(Some(Arc::new(reason.clone())));
+            if before.is_none_or(|b| *b != reason) {
+                tracing::error!(
+                    reason,
+                    "the ledger can't write; jobs are not acked until it can"
+                );
+            }
+            if todo.is_closed() {
+                let since = *alone_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > LAST_PATIENCE {
+                    tracing::error!(
+                        reason,
+                        "the ledger ends without having written what was not acked"
+                    );
+                    return None;
+                }
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(RETRY_MOST);
+        }
+    }
+
+    fn rotate(
+        &self,
+        desk: &mut Desk,
+        house: &mut House,
+        configured: &[LedgerKey],
+    ) -> Result<(), OpenError> {
+        let masters = keys::read(&self.conn, &self.path, configured)?;
+        let ring = Arc::new(keys::register(&self.conn, &self.path, masters)?);
+        let new =
+            Desk::new(ring.clone(), self.owner.clone(), self.epoch, desk.early).map_err(|e| {
+                OpenError::Key {
+                    id: "first".into(),
+                    reason: e.to_string(),
+                }
+            })?;
+        *desk = new;
+        // Readers first know the new key, then rows are sealed with it.
+        self.ring.store(ring);
+        house.seal_anew();
+        Ok(())
+    }
+}
+
+/// Takes what waits, up to the bound of a group, and stops at the first work that is no batch.
+fn gather(
+    first: Option<Work>,
+    todo: &mut mpsc::Receiver<Work>,
+    group: &mut Vec<Batch>,
+) -> Option<Work> {
+    let mut ops = 0;
+    let mut next = first;
+    loop {
+        match next {
+            Some(Work::Batch(batch)) => {
+                ops += batch.ops.len();
+                group.push(batch);
+            }
+            other => return other,
+        }
+        if ops >= GROUP_OPS {
+            return None;
+        }
+        next = todo.try_recv().ok();
+    }
+}
+
+fn now() -> Millis {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Makes the disk full, for tests: the bound on the file's pages, set before each transaction where it has changed.
+#[cfg(test)]
+#[derive(Default)]
+pub(super) struct Fault {
+    pub max_pages: std::sync::atomic::AtomicI64,
+}
+
+#[cfg(test)]
+impl Fault {
+    fn inject(&self, conn: &Connection) -> rusqlite::Result<()> {
+        let pages = self.max_pages.load(std::sync::atomic::Ordering::SeqCst);
+        if pages > 0 {
+            conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Bound of ops in one transaction, give or take a batch: what waits longer than its commit waits for the next.
+const GROUP_OPS: usize = 4_096;
+const HOUSE_BUSY: Duration = Duration::from_millis(100);
+const HOUSE_IDLE: Duration = Duration::from_secs(1);
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_MOST: Duration = Duration::from_secs(2);
+/// How long a full disk is waited for when the process is ending.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
