@@ -15,7 +15,7 @@ pub mod exchange;
 pub mod g711;
 mod hub;
 mod listening;
-mod md5;
+pub mod md5;
 pub mod person;
 pub mod rtp;
 pub mod sdp;
