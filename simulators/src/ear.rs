@@ -48,6 +48,9 @@ impl Clip {
     }
 }
 
+/// A locale's name, and its recordings by name.
+pub type Recordings = (String, Vec<(String, Vec<i16>)>);
+
 /// What was heard.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Understood {
@@ -77,15 +80,11 @@ impl Understood {
 impl Ear {
     /// Reads `<directory>/<locale>/*.wav`: one channel, 8000 samples of 16 bits a second.
     pub fn load(directory: &Path) -> io::Result<Ear> {
-        let mut locales = Vec::new();
-        for (name, clips) in recordings::read(directory)? {
-            locales.push((name, clips));
-        }
-        Ok(Ear::of(locales))
+        Ok(Ear::of(recordings::read(directory)?))
     }
 
     /// From recordings at hand: locale, then clips by name.
-    pub fn of(locales: Vec<(String, Vec<(String, Vec<i16>)>)>) -> Ear {
+    pub fn of(locales: Vec<Recordings>) -> Ear {
         let fourier = Fourier::new();
         let locales = locales
             .into_iter()

@@ -1,5 +1,6 @@
 //! The recordings of a locale, prepared for being looked for.
 
+use super::Recordings;
 use super::fourier::{Complex, Fourier};
 use super::matching::{QUARTER, quarter_rate, seconds};
 use std::io;
@@ -117,11 +118,8 @@ impl Recording {
     }
 }
 
-/// A locale's name, and its clips by name.
-type Clips = (String, Vec<(String, Vec<i16>)>);
-
 /// Every `<directory>/<locale>/*.wav`.
-pub fn read(directory: &Path) -> io::Result<Vec<Clips>> {
+pub fn read(directory: &Path) -> io::Result<Vec<Recordings>> {
     let mut locales = Vec::new();
     for locale in sorted(directory)? {
         if !locale.is_dir() {

@@ -61,7 +61,7 @@ impl Credentials {
             "authorization"
         };
         let nonce = nonce(seed, call_id);
-        let answers = message.all(header).filter_map(|value| Answer::read(value));
+        let answers = message.all(header).filter_map(Answer::read);
         let Some(answer) = answers
             .into_iter()
             .find(|answer| answer.realm == REALM && answer.nonce == nonce)

@@ -1,11 +1,11 @@
 //! A caller of a few lines: what a test needs to be the gateway for a moment.
 
+use super::speaker::{Speaker, packet};
 use simulators::trunk::g711::Law;
 use simulators::trunk::md5::hex_of;
-use simulators::trunk::rtp::{Event, FRAME, Packet};
+use simulators::trunk::rtp::FRAME;
 use simulators::trunk::sdp::Offer;
 use simulators::trunk::sip::{Message, Start, param};
-use simulators::trunk::tones::Sound;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -59,7 +59,13 @@ impl Caller {
             let local = socket.local_addr().unwrap();
             (Socket::Udp(socket), local)
         };
-        Caller { socket, local, remote, count: 0, inbox: VecDeque::new() }
+        Caller {
+            socket,
+            local,
+            remote,
+            count: 0,
+            inbox: VecDeque::new(),
+        }
     }
 
     pub async fn send(&mut self, bytes: Vec<u8>) {
@@ -97,7 +103,11 @@ impl Caller {
                         buffer.drain(..used);
                         return message;
                     }
-                    assert_ne!(stream.read_buf(buffer).await.unwrap(), 0, "the trunk closed the connection");
+                    assert_ne!(
+                        stream.read_buf(buffer).await.unwrap(),
+                        0,
+                        "the trunk closed the connection"
+                    );
                 }
             }
         }
@@ -128,7 +138,10 @@ impl Caller {
         let begun = Instant::now();
         while begun.elapsed() < limit {
             if TcpStream::connect(self.remote).await.is_ok() {
-                return matches!(self.ask("OPTIONS").await.start, Start::Response { status: 200 });
+                return matches!(
+                    self.ask("OPTIONS").await.start,
+                    Start::Response { status: 200 }
+                );
             }
             tokio::task::yield_now().await;
         }
@@ -141,8 +154,15 @@ impl Caller {
     }
 
     fn via(&self, branch: &str) -> String {
-        let transport = if matches!(self.socket, Socket::Udp(_)) { "UDP" } else { "TCP" };
-        format!("Via: SIP/2.0/{transport} {};branch=z9hG4bK{branch};rport\r\nMax-Forwards: 70\r\n", self.local)
+        let transport = if matches!(self.socket, Socket::Udp(_)) {
+            "UDP"
+        } else {
+            "TCP"
+        };
+        format!(
+            "Via: SIP/2.0/{transport} {};branch=z9hG4bK{branch};rport\r\nMax-Forwards: 70\r\n",
+            self.local
+        )
     }
 
     /// A request outside of any call.
@@ -154,7 +174,9 @@ impl Caller {
             self.via(&word)
         );
         self.send(text.into_bytes()).await;
-        self.next(|message| message.first("call-id") == Some(&word)).await.unwrap()
+        self.next(|message| message.first("call-id") == Some(&word))
+            .await
+            .unwrap()
     }
 
     pub async fn invite(&mut self, number: &str, more: impl Fn(&mut Vec<String>)) -> Call {
@@ -165,7 +187,11 @@ impl Caller {
         let mut call = Call {
             number: number.into(),
             to: format!("<sip:{number}@{}>", self.remote),
-            last: Message { start: Start::Response { status: 100 }, headers: Vec::new(), body: Vec::new() },
+            last: Message {
+                start: Start::Response { status: 100 },
+                headers: Vec::new(),
+                body: Vec::new(),
+            },
             branch: call_id.clone(),
             call_id,
             cseq: 0,
@@ -190,7 +216,10 @@ impl Call {
         for line in extra {
             lines += &format!("{line}\r\n");
         }
-        self.invite = format!("{lines}Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}", sdp.len());
+        self.invite = format!(
+            "{lines}Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
+            sdp.len()
+        );
         self.repeat(caller).await;
     }
 
@@ -224,12 +253,31 @@ impl Call {
     pub fn authorization(&self, username: &str, password: &str) -> String {
         let proxy = self.last.first("proxy-authenticate");
         let challenge = proxy.or(self.last.first("www-authenticate")).unwrap();
-        let field = |name: &str| challenge.split(&format!("{name}=\"")).nth(1).unwrap().split('"').next().unwrap();
+        let field = |name: &str| {
+            challenge
+                .split(&format!("{name}=\""))
+                .nth(1)
+                .unwrap()
+                .split('"')
+                .next()
+                .unwrap()
+        };
         let (realm, nonce) = (field("realm"), field("nonce"));
         let uri = self.invite.split(' ').nth(1).unwrap();
         let secret = hex_of(&[username, realm, password]);
-        let response = hex_of(&[&secret, nonce, "00000001", "c", "auth", &hex_of(&["INVITE", uri])]);
-        let header = if proxy.is_some() { "Proxy-Authorization" } else { "Authorization" };
+        let response = hex_of(&[
+            &secret,
+            nonce,
+            "00000001",
+            "c",
+            "auth",
+            &hex_of(&["INVITE", uri]),
+        ]);
+        let header = if proxy.is_some() {
+            "Proxy-Authorization"
+        } else {
+            "Authorization"
+        };
         format!(
             "{header}: Digest username=\"{username}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", response=\"{response}\", algorithm=MD5, qop=auth, nc=00000001, cnonce=\"c\""
         )
@@ -243,7 +291,9 @@ impl Call {
             ours && matches!(message.start, Start::Response { .. })
         };
         let message = caller.next(wanted).await.expect("an answer in time");
-        let Start::Response { status } = message.start else { unreachable!() };
+        let Start::Response { status } = message.start else {
+            unreachable!()
+        };
         if method == "INVITE" {
             self.to = message.first("to").unwrap().to_owned();
             assert_eq!(param(&self.to, "tag").is_some(), status > 100);
@@ -268,13 +318,20 @@ impl Call {
 
     pub async fn ack(&mut self, caller: &mut Caller) {
         let refused = matches!(self.last.start, Start::Response { status: 300.. });
-        let branch = if refused { self.branch.clone() } else { caller.word() };
+        let branch = if refused {
+            self.branch.clone()
+        } else {
+            caller.word()
+        };
         let text = self.head(caller, "ACK", &branch) + "Content-Length: 0\r\n\r\n";
         caller.send(text.into_bytes()).await;
     }
 
     pub async fn cancel(&mut self, caller: &mut Caller) {
-        let to = std::mem::replace(&mut self.to, format!("<sip:{}@{}>", self.number, caller.remote));
+        let to = std::mem::replace(
+            &mut self.to,
+            format!("<sip:{}@{}>", self.number, caller.remote),
+        );
         let text = self.head(caller, "CANCEL", &self.branch) + "Content-Length: 0\r\n\r\n";
         self.to = to;
         caller.send(text.into_bytes()).await;
@@ -337,81 +394,18 @@ impl Call {
         for (at, frame) in samples.chunks_exact(FRAME).enumerate() {
             let payload: Vec<u8> = frame.iter().map(|sample| Law::Mu.encode(*sample)).collect();
             pace.tick().await;
-            self.media.send_to(&packet(at as u32, &payload), remote).await.unwrap();
+            self.media
+                .send_to(&packet(at as u32, &payload), remote)
+                .await
+                .unwrap();
         }
     }
 
-    fn media_remote(&self) -> SocketAddr {
+    pub fn media(&self) -> Arc<UdpSocket> {
+        self.media.clone()
+    }
+
+    pub fn media_remote(&self) -> SocketAddr {
         Offer::read(&self.last.body).unwrap().remote
     }
-}
-
-struct Speaker {
-    media: Arc<UdpSocket>,
-    remote: SocketAddr,
-    tone: Tone,
-    at: u32,
-    pace: tokio::time::Interval,
-    keys: Vec<String>,
-    last_event: Option<u32>,
-    begun: Instant,
-}
-
-impl Speaker {
-    fn new(call: &Call, tone: Tone) -> Speaker {
-        Speaker {
-            media: call.media.clone(),
-            remote: call.media_remote(),
-            tone,
-            at: 0,
-            pace: tokio::time::interval(Duration::from_millis(20)),
-            keys: Vec::new(),
-            last_event: None,
-            begun: Instant::now(),
-        }
-    }
-
-    /// Send twenty milliseconds and listen meanwhile.
-    async fn frame(&mut self) {
-        assert!(self.begun.elapsed() < Duration::from_secs(15), "keys so far: {:?}", self.keys);
-        self.pace.tick().await;
-        let sample = |at: u32| if self.tone == Tone::Speech { Sound::Key('1').sample(at) } else { 0 };
-        let payload: Vec<u8> = (0..160).map(|at| Law::Mu.encode(sample(self.at * 160 + at))).collect();
-        self.media.send_to(&packet(self.at, &payload), self.remote).await.unwrap();
-        self.at += 1;
-        let mut buffer = [0; 2048];
-        while let Ok((length, from)) = self.media.try_recv_from(&mut buffer) {
-            assert_eq!(from, self.remote, "media comes from the address in the answer");
-            let packet = Packet::read(&buffer[..length]).unwrap();
-            match packet.kind {
-                101 => {
-                    let event = Event::read(packet.payload).unwrap();
-                    if event.end && self.last_event.replace(packet.timestamp) != Some(packet.timestamp) {
-                        self.keys.push(["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"][usize::from(event.code)].into());
-                    }
-                }
-                0 if self.keys.is_empty() && is_dual_tone(packet.payload) => self.keys.push("tones".into()),
-                _ => {}
-            }
-        }
-    }
-}
-
-fn packet(at: u32, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    Packet { marker: at == 0, kind: 0, sequence: at as u16, timestamp: at * 160, ssrc: 77, payload }.write(&mut bytes);
-    bytes
-}
-
-/// 941 and 1477 Hz carry most of the energy: the key `#`.
-fn is_dual_tone(payload: &[u8]) -> bool {
-    let samples: Vec<f32> = payload.iter().map(|octet| f32::from(Law::Mu.decode(*octet))).collect();
-    let energy: f32 = samples.iter().map(|s| s * s).sum();
-    let at = |frequency: f32| {
-        let turn = |n: usize| std::f32::consts::TAU * frequency * n as f32 / 8000.0;
-        let re: f32 = samples.iter().enumerate().map(|(n, s)| s * turn(n).cos()).sum();
-        let im: f32 = samples.iter().enumerate().map(|(n, s)| s * turn(n).sin()).sum();
-        2.0 * (re * re + im * im) / samples.len() as f32
-    };
-    energy > 1e8 && at(941.0) + at(1477.0) > 0.8 * energy
 }
