@@ -11,10 +11,15 @@ pub fn rfc3339_ms(at: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
-/// UTC, `YYMMDDhhmm`, as in the text of a receipt (SMPP 3.4 appendix B).
-pub fn receipt_date(unix_seconds: u64) -> String {
-    let (year, month, day, hour, minute, _) = civil(unix_seconds);
-    format!("{:02}{month:02}{day:02}{hour:02}{minute:02}", year % 100)
+/// UTC, `YYMMDDhhmm`, or `YYMMDDhhmmss` with seconds, as in the text of a receipt (SMPP 3.4 appendix B).
+pub fn receipt_date(unix: u64, seconds: bool) -> String {
+    let (year, month, day, hour, minute, second) = civil(unix);
+    let date = format!("{:02}{month:02}{day:02}{hour:02}{minute:02}", year % 100);
+    if seconds {
+        format!("{date}{second:02}")
+    } else {
+        date
+    }
 }
 
 /// Seconds since 1970 of a UTC date; none where the date cannot be.
@@ -98,7 +103,7 @@ mod tests {
         let at = UNIX_EPOCH + Duration::from_millis(1_709_251_199_042);
         assert_eq!(rfc3339_ms(at), "2024-02-29T23:59:59.042Z");
         assert_eq!(rfc3339_ms(UNIX_EPOCH), "1970-01-01T00:00:00.000Z");
-        assert_eq!(receipt_date(951_782_400), "0002290000");
+        assert_eq!(receipt_date(951_782_400, false), "0002290000");
     }
 
     #[test]

@@ -16,6 +16,7 @@
 pub mod clock;
 pub mod control;
 pub mod ear;
+pub mod fate;
 pub mod http_carrier;
 pub mod listener;
 pub mod record;

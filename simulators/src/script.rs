@@ -36,6 +36,10 @@ pub struct Faults {
     pub undelivered: Often,
     /// How the id in the receipt differs from the one in the answer.
     pub id_base: IdBase,
+    /// How the text of an SMPP receipt is written.
+    pub receipt_form: ReceiptForm,
+    /// SMPP receipts come by data_sm instead of deliver_sm.
+    pub receipts_by_data_sm: Often,
     /// The person sees an anonymous caller.
     pub strip_caller_id: bool,
     /// Digits travel in-band only.
@@ -142,6 +146,21 @@ pub enum IdBase {
     Padded,
 }
 
+/// The habits of carriers in the text of a receipt; the standard only suggests one (SMPP 3.4, appendix B).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReceiptForm {
+    /// All fields, dates of ten digits, optional parameters beside it.
+    #[default]
+    Standard,
+    /// Dates with seconds.
+    Seconds,
+    /// `id`, `stat` and `err` only.
+    Short,
+    /// All fields, no optional parameters.
+    NoTlvs,
+}
+
 impl IdBase {
     /// The id in the answer, and the id in the receipt.
     pub fn ids(self, number: u64) -> (String, String) {
@@ -241,9 +260,11 @@ pub enum Chance {
     Undelivered,
     /// [`Faults::packet_loss`]
     PacketLoss,
+    /// [`Faults::receipts_by_data_sm`]
+    DataReceipt,
 }
 
-const CHANCES: usize = 8;
+const CHANCES: usize = 9;
 
 /// A seeded generator (SplitMix64) with a count per [`Chance`].
 #[derive(Clone, Debug)]

@@ -17,6 +17,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+mod accounts;
 pub mod alphabet;
 pub mod centre;
 pub mod delivery;

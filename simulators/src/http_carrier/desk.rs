@@ -3,20 +3,14 @@
 
 use super::HttpConfig;
 use super::courier::{About, Parcel};
+use crate::fate::{Fate, Refused, Stat};
 use crate::record::{Encoding, Entry, Record, Text, TextResult, code_in};
-use crate::script::{Chance, Dice, Faults, IdBase};
+use crate::script::{Dice, Faults, IdBase};
 use crate::smsc::alphabet;
-use crate::subscriber::{Habits, TextBehaviour};
+use crate::subscriber::Habits;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-
-/// How much earlier than the answer an early receipt is.
-const EARLY_BY: Duration = Duration::from_millis(100);
-/// How much later than the first a second receipt is.
-const AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// How long a person takes to send the code back.
-const REPLY_AFTER: Duration = Duration::from_millis(500);
 
 /// A text to be sent, as the gateway writes it. Further fields are the operator's own.
 #[derive(Clone, Debug, Deserialize)]
@@ -105,111 +99,53 @@ impl Desk {
     /// An order has come.
     pub fn rule(&mut self, order: Order, faults: &Faults, now: Instant) -> Ruling {
         let person = faults.behaviour(&order.to).text;
-        let hold = Duration::from_millis(faults.response_delay_ms);
-        if let Some((status, code)) = self.refusal(faults, person) {
-            let refused = Text {
+        if let Some(refused) = Refused::decide(&mut self.dice, faults, person) {
+            let (status, code) = status_of(refused);
+            let text = Text {
                 result: TextResult::Refused,
                 status: Some(status.into()),
                 ..line(&order)
             };
-            self.record.push(&self.name, Entry::Text(refused));
+            self.record.push(&self.name, Entry::Text(text));
+            let hold = Duration::from_millis(faults.response_delay_ms);
             return Ruling {
                 way: Way::Refused { status, code },
                 hold,
                 parcels: Vec::new(),
             };
         }
-        let base = if person == TextBehaviour::OtherIdBase {
-            IdBase::HexDec
-        } else {
-            faults.id_base
-        };
-        let (id, receipt_id) = base.ids(self.next_id);
+        let fate = Fate::decide(&mut self.dice, faults, person, &self.habits);
+        let (id, receipt_id) = fate.base.ids(self.next_id);
         self.next_id += 1;
-        let failure = self.failure(faults, person);
-        let dropped = self
-            .dice
-            .strikes(Chance::DropAfterSend, faults.drop_after_send)
-            || person == TextBehaviour::DroppedUnanswered;
-        let result = if failure.is_some() {
-            TextResult::Unread
-        } else {
-            TextResult::Read
-        };
         let text = Text {
-            result,
-            answered: !dropped,
+            result: fate.result(),
+            answered: !fate.dropped,
             reference: id.clone(),
             ..line(&order)
         };
         let line = self.record.push(&self.name, Entry::Text(text));
-        let early = self
-            .dice
-            .strikes(Chance::EarlyReceipt, faults.early_receipts)
-            || person == TextBehaviour::EarlyReceipt;
-        let usual = faults
-            .receipt_delay_ms
-            .map_or(self.habits.receipt_delay, Duration::from_millis);
-        let late = if person == TextBehaviour::LateReceipt {
-            self.habits.late_receipt
-        } else {
-            Duration::ZERO
-        };
-        let late = late + Duration::from_millis(faults.late_receipt_ms);
-        let due = if early {
-            now
-        } else {
-            now + hold + usual + late
-        };
-        let mut parcels = Vec::new();
-        if person == TextBehaviour::RepliesWithCode
-            && let Some(code) = code_in(&order.text)
-        {
-            parcels.push(self.inbound(
-                &order.to,
-                &order.from,
+        let receipts = fate.receipts().map(|(after, stat)| {
+            let (status, code) = words(stat);
+            let about = About::Receipt {
+                id: receipt_id.clone(),
+                status,
+                to: order.to.clone(),
                 code,
-                now + hold + usual + REPLY_AFTER,
-            ));
-        }
-        if !self.keeps_silent(faults, person) {
-            let receipt =
-                |due, status: &'static str, stat: &'static str, code: Option<&'static str>| {
-                    let about = About::Receipt {
-                        id: receipt_id.clone(),
-                        status,
-                        to: order.to.clone(),
-                        code,
-                    };
-                    Parcel::new(due, about, Some((line, stat)))
-                };
-            if person == TextBehaviour::IntermediateFirst {
-                parcels.push(receipt(now + hold + usual / 2, "sent", "ENROUTE", None));
-            }
-            let (status, stat) = match failure {
-                None => ("delivered", "DELIVRD"),
-                Some("expired") => ("failed", "EXPIRED"),
-                Some("rejected") => ("failed", "REJECTD"),
-                Some(_) => ("failed", "UNDELIV"),
             };
-            parcels.push(receipt(due, status, stat, failure));
-            let twice = person == TextBehaviour::DoubleReceipt;
-            if self
-                .dice
-                .strikes(Chance::DoubleReceipt, faults.double_receipts)
-                || twice
-            {
-                parcels.push(receipt(due + AGAIN_AFTER, status, stat, failure));
-            }
+            Parcel::new(now + after, about, Some((line, stat.word())))
+        });
+        let mut parcels: Vec<Parcel> = receipts.collect();
+        if let (Some(after), Some(code)) = (fate.reply_after, code_in(&order.text)) {
+            parcels.push(self.inbound(&order.to, &order.from, code, now + after));
         }
-        let way = if dropped {
+        let way = if fate.dropped {
             Way::Dropped
         } else {
             Way::Taken { id }
         };
         Ruling {
             way,
-            hold: if early { hold + EARLY_BY } else { hold },
+            hold: fate.answer_after,
             parcels,
         }
     }
@@ -226,39 +162,31 @@ impl Desk {
         };
         Parcel::new(due, about, None)
     }
+}
 
-    fn refusal(&mut self, faults: &Faults, person: TextBehaviour) -> Option<(u16, &'static str)> {
-        if self.dice.strikes(Chance::Throttle, faults.throttle) {
-            return Some((429, "throttled"));
-        }
-        if self.dice.strikes(Chance::Error, faults.error.often) {
-            return Some((
-                u16::try_from(faults.error.code)
-                    .ok()
-                    .filter(|code| *code >= 400)
-                    .unwrap_or(500),
-                "error",
-            ));
-        }
-        (person == TextBehaviour::RefusedAtSubmit).then_some((400, "invalid_destination"))
+/// HTTP status and the carrier's own word for a refusal.
+fn status_of(refused: Refused) -> (u16, &'static str) {
+    match refused {
+        Refused::Throttled => (429, "throttled"),
+        Refused::Error(code) => (
+            u16::try_from(code)
+                .ok()
+                .filter(|code| (400..600).contains(code))
+                .unwrap_or(500),
+            "error",
+        ),
+        Refused::NoSuchPhone => (400, "invalid_destination"),
     }
+}
 
-    /// Why the person never reads it, as the receipt's code.
-    fn failure(&mut self, faults: &Faults, person: TextBehaviour) -> Option<&'static str> {
-        match person {
-            TextBehaviour::HandsetOff => Some("absent_subscriber"),
-            TextBehaviour::Rejected => Some("rejected"),
-            TextBehaviour::Expired => Some("expired"),
-            _ => self
-                .dice
-                .strikes(Chance::Undelivered, faults.undelivered)
-                .then_some("absent_subscriber"),
-        }
-    }
-
-    fn keeps_silent(&mut self, faults: &Faults, person: TextBehaviour) -> bool {
-        self.dice.strikes(Chance::NoReceipt, faults.no_receipts)
-            || person == TextBehaviour::NoReceipt
+/// `status` and `code` of a receipt.
+fn words(stat: Stat) -> (&'static str, Option<&'static str>) {
+    match stat {
+        Stat::Enroute => ("sent", None),
+        Stat::Delivered => ("delivered", None),
+        Stat::Expired => ("failed", Some("expired")),
+        Stat::Undeliverable => ("failed", Some("absent_subscriber")),
+        Stat::Rejected => ("failed", Some("rejected")),
     }
 }
 

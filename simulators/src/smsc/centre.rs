@@ -2,26 +2,22 @@
 //! sessions, the accounts and the timers; `taking.rs` decides about submits. It opens no socket and reads
 //! no clock.
 
-use super::delivery::{Delivery, Owned, What};
+use super::accounts::Account;
 use super::parts::Joiner;
 use super::pdu::{self, Bind, Fault, Header, MAX_SEQUENCE, Mode, command, status};
 use super::session::{Asked, Session, SessionId};
 use super::taking::Asking;
 use super::timers::{Event, Timers};
-use super::{SmscConfig, alphabet, write};
+use super::{SmscConfig, write};
 use crate::record::Record;
 use crate::script::{Dice, Faults, Script};
 use crate::subscriber::Habits;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Connections at a time.
 pub const MAX_SESSIONS: usize = 1_000;
-/// Deliveries that wait at one account; the oldest goes first when there are more.
-pub const MAX_WAITING: usize = 1_000_000;
-/// A delivery without an answer is sent again after this.
-pub const DELIVERY_PATIENCE: Duration = Duration::from_secs(30);
 /// A delivery that was refused for now is sent again after this.
 pub const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// How often sessions are looked over.
@@ -48,21 +44,13 @@ pub struct Centre {
     pub(super) next_id: u64,
     pub(super) timers: Timers,
     credentials: Option<(String, String)>,
-    window: usize,
-    probe: Option<Duration>,
-    sessions: HashMap<SessionId, Session>,
-    accounts: HashMap<Arc<str>, Account>,
+    pub(super) window: usize,
+    pub(super) probe: Option<Duration>,
+    pub(super) sessions: HashMap<SessionId, Session>,
+    pub(super) accounts: HashMap<Arc<str>, Account>,
     next_session: SessionId,
-    dirty: Vec<SessionId>,
-    scratch: String,
-}
-
-#[derive(Debug, Default)]
-struct Account {
-    receivers: Vec<SessionId>,
-    /// The receiver whose turn it is.
-    turn: usize,
-    waiting: VecDeque<Box<Delivery>>,
+    pub(super) dirty: Vec<SessionId>,
+    pub(super) scratch: String,
 }
 
 impl Centre {
@@ -215,31 +203,6 @@ impl Centre {
         });
     }
 
-    /// A person sends a text of their own to one of the gateway's senders, by whichever account is bound.
-    /// False: nobody is.
-    pub fn text_from(&mut self, person: &str, sender: &str, text: &str, now: Now) -> bool {
-        let Some(account) = self.accounts.keys().next().cloned() else {
-            return false;
-        };
-        let (data_coding, octets) = alphabet::encode(text);
-        let (from, to) = (address_of(person), address_of(sender));
-        let what = What::Text {
-            data_coding,
-            octets,
-        };
-        self.deliver(
-            Box::new(Delivery {
-                account,
-                from,
-                to,
-                what,
-                counted: false,
-            }),
-            now,
-        );
-        true
-    }
-
     fn pdu(&mut self, id: SessionId, header: Header, body: &[u8], faults: &Faults, now: Now) {
         if header.is_response() {
             return self.response(id, header, body, now);
@@ -380,101 +343,6 @@ impl Centre {
         }
     }
 
-    /// Hand a delivery to its account.
-    pub(super) fn deliver(&mut self, delivery: Box<Delivery>, now: Now) {
-        let name = delivery.account.clone();
-        let Some(account) = self.accounts.get_mut(&name) else {
-            return;
-        };
-        if account.waiting.len() >= MAX_WAITING {
-            account.waiting.pop_front();
-        }
-        account.waiting.push_back(delivery);
-        self.pump(&name, now);
-    }
-
-    /// Send what waits at an account as far as its receivers have room, each in turn.
-    fn pump(&mut self, name: &str, now: Now) {
-        let Some(account) = self.accounts.get_mut(name) else {
-            return;
-        };
-        while !account.waiting.is_empty() {
-            let count = account.receivers.len();
-            let free = (0..count)
-                .map(|step| (account.turn + step) % count)
-                .find(|at| {
-                    let session = account
-                        .receivers
-                        .get(*at)
-                        .and_then(|id| self.sessions.get(id));
-                    session
-                        .is_some_and(|session| !session.closing && session.in_flight < self.window)
-                });
-            let Some(at) = free else { return };
-            account.turn = (at + 1) % count;
-            let id = account.receivers[at];
-            let (Some(session), Some(mut delivery)) =
-                (self.sessions.get_mut(&id), account.waiting.pop_front())
-            else {
-                return;
-            };
-            delivery.count(&self.record);
-            session.deliver(delivery, now, &mut self.scratch);
-            self.dirty.push(id);
-        }
-    }
-
-    /// Once a second: ask quiet sessions whether they live, send again what was never answered.
-    fn sweep(&mut self, now: Now) {
-        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
-        let silent = self.script.faults().silent;
-        for id in ids {
-            self.send_again(id, now);
-            let Some(session) = self.sessions.get_mut(&id) else {
-                continue;
-            };
-            let quiet = now.at.saturating_duration_since(session.heard);
-            let probed = session
-                .asked
-                .values()
-                .any(|(asked, _)| matches!(asked, Asked::Probe));
-            if session.bound.is_some()
-                && !probed
-                && !silent
-                && self.probe.is_some_and(|probe| quiet >= probe)
-            {
-                let sequence = session.ask(Asked::Probe, now.at);
-                self.say(id, |out| {
-                    write::bare(out, command::ENQUIRE_LINK, status::OK, sequence)
-                });
-            }
-        }
-        if !self.sessions.is_empty() {
-            self.timers.add(now.at + SWEEP, Event::Sweep);
-        }
-    }
-
-    fn send_again(&mut self, id: SessionId, now: Now) {
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
-        };
-        let late = session.asked.iter().filter(|(_, (asked, since))| {
-            matches!(asked, Asked::Delivery(_))
-                && now.at.saturating_duration_since(*since) >= DELIVERY_PATIENCE
-        });
-        let late: Vec<u32> = late.map(|(sequence, _)| *sequence).collect();
-        for sequence in late {
-            let asked = self
-                .sessions
-                .get_mut(&id)
-                .and_then(|session| session.answered(sequence));
-            if let Some(Asked::Delivery(delivery)) = asked {
-                self.broken_rule("a deliver_sm was not answered in time");
-                self.deliver(delivery, now);
-            }
-        }
-    }
-
     /// Append to what a session has to write.
     pub(super) fn say(&mut self, id: SessionId, what: impl FnOnce(&mut Vec<u8>)) {
         if let Some(session) = self.sessions.get_mut(&id) {
@@ -522,22 +390,7 @@ impl Centre {
             .protocol_error(&self.name, "smpp", fault.to_string());
     }
 
-    fn broken_rule(&self, rule: &str) {
+    pub(super) fn broken_rule(&self, rule: &str) {
         self.record.protocol_error(&self.name, "smpp", rule);
-    }
-}
-
-/// The address that a number or a name is written as: a leading `+` is an international number, letters are
-/// a name, a few digits a short code.
-fn address_of(party: &str) -> Owned {
-    let (ton, npi, addr) = match party.strip_prefix('+') {
-        Some(digits) => (1, 1, digits),
-        None if party.bytes().all(|b| b.is_ascii_digit()) => (3, 0, party),
-        None => (5, 0, party),
-    };
-    Owned {
-        ton,
-        npi,
-        addr: addr.as_bytes().into(),
     }
 }

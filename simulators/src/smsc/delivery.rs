@@ -4,9 +4,11 @@
 
 use super::parts::SharedLine;
 use super::pdu::Address;
-use super::receipt::{self, Stat};
+use super::receipt::{self, Words};
 use super::write::{self, Deliver, Party};
+use crate::fate::Stat;
 use crate::record::Record;
+use crate::script::ReceiptForm;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -83,6 +85,10 @@ pub struct Receipt {
     pub submitted: u64,
     /// The text's first characters.
     pub beginning: String,
+    /// How the carrier writes.
+    pub form: ReceiptForm,
+    /// By data_sm.
+    pub by_data: bool,
     /// The line of the text it is about.
     pub line: LineRef,
 }
@@ -119,23 +125,28 @@ impl Delivery {
         };
         match &self.what {
             What::Receipt(receipt) => {
-                let id = receipt.id_in_text.then_some(receipt.id.as_str());
-                receipt::text(
-                    scratch,
-                    id,
-                    receipt.stat,
-                    receipt.submitted,
-                    now_unix,
-                    &receipt.beginning,
-                );
+                let words = Words {
+                    id: receipt.id_in_text.then_some(receipt.id.as_str()),
+                    stat: receipt.stat,
+                    submitted: receipt.submitted,
+                    done: now_unix,
+                    beginning: &receipt.beginning,
+                    form: receipt.form,
+                };
+                receipt::text(scratch, words);
                 deliver.esm_class = if receipt.stat == Stat::Enroute {
                     0x20
                 } else {
                     0x04
                 };
                 deliver.message = scratch.as_bytes();
-                deliver.receipted_id = Some(&receipt.id);
-                deliver.state = Some(receipt.stat.state());
+                if receipt.form != ReceiptForm::NoTlvs || !receipt.id_in_text {
+                    deliver.receipted_id = Some(&receipt.id);
+                    deliver.state = Some(receipt::state(receipt.stat));
+                }
+                if receipt.by_data {
+                    return write::data(out, sequence, &deliver);
+                }
             }
             What::Text {
                 data_coding,

@@ -5,22 +5,15 @@ use super::centre::{Centre, Now};
 use super::delivery::{Delivery, LineRef, Owned, Receipt, What};
 use super::parts::{self, Joined, Part};
 use super::pdu::{self, Address, Fault, Header, Submit, command, status, tag};
-use super::receipt::{self, Stat};
+use super::receipt;
 use super::session::SessionId;
 use super::timers::Event;
 use super::{alphabet, write};
+use crate::fate::{Fate, Refused, Stat};
 use crate::record::{Encoding, Entry, Text, TextResult, code_in};
-use crate::script::{Chance, Faults, IdBase};
-use crate::subscriber::{Behaviour, TextBehaviour};
+use crate::script::Faults;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-/// How much earlier than the answer an early receipt is.
-const EARLY_BY: Duration = Duration::from_millis(50);
-/// How much later than the first a second receipt is.
-const AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// How long a person takes to send the code back.
-const REPLY_AFTER: Duration = Duration::from_millis(500);
 
 /// Who asks, for what, when, and how the script stands.
 #[derive(Clone, Copy)]
@@ -41,21 +34,6 @@ struct Message<'a> {
     validity_s: Option<i64>,
 }
 
-/// What becomes of a text that was taken.
-#[derive(Clone, Copy)]
-struct Fate {
-    /// The state of its last receipt; none: no receipt ever.
-    stat: Option<Stat>,
-    intermediate: bool,
-    early: bool,
-    twice: bool,
-    late: Duration,
-    dropped: bool,
-    replies: bool,
-    id_in_text: bool,
-    base: IdBase,
-}
-
 impl Centre {
     /// A submit_sm or data_sm on a session that may submit.
     pub(super) fn take(&mut self, asking: Asking<'_>, body: &[u8]) {
@@ -74,90 +52,37 @@ impl Centre {
             Ok(message) => message,
             Err(fault) => {
                 self.broken(fault);
-                return self.answer(asking, fault.status(), None, Duration::ZERO);
+                return self.refuse_later(asking, fault.status());
             }
         };
-        let behaviour = faults.behaviour(&shown(&message.submit.destination));
-        if let Some(code) = self.refusal(faults, behaviour) {
+        let person = faults.behaviour(&shown(&message.submit.destination)).text;
+        if let Some(refused) = Refused::decide(&mut self.dice, faults, person) {
+            let code = status_of(refused);
             let text = Text {
                 result: TextResult::Refused,
                 status: Some(code),
                 ..self.line(&message)
             };
             self.record.push(&self.name, Entry::Text(text));
-            return self.answer(asking, code, None, Duration::ZERO);
+            return self.refuse_later(asking, code);
         }
-        let fate = self.fate(faults, behaviour);
+        let fate = Fate::decide(&mut self.dice, faults, person, &self.habits);
         let number = self.next_id;
         self.next_id += 1;
         let (reference, receipt_id) = fate.base.ids(number);
         let Some(line) = self.write_down(&message, &reference, fate, now) else {
-            return self.answer(asking, status::QUEUE_FULL, None, Duration::ZERO);
+            return self.refuse_later(asking, status::QUEUE_FULL);
         };
         self.schedule(asking, &message, receipt_id, line, fate);
         if fate.dropped {
             return self.close(session);
         }
-        let held = if fate.early { EARLY_BY } else { Duration::ZERO };
-        self.answer(asking, status::OK, Some(&reference), held);
+        self.answer(asking, status::OK, Some(&reference), fate.answer_after);
     }
 
-    /// The status to refuse with, if the script or the person wants so.
-    fn refusal(&mut self, faults: &Faults, behaviour: Behaviour) -> Option<u32> {
-        if self.dice.strikes(Chance::Throttle, faults.throttle) {
-            return Some(status::THROTTLED);
-        }
-        if self.dice.strikes(Chance::Error, faults.error.often) {
-            return Some(if faults.error.code == 0 {
-                status::SYSTEM_ERROR
-            } else {
-                faults.error.code
-            });
-        }
-        (behaviour.text == TextBehaviour::RefusedAtSubmit).then_some(status::INVALID_DESTINATION)
-    }
-
-    fn fate(&mut self, faults: &Faults, behaviour: Behaviour) -> Fate {
-        let person = behaviour.text;
-        let stat = match person {
-            TextBehaviour::HandsetOff => Some(Stat::Undeliverable),
-            TextBehaviour::Rejected => Some(Stat::Rejected),
-            TextBehaviour::Expired => Some(Stat::Expired),
-            TextBehaviour::NoReceipt => None,
-            _ if self.dice.strikes(Chance::Undelivered, faults.undelivered) => {
-                Some(Stat::Undeliverable)
-            }
-            _ => Some(Stat::Delivered),
-        };
-        let collapsed = self.dice.strikes(Chance::NoReceipt, faults.no_receipts);
-        let late = match person {
-            TextBehaviour::LateReceipt => self.habits.late_receipt,
-            _ => Duration::ZERO,
-        };
-        Fate {
-            stat: stat.filter(|_| !collapsed),
-            intermediate: person == TextBehaviour::IntermediateFirst,
-            early: self
-                .dice
-                .strikes(Chance::EarlyReceipt, faults.early_receipts)
-                || person == TextBehaviour::EarlyReceipt,
-            twice: self
-                .dice
-                .strikes(Chance::DoubleReceipt, faults.double_receipts)
-                || person == TextBehaviour::DoubleReceipt,
-            late: late + Duration::from_millis(faults.late_receipt_ms),
-            dropped: self
-                .dice
-                .strikes(Chance::DropAfterSend, faults.drop_after_send)
-                || person == TextBehaviour::DroppedUnanswered,
-            replies: person == TextBehaviour::RepliesWithCode,
-            id_in_text: person != TextBehaviour::IdOnlyInTlv,
-            base: if person == TextBehaviour::OtherIdBase {
-                IdBase::HexDec
-            } else {
-                faults.id_base
-            },
-        }
+    fn refuse_later(&mut self, asking: Asking<'_>, status: u32) {
+        let delay = Duration::from_millis(asking.faults.response_delay_ms);
+        self.answer(asking, status, None, delay);
     }
 
     /// Into the record, once the text is whole; none: too many texts are not.
@@ -168,18 +93,10 @@ impl Centre {
         fate: Fate,
         now: Now,
     ) -> Option<LineRef> {
-        let read = !matches!(
-            fate.stat,
-            Some(Stat::Undeliverable | Stat::Rejected | Stat::Expired)
-        );
         let whole = |text: Text, parts: u32| Text {
             parts,
             reference: reference.to_owned(),
-            result: if read {
-                TextResult::Read
-            } else {
-                TextResult::Unread
-            },
+            result: fate.result(),
             answered: !fate.dropped,
             ..text
         };
@@ -226,6 +143,7 @@ impl Centre {
         }
     }
 
+    /// The receipts, and the person's own text, each at its time.
     fn schedule(
         &mut self,
         asking: Asking<'_>,
@@ -244,86 +162,69 @@ impl Centre {
             return;
         };
         let submit = &message.submit;
-        let (from, to) = (Owned::from(submit.destination), Owned::from(submit.source));
-        let usual = faults
-            .receipt_delay_ms
-            .map_or(self.habits.receipt_delay, Duration::from_millis);
-        let answer = Duration::from_millis(faults.response_delay_ms);
-        let delay = if fate.early {
-            Duration::ZERO
-        } else {
-            answer + usual + fate.late
-        };
-        if fate.replies
-            && let Some(code) = code_in(&message.text)
-        {
-            let (data_coding, octets) = alphabet::encode(code);
-            let what = What::Text {
-                data_coding,
-                octets,
-            };
-            let reply = Delivery {
-                account: account.clone(),
-                from: from.clone(),
-                to: to.clone(),
-                what,
-                counted: false,
-            };
-            self.timers.add(
-                now.at + answer + usual + REPLY_AFTER,
-                Event::Deliver(Box::new(reply)),
-            );
-        }
-        let wanted = |stat: Stat| match submit.registered_delivery & RECEIPT_BITS {
-            0 => false,
-            2 => stat != Stat::Delivered,
-            _ => true,
-        };
-        let Some(stat) = fate.stat.filter(|stat| wanted(*stat)) else {
-            return;
-        };
-        let receipt = |stat: Stat| {
-            let what = What::Receipt(Receipt {
-                id: receipt_id.clone(),
-                id_in_text: fate.id_in_text,
-                stat,
-                submitted: now.unix,
-                beginning: receipt::beginning(&message.text),
-                line: line.clone(),
-            });
-            let (account, from, to) = (account.clone(), from.clone(), to.clone());
+        let delivery = |what: What| {
+            let (from, to) = (Owned::from(submit.destination), Owned::from(submit.source));
             Box::new(Delivery {
-                account,
+                account: account.clone(),
                 from,
                 to,
                 what,
                 counted: false,
             })
         };
-        if fate.intermediate {
-            self.timers
-                .add(now.at + delay / 2, Event::Deliver(receipt(Stat::Enroute)));
+        if let (Some(after), Some(code)) = (fate.reply_after, code_in(&message.text)) {
+            let (data_coding, octets) = alphabet::encode(code);
+            self.later(
+                after,
+                delivery(What::Text {
+                    data_coding,
+                    octets,
+                }),
+                now,
+            );
         }
-        if delay.is_zero() {
-            self.deliver(receipt(stat), now);
-        } else {
-            self.timers
-                .add(now.at + delay, Event::Deliver(receipt(stat)));
-        }
-        if fate.twice {
-            self.timers
-                .add(now.at + delay + AGAIN_AFTER, Event::Deliver(receipt(stat)));
+        let wanted = |stat: Stat| match (stat, submit.registered_delivery & RECEIPT_BITS) {
+            // Intermediate notifications come unasked from carriers that send them.
+            (Stat::Enroute, _) => true,
+            (_, 0) => false,
+            (Stat::Delivered, 2) => false,
+            _ => true,
+        };
+        for (after, stat) in fate.receipts().filter(|(_, stat)| wanted(*stat)) {
+            let receipt = Receipt {
+                id: receipt_id.clone(),
+                id_in_text: fate.id_in_text,
+                stat,
+                submitted: now.unix,
+                beginning: receipt::beginning(&message.text),
+                form: faults.receipt_form,
+                by_data: fate.by_data,
+                line: line.clone(),
+            };
+            self.later(after, delivery(What::Receipt(receipt)), now);
         }
     }
 
-    fn answer(&mut self, asking: Asking<'_>, status: u32, reference: Option<&str>, held: Duration) {
+    fn later(&mut self, after: Duration, delivery: Box<Delivery>, now: Now) {
+        if after.is_zero() {
+            return self.deliver(delivery, now);
+        }
+        self.timers.add(now.at + after, Event::Deliver(delivery));
+    }
+
+    fn answer(
+        &mut self,
+        asking: Asking<'_>,
+        status: u32,
+        reference: Option<&str>,
+        delay: Duration,
+    ) {
         let Asking {
             session,
             header,
-            faults,
             now,
+            ..
         } = asking;
-        let delay = held + Duration::from_millis(faults.response_delay_ms);
         let reference = reference.map(str::as_bytes);
         if delay.is_zero() {
             return self.say(session, |out| {
@@ -340,6 +241,16 @@ impl Centre {
         );
         self.timers
             .add(now.at + delay, Event::Answer { session, octets });
+    }
+}
+
+/// The command status of a refusal.
+fn status_of(refused: Refused) -> u32 {
+    match refused {
+        Refused::Throttled => status::THROTTLED,
+        Refused::Error(0) => status::SYSTEM_ERROR,
+        Refused::Error(code) => code,
+        Refused::NoSuchPhone => status::INVALID_DESTINATION,
     }
 }
 

@@ -1,110 +1,13 @@
 //! The message centre as a machine: octets in, octets out, time in the test's hand.
 
-use super::centre::{Centre, DELIVERY_PATIENCE, Now};
-use super::session::SessionId;
-use super::*;
+use super::SmscConfig;
+use super::accounts::DELIVERY_PATIENCE;
 use crate::record::TextResult;
 use crate::script::Dice;
-use std::time::Instant;
+use bench::{Bench, bind_body, has, pdu, submit, submit_body};
+use std::time::Duration;
 
-/// A centre, one connection and a hand on the clock.
-struct Bench {
-    centre: Centre,
-    session: SessionId,
-    now: Now,
-    record: Record,
-    script: Script,
-}
-
-/// A PDU as the test sees it: command, status, sequence, body.
-type Seen = (u32, u32, u32, Vec<u8>);
-
-impl Bench {
-    fn new(config: SmscConfig) -> Bench {
-        let (record, script) = (config.record.clone(), config.script.clone());
-        let mut centre = Centre::new(&config, 0xA000_0001);
-        let now = Now {
-            at: Instant::now(),
-            unix: 1_750_000_000,
-        };
-        let session = centre.connected(now).unwrap();
-        Bench {
-            centre,
-            session,
-            now,
-            record,
-            script,
-        }
-    }
-
-    fn bound() -> Bench {
-        let mut bench = Bench::new(SmscConfig::default());
-        let answers = bench.say(&pdu(0x09, 0, 1, &bind_body("mfa", "secret")));
-        assert_eq!(answers[0].0, 0x8000_0009);
-        assert_eq!(answers[0].1, 0);
-        bench
-    }
-
-    fn say(&mut self, octets: &[u8]) -> Vec<Seen> {
-        self.centre.received(self.session, octets, self.now);
-        self.heard()
-    }
-
-    fn heard(&mut self) -> Vec<Seen> {
-        let mut out = Vec::new();
-        self.centre.output(self.session, &mut out);
-        let mut seen = Vec::new();
-        let mut rest = &out[..];
-        while !rest.is_empty() {
-            let word = |at: usize| u32::from_be_bytes(rest[at..at + 4].try_into().unwrap());
-            let length = word(0) as usize;
-            seen.push((word(4), word(8), word(12), rest[16..length].to_vec()));
-            rest = &rest[length..];
-        }
-        seen
-    }
-
-    fn pass(&mut self, time: Duration) -> Vec<Seen> {
-        self.now = Now {
-            at: self.now.at + time,
-            unix: self.now.unix + time.as_secs(),
-        };
-        self.centre.tick(self.now);
-        self.heard()
-    }
-}
-
-fn pdu(command: u32, status: u32, sequence: u32, body: &[u8]) -> Vec<u8> {
-    let length = 16 + body.len() as u32;
-    let mut pdu: Vec<u8> = [length, command, status, sequence]
-        .iter()
-        .flat_map(|w| w.to_be_bytes())
-        .collect();
-    pdu.extend_from_slice(body);
-    pdu
-}
-
-fn bind_body(system_id: &str, password: &str) -> Vec<u8> {
-    format!("{system_id}\0{password}\0\0\x34\0\0\0").into_bytes()
-}
-
-fn submit_body(to: &str, esm: u8, coding: u8, message: &[u8]) -> Vec<u8> {
-    let mut body = b"\0\x03\x0097671\0\x01\x01".to_vec();
-    body.extend_from_slice(to.as_bytes());
-    body.extend_from_slice(&[0, esm, 0, 0, 0]);
-    body.extend_from_slice(b"000000000300000R\0");
-    body.extend_from_slice(&[1, 0, coding, 0, message.len() as u8]);
-    body.extend_from_slice(message);
-    body
-}
-
-fn submit(sequence: u32, to: &str, text: &str) -> Vec<u8> {
-    pdu(0x04, 0, sequence, &submit_body(to, 0, 0, text.as_bytes()))
-}
-
-fn has(body: &[u8], text: &str) -> bool {
-    body.windows(text.len()).any(|w| w == text.as_bytes())
-}
+mod bench;
 
 #[test]
 fn a_text_is_taken_read_and_receipted() {
@@ -458,6 +361,48 @@ fn faults_strike_as_often_as_they_say() {
         seen.iter()
             .any(|seen| seen.0 == 0x8000_0004 && seen.2 == 11)
     );
+}
+
+#[test]
+fn carriers_write_receipts_in_their_own_ways() {
+    let mut bench = Bench::bound();
+    bench
+        .script
+        .apply(&serde_json::json!({"receipts_by_data_sm": 1.0, "receipt_form": "seconds"}))
+        .unwrap();
+    bench.say(&submit(2, "12025550123", "code 1234"));
+    let receipt = bench.pass(Duration::from_millis(100)).remove(0);
+    assert_eq!(receipt.0, 0x103);
+    assert!(has(
+        &receipt.3,
+        "submit date:250615150640 done date:250615150640 stat:DELIVRD"
+    ));
+    bench.say(&pdu(0x8000_0103, 0, receipt.2, b"\0"));
+    bench
+        .script
+        .apply(&serde_json::json!({"receipts_by_data_sm": null, "receipt_form": "no_tlvs"}))
+        .unwrap();
+    bench.say(&submit(3, "12025550123", "code 1234"));
+    let receipt = bench.pass(Duration::from_millis(100)).remove(0);
+    assert!(receipt.0 == 0x05 && receipt.3.ends_with(b"text:code 1234"));
+    assert_eq!(bench.record.summary().protocol_errors, 0);
+}
+
+#[test]
+fn what_is_not_answered_comes_again_and_quiet_sessions_are_asked() {
+    let mut bench = Bench::bound();
+    bench.say(&submit(2, "12025550123", "code 1234"));
+    assert_eq!(bench.pass(Duration::from_millis(100)).len(), 1);
+    let seen = bench.pass(DELIVERY_PATIENCE + Duration::from_secs(1));
+    assert_eq!(
+        seen.iter().map(|seen| seen.0).collect::<Vec<_>>(),
+        [0x05, 0x15]
+    );
+    assert_eq!(bench.record.summary().receipts["DELIVRD"], 1);
+    assert_eq!(bench.record.summary().protocol_errors, 1);
+    bench.say(&pdu(0x8000_0015, 0, seen[1].2, b""));
+    bench.say(&pdu(0x8000_0005, 0, seen[0].2, b"\0"));
+    assert_eq!(bench.record.summary().protocol_errors, 1);
 }
 
 /// Whatever comes, in whatever pieces, the centre lives and answers the next sound session.
