@@ -9,8 +9,10 @@ use simulators::record::{DEFAULT_LINES, Record};
 use simulators::script::Script;
 use simulators::smsc::{Smsc, SmscConfig, SmscHandle};
 use simulators::subscriber::Habits;
+use simulators::trunk::{Trunk, TrunkConfig, TrunkHandle};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +61,18 @@ struct Options {
     /// HTTP: the bearer token wanted.
     #[arg(long)]
     token: Option<String>,
+    /// Trunk: the recordings that the gateway plays (`LOCALE/*.wav`), so that what is heard can be named.
+    #[arg(long)]
+    prompts: Option<PathBuf>,
+    /// Trunk: media packets lost, both ways, 0 to 1.
+    #[arg(long, value_parser = share)]
+    packet_loss: Option<f64>,
+    /// Trunk: hear nothing, keep no audio; for load.
+    #[arg(long)]
+    no_ear: bool,
+    /// Trunk: no media at all; for load.
+    #[arg(long)]
+    no_media: bool,
     /// The faults to begin with, as the JSON of POST /faults.
     #[arg(long)]
     faults: Option<String>,
@@ -73,6 +87,8 @@ enum Kind {
     Smsc,
     /// HTTP/1.1 with callbacks.
     Http,
+    /// SIP and RTP.
+    Trunk,
     /// One of each.
     All,
 }
@@ -82,6 +98,7 @@ enum Kind {
 struct Running {
     smsc: Option<Arc<SmscHandle>>,
     http: Option<Arc<HttpHandle>>,
+    trunk: Option<TrunkHandle>,
 }
 
 fn main() -> ExitCode {
@@ -101,6 +118,14 @@ fn main() -> ExitCode {
         }
         Err(error) => failed(&error),
     }
+}
+
+fn share(written: &str) -> Result<f64, String> {
+    let share = written
+        .parse::<f64>()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "a share between 0 and 1 is wanted, such as 0.02".to_owned())
 }
 
 fn failed(error: &io::Error) -> ExitCode {
@@ -123,6 +148,13 @@ async fn run(options: &Options) -> io::Result<()> {
         let handle = at(options.http(&record)?, HttpCarrier::start).await?;
         println!("http {} listens on {}", handle.name(), handle.address());
         carriers.push(Carrier::http(running.http.insert(Arc::new(handle))));
+    }
+    if options.kind.has(Kind::Trunk) {
+        let name = options.name("trunk");
+        let handle = at(options.trunk(&record)?, Trunk::start).await?;
+        println!("trunk {name} listens on {}", handle.address());
+        carriers.push(Carrier::new(&name, handle.faults().clone()));
+        running.trunk = Some(handle);
     }
     let control = Control::start(options.control, carriers, record)
         .await
@@ -162,6 +194,12 @@ impl Listens for HttpConfig {
     }
 }
 
+impl Listens for TrunkConfig {
+    fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+}
+
 fn cannot(listen: SocketAddr, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}"))
 }
@@ -189,6 +227,9 @@ impl Running {
         }
         if let Some(http) = self.http.and_then(Arc::into_inner) {
             http.stop().await;
+        }
+        if let Some(trunk) = self.trunk {
+            trunk.stop().await;
         }
     }
 }
@@ -224,6 +265,26 @@ impl Options {
             seed: self.seed,
             script: self.script()?,
             record: record.clone(),
+        })
+    }
+
+    fn trunk(&self, record: &Record) -> io::Result<TrunkConfig> {
+        let script = self.script()?;
+        if let Some(loss) = self.packet_loss {
+            script.change(|faults| faults.packet_loss = loss);
+        }
+        Ok(TrunkConfig {
+            name: self.name("trunk"),
+            listen: self.port(2)?,
+            credentials: self.credentials(),
+            media: !self.no_media,
+            ear: !self.no_ear,
+            prompts: self.prompts.clone(),
+            habits: self.habits(),
+            seed: self.seed,
+            script,
+            record: record.clone(),
+            ..TrunkConfig::default()
         })
     }
 

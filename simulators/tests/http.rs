@@ -361,6 +361,7 @@ async fn the_binary_says_where_it_listens_and_ends_on_sigterm() {
     let (mut child, addresses) = tokio::task::spawn_blocking(run).await.unwrap();
     let (_, control) = addresses.last().unwrap();
     assert!(addresses[0].0.starts_with("smsc ") && addresses[1].0.starts_with("http "));
+    assert!(addresses[2].0.starts_with("trunk ") && addresses.len() == 4);
     let (status, faults) = ask(*control, "GET", "/faults?carrier=smsc", "", "")
         .await
         .unwrap();
