@@ -9,7 +9,7 @@ use crate::{
     number::{self, Analysis, Detail, NumberPolicy, Reach},
 };
 
-mod countries;
+pub mod countries;
 mod windows;
 
 pub use windows::Windows;

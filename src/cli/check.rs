@@ -1,0 +1,84 @@
+//! `ringback check`: every fault of the configuration at once, one line each.
+
+use std::{
+    io::{self, BufWriter, Write},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::Args;
+
+use super::configured::{BAD_CONFIGURATION, ConfigArgs};
+use crate::{
+    config::{Config, Fault, Settings, Weight},
+    message::speech::Catalogue,
+};
+
+/// What the verb takes.
+#[derive(Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Warnings (a secret that is not set, a carrier that no route names) count as faults too.
+    #[arg(long)]
+    strict: bool,
+}
+
+/// 0 when all is well, 2 with any fault.
+pub fn run(args: &CheckArgs) -> ExitCode {
+    let found = Config::load(&args.config.config);
+    let mut said = match &found {
+        Ok(config) => config.warnings.clone(),
+        Err(faults) => faults.clone(),
+    };
+    let prompts = match &found {
+        Ok(config) => config.settings.paths.prompts.clone(),
+        // With faulty settings the usual folder is looked at.
+        Err(_) => {
+            let base = args.config.config.parent().unwrap_or(Path::new(""));
+            Settings::in_folder(base).paths.prompts
+        }
+    };
+    // Where the settings are faulty and no folder stands in the usual place, it may stand where they say.
+    if found.is_ok() || prompts.is_dir() {
+        said.extend(spoken(&prompts));
+    }
+    let faulty = said.iter().any(|f| args.strict || f.weight == Weight::Fault);
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = said.iter().try_for_each(|fault| writeln!(out, "{fault}"));
+    let written = written.and_then(|()| match &found {
+        Ok(config) if !faulty => writeln!(out, "{}", summary(config)),
+        _ => Ok(()),
+    });
+    match written.and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ if faulty => ExitCode::from(BAD_CONFIGURATION),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Faults of the recordings, in the same words.
+fn spoken(folder: &Path) -> Vec<Fault> {
+    let Err(faults) = Catalogue::load(folder) else {
+        return Vec::new();
+    };
+    let one = |fault: crate::message::speech::Fault| Fault {
+        file: Arc::new(fault.place),
+        line: 1,
+        key: "file".to_owned(),
+        reason: fault.what,
+        weight: Weight::Fault,
+    };
+    faults.into_iter().map(one).collect()
+}
+
+fn summary(config: &Config) -> String {
+    format!(
+        "{}: good. {} carriers, {} senders, {} route lines",
+        config.file.display(),
+        config.carriers.len(),
+        config.senders().len(),
+        config.table.lines().len()
+    )
+}
