@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod check;
+pub mod configured;
+pub mod explain;
 mod input;
 pub mod number;
 pub mod receipt;
@@ -20,6 +23,10 @@ pub struct Cli {
 /// What a person can ask for.
 #[derive(Subcommand)]
 pub enum Verb {
+    /// Every fault of the configuration at once, one line each.
+    Check(check::CheckArgs),
+    /// The plan for a number now: carriers and senders in order, and why.
+    Explain(explain::ExplainArgs),
     /// What the gateway makes of a phone number.
     Number(number::NumberArgs),
     /// How a text goes on the air: encoding and segments.
@@ -31,6 +38,8 @@ pub enum Verb {
 /// Reads the command line and does what it says. Usage faults end with exit code 2 (clap's own).
 pub fn main() -> ExitCode {
     match Cli::parse().verb {
+        Verb::Check(args) => check::run(&args),
+        Verb::Explain(args) => explain::run(&args),
         Verb::Number(args) => number::run(&args),
         Verb::Text(args) => text::run(&args),
         Verb::Receipt(args) => receipt::run(&args),
