@@ -44,7 +44,9 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     if found.is_ok() || prompts.is_dir() {
         said.extend(spoken(&prompts));
     }
-    let faulty = said.iter().any(|f| args.strict || f.weight == Weight::Fault);
+    let faulty = said
+        .iter()
+        .any(|f| args.strict || f.weight == Weight::Fault);
     let mut out = BufWriter::new(io::stdout().lock());
     let written = said.iter().try_for_each(|fault| writeln!(out, "{fault}"));
     let written = written.and_then(|()| match &found {

@@ -59,7 +59,8 @@ fn method(text: &str) -> Result<Method, String> {
 }
 
 fn region(text: &str) -> Result<String, String> {
-    text.parse::<number::Country>().map(|country| country.to_string())
+    text.parse::<number::Country>()
+        .map(|country| country.to_string())
 }
 
 fn moment(text: &str) -> Result<OffsetDateTime, String> {
@@ -122,7 +123,13 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
 
 /// The prefixes were checked when the configuration was read: None does not happen.
 fn policy(config: &Config) -> Option<NumberPolicy> {
-    let allow: Vec<String> = config.settings.numbers.allow.iter().map(|p| p.to_string()).collect();
+    let allow: Vec<String> = config
+        .settings
+        .numbers
+        .allow
+        .iter()
+        .map(|p| p.to_string())
+        .collect();
     NumberPolicy::new(&allow).ok()
 }
 
@@ -136,7 +143,11 @@ fn explain(args: &ExplainArgs, config: &Config, policy: &NumberPolicy) -> Explai
             standing: &[],
             turns: &turns,
         };
-        let seed = format!("{}{}", analysis.e164.as_deref().unwrap_or(""), args.at.map_or(0, |t| t.unix_timestamp()));
+        let seed = format!(
+            "{}{}",
+            analysis.e164.as_deref().unwrap_or(""),
+            args.at.map_or(0, |t| t.unix_timestamp())
+        );
         let ask = Ask {
             country,
             method: args.method,
@@ -170,7 +181,9 @@ fn explain(args: &ExplainArgs, config: &Config, policy: &NumberPolicy) -> Explai
                 sender: sender(c.sender),
                 share: (f64::from(c.share) * 100.0).round() / 100.0,
                 why: c.why.name(),
-                route: table.line(c.line).map_or(String::new(), |l| l.name.to_string()),
+                route: table
+                    .line(c.line)
+                    .map_or(String::new(), |l| l.name.to_string()),
             })
             .collect(),
         left_out: found
@@ -186,7 +199,12 @@ fn explain(args: &ExplainArgs, config: &Config, policy: &NumberPolicy) -> Explai
 }
 
 /// Why nothing would be sent, before any route is looked at.
-fn refusal(method: Method, analysis: &Analysis, config: &Config, policy: &NumberPolicy) -> Option<&'static str> {
+fn refusal(
+    method: Method,
+    analysis: &Analysis,
+    config: &Config,
+    policy: &NumberPolicy,
+) -> Option<&'static str> {
     let (reach, on) = match method.channel() {
         Channel::Sms => (Reach::Text, &config.settings.countries.sms),
         Channel::Voice => (Reach::Call, &config.settings.countries.voice),
@@ -221,7 +239,11 @@ fn print(out: &mut impl Write, found: &Explained) -> io::Result<()> {
         writeln!(out, "refused: {reason}")?;
     }
     if !found.candidates.is_empty() {
-        writeln!(out, "\n{:>4}  {:<16} {:<16} {:>7}  {:<16} route", "tier", "carrier", "sender", "share", "why")?;
+        writeln!(
+            out,
+            "\n{:>4}  {:<16} {:<16} {:>7}  {:<16} route",
+            "tier", "carrier", "sender", "share", "why"
+        )?;
     }
     for row in &found.candidates {
         writeln!(
@@ -234,7 +256,13 @@ fn print(out: &mut impl Write, found: &Explained) -> io::Result<()> {
         writeln!(out, "\nleft out")?;
     }
     for row in &found.left_out {
-        writeln!(out, "      {:<16} {:<16} {}", or_none(&row.carrier), or_none(&row.sender), row.why)?;
+        writeln!(
+            out,
+            "      {:<16} {:<16} {}",
+            or_none(&row.carrier),
+            or_none(&row.sender),
+            row.why
+        )?;
     }
     Ok(())
 }

@@ -1,1 +1,272 @@
-//! Says when the files of the configuration have changed.
+//! Says when the files of the configuration have changed: by the system's word where it gives one, and by looking
+//! again every few seconds in any case.
+//!
+//! What counts is not the event but the look: name, length, time and place of every file. So an editor's rename, a
+//! ConfigMap whose `..data` link swings over, and a lost event all come out the same. A half-written file is waited
+//! for: the word is given only when nothing has moved for a moment. What the files say is not known here; a set that
+//! is found faulty stays out of force (`reload`), and its completion is the next change.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior},
+};
+
+use super::Settings;
+
+/// How often the files are looked at without a word from the system.
+pub const POLL: Duration = Duration::from_secs(2);
+/// Nothing must have moved for so long.
+pub const SETTLE: Duration = Duration::from_millis(200);
+/// However much moves, the word is given after so long.
+const SETTLE_MOST: Duration = Duration::from_secs(3);
+/// Looks that are waiting: one is as good as many.
+const NUDGES: usize = 1;
+
+/// The files have changed and have come to rest: time to reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed;
+
+/// Watches until it is dropped.
+#[derive(Debug)]
+pub struct Watch {
+    changes: mpsc::Receiver<Changed>,
+    task: JoinHandle<()>,
+}
+
+impl Watch {
+    /// Watches the folders of routes and carriers. Must be called within tokio's runtime.
+    pub fn start(settings: &Settings) -> Watch {
+        Watch::folders(
+            vec![
+                settings.paths.routes.clone(),
+                settings.paths.carriers.clone(),
+            ],
+            POLL,
+        )
+    }
+
+    /// Watches these folders, looking by itself every `poll`.
+    pub fn folders(folders: Vec<PathBuf>, poll: Duration) -> Watch {
+        let (said, changes) = mpsc::channel(NUDGES);
+        // The first look is taken before the return: what changes from now on is a change.
+        let first = look(&folders);
+        Watch {
+            changes,
+            task: tokio::spawn(watch(folders, first, poll, said)),
+        }
+    }
+
+    /// The next change.
+    pub async fn changed(&mut self) -> Option<Changed> {
+        self.changes.recv().await
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn watch(folders: Vec<PathBuf>, mut seen: Look, poll: Duration, said: mpsc::Sender<Changed>) {
+    let (nudge, mut nudged) = mpsc::channel(NUDGES);
+    // Held for its life; without one (no inotify left), looking again must do.
+    let _watcher = watcher(&folders, nudge.clone());
+    let mut tick = tokio::time::interval(poll);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = nudged.recv() => {}
+        }
+        let Some(mut now) = look_aside(&folders).await else {
+            continue;
+        };
+        if now == seen {
+            continue;
+        }
+        let most = Instant::now() + SETTLE_MOST;
+        loop {
+            tokio::time::sleep(SETTLE).await;
+            let Some(next) = look_aside(&folders).await else {
+                break;
+            };
+            let rests = next == now;
+            now = next;
+            if rests || Instant::now() >= most {
+                break;
+            }
+        }
+        seen = now;
+        if said.send(Changed).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn watcher(folders: &[PathBuf], nudge: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+    let handler = move |_: notify::Result<notify::Event>| {
+        // Full: a look is coming anyway.
+        let _ = nudge.try_send(());
+    };
+    let mut watcher = notify::recommended_watcher(handler)
+        .inspect_err(|e| tracing::warn!(error = %e, "no word from the system on changed files; looking every few seconds"))
+        .ok()?;
+    for folder in folders {
+        if let Err(e) = watcher.watch(folder, RecursiveMode::NonRecursive) {
+            tracing::warn!(folder = %folder.display(), error = %e, "this folder is looked at every few seconds only");
+        }
+    }
+    Some(watcher)
+}
+
+/// What the files of the folders look like from outside. Links are followed.
+type Look = BTreeMap<PathBuf, (u64, Option<SystemTime>, u64)>;
+
+async fn look_aside(folders: &[PathBuf]) -> Option<Look> {
+    let folders = folders.to_vec();
+    // None only while the runtime is ending.
+    tokio::task::spawn_blocking(move || look(&folders))
+        .await
+        .ok()
+}
+
+fn look(folders: &[PathBuf]) -> Look {
+    let entries = folders
+        .iter()
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten();
+    entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .filter_map(|path| {
+            let about = fs::metadata(&path).ok()?;
+            let place = inode(&about);
+            Some((path, (about.len(), about.modified().ok(), place)))
+        })
+        .collect()
+}
+
+#[cfg(unix)]
+fn inode(about: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(about)
+}
+
+#[cfg(not(unix))]
+fn inode(_: &fs::Metadata) -> u64 {
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Longer than any watch takes on a busy machine.
+    const LONG: Duration = Duration::from_secs(20);
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path =
+                std::env::temp_dir().join(format!("ringback-watch-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir_all(&path).unwrap();
+            Folder(path)
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            fs::write(self.0.join(name), text).unwrap();
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    async fn says(watch: &mut Watch) -> bool {
+        matches!(
+            tokio::time::timeout(LONG, watch.changed()).await,
+            Ok(Some(Changed))
+        )
+    }
+
+    #[tokio::test]
+    async fn a_written_and_a_renamed_file_are_seen_by_the_systems_word() {
+        let folder = Folder::new("rename");
+        folder.write("us.toml", "a");
+        // So long a poll that only the system's word can bring the news in time.
+        let mut watch = Watch::folders(vec![folder.0.clone()], Duration::from_secs(3600));
+        // The interval's first tick is at once: let it pass, so that it can't be the one that looks.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        folder.write("us.toml", "ab");
+        assert!(says(&mut watch).await);
+        folder.write(".us.toml.swp", "abc");
+        fs::rename(folder.0.join(".us.toml.swp"), folder.0.join("us.toml")).unwrap();
+        assert!(says(&mut watch).await);
+        fs::remove_file(folder.0.join("us.toml")).unwrap();
+        assert!(says(&mut watch).await);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_config_maps_link_that_swings_over_is_seen() {
+        use std::os::unix::fs::symlink;
+        let folder = Folder::new("configmap");
+        let at = |name: &str| folder.0.join(name);
+        for (version, text) in [("..1", "old"), ("..2", "new")] {
+            fs::create_dir_all(at(version)).unwrap();
+            folder.write(&format!("{version}/us.toml"), text);
+        }
+        symlink("..1", at("..data")).unwrap();
+        symlink("..data/us.toml", at("us.toml")).unwrap();
+        let mut watch = Watch::folders(vec![folder.0.clone()], Duration::from_millis(100));
+        symlink("..2", at("..data_tmp")).unwrap();
+        fs::rename(at("..data_tmp"), at("..data")).unwrap();
+        assert!(says(&mut watch).await);
+        assert_eq!(fs::read_to_string(at("us.toml")).unwrap(), "new");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_still_being_written_is_waited_for() {
+        let folder = Folder::new("half");
+        folder.write("us.toml", "");
+        let mut watch = Watch::folders(vec![folder.0.clone()], Duration::from_millis(50));
+        let path = folder.0.join("us.toml");
+        let writer = std::thread::spawn(move || {
+            for length in 1..=10 {
+                fs::write(&path, "x".repeat(length)).unwrap();
+                std::thread::sleep(Duration::from_millis(40));
+            }
+        });
+        assert!(says(&mut watch).await);
+        assert_eq!(
+            fs::read(folder.0.join("us.toml")).unwrap().len(),
+            10,
+            "the word came too early"
+        );
+        writer.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_no_configuration_is_not_looked_at() {
+        let folder = Folder::new("other");
+        let before = look(std::slice::from_ref(&folder.0));
+        folder.write("notes.txt", "x");
+        folder.write("us.toml~", "x");
+        assert_eq!(look(std::slice::from_ref(&folder.0)), before);
+        assert!(look(&[Path::new("/nowhere/at/all").to_path_buf()]).is_empty());
+    }
+}
