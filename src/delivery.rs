@@ -18,6 +18,8 @@ use crate::{
 
 mod attempt;
 mod conclude;
+#[cfg(test)]
+mod tests;
 
 pub use attempt::{Attempt, Outcome, Phase};
 

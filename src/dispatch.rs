@@ -1,1 +1,370 @@
-//! Dispatch: the shell around delivery. Slots, pace, earliest deadline first.
+//! Dispatch: the shell around delivery.
+//!
+//! One task owns all open challenges. It takes what comes in (arrivals, the carriers' words, the ledger's and the
+//! publisher's), lets each machine of `delivery` take its step, finds slots for what is wanted, and gives the ledger
+//! everything that must be durable before anything is done about it. It decides nothing about a challenge's life
+//! (`delivery` does), about routes (`routing`), or about protocols (`carrier`).
+//!
+//! A turn of the loop: take what is there, place who waits, flush one batch. So the batches grow with the load.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+
+use crate::{
+    admission::Windows,
+    carrier::{Command, Said},
+    challenge::{AttemptKey, ChallengeKey, Channel, Millis},
+    clock::Now,
+    config::{Config, settings::MaxUnsent},
+    delivery::Effect,
+    intake::{Answer, Arrival, Ticket},
+    ledger::{DoneReceiver, EarlyWord, Ledger, Op, OutboxReport, ReportKey},
+    number::{Number, NumberPolicy},
+    operate::metrics,
+    report::body::Frame,
+    routing::{Standing, table::Turns},
+};
+
+mod arrive;
+mod carriers;
+mod doubts;
+mod effects;
+mod late;
+mod open;
+mod pen;
+mod pipeline;
+mod place;
+mod queue;
+mod resume;
+mod said;
+mod view;
+
+use carriers::Carriers;
+pub use carriers::Running;
+use doubts::Doubts;
+use open::OpenTable;
+use pen::Pen;
+use pipeline::{Action, Pipeline, Released};
+use queue::Queue;
+pub use view::{CarrierView, Query, View};
+
+/// Everything that dispatch listens to.
+pub struct Inputs {
+    pub jobs: mpsc::Receiver<Arrival>,
+    /// Cancels and feedback: never behind a backlog of jobs.
+    pub control: mpsc::Receiver<Arrival>,
+    pub said: mpsc::Receiver<Said>,
+    pub done: DoneReceiver,
+    /// Reports that the broker has confirmed, or that were given up.
+    pub published: mpsc::Receiver<Vec<ReportKey>>,
+    pub queries: mpsc::Receiver<Query>,
+}
+
+/// What dispatch hands on to.
+pub struct Outputs {
+    pub ledger: Ledger,
+    /// None: no broker is configured.
+    pub publish: Option<Box<dyn FnMut(OutboxReport) + Send>>,
+    /// Told when a challenge has a new report for those who follow by HTTP.
+    pub wake: Box<dyn FnMut(ChallengeKey) + Send>,
+}
+
+pub struct Dispatch {
+    config: Arc<Config>,
+    numbers: NumberPolicy,
+    frame: Frame,
+    broker: bool,
+    open: OpenTable,
+    queue: Queue,
+    carriers: Carriers,
+    standing: Vec<Standing>,
+    turns: Turns,
+    windows: Windows,
+    people: HashMap<(Number, Channel), Last>,
+    pen: Pen,
+    doubts: Doubts,
+    pipeline: Pipeline,
+    effects: Vec<Effect>,
+    /// Words for challenges that are on their way to the disk.
+    deferred: Vec<(Arc<str>, Arc<str>, EarlyWord, Ticket)>,
+    last_challenge: i64,
+    last_report: i64,
+    /// Accepted, without a first attempt.
+    unsent: usize,
+    max_unsent: usize,
+    publish: Option<Box<dyn FnMut(OutboxReport) + Send>>,
+    wake: Box<dyn FnMut(ChallengeKey) + Send>,
+    late: late::Lookups,
+    recent: view::Recent,
+    mono: Instant,
+    swept: Instant,
+    stopping: Stopping,
+}
+
+/// What a person's last challenge came by.
+#[derive(Debug)]
+struct Last {
+    carrier: Arc<str>,
+    sender: Arc<str>,
+    challenge: ChallengeKey,
+    at: Millis,
+}
+
+/// On the way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopping {
+    No,
+    /// Nothing new is taken or placed; what is in the air may settle until then.
+    Until(Instant),
+}
+
+/// Most messages of one kind that one turn takes: a turn stays short, a batch bounded.
+const TURN: usize = 512;
+/// How often what is old is swept out.
+const SWEEP: Duration = Duration::from_secs(30);
+/// A final that is told again is tried for so long.
+const AGAIN_OVERTIME: Duration = Duration::from_secs(3_600);
+/// Without a pace on any carrier: so many unsent challenges.
+const UNSENT_UNPACED: usize = 20_000;
+/// However slow the carriers: so many may wait.
+const UNSENT_LEAST: usize = 200;
+
+impl Dispatch {
+    pub fn new(config: Arc<Config>, outputs: Outputs, first: (ChallengeKey, ReportKey), now: Now) -> Dispatch {
+        let (late, frame) = (
+            late::Lookups::new(outputs.ledger.clone()),
+            Frame {
+                node: config.settings.node.name.clone(),
+                exchange_copy: config.settings.jobs.exchange_copy,
+            },
+        );
+        let mut dispatch = Dispatch {
+            numbers: NumberPolicy::default(),
+            frame,
+            broker: outputs.publish.is_some(),
+            open: OpenTable::default(),
+            queue: Queue::default(),
+            carriers: Carriers::default(),
+            standing: Vec::new(),
+            turns: Turns::of(&config.table),
+            windows: Windows::default(),
+            people: HashMap::new(),
+            pen: Pen::default(),
+            doubts: Doubts::default(),
+            pipeline: Pipeline::new(outputs.ledger),
+            effects: Vec::new(),
+            deferred: Vec::new(),
+            last_challenge: first.0.0 - 1,
+            last_report: first.1.0 - 1,
+            unsent: 0,
+            max_unsent: 0,
+            publish: outputs.publish,
+            wake: outputs.wake,
+            late,
+            recent: view::Recent::default(),
+            mono: now.mono,
+            swept: now.mono,
+            stopping: Stopping::No,
+            config: config.clone(),
+        };
+        dispatch.configure(config);
+        dispatch
+    }
+
+    /// A carrier's driver has been started, anew where the name is known.
+    pub fn add_carrier(&mut self, running: Running) {
+        self.carriers.put(running);
+        self.reckon();
+    }
+
+    /// Another configuration, found good as a whole. New drivers come by [`Dispatch::add_carrier`].
+    fn configure(&mut self, config: Arc<Config>) {
+        let allow: Vec<String> = config.settings.numbers.allow.iter().map(|p| p.to_string()).collect();
+        // Checked when the file was read.
+        self.numbers = NumberPolicy::new(&allow).unwrap_or_default();
+        self.turns = Turns::of(&config.table);
+        self.carriers.keep(&config.carriers.keys().cloned().collect());
+        self.config = config;
+        self.reckon();
+        self.queue.room_changed();
+    }
+
+    fn reckon(&mut self) {
+        let total: Option<f64> =
+            self.carriers.iter().map(|c| c.config.pace.map(|pace| pace.per_second())).sum();
+        self.max_unsent = match self.config.settings.jobs.max_unsent {
+            MaxUnsent::Count(count) => count,
+            MaxUnsent::OfPace(span) => total
+                .map_or(UNSENT_UNPACED, |per_second| (per_second * span.as_secs_f64()) as usize)
+                .max(UNSENT_LEAST),
+        };
+    }
+
+    /// Runs until drained. Returns when nothing is in the air any more, or the limit is reached.
+    pub async fn run(mut self, mut inputs: Inputs) {
+        let (mut jobs, mut control, mut said, mut published) = (vec![], vec![], vec![], vec![]);
+        loop {
+            let taking = self.stopping == Stopping::No && self.has_room();
+            let room = self.pipeline.room();
+            let wake = self.next_wake(Now::read());
+            tokio::select! {
+                biased;
+                Some(done) = inputs.done.recv() => self.batch_done(done),
+                _ = inputs.said.recv_many(&mut said, TURN), if room => {}
+                _ = inputs.control.recv_many(&mut control, TURN), if room => {}
+                _ = inputs.published.recv_many(&mut published, TURN), if room => {}
+                Some(query) = inputs.queries.recv() => self.query(query),
+                Some(found) = self.late.next(), if room => self.late_found(found),
+                _ = inputs.jobs.recv_many(&mut jobs, TURN), if room && taking => {}
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+            while let Ok(done) = inputs.done.try_recv() {
+                self.batch_done(done);
+            }
+            let now = Now::read();
+            self.mono = now.mono;
+            for said in said.drain(..) {
+                self.said(said, now.wall);
+            }
+            for arrival in control.drain(..).chain(jobs.drain(..)) {
+                self.arrived(arrival, now.wall);
+            }
+            for report in published.drain(..).flatten() {
+                self.pipeline.ops.push(Op::ReportDone { report });
+            }
+            self.turn(now);
+            if self.stopped(now.mono) {
+                return;
+            }
+        }
+    }
+
+    /// What every turn does: timers, slots, one batch.
+    fn turn(&mut self, now: Now) {
+        self.empty_pen(now.wall);
+        for running in self.carriers.iter_mut() {
+            if running.health.tick(now.mono) | running.refilled(now.mono) {
+                self.queue.room_changed();
+            }
+        }
+        while let Some(key) = self.open.due(now.wall) {
+            if let Some(open) = self.open.get_mut(key) {
+                open.life.tick(&open.ch, now.wall, &mut self.effects);
+            }
+            if self.effects.is_empty() {
+                self.requeue(key, now.wall);
+            } else {
+                self.settle(key, effects::Change::Life, now.wall);
+            }
+        }
+        if self.stopping == Stopping::No {
+            self.place_all(now.wall);
+        }
+        if now.mono.saturating_duration_since(self.swept) >= SWEEP {
+            self.swept = now.mono;
+            self.people.retain(|_, last| last.at.0 + place::AVOID_MS > now.wall.0);
+        }
+        let free = self.pipeline.flush();
+        self.act(free, now.wall);
+        metrics::dispatch(self.open.len(), self.queue.len());
+    }
+
+    /// Is there room for more challenges?
+    fn has_room(&self) -> bool {
+        self.open.len() < self.config.settings.jobs.max_open && self.unsent < self.max_unsent
+    }
+
+    fn next_wake(&self, now: Now) -> Instant {
+        let later = |at: Millis| now.mono + at.since(now.wall);
+        let mut wake = now.mono + Duration::from_secs(1);
+        let walls = [self.open.next_wake(), self.pen.next_wake()];
+        for at in walls.into_iter().flatten() {
+            wake = wake.min(later(at));
+        }
+        for running in self.carriers.iter() {
+            for at in [running.health.next_deadline(), running.next_token(now.mono)] {
+                wake = wake.min(at.unwrap_or(wake));
+            }
+        }
+        wake
+    }
+
+    fn batch_done(&mut self, done: crate::ledger::Done) {
+        let now = Now::read();
+        self.mono = now.mono;
+        let Released { actions, known, early, words } = self.pipeline.done(done);
+        for (key, known, ticket) in known {
+            self.known(key, known, ticket, now.wall);
+        }
+        for (key, word) in early {
+            self.word_for(key, word, now.wall);
+        }
+        for (word, known, ticket) in words {
+            self.word_answered(word, known, ticket, now.wall);
+        }
+        self.act(actions, now.wall);
+        self.deferred_words(now.wall);
+    }
+
+    fn act(&mut self, actions: Vec<Action>, now: Millis) {
+        for action in actions {
+            match action {
+                Action::Taken(key, ticket) => {
+                    if let Some(open) = self.open.get_mut(key) {
+                        open.durable = true;
+                    }
+                    ticket.answer(Answer::Taken);
+                }
+                Action::Answer(ticket, answer) => ticket.answer(answer),
+                // The ledger answers these; a word never waits without a batch.
+                Action::Word { ticket, .. } => ticket.answer(Answer::Unknown),
+                Action::Submit(at) => self.submit(at, now),
+                Action::HangUp(at) => self.hang_up(at),
+                Action::EndOrphan(carrier, state) => {
+                    if let Some(running) = self.carriers.get(&carrier) {
+                        running.command(Command::EndOrphan(state));
+                    }
+                }
+                Action::Publish(report) => {
+                    if let Some(publish) = &mut self.publish {
+                        publish(*report);
+                    }
+                }
+                Action::Wake(key) => (self.wake)(key),
+            }
+        }
+    }
+
+    fn hang_up(&mut self, at: AttemptKey) {
+        // The challenge may be gone by now; whoever holds the slot has the call.
+        for running in self.carriers.iter().filter(|c| c.is_voice() && c.since(at).is_some()) {
+            running.command(Command::HangUp(at));
+        }
+    }
+
+    /// Begins to end: nothing new is taken, what is in the air may settle within the limit.
+    fn drain(&mut self, limit: Duration) {
+        if self.stopping == Stopping::No {
+            self.stopping = Stopping::Until(self.mono + limit);
+        }
+    }
+
+    fn stopped(&mut self, now: Instant) -> bool {
+        let Stopping::Until(limit) = self.stopping else { return false };
+        let in_flight: usize = self.carriers.iter().map(Running::in_flight).sum();
+        let settled = in_flight == 0 && self.pipeline.idle();
+        if settled || now >= limit {
+            for running in self.carriers.iter() {
+                running.command(Command::Drain);
+            }
+            tracing::info!(open = self.open.len(), in_flight, "dispatch stopped; open challenges stay in the ledger");
+            return true;
+        }
+        false
+    }
+}

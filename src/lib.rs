@@ -41,6 +41,7 @@ pub mod report;
 pub mod routing;
 
 // What the way stands on.
+pub mod clock;
 pub mod config;
 pub mod gateway;
 pub mod ledger;

@@ -1,1 +1,3 @@
 //! Operate: admin API, page, metrics, health, reload, logs.
+
+pub mod metrics;

@@ -28,9 +28,10 @@ pub enum Reader {
     Everyone,
 }
 
-/// The stable id of a report: the same over every re-publishing, in both copies.
-pub fn report_id(key: ChallengeKey, seq: u32) -> String {
-    format!("{:x}-{seq}", key.0)
+/// The stable id of a report: the same over every re-publishing, in both copies. Keys are one ledger's own, so the
+/// node stands in it.
+pub fn report_id(node: &str, key: ChallengeKey, seq: u32) -> String {
+    format!("{node}-{:x}-{seq}", key.0)
 }
 
 /// `<event>.<channel>.<country>` in lower case.
@@ -67,7 +68,7 @@ pub fn render(
     let method = attempt.map_or(ch.method, |a| a.method);
     let body = Body {
         v: 1,
-        report_id: report_id(key, note.seq),
+        report_id: report_id(&frame.node, key, note.seq),
         challenge: &ch.id,
         tenant: &ch.tenant,
         user: ch.user.as_deref(),

@@ -1,0 +1,561 @@
+//! Stories of one challenge, in invented time.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    carrier::{CallEnd, Event, Receipt},
+    challenge::{Code, Door, Expect, Fallback},
+    number::{Country, Number},
+};
+
+const MIN_CALL: Duration = Duration::from_secs(30);
+const DOUBT: Duration = Duration::from_millis(500);
+
+fn challenge(method: Method, fallback: &[(Method, u64)]) -> Challenge {
+    Challenge {
+        id: "c-1".into(),
+        tenant: "default".into(),
+        user: None,
+        to: Number::from_e164("+12025550123"),
+        country: Country::parse("US"),
+        refused: None,
+        extension: None,
+        method,
+        fallback: fallback
+            .iter()
+            .map(|(method, after)| Fallback { method: *method, after: Duration::from_secs(*after) })
+            .collect(),
+        until: Until::Delivered,
+        expect: Expect::Code,
+        code: Some(Code::new("123456")),
+        code_made: true,
+        pin: None,
+        text: None,
+        locale: "en-US".into(),
+        issued: Millis(0),
+        deadline: Millis(180_000),
+        arrived: Millis(0),
+        caller_id: None,
+        meta: BTreeMap::new(),
+        reply_to: None,
+        door: Door::Amqp,
+        content: [0; 32],
+    }
+}
+
+/// A challenge and its life, with everything it has told.
+struct Story {
+    ch: Challenge,
+    life: Life,
+    out: Vec<Effect>,
+    now: Millis,
+}
+
+impl Story {
+    fn of(ch: Challenge) -> Story {
+        let mut life = Life::new(&ch);
+        let mut out = Vec::new();
+        let refused = vec![false; ch.methods().count()];
+        life.start(&ch, Millis(0), &refused, &mut out);
+        Story { ch, life, out, now: Millis(0) }
+    }
+
+    fn at(&mut self, seconds: f64) -> &mut Story {
+        let until = Millis((seconds * 1000.0) as i64);
+        while self.life.wake(&self.ch, self.now) <= until {
+            let wake = self.life.wake(&self.ch, self.now).max(self.now);
+            self.now = Millis(wake.0.max(self.now.0 + 1));
+            self.life.tick(&self.ch, self.now, &mut self.out);
+        }
+        self.now = until;
+        self
+    }
+
+    fn wants(&self) -> Option<Want> {
+        self.life.want(&self.ch, self.now, MIN_CALL)
+    }
+
+    fn place(&mut self, carrier: &str) -> u16 {
+        let want = self.wants().expect("an attempt is wanted");
+        let by = Placement {
+            carrier: carrier.into(),
+            sender: "97671".into(),
+            route: "us.sms[0]".into(),
+            why: "weighted".into(),
+            receipt_wait: None,
+        };
+        self.life.place(&self.ch, self.now, want, by)
+    }
+
+    fn event(&mut self, n: u16, event: Event) {
+        self.life.event(&self.ch, self.now, n, event, DOUBT, &mut self.out);
+    }
+
+    fn accepted(&mut self, n: u16, references: &[&str]) {
+        let references = references.iter().map(|r| Arc::from(*r)).collect();
+        self.event(n, Event::Accepted { references });
+    }
+
+    fn fails(&mut self, n: u16, cause: Cause) {
+        self.event(n, Event::Failed(cause.failure(None)));
+    }
+
+    fn receipt(&mut self, n: u16, part: usize, state: ReceiptState) {
+        let receipt = Receipt {
+            references: vec!["x".into()],
+            state,
+            carrier_code: None,
+            cause: None,
+            phone: None,
+            sender: None,
+        };
+        self.life.receipt(&self.ch, self.now, n, part, &receipt, &mut self.out);
+    }
+
+    fn ends(&mut self, n: u16, outcome: CallOutcome) {
+        self.event(n, Event::CallEnded(CallEnd { outcome, digits: "#".into() }));
+    }
+
+    fn told(&self) -> Vec<&'static str> {
+        self.out
+            .iter()
+            .filter_map(|e| match e {
+                Effect::Report(note) => Some(note.event.name()),
+                Effect::HangUp(_) => None,
+            })
+            .collect()
+    }
+
+    fn last(&self) -> (&'static str, Option<&'static str>) {
+        let note = self.out.iter().rev().find_map(|e| match e {
+            Effect::Report(note) => Some(note),
+            Effect::HangUp(_) => None,
+        });
+        note.map(|n| (n.event.name(), n.reason)).expect("something was told")
+    }
+
+    fn hung_up(&self) -> Vec<u16> {
+        self.out.iter().filter_map(|e| if let Effect::HangUp(n) = e { Some(*n) } else { None }).collect()
+    }
+}
+
+#[test]
+fn a_text_is_taken_and_delivered() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    let n = s.place("northwind");
+    s.accepted(n, &["a"]);
+    s.at(2.0).receipt(n, 0, ReceiptState::Delivered);
+    assert_eq!(s.told(), ["accepted", "sent", "delivered"]);
+    assert!(s.life.billable() && s.wants().is_none());
+}
+
+#[test]
+fn the_made_code_is_told_with_the_first_sent_and_the_final() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    let n = s.place("northwind");
+    s.accepted(n, &["a"]);
+    s.receipt(n, 0, ReceiptState::Delivered);
+    let told: Vec<bool> = s
+        .out
+        .iter()
+        .filter_map(|e| if let Effect::Report(note) = e { Some(note.tells_code) } else { None })
+        .collect();
+    assert_eq!(told, [false, true, true]);
+}
+
+#[test]
+fn a_carrier_fault_goes_to_the_next_and_never_back() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    let n = s.place("northwind");
+    s.fails(n, Cause::CarrierFault);
+    let want = s.wants().expect("another one");
+    assert_eq!(s.life.tried(want.leg, s.now).count(), 1);
+    let n = s.place("tailspin");
+    s.accepted(n, &["b"]);
+    s.receipt(n, 0, ReceiptState::Delivered);
+    assert_eq!(s.told(), ["accepted", "attempt_failed", "sent", "delivered"]);
+}
+
+#[test]
+fn when_nobody_is_left_it_has_failed() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    let n = s.place("northwind");
+    s.fails(n, Cause::CarrierFault);
+    let want = s.wants().expect("another one");
+    s.life.nobody_left(&s.ch, s.now, want, &mut s.out);
+    assert_eq!(s.last(), ("failed", Some("carriers_exhausted")));
+    assert!(!s.life.billable());
+}
+
+#[test]
+fn a_text_of_two_parts_needs_both_receipts() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    let n = s.place("northwind");
+    s.accepted(n, &["a", "b"]);
+    s.receipt(n, 1, ReceiptState::Delivered);
+    s.receipt(n, 1, ReceiptState::Delivered);
+    assert!(s.life.ended.is_none());
+    s.receipt(n, 0, ReceiptState::Delivered);
+    assert_eq!(s.last().0, "delivered");
+}
+
+#[test]
+fn in_doubt_waits_then_hedges_once() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    let n = s.place("northwind");
+    s.at(5.0).event(n, Event::InDoubt { cause: Cause::InDoubt });
+    assert!(s.wants().is_none(), "first the measured wait");
+    s.at(5.6);
+    let want = s.wants().expect("then the hedge");
+    assert!(want.hedge);
+    let hedge = s.place("tailspin");
+    s.event(hedge, Event::InDoubt { cause: Cause::InDoubt });
+    s.at(20.0);
+    assert!(s.wants().is_none(), "at most once");
+    s.at(180.0);
+    assert_eq!(s.last(), ("unconfirmed", Some("in_doubt")));
+    assert!(s.life.attempts.iter().all(|a| a.in_doubt) && s.life.attempts[1].hedge);
+}
+
+#[test]
+fn an_answer_after_the_doubt_ends_it() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    let n = s.place("northwind");
+    s.event(n, Event::InDoubt { cause: Cause::InDoubt });
+    s.accepted(n, &["a"]);
+    s.at(10.0);
+    assert!(s.wants().is_none());
+    s.receipt(n, 0, ReceiptState::Delivered);
+    assert_eq!(s.last().0, "delivered");
+}
+
+#[test]
+fn a_receipt_proves_a_text_that_nobody_answered() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    let n = s.place("northwind");
+    s.event(n, Event::InDoubt { cause: Cause::InDoubt });
+    s.receipt(n, 0, ReceiptState::Delivered);
+    assert_eq!(s.told(), ["accepted", "attempt_failed", "sent", "delivered"]);
+}
+
+#[test]
+fn no_receipt_by_the_deadline_is_unconfirmed() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    let n = s.place("northwind");
+    s.accepted(n, &["a"]);
+    s.at(180.0);
+    assert_eq!(s.last(), ("unconfirmed", Some("no_receipt")));
+}
+
+#[test]
+fn nothing_taken_by_the_deadline_is_expired() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    s.at(180.0);
+    assert_eq!(s.last(), ("expired", Some("expired")));
+}
+
+#[test]
+fn a_negative_receipt_ends_it_or_starts_the_fallback() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    let n = s.place("northwind");
+    s.accepted(n, &["a"]);
+    s.receipt(n, 0, ReceiptState::Expired);
+    assert_eq!(s.last(), ("undelivered", Some("handset_off")));
+
+    let mut s = Story::of(challenge(Method::SmsCode, &[(Method::VoiceCode, 60)]));
+    let n = s.place("northwind");
+    s.accepted(n, &["a"]);
+    s.at(3.0).receipt(n, 0, ReceiptState::Undelivered);
+    assert_eq!(s.last().0, "fallback");
+    let call = s.place("fabrikam");
+    s.accepted(call, &["call-id"]);
+    s.event(call, Event::Answered);
+    s.ends(call, CallOutcome::CodeRead);
+    assert_eq!(s.last().0, "delivered");
+    assert_eq!(s.life.ended.as_ref().and_then(|e| e.attempt), Some(call));
+}
+
+#[test]
+fn the_fallback_starts_by_time_and_what_the_text_brings_counts() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[(Method::VoiceConfirm, 20)]));
+    let n = s.place("northwind");
+    s.accepted(n, &["a"]);
+    s.at(20.0);
+    assert_eq!(s.last().0, "fallback");
+    let call = s.place("fabrikam");
+    s.event(call, Event::Ringing);
+    s.receipt(n, 0, ReceiptState::Delivered);
+    assert_eq!(s.last().0, "delivered");
+    assert_eq!(s.hung_up(), [call]);
+}
+
+#[test]
+fn a_person_on_the_line_may_still_confirm() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[(Method::VoiceConfirm, 20)]));
+    let n = s.place("northwind");
+    s.accepted(n, &["a"]);
+    s.at(20.0);
+    let call = s.place("fabrikam");
+    s.event(call, Event::Answered);
+    s.receipt(n, 0, ReceiptState::Delivered);
+    assert!(s.life.ended.is_none(), "the person is talking");
+    s.ends(call, CallOutcome::Confirmed);
+    assert_eq!(s.last().0, "confirmed");
+}
+
+#[test]
+fn a_positive_receipt_stops_the_fallback() {
+    let mut ch = challenge(Method::SmsCode, &[(Method::VoiceCode, 20)]);
+    ch.until = Until::Verified;
+    let mut s = Story::of(ch);
+    let n = s.place("northwind");
+    s.accepted(n, &["a"]);
+    s.receipt(n, 0, ReceiptState::Delivered);
+    s.at(20.0);
+    assert_eq!(s.last().0, "fallback", "until verified, a receipt alone stops nothing");
+    s.life.feedback(s.now, true, &mut s.out);
+    assert_eq!(s.last().0, "verified");
+}
+
+#[test]
+fn until_verified_a_receipt_is_told_at_the_deadline() {
+    let mut ch = challenge(Method::SmsCode, &[]);
+    ch.until = Until::Verified;
+    let mut s = Story::of(ch);
+    let n = s.place("northwind");
+    s.accepted(n, &["a"]);
+    s.receipt(n, 0, ReceiptState::Delivered);
+    assert!(s.life.ended.is_none());
+    s.life.feedback(s.now, false, &mut s.out);
+    s.at(180.0);
+    assert_eq!(s.last().0, "delivered");
+}
+
+#[test]
+fn busy_declined_and_unanswered_calls_go_to_no_other_carrier() {
+    for cause in [Cause::Busy, Cause::Declined, Cause::NoAnswer] {
+        let mut s = Story::of(challenge(Method::VoiceConfirm, &[]));
+        let call = s.place("fabrikam");
+        s.fails(call, cause);
+        assert_eq!(s.last(), ("undelivered", Some(cause.name())));
+    }
+}
+
+#[test]
+fn a_blocked_call_may_try_another_caller_id() {
+    let mut s = Story::of(challenge(Method::VoiceConfirm, &[]));
+    let call = s.place("fabrikam");
+    s.fails(call, Cause::BlockedByOperator);
+    let want = s.wants().expect("another caller ID");
+    let tried: Vec<Tried> = s.life.tried(want.leg, s.now).collect();
+    assert!(tried[0].sender.is_some(), "not the whole carrier");
+}
+
+#[test]
+fn throttled_means_later_not_never() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    let n = s.place("northwind");
+    s.fails(n, Cause::Throttled);
+    assert_eq!(s.life.tried(0, s.now).count(), 1);
+    s.at(0.6);
+    assert_eq!(s.life.tried(0, s.now).count(), 0);
+    assert!(s.wants().is_some());
+}
+
+#[test]
+fn an_answered_call_may_outlive_the_deadline_a_ringing_one_may_not() {
+    let mut ch = challenge(Method::VoiceConfirm, &[]);
+    ch.deadline = Millis(60_000);
+    let mut s = Story::of(ch.clone());
+    let call = s.place("fabrikam");
+    s.event(call, Event::Answered);
+    s.at(70.0);
+    assert!(s.life.ended.is_none());
+    s.ends(call, CallOutcome::Confirmed);
+    assert_eq!(s.last().0, "confirmed");
+
+    let mut s = Story::of(ch);
+    let call = s.place("fabrikam");
+    s.event(call, Event::Ringing);
+    s.at(61.0);
+    assert_eq!(s.last(), ("undelivered", Some("no_answer")));
+    assert_eq!(s.hung_up(), [call]);
+}
+
+#[test]
+fn no_call_is_started_with_too_little_left() {
+    let mut s = Story::of(challenge(Method::VoiceConfirm, &[]));
+    s.at(151.0);
+    assert!(s.wants().is_none());
+    s.at(180.0);
+    assert_eq!(s.last(), ("expired", Some("expired")));
+}
+
+#[test]
+fn a_cancel_ends_it_and_hangs_up() {
+    let mut s = Story::of(challenge(Method::VoiceConfirm, &[]));
+    let call = s.place("fabrikam");
+    s.event(call, Event::Ringing);
+    s.life.cancel(s.now, &mut s.out);
+    assert_eq!(s.last(), ("cancelled", Some("cancelled")));
+    assert_eq!(s.hung_up(), [call]);
+}
+
+#[test]
+fn after_a_restart_an_open_intent_is_in_doubt_and_hedged() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    s.place("northwind");
+    let stored = serde_json::to_vec(&s.life).expect("a life");
+    s.life = serde_json::from_slice(&stored).expect("the same life");
+    let orphans = s.life.resume(&s.ch, Millis(4_000), Duration::from_secs(3), &mut s.out);
+    assert!(orphans.is_empty());
+    s.at(7.1);
+    assert!(s.wants().is_some_and(|w| w.hedge));
+}
+
+#[test]
+fn after_a_restart_a_call_is_ended_by_what_is_known_of_it() {
+    let mut s = Story::of(challenge(Method::VoiceConfirm, &[]));
+    let call = s.place("fabrikam");
+    s.accepted(call, &["id"]);
+    s.event(call, Event::CallState(CallState("dialog".into())));
+    s.event(call, Event::Answered);
+    let orphans = s.life.resume(&s.ch, Millis(4_000), Duration::from_secs(3), &mut s.out);
+    assert_eq!(orphans, [("fabrikam".into(), CallState("dialog".into()))]);
+    assert_eq!(s.last(), ("unconfirmed", Some("in_doubt")));
+}
+
+#[test]
+fn a_refused_first_method_leaves_the_others() {
+    let ch = challenge(Method::SmsCode, &[(Method::VoiceCode, 20)]);
+    let mut life = Life::new(&ch);
+    let mut out = Vec::new();
+    life.start(&ch, Millis(0), &[true, false], &mut out);
+    assert_eq!(life.want(&ch, Millis(0), MIN_CALL).map(|w| w.method), Some(Method::VoiceCode));
+}
+
+/// Anything that the world may say, in any order.
+#[derive(Clone, Debug)]
+enum Says {
+    Place(u8),
+    Accepted(u16),
+    Ringing(u16),
+    Answered(u16),
+    Doubt(u16),
+    Fails(u16, usize),
+    Ends(u16, u8),
+    Receipt(u16, u8),
+    Pass(u32),
+    Cancel,
+    Feedback(bool),
+    Nobody,
+    Restart,
+}
+
+fn says() -> impl Strategy<Value = Says> {
+    let n = 1u16..5;
+    prop_oneof![
+        4 => (0u8..4).prop_map(Says::Place),
+        3 => n.clone().prop_map(Says::Accepted),
+        1 => n.clone().prop_map(Says::Ringing),
+        1 => n.clone().prop_map(Says::Answered),
+        2 => n.clone().prop_map(Says::Doubt),
+        3 => (n.clone(), 0..Cause::ALL.len()).prop_map(|(n, c)| Says::Fails(n, c)),
+        1 => (n.clone(), 0u8..5).prop_map(|(n, o)| Says::Ends(n, o)),
+        3 => (n, 0u8..6).prop_map(|(n, s)| Says::Receipt(n, s)),
+        3 => (1u32..60_000).prop_map(Says::Pass),
+        1 => Just(Says::Cancel),
+        1 => any::<bool>().prop_map(Says::Feedback),
+        1 => Just(Says::Nobody),
+        1 => Just(Says::Restart),
+    ]
+}
+
+impl Story {
+    fn hear(&mut self, says: Says) {
+        let states = [
+            ReceiptState::Delivered,
+            ReceiptState::Intermediate,
+            ReceiptState::Undelivered,
+            ReceiptState::Expired,
+            ReceiptState::Rejected,
+            ReceiptState::Unknown,
+        ];
+        let outcomes = [
+            CallOutcome::Confirmed,
+            CallOutcome::CodeRead,
+            CallOutcome::NoKeypress,
+            CallOutcome::Voicemail,
+            CallOutcome::Cancelled,
+        ];
+        match says {
+            Says::Place(c) if self.wants().is_some() => {
+                self.place(&format!("carrier-{c}"));
+            }
+            Says::Place(_) => {}
+            Says::Accepted(n) => self.accepted(n, &["r"]),
+            Says::Ringing(n) => self.event(n, Event::Ringing),
+            Says::Answered(n) => self.event(n, Event::Answered),
+            Says::Doubt(n) => self.event(n, Event::InDoubt { cause: Cause::InDoubt }),
+            Says::Fails(n, c) => self.fails(n, Cause::ALL[c]),
+            Says::Ends(n, o) => self.ends(n, outcomes[usize::from(o)]),
+            Says::Receipt(n, s) => self.receipt(n, 0, states[usize::from(s)]),
+            Says::Pass(ms) => {
+                let to = (self.now.0 + i64::from(ms)) as f64 / 1000.0;
+                self.at(to);
+            }
+            Says::Cancel => self.life.cancel(self.now, &mut self.out),
+            Says::Feedback(v) => self.life.feedback(self.now, v, &mut self.out),
+            Says::Nobody => {
+                if let Some(want) = self.wants() {
+                    self.life.nobody_left(&self.ch, self.now, want, &mut self.out);
+                }
+            }
+            Says::Restart => {
+                let stored = serde_json::to_vec(&self.life).expect("a life");
+                self.life = serde_json::from_slice(&stored).expect("the same life");
+                if self.life.ended.is_none() {
+                    let wait = Duration::from_secs(3);
+                    self.life.resume(&self.ch, self.now, wait, &mut self.out);
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    /// Whatever the world says: one final, nothing wanted after it, numbers in order, at most one hedge.
+    #[test]
+    fn exactly_one_final_whatever_happens(
+        words in prop::collection::vec(says(), 0..60),
+        voice in any::<bool>(),
+        fallback in any::<bool>(),
+        verified in any::<bool>(),
+    ) {
+        let method = if voice { Method::VoiceConfirm } else { Method::SmsCode };
+        let further = [(if voice { Method::SmsCode } else { Method::VoiceCode }, 15)];
+        let mut ch = challenge(method, if fallback { &further } else { &[] });
+        ch.until = if verified { Until::Verified } else { Until::Delivered };
+        let mut s = Story::of(ch);
+        for word in words {
+            s.hear(word);
+        }
+        s.at(180.0 + 601.0);
+        let finals = s.out.iter().filter(|e| {
+            matches!(e, Effect::Report(Note { event: report::Event::Final(_), .. }))
+        });
+        prop_assert_eq!(finals.count(), 1);
+        prop_assert!(s.life.ended.is_some() && s.wants().is_none());
+        let seqs: Vec<u32> = s
+            .out
+            .iter()
+            .filter_map(|e| if let Effect::Report(n) = e { Some(n.seq) } else { None })
+            .collect();
+        prop_assert!(seqs.windows(2).all(|w| w[0] + 1 == w[1]), "{:?}", seqs);
+        prop_assert!(s.life.attempts.iter().filter(|a| a.hedge).count() <= 1);
+        prop_assert!(s.life.attempts.iter().all(|a| a.started < s.ch.deadline));
+    }
+}

@@ -1,0 +1,180 @@
+//! What comes in by the doors: new challenges, cancels, feedback, and ids that come again.
+
+use std::sync::Arc;
+
+use super::{
+    Dispatch,
+    effects::{Change, encode},
+    open::Open,
+    pipeline::Action,
+};
+use crate::{
+    admission::{self, Admitted, Rules},
+    challenge::{Challenge, ChallengeKey, Channel, Millis},
+    delivery::Life,
+    intake::{Answer, Arrival, Job, Ticket},
+    ledger::{EarlyWord, Known, NewChallenge, Op, OutboxReport, Target},
+};
+
+/// A cancel or feedback for an unknown id is remembered this long.
+const EARLY: std::time::Duration = std::time::Duration::from_secs(900);
+
+impl Dispatch {
+    pub(super) fn arrived(&mut self, arrival: Arrival, now: Millis) {
+        match arrival.job {
+            Job::Challenge(ch) => self.challenge_arrived(*ch, arrival.ticket, now),
+            Job::Cancel { tenant, id } => self.word_arrived(tenant, id, EarlyWord::Cancel, arrival.ticket, now),
+            Job::Feedback { tenant, id, verified } => {
+                let word = if verified { EarlyWord::Verified } else { EarlyWord::NotVerified };
+                self.word_arrived(tenant, id, word, arrival.ticket, now);
+            }
+        }
+    }
+
+    fn challenge_arrived(&mut self, mut ch: Challenge, ticket: Ticket, now: Millis) {
+        if let Some(open) = self.open.by_id(&ch.tenant, &ch.id).and_then(|key| self.open.get(key)) {
+            let answer = if open.ch.content == ch.content {
+                Answer::Again { last: None }
+            } else {
+                Answer::Conflict
+            };
+            // After what is already on its way to the disk: an ack says that the ledger holds it.
+            self.pipeline.actions.push(Action::Answer(ticket, answer));
+            return;
+        }
+        ch.arrived = now;
+        self.last_challenge += 1;
+        let key = ChallengeKey(self.last_challenge);
+        let mut life = Life::new(&ch);
+        let table = &self.config.table;
+        let serves = |ch: &Challenge, channel: Channel| {
+            ch.country.is_some_and(|country| !table.route(country, channel).1.is_empty())
+        };
+        let rules = Rules { settings: &self.config.settings, numbers: &self.numbers };
+        match admission::admit(&ch, rules, &mut self.windows, &serves, now) {
+            Admitted::No { reason } => life.reject(now, reason, &mut self.effects),
+            Admitted::Yes { refused } => {
+                life.start(&ch, now, &refused, &mut self.effects);
+                life.tick(&ch, now, &mut self.effects);
+            }
+        }
+        self.pipeline.ops.push(Op::Accept(Box::new(NewChallenge {
+            key,
+            tenant: ch.tenant.clone(),
+            id: ch.id.clone(),
+            content: ch.content,
+            arrived: ch.arrived,
+            deadline: ch.deadline,
+            job: encode(&ch),
+            life: Vec::new(),
+            last: None,
+        })));
+        self.pipeline.actions.push(Action::Taken(key, ticket));
+        self.unsent += 1;
+        self.recent.arrived(key);
+        self.open.insert(
+            key,
+            Open { ch, life, durable: false, waiting: None, wake: Millis::NEVER, sent: false },
+        );
+        self.place_newborn(key, now);
+        self.settle(key, Change::Born, now);
+    }
+
+    fn word_arrived(
+        &mut self,
+        tenant: Arc<str>,
+        id: Arc<str>,
+        word: EarlyWord,
+        ticket: Ticket,
+        now: Millis,
+    ) {
+        match self.open.by_id(&tenant, &id) {
+            None => {
+                let place = self.pipeline.ops.len();
+                let until = now + EARLY;
+                self.pipeline.ops.push(Op::Early { tenant, id, word, until });
+                self.pipeline.actions.push(Action::Word { place, word, ticket });
+            }
+            Some(key) if self.open.get(key).is_some_and(|open| !open.durable) => {
+                self.deferred.push((tenant, id, word, ticket));
+            }
+            Some(key) => {
+                self.word_for(key, word, now);
+                self.pipeline.actions.push(Action::Answer(ticket, Answer::Taken));
+            }
+        }
+    }
+
+    /// A word for an open challenge.
+    pub(super) fn word_for(&mut self, key: ChallengeKey, word: EarlyWord, now: Millis) {
+        let Some(open) = self.open.get_mut(key) else { return };
+        match word {
+            EarlyWord::Cancel => open.life.cancel(now, &mut self.effects),
+            EarlyWord::Verified => open.life.feedback(now, true, &mut self.effects),
+            EarlyWord::NotVerified => open.life.feedback(now, false, &mut self.effects),
+        }
+        self.settle(key, Change::Life, now);
+    }
+
+    /// Words that came while their challenge was on its way to the disk.
+    pub(super) fn deferred_words(&mut self, now: Millis) {
+        for (tenant, id, word, ticket) in std::mem::take(&mut self.deferred) {
+            self.word_arrived(tenant, id, word, ticket, now);
+        }
+    }
+
+    /// The ledger has said whether it knows the challenge of a word; if not, it remembers the word.
+    pub(super) fn word_answered(&mut self, word: EarlyWord, known: Option<Known>, ticket: Ticket, now: Millis) {
+        let Some(known) = known else {
+            ticket.answer(Answer::Unknown);
+            return;
+        };
+        let verified = match word {
+            EarlyWord::Cancel => None,
+            EarlyWord::Verified => Some(true),
+            EarlyWord::NotVerified => Some(false),
+        };
+        if let Some(verified) = verified {
+            self.pipeline.ops.push(Op::Feedback { key: known.key, verified, at: now });
+        }
+        self.pipeline.actions.push(Action::Answer(ticket, Answer::Taken));
+    }
+
+    /// The ledger knew the id: what was begun for it is undone, and the door is told.
+    pub(super) fn known(&mut self, key: ChallengeKey, known: Known, ticket: Ticket, now: Millis) {
+        self.unqueue(key);
+        let Some(open) = self.open.remove(key) else { return };
+        if !open.sent {
+            self.unsent = self.unsent.saturating_sub(1);
+        }
+        for attempt in &open.life.attempts {
+            let at = crate::challenge::AttemptKey { challenge: key, attempt: attempt.n };
+            if let Some(carrier) = self.carriers.get_mut(&attempt.carrier) {
+                carrier.free_slot(at);
+            }
+        }
+        self.windows.give_back(&open.ch, &self.config.settings.limits, open.ch.arrived);
+        if known.content != open.ch.content {
+            ticket.answer(Answer::Conflict);
+            return;
+        }
+        if let (Some(last), Some(to)) = (&known.last, &open.ch.reply_to) {
+            let report = OutboxReport {
+                report: self.next_report(),
+                challenge: known.key,
+                seq: 0,
+                target: Target::ReplyTo {
+                    queue: to.queue.clone(),
+                    correlation_id: to.correlation_id.clone(),
+                },
+                body: last.as_slice().into(),
+                is_final: true,
+                until: now + super::AGAIN_OVERTIME,
+            };
+            self.pipeline.actions.push(Action::Publish(Box::new(report.clone())));
+            self.pipeline.ops.push(Op::Report(Box::new(report)));
+        }
+        let last = known.last.map(Arc::from);
+        self.pipeline.actions.push(Action::Answer(ticket, Answer::Again { last }));
+    }
+}

@@ -1,0 +1,203 @@
+//! The carriers as dispatch sees them: slots, pace, health, and the budget for hedges.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    carrier::{Command, Handle, Link},
+    challenge::AttemptKey,
+    config::{
+        CarrierConfig,
+        carrier::{Pace, Transport},
+    },
+    routing::{
+        Bucket, Health, HealthSettings, Standing,
+        health::{Evidence, Outcome},
+    },
+};
+
+/// A running carrier.
+#[derive(Debug)]
+pub struct Running {
+    pub config: Arc<CarrierConfig>,
+    pub handle: Handle,
+    pub health: Health,
+    pace: Bucket,
+    hedges: Bucket,
+    /// Orders that hold a slot: texts until they are answered, calls until they are over.
+    holding: HashMap<AttemptKey, Instant>,
+    /// Removed from the configuration: takes nothing new.
+    pub leaving: bool,
+    /// Somebody found it out of tokens.
+    starved: bool,
+}
+
+/// Hedges a second for a carrier without a pace.
+const HEDGES_UNPACED: u32 = 20;
+/// A carrier's hedge budget is this part of its pace.
+const HEDGE_SHARE: u32 = 10;
+/// Bounds of the wait before a hedge, whatever a carrier's answers took lately.
+const DOUBT_WAIT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
+
+impl Running {
+    pub fn new(config: Arc<CarrierConfig>, handle: Handle, now: Instant) -> Running {
+        let hedges = config.pace.map_or(
+            Pace { count: HEDGES_UNPACED, per: Duration::from_secs(1) },
+            |pace| Pace { count: (pace.count / HEDGE_SHARE).max(1), per: pace.per },
+        );
+        Running {
+            pace: Bucket::new(config.pace),
+            hedges: Bucket::new(Some(hedges)),
+            health: Health::new(now, HealthSettings::default()),
+            handle,
+            config,
+            holding: HashMap::new(),
+            leaving: false,
+            starved: false,
+        }
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.holding.len()
+    }
+
+    /// What the plan is told: health first, then whether a slot is free by window and by pace.
+    pub fn standing(&mut self, now: Instant, hedge: bool) -> Standing {
+        let token = self.pace.ready(now) && (!hedge || self.hedges.ready(now));
+        self.starved |= !token;
+        let room = token && self.has_slot();
+        match self.health.standing() {
+            Standing::Healthy | Standing::Full if !room => Standing::Full,
+            Standing::Probing { .. } if !room => Standing::Probing { free: false },
+            other => other,
+        }
+    }
+
+    fn has_slot(&self) -> bool {
+        !self.leaving && (self.holding.len() as u64) < u64::from(self.handle.slots.get())
+    }
+
+    /// When the next token is there, for somebody who found none.
+    pub fn next_token(&self, now: Instant) -> Option<Instant> {
+        self.starved.then(|| match self.pace.next(now) {
+            // The pace has a token: then it was the budget for hedges.
+            at if at <= now => self.hedges.next(now),
+            at => at,
+        })
+    }
+
+    /// True once when tokens are back.
+    pub fn refilled(&mut self, now: Instant) -> bool {
+        let back = self.starved && self.pace.ready(now);
+        self.starved &= !back;
+        back
+    }
+
+    /// Takes the slot that [`Running::standing`] has shown.
+    pub fn take_slot(&mut self, now: Instant, key: AttemptKey, hedge: bool) {
+        self.pace.take(now);
+        if hedge {
+            self.hedges.take(now);
+        }
+        self.holding.insert(key, now);
+        self.health.event(now, Evidence::Started);
+    }
+
+    /// When this order took its slot, if it still holds it.
+    pub fn since(&self, key: AttemptKey) -> Option<Instant> {
+        self.holding.get(&key).copied()
+    }
+
+    pub fn is_voice(&self) -> bool {
+        matches!(self.config.transport, Transport::Sip(_))
+    }
+
+    /// The order is answered or over. False if it held no slot.
+    pub fn free_slot(&mut self, key: AttemptKey) -> bool {
+        self.holding.remove(&key).is_some()
+    }
+
+    /// An order's outcome, as far as it speaks of the carrier; counted once, while the slot is held.
+    pub fn outcome(&mut self, now: Instant, key: AttemptKey, outcome: Outcome) {
+        if let Some(since) = self.since(key) {
+            let after = now.saturating_duration_since(since);
+            self.health.event(now, Evidence::Outcome { outcome, after });
+        }
+    }
+
+    /// False: the driver is gone or swamped; the order is not on its way.
+    pub fn command(&self, command: Command) -> bool {
+        self.handle.commands.try_send(command).is_ok()
+    }
+
+    /// How long to wait before an attempt in doubt is hedged.
+    pub fn doubt_wait(&self) -> Duration {
+        self.health.answer_p99().unwrap_or(DOUBT_WAIT.0).clamp(DOUBT_WAIT.0, DOUBT_WAIT.1)
+    }
+
+    /// True if the carrier's state is another now.
+    pub fn link(&mut self, now: Instant, link: &Link) -> bool {
+        match link {
+            Link::Up => self.health.event(now, Evidence::LinkUp),
+            Link::Down { reason } => {
+                self.health.event(now, Evidence::LinkDown { reason: reason.clone() })
+            }
+            Link::Probe { ok } => self.health.event(now, Evidence::Probe { ok: *ok }),
+            Link::Room => false,
+        }
+    }
+}
+
+/// All running carriers, by name.
+#[derive(Debug, Default)]
+pub struct Carriers {
+    all: Vec<Running>,
+    names: HashMap<Arc<str>, usize>,
+}
+
+impl Carriers {
+    pub fn get(&self, name: &str) -> Option<&Running> {
+        self.names.get(name).map(|at| &self.all[*at])
+    }
+
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Running> {
+        self.names.get(name).map(|at| &mut self.all[*at])
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Running> {
+        self.all.iter()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Running> {
+        self.all.iter_mut()
+    }
+
+    /// A carrier is there, or there anew: the old driver of that name is told to finish.
+    pub fn put(&mut self, running: Running) {
+        let name = running.handle.name.clone();
+        match self.names.get(&name) {
+            Some(at) => {
+                let before = std::mem::replace(&mut self.all[*at], running);
+                before.command(Command::Drain);
+                self.all[*at].holding.extend(before.holding);
+            }
+            None => {
+                self.names.insert(name, self.all.len());
+                self.all.push(running);
+            }
+        }
+    }
+
+    /// Those that the configuration doesn't name any more finish what they have.
+    pub fn keep(&mut self, names: &HashSet<Arc<str>>) {
+        for running in &mut self.all {
+            if !names.contains(&running.handle.name) && !running.leaving {
+                running.leaving = true;
+                running.command(Command::Drain);
+            }
+        }
+    }
+}

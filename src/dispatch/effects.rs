@@ -1,0 +1,160 @@
+//! What the machine wants done, turned into what must be durable and what may then be done.
+
+use std::sync::Arc;
+
+use super::{Dispatch, pipeline::Action};
+use crate::{
+    challenge::{AttemptKey, ChallengeKey, Door, Millis},
+    config::settings::Events,
+    delivery::Effect,
+    ledger::{Op, OutboxReport, ReportKey, Target},
+    operate::metrics,
+    report::{
+        Event, Note,
+        body::{self, Reader},
+    },
+};
+
+/// A report is tried for so long after the deadline, then dead-lettered as unroutable.
+const REPORT_OVERTIME: std::time::Duration = std::time::Duration::from_secs(3_600);
+
+/// What a step has changed, so that the ledger is told once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The life has gone on and must be durable.
+    Life,
+    /// A new challenge: its accept carries the life.
+    Born,
+}
+
+impl Dispatch {
+    /// After every step of a challenge: tells the ledger, queues reports and orders, sets timers and the queue.
+    pub(super) fn settle(&mut self, key: ChallengeKey, change: Change, now: Millis) {
+        let effects = std::mem::take(&mut self.effects);
+        let mut last = None;
+        for effect in &effects {
+            match effect {
+                Effect::HangUp(n) => {
+                    self.pipeline.actions.push(Action::HangUp(AttemptKey { challenge: key, attempt: *n }));
+                }
+                Effect::Report(note) => {
+                    if let Some(body) = self.tell(key, note) {
+                        last = Some(body);
+                    }
+                }
+            }
+        }
+        self.effects = effects;
+        self.effects.clear();
+        let Some(open) = self.open.get(key) else { return };
+        let ended = open.life.ended.is_some();
+        if change == Change::Life {
+            let life = encode(&open.life);
+            self.pipeline.ops.push(match (&open.life.ended, last) {
+                (Some(end), Some(last)) => Op::End { key, life, last, at: end.at },
+                _ => Op::Life { key, life },
+            });
+        } else if let Some(Op::Accept(new)) = self.pipeline.ops.iter_mut().rev().find(
+            |op| matches!(op, Op::Accept(new) if new.key == key),
+        ) {
+            new.life = encode(&open.life);
+            new.last = last;
+        }
+        if ended {
+            self.close(key);
+        } else {
+            self.requeue(key, now);
+        }
+    }
+
+    /// Queues a report's copies. Gives the asker's body back if it is the final.
+    fn tell(&mut self, key: ChallengeKey, note: &Note) -> Option<Vec<u8>> {
+        let open = self.open.get(key)?;
+        let (ch, life) = (&open.ch, &open.life);
+        let last = matches!(note.event, Event::Final(_));
+        metrics::report(ch, life, note);
+        let made = note.tells_code && ch.code_made && !last;
+        if !last && !made && !wanted(&self.config.settings.jobs.events, note.event) {
+            return None;
+        }
+        let until = ch.deadline.max(note.at) + REPORT_OVERTIME;
+        let asker: Arc<[u8]> = body::render(&self.frame, key, ch, life, note, Reader::Asker).into();
+        let mut copies: Vec<(Target, Arc<[u8]>)> = Vec::with_capacity(2);
+        let late = note.event == Event::Late;
+        if let Some(to) = ch.reply_to.as_ref().filter(|_| !late) {
+            let target =
+                Target::ReplyTo { queue: to.queue.clone(), correlation_id: to.correlation_id.clone() };
+            copies.push((target, asker.clone()));
+        }
+        if ch.door == Door::Http && !late {
+            copies.push((Target::Http, asker.clone()));
+        }
+        if self.broker && self.frame.exchange_copy {
+            let routing_key = body::routing_key(ch, life, note).into();
+            let mandatory = ch.reply_to.is_none() && ch.door == Door::Amqp && last;
+            let public = body::render(&self.frame, key, ch, life, note, Reader::Everyone).into();
+            copies.push((Target::Exchange { routing_key, mandatory }, public));
+        }
+        for (target, body) in copies {
+            let report = OutboxReport {
+                report: self.next_report(),
+                challenge: key,
+                seq: note.seq,
+                target,
+                body,
+                is_final: last,
+                until,
+            };
+            if report.target == Target::Http {
+                self.pipeline.actions.push(Action::Wake(key));
+            } else {
+                self.pipeline.actions.push(Action::Publish(Box::new(report.clone())));
+            }
+            self.pipeline.ops.push(Op::Report(Box::new(report)));
+        }
+        last.then(|| asker.to_vec())
+    }
+
+    /// A challenge has ended: nothing leads to it any more but the ledger.
+    fn close(&mut self, key: ChallengeKey) {
+        self.unqueue(key);
+        let Some(open) = self.open.remove(key) else { return };
+        metrics::ended(&open.ch, &open.life);
+        self.recent.ended(key, &open);
+        if !open.sent {
+            self.unsent = self.unsent.saturating_sub(1);
+        }
+        for attempt in &open.life.attempts {
+            let at = AttemptKey { challenge: key, attempt: attempt.n };
+            if attempt.live() {
+                for reference in &attempt.references {
+                    self.pipeline.ops.push(Op::Reference {
+                        carrier: attempt.carrier.clone(),
+                        reference: reference.clone(),
+                        key: at,
+                    });
+                }
+            }
+        }
+        self.doubts.forget(key, &open);
+    }
+
+    pub(super) fn next_report(&mut self) -> ReportKey {
+        self.last_report += 1;
+        ReportKey(self.last_report)
+    }
+}
+
+/// Is this event published? The final always is, and so is the one that tells a made code.
+fn wanted(events: &Events, event: Event) -> bool {
+    match (events, event) {
+        (_, Event::Final(_)) => true,
+        (Events::All, _) => true,
+        (Events::Only(names), event) => names.contains(event.name()),
+    }
+}
+
+/// Into the octets that the ledger seals. Strings, numbers and lists: this can't fail.
+pub(super) fn encode<T: serde::Serialize>(what: &T) -> Vec<u8> {
+    serde_json::to_vec(what).unwrap_or_default()
+}

@@ -1,0 +1,163 @@
+//! The open challenges: by key, by the caller's id, by the carriers' references, and by time.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use crate::{
+    challenge::{AttemptKey, Challenge, ChallengeKey, Millis},
+    delivery::{Life, Want},
+};
+
+/// A challenge that has not ended.
+#[derive(Debug)]
+pub struct Open {
+    pub ch: Challenge,
+    pub life: Life,
+    /// The ledger holds it.
+    pub durable: bool,
+    /// Standing in the queue for this attempt.
+    pub waiting: Option<Want>,
+    /// The soonest timer that is set for it.
+    pub wake: Millis,
+    /// The first attempt has been handed to a carrier.
+    pub sent: bool,
+}
+
+/// What a carrier's reference leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartOf {
+    pub attempt: AttemptKey,
+    /// Which part of the text, counted from 0.
+    pub part: u16,
+}
+
+type CallerId = (Arc<str>, Arc<str>);
+type Reference = (Arc<str>, Arc<str>);
+
+#[derive(Debug, Default)]
+pub struct OpenTable {
+    all: HashMap<ChallengeKey, Open>,
+    ids: HashMap<CallerId, ChallengeKey>,
+    references: HashMap<Reference, PartOf>,
+    /// References of challenges that ended lately, so that a second receipt is known for what it is.
+    lately: HashSet<Reference>,
+    lately_in_order: VecDeque<Reference>,
+    timers: BinaryHeap<Reverse<(Millis, ChallengeKey)>>,
+}
+
+/// How many references of ended challenges are remembered.
+const LATELY: usize = 20_000;
+/// The timer heap is rebuilt when it holds this many times more than there are open challenges.
+const STALE_TIMERS: usize = 4;
+
+impl OpenTable {
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub fn insert(&mut self, key: ChallengeKey, open: Open) {
+        self.ids.insert((open.ch.tenant.clone(), open.ch.id.clone()), key);
+        self.all.insert(key, open);
+    }
+
+    pub fn get(&self, key: ChallengeKey) -> Option<&Open> {
+        self.all.get(&key)
+    }
+
+    pub fn get_mut(&mut self, key: ChallengeKey) -> Option<&mut Open> {
+        self.all.get_mut(&key)
+    }
+
+    pub fn by_id(&self, tenant: &Arc<str>, id: &Arc<str>) -> Option<ChallengeKey> {
+        self.ids.get(&(tenant.clone(), id.clone())).copied()
+    }
+
+    /// Takes it out, with everything that leads to it.
+    pub fn remove(&mut self, key: ChallengeKey) -> Option<Open> {
+        let open = self.all.remove(&key)?;
+        self.ids.remove(&(open.ch.tenant.clone(), open.ch.id.clone()));
+        for attempt in &open.life.attempts {
+            for reference in &attempt.references {
+                let reference = (attempt.carrier.clone(), reference.clone());
+                if self.references.get(&reference).is_some_and(|at| at.attempt.challenge == key) {
+                    self.references.remove(&reference);
+                    self.remember(reference);
+                }
+            }
+        }
+        Some(open)
+    }
+
+    /// From now on a receipt with this reference speaks of this attempt.
+    pub fn refer(&mut self, carrier: &Arc<str>, reference: &Arc<str>, at: PartOf) {
+        self.references.insert((carrier.clone(), reference.clone()), at);
+    }
+
+    /// The attempt that one of these references leads to.
+    pub fn referred(&self, carrier: &Arc<str>, references: &[Arc<str>]) -> Option<PartOf> {
+        references.iter().find_map(|r| self.references.get(&(carrier.clone(), r.clone())).copied())
+    }
+
+    /// Did a challenge that ended lately have one of these references?
+    pub fn ended_lately(&self, carrier: &Arc<str>, references: &[Arc<str>]) -> bool {
+        references.iter().any(|r| self.lately.contains(&(carrier.clone(), r.clone())))
+    }
+
+    fn remember(&mut self, reference: Reference) {
+        if self.lately_in_order.len() >= LATELY
+            && let Some(oldest) = self.lately_in_order.pop_front()
+        {
+            self.lately.remove(&oldest);
+        }
+        self.lately.insert(reference.clone());
+        self.lately_in_order.push_back(reference);
+    }
+
+    /// Wakes this challenge at `at`, or sooner if it was to be woken sooner.
+    pub fn wake_at(&mut self, key: ChallengeKey, at: Millis) {
+        let Some(open) = self.all.get_mut(&key) else { return };
+        if at < open.wake {
+            open.wake = at;
+            self.timers.push(Reverse((at, key)));
+            if self.timers.len() > STALE_TIMERS * self.all.len() + LATELY {
+                self.rebuild_timers();
+            }
+        }
+    }
+
+    /// The next moment at which somebody wants to be woken.
+    pub fn next_wake(&self) -> Option<Millis> {
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Somebody whose time has come. Asked again until none is left.
+    pub fn due(&mut self, now: Millis) -> Option<ChallengeKey> {
+        while let Some(Reverse((at, key))) = self.timers.peek().copied() {
+            if at > now {
+                return None;
+            }
+            self.timers.pop();
+            match self.all.get_mut(&key) {
+                Some(open) if open.wake == at => {
+                    open.wake = Millis::NEVER;
+                    return Some(key);
+                }
+                // Ended, or set again: a stale entry.
+                _ => {}
+            }
+        }
+        None
+    }
+
+    fn rebuild_timers(&mut self) {
+        self.timers = self
+            .all
+            .iter()
+            .filter(|(_, open)| open.wake != Millis::NEVER)
+            .map(|(key, open)| Reverse((open.wake, *key)))
+            .collect();
+    }
+}

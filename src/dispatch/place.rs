@@ -1,0 +1,281 @@
+//! Binding late: carrier, sender and link are chosen in one step when a slot is free, earliest deadline first.
+
+use std::{cmp::Reverse, sync::Arc};
+
+use super::{Dispatch, effects::Change, pipeline::Action, queue::RouteKey};
+use crate::{
+    carrier::{Call, Cause, Command, Content, Event, Order, Text, Verdict},
+    challenge::{AttemptKey, ChallengeKey, Method, Millis},
+    delivery::{Placement, Want},
+    message::templates,
+    operate::metrics,
+    routing::plan::{self, Ask, Avoid, Choice, Standing, Tried, View},
+};
+
+/// How many of a line are asked before the line counts as blocked: the first may have tried what the next has not.
+const LOOK_AHEAD: usize = 8;
+/// What a person's last challenge came by is avoided this long.
+pub(super) const AVOID_MS: i64 = 300_000;
+
+/// What came of trying to place one challenge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Placed {
+    Yes,
+    /// Nothing is wanted any more, or nobody is left: it has left the queue.
+    Gone,
+    /// All that could bring it are full or suspended.
+    NoSlot,
+}
+
+impl Dispatch {
+    /// A challenge just accepted: if a slot is free and nobody waits before it, its intent shares the accept's commit.
+    pub(super) fn place_newborn(&mut self, key: ChallengeKey, now: Millis) {
+        self.requeue(key, now);
+        let Some(at) = self.route_key(key) else { return };
+        if self.queue.heads(at, 1).next() == Some(key) {
+            self.try_place(key, now, Change::Born);
+        }
+    }
+
+    /// Brings the queue into line with what the challenge wants, and sets its timer.
+    pub(super) fn requeue(&mut self, key: ChallengeKey, now: Millis) {
+        let min_call = self.config.settings.jobs.min_call;
+        let Some(open) = self.open.get_mut(key) else { return };
+        let want = open.life.want(&open.ch, now, min_call);
+        let wake = open.life.wake(&open.ch, now);
+        let before = open.waiting;
+        if want != before {
+            self.unqueue(key);
+            if let (Some(want), Some(at)) = (want, want.and_then(|want| self.route_key_of(key, want))) {
+                if let Some(open) = self.open.get_mut(key) {
+                    open.waiting = Some(want);
+                    let deadline = open.ch.deadline;
+                    self.queue.push(at, deadline, key);
+                }
+            }
+        }
+        self.open.wake_at(key, wake);
+    }
+
+    pub(super) fn unqueue(&mut self, key: ChallengeKey) {
+        let Some(at) = self.route_key(key) else { return };
+        if let Some(open) = self.open.get_mut(key) {
+            open.waiting = None;
+            let deadline = open.ch.deadline;
+            self.queue.remove(at, deadline, key);
+        }
+    }
+
+    fn route_key(&self, key: ChallengeKey) -> Option<RouteKey> {
+        let waiting = self.open.get(key)?.waiting?;
+        self.route_key_of(key, waiting)
+    }
+
+    fn route_key_of(&self, key: ChallengeKey, want: Want) -> Option<RouteKey> {
+        Some((want.method.channel(), self.open.get(key)?.ch.country?))
+    }
+
+    /// Gives free slots to those who wait.
+    pub(super) fn place_all(&mut self, now: Millis) {
+        let mut lines = self.queue.open_lines();
+        while let Some((_, at)) = lines.pop() {
+            if !self.pipeline.room() {
+                return;
+            }
+            let heads: Vec<ChallengeKey> = self.queue.heads(at, LOOK_AHEAD).collect();
+            let moved = heads.into_iter().any(|key| self.try_place(key, now, Change::Life) != Placed::NoSlot);
+            if !moved {
+                self.queue.block(at);
+            } else if let Some(deadline) = self.queue.head_deadline(at) {
+                lines.push((Reverse(deadline), at));
+            }
+        }
+    }
+
+    fn try_place(&mut self, key: ChallengeKey, now: Millis, change: Change) -> Placed {
+        self.requeue(key, now);
+        let Some(open) = self.open.get(key) else { return Placed::Gone };
+        let Some(want) = open.waiting else { return Placed::Gone };
+        if open.life.worn_out(want.leg) {
+            return self.nobody_left(key, want, now, change);
+        }
+        self.refresh_standing(want.hedge);
+        let Some(open) = self.open.get(key) else { return Placed::Gone };
+        let number = open.ch.to;
+        let last = number.and_then(|to| self.people.get(&(to, want.method.channel())));
+        let all: Vec<Tried> = open.life.tried(want.leg, now).map(|t| tried(t, None)).collect();
+        let attempt = u16::try_from(open.life.attempts.len() + 1).unwrap_or(u16::MAX);
+        let Some(country) = open.ch.country else { return Placed::Gone };
+        let ask = Ask {
+            country,
+            method: want.method,
+            tenant: &open.ch.tenant,
+            caller_id: open.ch.caller_id.as_ref().map(|n| n.e164()),
+            tried: &all,
+            avoid: last.filter(|l| l.challenge != key && l.at.0 + AVOID_MS > now.0).map(|l| Avoid {
+                carrier: &l.carrier,
+                sender: &l.sender,
+            }),
+            hedge: want.hedge,
+            roll: plan::roll(&open.ch.id, attempt),
+        };
+        let view = View { standing: &self.standing, turns: &self.turns };
+        match plan::first(&self.config.table, view, &ask) {
+            Choice::Take(candidate) => {
+                self.take(key, want, candidate, now, change);
+                Placed::Yes
+            }
+            Choice::Wait => Placed::NoSlot,
+            Choice::Nothing => {
+                // Nobody now. Is it for good, or are those who are left only suspended, full or pausing?
+                let lasting: Vec<Tried> = open
+                    .life
+                    .tried(want.leg, now)
+                    .filter(|t| !t.pausing)
+                    .map(|t| tried(t, None))
+                    .collect();
+                let everyone = vec![Standing::Healthy; self.standing.len()];
+                let view = View { standing: &everyone, turns: &self.turns };
+                let ask = Ask { tried: &lasting, ..ask };
+                if plan::first(&self.config.table, view, &ask) == Choice::Nothing {
+                    self.nobody_left(key, want, now, change)
+                } else {
+                    Placed::NoSlot
+                }
+            }
+        }
+    }
+
+    fn nobody_left(&mut self, key: ChallengeKey, want: Want, now: Millis, change: Change) -> Placed {
+        if let Some(open) = self.open.get_mut(key) {
+            open.life.nobody_left(&open.ch, now, want, &mut self.effects);
+        }
+        if change == Change::Life {
+            self.settle(key, Change::Life, now);
+        } else {
+            self.requeue(key, now);
+        }
+        Placed::Gone
+    }
+
+    /// A slot is free: the attempt is made, and its intent written.
+    fn take(&mut self, key: ChallengeKey, want: Want, by: plan::Candidate, now: Millis, change: Change) {
+        let table = &self.config.table;
+        let (Some(name), Some(sender), Some(line)) =
+            (table.carrier_arc(by.carrier), table.sender(by.sender), table.line(by.line))
+        else {
+            return;
+        };
+        let placement = Placement {
+            carrier: name.clone(),
+            sender: sender.id.clone(),
+            route: line.name.clone(),
+            why: by.why.name().into(),
+            receipt_wait: self.config.carriers.get(name).and_then(|c| c.receipt_wait),
+        };
+        let (carrier, sender) = (placement.carrier.clone(), placement.sender.clone());
+        self.turns.used(by.line);
+        let Some(open) = self.open.get_mut(key) else { return };
+        let n = open.life.place(&open.ch, now, want, placement);
+        let at = AttemptKey { challenge: key, attempt: n };
+        if !open.sent {
+            open.sent = true;
+            self.unsent = self.unsent.saturating_sub(1);
+        }
+        if let Some(to) = open.ch.to {
+            let last = super::Last { carrier: carrier.clone(), sender, challenge: key, at: now };
+            self.people.insert((to, want.method.channel()), last);
+        }
+        if let Some(running) = self.carriers.get_mut(&carrier) {
+            running.take_slot(self.mono, at, want.hedge);
+        }
+        self.pipeline.actions.push(Action::Submit(at));
+        if change == Change::Life {
+            self.settle(key, Change::Life, now);
+        } else {
+            self.requeue(key, now);
+        }
+    }
+
+    /// The intent is durable: the order goes to the carrier, unless the world has changed meanwhile.
+    pub(super) fn submit(&mut self, at: AttemptKey, now: Millis) {
+        let order = self.order(at, now);
+        let Some((carrier, order)) = order else {
+            self.never_sent(at);
+            return;
+        };
+        let to_wire = now.since(self.open.get(at.challenge).map_or(now, |open| open.ch.arrived));
+        let handed = self
+            .carriers
+            .get(&carrier)
+            .is_some_and(|running| running.command(Command::Submit(Box::new(order))));
+        if handed {
+            if at.attempt == 1 {
+                metrics::job_to_wire(to_wire);
+            }
+            return;
+        }
+        self.unsent_fails(at, &carrier, Cause::CarrierFault, now);
+    }
+
+    fn order(&self, at: AttemptKey, now: Millis) -> Option<(Arc<str>, Order)> {
+        let open = self.open.get(at.challenge)?;
+        let attempt = open.life.attempt(at.attempt).filter(|a| a.live())?;
+        if now >= open.ch.deadline {
+            return None;
+        }
+        let ch = &open.ch;
+        let code = ch.code.as_ref();
+        let content = match attempt.method {
+            Method::SmsCode | Method::SmsReply => {
+                let code = code.map_or("", |c| c.reveal());
+                let body = templates::sms_code(ch.text.as_deref(), &ch.locale, code);
+                Content::Text(Text { body: body.into() })
+            }
+            Method::VoiceConfirm | Method::VoicePin | Method::VoiceCode => Content::Call(Call {
+                method: attempt.method,
+                locale: ch.locale.clone(),
+                code: ch.code.clone(),
+                extension: ch.extension.clone(),
+            }),
+        };
+        let order =
+            Order { key: at, to: ch.to?, sender: attempt.sender.clone(), content, deadline: ch.deadline };
+        Some((attempt.carrier.clone(), order))
+    }
+
+    /// The challenge ended, or its deadline came, between intent and submit: nothing was sent.
+    fn never_sent(&mut self, at: AttemptKey) {
+        for running in self.carriers.iter_mut() {
+            if running.free_slot(at) {
+                self.queue.room_changed();
+            }
+        }
+    }
+
+    fn unsent_fails(&mut self, at: AttemptKey, carrier: &Arc<str>, cause: Cause, now: Millis) {
+        let failure = crate::carrier::Failure { verdict: Verdict::NextCandidate, ..cause.failure(None) };
+        let said = crate::carrier::Said {
+            carrier: carrier.clone(),
+            what: crate::carrier::What::Attempt(at, Event::Failed(failure)),
+        };
+        self.said(said, now);
+    }
+
+    /// What the plan sees of each carrier, by the table's order.
+    pub(super) fn refresh_standing(&mut self, hedge: bool) {
+        let names = self.config.table.carriers();
+        self.standing.clear();
+        for name in names {
+            let standing = match self.carriers.get_mut(name) {
+                Some(running) => running.standing(self.mono, hedge),
+                None => Standing::Suspended(crate::routing::health::Reason::NotConnected),
+            };
+            self.standing.push(standing);
+        }
+    }
+}
+
+fn tried(t: crate::delivery::Tried, cause: Option<Cause>) -> Tried {
+    Tried { carrier: t.carrier, sender: t.sender, cause }
+}

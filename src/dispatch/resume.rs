@@ -1,0 +1,66 @@
+//! After a start: what the ledger held goes on.
+//!
+//! Open challenges are taken up where their lives stand; an attempt whose intent has no outcome is in doubt; a call
+//! that may still be up is ended; the limiter's windows are filled again from the last minutes' arrivals.
+
+use std::time::Duration;
+
+use super::{
+    Dispatch,
+    effects::Change,
+    open::{Open, PartOf},
+    pipeline::Action,
+};
+use crate::{
+    challenge::{AttemptKey, Challenge, Millis},
+    delivery::Life,
+    ledger::Stored,
+};
+
+/// After a restart a text in doubt is given this long for its receipt, before it is hedged.
+const DOUBT_AFTER_RESTART: Duration = Duration::from_secs(3);
+
+impl Dispatch {
+    /// Takes up one challenge from the ledger. Once per challenge, before [`Dispatch::run`].
+    pub fn resume(&mut self, stored: Stored, now: Millis) {
+        // What was wiped has nothing left to go on with.
+        let Ok(ch) = serde_json::from_slice::<Challenge>(&stored.job) else {
+            if stored.ended.is_none() {
+                tracing::error!(challenge = %stored.id, "the ledger's record of an open challenge can't be read");
+            }
+            return;
+        };
+        let _ = self.windows.take(&ch, &self.config.settings.limits, ch.arrived);
+        if stored.ended.is_some() {
+            return;
+        }
+        let key = stored.key;
+        let life = serde_json::from_slice::<Life>(&stored.life).unwrap_or_else(|_| Life::new(&ch));
+        let sent = !life.attempts.is_empty();
+        if !sent {
+            self.unsent += 1;
+        }
+        let open = Open { ch, life, durable: true, waiting: None, wake: Millis::NEVER, sent };
+        for attempt in open.life.attempts.iter().filter(|a| a.live()) {
+            let at = AttemptKey { challenge: key, attempt: attempt.n };
+            for (part, reference) in (0u16..).zip(&attempt.references) {
+                self.open.refer(&attempt.carrier, reference, PartOf { attempt: at, part });
+            }
+        }
+        self.open.insert(key, open);
+        let Some(open) = self.open.get_mut(key) else { return };
+        let orphans = open.life.resume(&open.ch, now, DOUBT_AFTER_RESTART, &mut self.effects);
+        for (carrier, state) in orphans {
+            self.pipeline.actions.push(Action::EndOrphan(carrier, state));
+        }
+        if open.life.ended.is_none() {
+            open.life.tick(&open.ch, now, &mut self.effects);
+        }
+        if let Some(to) = open.ch.to {
+            for attempt in &open.life.attempts {
+                self.doubts.add(key, to, attempt);
+            }
+        }
+        self.settle(key, Change::Life, now);
+    }
+}

@@ -1,0 +1,175 @@
+//! What the carriers' drivers say: answers, receipts, links.
+
+use std::sync::Arc;
+
+use super::{Dispatch, effects::Change, open::PartOf};
+use crate::{
+    carrier::{Blame, Event, Failure, Link, Receipt, ReceiptState, Said, Verdict, What},
+    challenge::{AttemptKey, Millis},
+    operate::metrics,
+    routing::health::{Evidence, Outcome},
+};
+
+impl Dispatch {
+    pub(super) fn said(&mut self, said: Said, now: Millis) {
+        let carrier = said.carrier;
+        match said.what {
+            What::Attempt(key, event) => self.attempt_said(&carrier, key, event, now),
+            What::Receipt(receipt) => self.receipt_said(&carrier, receipt, now),
+            What::Inbound(inbound) => {
+                // Two-way texts aren't served yet: it is counted, and that is all.
+                metrics::inbound(&carrier);
+                tracing::debug!(%carrier, to = %inbound.to, "a person wrote to us");
+            }
+            What::Link(link) => self.link_said(&carrier, &link),
+        }
+    }
+
+    fn link_said(&mut self, name: &Arc<str>, link: &Link) {
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        match link {
+            Link::Up => tracing::info!(carrier = %name, "link up"),
+            Link::Down { reason } => tracing::warn!(carrier = %name, %reason, "link down"),
+            Link::Probe { .. } | Link::Room => {}
+        }
+        carrier.link(self.mono, link);
+        self.queue.room_changed();
+    }
+
+    fn attempt_said(&mut self, name: &Arc<str>, key: AttemptKey, event: Event, now: Millis) {
+        self.evidence(name, key, &event);
+        let Some(open) = self.open.get_mut(key.challenge) else {
+            self.answer_after_the_end(name, key, event);
+            return;
+        };
+        let Some(attempt) = open.life.attempt(key.attempt) else { return };
+        let was_in_doubt = attempt.in_doubt;
+        let references = match &event {
+            Event::Accepted { references } => references.clone(),
+            _ => Vec::new(),
+        };
+        let lasting = !matches!(event, Event::KeyPressed);
+        let wait = self.carriers.get(name).map(|c| c.doubt_wait()).unwrap_or_default();
+        open.life.event(&open.ch, now, key.attempt, event, wait, &mut self.effects);
+        let to = open.ch.to;
+        if let (Some(to), Some(attempt)) = (to, open.life.attempt(key.attempt)) {
+            if !was_in_doubt {
+                self.doubts.add(key.challenge, to, attempt);
+            } else if attempt.taken || !attempt.live() {
+                self.doubts.settle(key, to, name);
+            }
+        }
+        for (part, reference) in references.iter().enumerate() {
+            let part = u16::try_from(part).unwrap_or(u16::MAX);
+            self.open.refer(name, reference, PartOf { attempt: key, part });
+        }
+        if lasting {
+            self.settle(key.challenge, Change::Life, now);
+        }
+        for reference in &references {
+            if let Some(early) = self.pen.take(name, reference) {
+                self.receipt_said(name, early, now);
+            }
+        }
+    }
+
+    /// What an event says of the carrier itself, and whether it frees a slot.
+    fn evidence(&mut self, name: &Arc<str>, key: AttemptKey, event: &Event) {
+        let mono = self.mono;
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        let call = carrier.is_voice();
+        let outcome = match event {
+            Event::Accepted { .. } => Some(Outcome::Accepted),
+            Event::InDoubt { .. } => Some(Outcome::InDoubt),
+            Event::Failed(failure) => match (failure.blame, failure.verdict) {
+                (_, Verdict::Later) => Some(Outcome::Throttled),
+                (Blame::Carrier, _) => Some(Outcome::Fault),
+                (Blame::Number | Blame::Person | Blame::Nobody, _) => Some(Outcome::Refused),
+                (Blame::Us, _) => None,
+            },
+            Event::Ringing
+            | Event::Answered
+            | Event::KeyPressed
+            | Event::CallState(_)
+            | Event::CallEnded(_) => None,
+        };
+        if let Some(outcome) = outcome {
+            carrier.outcome(mono, key, outcome);
+        }
+        if let Event::Failed(Failure { retry_after: Some(pause), .. }) = event {
+            carrier.health.event(mono, Evidence::RetryAfter(*pause));
+        }
+        let frees = match event {
+            Event::Accepted { .. } | Event::InDoubt { .. } => !call,
+            Event::Failed(_) | Event::CallEnded(_) => true,
+            Event::Ringing | Event::Answered | Event::KeyPressed | Event::CallState(_) => false,
+        };
+        if frees && carrier.free_slot(key) {
+            self.queue.room_changed();
+        }
+    }
+
+    /// The challenge is over; the reference of a text that the carrier took after all leads to it still.
+    fn answer_after_the_end(&mut self, name: &Arc<str>, key: AttemptKey, event: Event) {
+        if let Event::Accepted { references } = event {
+            for reference in references {
+                self.pipeline.ops.push(crate::ledger::Op::Reference {
+                    carrier: name.clone(),
+                    reference,
+                    key,
+                });
+            }
+        }
+    }
+
+    pub(super) fn receipt_said(&mut self, name: &Arc<str>, receipt: Receipt, now: Millis) {
+        match self.open.referred(name, &receipt.references) {
+            Some(at) => self.receipt_for(name, at, receipt, now),
+            None if self.open.ended_lately(name, &receipt.references) => {
+                metrics::receipt(name, receipt.state, true);
+                self.look_up_late(name, receipt);
+            }
+            None => self.pen.park(now, name, receipt),
+        }
+    }
+
+    fn receipt_for(&mut self, name: &Arc<str>, at: PartOf, receipt: Receipt, now: Millis) {
+        metrics::receipt(name, receipt.state, true);
+        let key = at.attempt;
+        if let Some(carrier) = self.carriers.get_mut(name) {
+            let evidence = match receipt.state {
+                ReceiptState::Delivered => Some(Evidence::Receipt { delivered: true }),
+                ReceiptState::Undelivered | ReceiptState::Expired | ReceiptState::Rejected => {
+                    Some(Evidence::Receipt { delivered: false })
+                }
+                ReceiptState::Intermediate | ReceiptState::Unknown => None,
+            };
+            if let Some(evidence) = evidence {
+                carrier.health.event(self.mono, evidence);
+            }
+        }
+        let Some(open) = self.open.get_mut(key.challenge) else { return };
+        open.life.receipt(&open.ch, now, key.attempt, usize::from(at.part), &receipt, &mut self.effects);
+        self.settle(key.challenge, Change::Life, now);
+    }
+
+    /// Receipts whose response never came: perhaps they speak of a text in doubt, perhaps of a challenge long over.
+    pub(super) fn empty_pen(&mut self, now: Millis) {
+        while let Some((name, receipt)) = self.pen.overdue(now) {
+            if let Some(at) = self.open.referred(&name, &receipt.references) {
+                self.receipt_for(&name, at, receipt, now);
+                continue;
+            }
+            let doubtful = receipt.phone.as_ref().and_then(|phone| self.doubts.only(&name, phone));
+            match doubtful {
+                Some(attempt) => {
+                    if let Some(reference) = receipt.references.first() {
+                        self.open.refer(&name, reference, PartOf { attempt, part: 0 });
+                    }
+                    self.receipt_for(&name, PartOf { attempt, part: 0 }, receipt, now);
+                }
+                None => self.look_up_late(&name, receipt),
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What operators may ask dispatch while it runs, and what they are shown. Numbers are masked, codes never stand here.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::{Dispatch, Running};
+use crate::{
+    challenge::{ChallengeKey, Millis},
+    clock::Now,
+    config::Config,
+    delivery::Life,
+    routing::Standing,
+};
+
+/// A question, with where the answer goes.
+pub enum Query {
+    Carriers(oneshot::Sender<Vec<CarrierView>>),
+    Challenges(oneshot::Sender<Vec<View>>),
+    /// What the plan sees of each carrier now, in the table's order, for `explain`.
+    Standing(oneshot::Sender<(Arc<Config>, Vec<Standing>)>),
+    /// Another configuration, with drivers for the carriers that are new or have changed.
+    Reload(Arc<Config>, Vec<Running>, oneshot::Sender<()>),
+    Drain(Duration),
+}
+
+/// One carrier, as `/admin/carriers` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct CarrierView {
+    pub name: Arc<str>,
+    pub transport: &'static str,
+    pub state: &'static str,
+    pub reason: String,
+    pub in_flight: usize,
+    pub slots: u32,
+    pub pace: Option<f64>,
+}
+
+/// One challenge, as the page shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct View {
+    pub id: Arc<str>,
+    pub at: String,
+    pub to: String,
+    pub country: String,
+    pub method: &'static str,
+    /// The final event, or what it is doing.
+    pub state: String,
+    pub attempts: Vec<AttemptView>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct AttemptView {
+    pub carrier: Arc<str>,
+    pub sender: Arc<str>,
+    pub why: Arc<str>,
+    pub outcome: String,
+}
+
+/// The last arrivals, for the page.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    keys: VecDeque<ChallengeKey>,
+    ended: VecDeque<(ChallengeKey, View)>,
+}
+
+/// How many challenges the page shows.
+const SHOWN: usize = 100;
+
+impl Recent {
+    pub fn arrived(&mut self, key: ChallengeKey) {
+        if self.keys.len() >= SHOWN {
+            self.keys.pop_front();
+        }
+        self.keys.push_back(key);
+    }
+
+    /// Kept only if it is among the last arrivals: nothing is built for the page under load that nobody could see.
+    pub fn ended(&mut self, key: ChallengeKey, open: &super::open::Open) {
+        if self.keys.front().is_none_or(|first| key < *first) {
+            return;
+        }
+        if self.ended.len() >= SHOWN {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((key, view_of(open)));
+    }
+}
+
+impl Dispatch {
+    pub(super) fn query(&mut self, query: Query) {
+        let now = Now::read();
+        self.mono = now.mono;
+        // Whoever asked may have gone; then nobody hears the answer.
+        match query {
+            Query::Carriers(to) => {
+                let _ = to.send(self.carriers.iter().filter(|c| !c.leaving).map(carrier_view).collect());
+            }
+            Query::Challenges(to) => {
+                let _ = to.send(self.challenge_views());
+            }
+            Query::Standing(to) => {
+                self.refresh_standing(false);
+                let _ = to.send((self.config.clone(), self.standing.clone()));
+            }
+            Query::Reload(config, drivers, to) => {
+                self.configure(config);
+                for running in drivers {
+                    self.add_carrier(running);
+                }
+                let _ = to.send(());
+            }
+            Query::Drain(limit) => self.drain(limit),
+        }
+    }
+
+    fn challenge_views(&self) -> Vec<View> {
+        let recent = &self.recent;
+        let one = |key: &ChallengeKey| match self.open.get(*key) {
+            Some(open) => Some(view_of(open)),
+            None => recent.ended.iter().rev().find(|(k, _)| k == key).map(|(_, view)| view.clone()),
+        };
+        recent.keys.iter().rev().filter_map(one).collect()
+    }
+}
+
+fn carrier_view(running: &Running) -> CarrierView {
+    CarrierView {
+        name: running.handle.name.clone(),
+        transport: running.config.transport.name(),
+        state: running.health.state().name(),
+        reason: running.health.reason(),
+        in_flight: running.in_flight(),
+        slots: running.handle.slots.get(),
+        pace: running.config.pace.map(|p| p.per_second()),
+    }
+}
+
+fn view_of(open: &super::open::Open) -> View {
+    let ch = &open.ch;
+    View {
+        id: ch.id.clone(),
+        at: Millis::rfc3339(ch.arrived),
+        to: ch.to.map_or_else(|| "not a number".to_owned(), |to| to.to_string()),
+        country: crate::report::body::country(ch).to_owned(),
+        method: ch.method.name(),
+        state: state_of(&open.life),
+        attempts: open
+            .life
+            .attempts
+            .iter()
+            .map(|a| AttemptView {
+                carrier: a.carrier.clone(),
+                sender: a.sender.clone(),
+                why: a.why.clone(),
+                outcome: match a.cause {
+                    Some(cause) if a.ended.is_some() => format!("{} ({})", a.outcome().name(), cause.name()),
+                    _ => a.outcome().name().to_owned(),
+                },
+            })
+            .collect(),
+    }
+}
+
+fn state_of(life: &Life) -> String {
+    match &life.ended {
+        Some(end) => end.event.name().to_owned(),
+        None if life.attempts.is_empty() => "waiting for a slot".to_owned(),
+        None => "under way".to_owned(),
+    }
+}

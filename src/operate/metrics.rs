@@ -1,0 +1,66 @@
+//! Metrics, prefix `ringback_`. Labels come from configuration and from closed sets, never from traffic.
+
+use std::{sync::Arc, time::Duration};
+
+use metrics::{counter, gauge, histogram};
+
+use crate::{
+    carrier::ReceiptState,
+    challenge::Challenge,
+    delivery::Life,
+    report::{Event, Note, body},
+};
+
+/// A report was made; finals are counted.
+pub fn report(ch: &Challenge, life: &Life, note: &Note) {
+    if let Event::Final(end) = note.event {
+        let method = note.attempt.and_then(|n| life.attempt(n)).map_or(ch.method, |a| a.method);
+        counter!(
+            "ringback_final_reports_total",
+            "event" => end.name(),
+            "reason" => note.reason.unwrap_or(""),
+            "channel" => method.channel().name(),
+            "country" => body::country(ch).to_owned(),
+        )
+        .increment(1);
+    }
+}
+
+/// A challenge has ended: its attempts are counted.
+pub fn ended(ch: &Challenge, life: &Life) {
+    for attempt in &life.attempts {
+        counter!(
+            "ringback_attempts_total",
+            "carrier" => attempt.carrier.clone(),
+            "sender" => attempt.sender.clone(),
+            "country" => body::country(ch).to_owned(),
+            "outcome" => attempt.outcome().name(),
+        )
+        .increment(1);
+    }
+}
+
+pub fn receipt(carrier: &Arc<str>, state: ReceiptState, matched: bool) {
+    let matched = if matched { "true" } else { "false" };
+    counter!(
+        "ringback_receipts_total",
+        "carrier" => carrier.clone(),
+        "state" => state.name(),
+        "matched" => matched,
+    )
+    .increment(1);
+}
+
+pub fn inbound(carrier: &Arc<str>) {
+    counter!("ringback_inbound_total", "carrier" => carrier.clone()).increment(1);
+}
+
+/// From the job's arrival to the order in the carrier driver's hands.
+pub fn job_to_wire(took: Duration) {
+    histogram!("ringback_job_to_wire_seconds").record(took.as_secs_f64());
+}
+
+pub fn dispatch(open: usize, waiting: usize) {
+    gauge!("ringback_challenges_open").set(open as f64);
+    gauge!("ringback_challenges_waiting").set(waiting as f64);
+}
