@@ -13,12 +13,17 @@ pub struct Now {
 
 impl Now {
     pub fn read() -> Now {
-        Now { wall: now(), mono: Instant::now() }
+        Now {
+            wall: now(),
+            mono: Instant::now(),
+        }
     }
 }
 
 /// Now, in milliseconds since the Unix epoch.
 pub fn now() -> Millis {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -135,7 +135,12 @@ const UNSENT_UNPACED: usize = 20_000;
 const UNSENT_LEAST: usize = 200;
 
 impl Dispatch {
-    pub fn new(config: Arc<Config>, outputs: Outputs, first: (ChallengeKey, ReportKey), now: Now) -> Dispatch {
+    pub fn new(
+        config: Arc<Config>,
+        outputs: Outputs,
+        first: (ChallengeKey, ReportKey),
+        now: Now,
+    ) -> Dispatch {
         let (late, frame) = (
             late::Lookups::new(outputs.ledger.clone()),
             Frame {
@@ -184,23 +189,35 @@ impl Dispatch {
 
     /// Another configuration, found good as a whole. New drivers come by [`Dispatch::add_carrier`].
     fn configure(&mut self, config: Arc<Config>) {
-        let allow: Vec<String> = config.settings.numbers.allow.iter().map(|p| p.to_string()).collect();
+        let allow: Vec<String> = config
+            .settings
+            .numbers
+            .allow
+            .iter()
+            .map(|p| p.to_string())
+            .collect();
         // Checked when the file was read.
         self.numbers = NumberPolicy::new(&allow).unwrap_or_default();
         self.turns = Turns::of(&config.table);
-        self.carriers.keep(&config.carriers.keys().cloned().collect());
+        self.carriers
+            .keep(&config.carriers.keys().cloned().collect());
         self.config = config;
         self.reckon();
         self.queue.room_changed();
     }
 
     fn reckon(&mut self) {
-        let total: Option<f64> =
-            self.carriers.iter().map(|c| c.config.pace.map(|pace| pace.per_second())).sum();
+        let total: Option<f64> = self
+            .carriers
+            .iter()
+            .map(|c| c.config.pace.map(|pace| pace.per_second()))
+            .sum();
         self.max_unsent = match self.config.settings.jobs.max_unsent {
             MaxUnsent::Count(count) => count,
             MaxUnsent::OfPace(span) => total
-                .map_or(UNSENT_UNPACED, |per_second| (per_second * span.as_secs_f64()) as usize)
+                .map_or(UNSENT_UNPACED, |per_second| {
+                    (per_second * span.as_secs_f64()) as usize
+                })
                 .max(UNSENT_LEAST),
         };
     }
@@ -267,7 +284,8 @@ impl Dispatch {
         }
         if now.mono.saturating_duration_since(self.swept) >= SWEEP {
             self.swept = now.mono;
-            self.people.retain(|_, last| last.at.0 + place::AVOID_MS > now.wall.0);
+            self.people
+                .retain(|_, last| last.at.0 + place::AVOID_MS > now.wall.0);
         }
         let free = self.pipeline.flush();
         self.act(free, now.wall);
@@ -297,7 +315,12 @@ impl Dispatch {
     fn batch_done(&mut self, done: crate::ledger::Done) {
         let now = Now::read();
         self.mono = now.mono;
-        let Released { actions, known, early, words } = self.pipeline.done(done);
+        let Released {
+            actions,
+            known,
+            early,
+            words,
+        } = self.pipeline.done(done);
         for (key, known, ticket) in known {
             self.known(key, known, ticket, now.wall);
         }
@@ -342,7 +365,11 @@ impl Dispatch {
 
     fn hang_up(&mut self, at: AttemptKey) {
         // The challenge may be gone by now; whoever holds the slot has the call.
-        for running in self.carriers.iter().filter(|c| c.is_voice() && c.since(at).is_some()) {
+        for running in self
+            .carriers
+            .iter()
+            .filter(|c| c.is_voice() && c.since(at).is_some())
+        {
             running.command(Command::HangUp(at));
         }
     }
@@ -355,14 +382,20 @@ impl Dispatch {
     }
 
     fn stopped(&mut self, now: Instant) -> bool {
-        let Stopping::Until(limit) = self.stopping else { return false };
+        let Stopping::Until(limit) = self.stopping else {
+            return false;
+        };
         let in_flight: usize = self.carriers.iter().map(Running::in_flight).sum();
         let settled = in_flight == 0 && self.pipeline.idle();
         if settled || now >= limit {
             for running in self.carriers.iter() {
                 running.command(Command::Drain);
             }
-            tracing::info!(open = self.open.len(), in_flight, "dispatch stopped; open challenges stay in the ledger");
+            tracing::info!(
+                open = self.open.len(),
+                in_flight,
+                "dispatch stopped; open challenges stay in the ledger"
+            );
             return true;
         }
         false

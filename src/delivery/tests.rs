@@ -26,7 +26,10 @@ fn challenge(method: Method, fallback: &[(Method, u64)]) -> Challenge {
         method,
         fallback: fallback
             .iter()
-            .map(|(method, after)| Fallback { method: *method, after: Duration::from_secs(*after) })
+            .map(|(method, after)| Fallback {
+                method: *method,
+                after: Duration::from_secs(*after),
+            })
             .collect(),
         until: Until::Delivered,
         expect: Expect::Code,
@@ -60,7 +63,12 @@ impl Story {
         let mut out = Vec::new();
         let refused = vec![false; ch.methods().count()];
         life.start(&ch, Millis(0), &refused, &mut out);
-        Story { ch, life, out, now: Millis(0) }
+        Story {
+            ch,
+            life,
+            out,
+            now: Millis(0),
+        }
     }
 
     fn at(&mut self, seconds: f64) -> &mut Story {
@@ -91,7 +99,8 @@ impl Story {
     }
 
     fn event(&mut self, n: u16, event: Event) {
-        self.life.event(&self.ch, self.now, n, event, DOUBT, &mut self.out);
+        self.life
+            .event(&self.ch, self.now, n, event, DOUBT, &mut self.out);
     }
 
     fn accepted(&mut self, n: u16, references: &[&str]) {
@@ -112,11 +121,18 @@ impl Story {
             phone: None,
             sender: None,
         };
-        self.life.receipt(&self.ch, self.now, n, part, &receipt, &mut self.out);
+        self.life
+            .receipt(&self.ch, self.now, n, part, &receipt, &mut self.out);
     }
 
     fn ends(&mut self, n: u16, outcome: CallOutcome) {
-        self.event(n, Event::CallEnded(CallEnd { outcome, digits: "#".into() }));
+        self.event(
+            n,
+            Event::CallEnded(CallEnd {
+                outcome,
+                digits: "#".into(),
+            }),
+        );
     }
 
     fn told(&self) -> Vec<&'static str> {
@@ -134,11 +150,21 @@ impl Story {
             Effect::Report(note) => Some(note),
             Effect::HangUp(_) => None,
         });
-        note.map(|n| (n.event.name(), n.reason)).expect("something was told")
+        note.map(|n| (n.event.name(), n.reason))
+            .expect("something was told")
     }
 
     fn hung_up(&self) -> Vec<u16> {
-        self.out.iter().filter_map(|e| if let Effect::HangUp(n) = e { Some(*n) } else { None }).collect()
+        self.out
+            .iter()
+            .filter_map(|e| {
+                if let Effect::HangUp(n) = e {
+                    Some(*n)
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 }
 
@@ -161,7 +187,13 @@ fn the_made_code_is_told_with_the_first_sent_and_the_final() {
     let told: Vec<bool> = s
         .out
         .iter()
-        .filter_map(|e| if let Effect::Report(note) = e { Some(note.tells_code) } else { None })
+        .filter_map(|e| {
+            if let Effect::Report(note) = e {
+                Some(note.tells_code)
+            } else {
+                None
+            }
+        })
         .collect();
     assert_eq!(told, [false, true, true]);
 }
@@ -176,7 +208,10 @@ fn a_carrier_fault_goes_to_the_next_and_never_back() {
     let n = s.place("tailspin");
     s.accepted(n, &["b"]);
     s.receipt(n, 0, ReceiptState::Delivered);
-    assert_eq!(s.told(), ["accepted", "attempt_failed", "sent", "delivered"]);
+    assert_eq!(
+        s.told(),
+        ["accepted", "attempt_failed", "sent", "delivered"]
+    );
 }
 
 #[test]
@@ -206,13 +241,23 @@ fn a_text_of_two_parts_needs_both_receipts() {
 fn in_doubt_waits_then_hedges_once() {
     let mut s = Story::of(challenge(Method::SmsCode, &[]));
     let n = s.place("northwind");
-    s.at(5.0).event(n, Event::InDoubt { cause: Cause::InDoubt });
+    s.at(5.0).event(
+        n,
+        Event::InDoubt {
+            cause: Cause::InDoubt,
+        },
+    );
     assert!(s.wants().is_none(), "first the measured wait");
     s.at(5.6);
     let want = s.wants().expect("then the hedge");
     assert!(want.hedge);
     let hedge = s.place("tailspin");
-    s.event(hedge, Event::InDoubt { cause: Cause::InDoubt });
+    s.event(
+        hedge,
+        Event::InDoubt {
+            cause: Cause::InDoubt,
+        },
+    );
     s.at(20.0);
     assert!(s.wants().is_none(), "at most once");
     s.at(180.0);
@@ -224,7 +269,12 @@ fn in_doubt_waits_then_hedges_once() {
 fn an_answer_after_the_doubt_ends_it() {
     let mut s = Story::of(challenge(Method::SmsCode, &[]));
     let n = s.place("northwind");
-    s.event(n, Event::InDoubt { cause: Cause::InDoubt });
+    s.event(
+        n,
+        Event::InDoubt {
+            cause: Cause::InDoubt,
+        },
+    );
     s.accepted(n, &["a"]);
     s.at(10.0);
     assert!(s.wants().is_none());
@@ -236,9 +286,17 @@ fn an_answer_after_the_doubt_ends_it() {
 fn a_receipt_proves_a_text_that_nobody_answered() {
     let mut s = Story::of(challenge(Method::SmsCode, &[]));
     let n = s.place("northwind");
-    s.event(n, Event::InDoubt { cause: Cause::InDoubt });
+    s.event(
+        n,
+        Event::InDoubt {
+            cause: Cause::InDoubt,
+        },
+    );
     s.receipt(n, 0, ReceiptState::Delivered);
-    assert_eq!(s.told(), ["accepted", "attempt_failed", "sent", "delivered"]);
+    assert_eq!(
+        s.told(),
+        ["accepted", "attempt_failed", "sent", "delivered"]
+    );
 }
 
 #[test]
@@ -315,7 +373,11 @@ fn a_positive_receipt_stops_the_fallback() {
     s.accepted(n, &["a"]);
     s.receipt(n, 0, ReceiptState::Delivered);
     s.at(20.0);
-    assert_eq!(s.last().0, "fallback", "until verified, a receipt alone stops nothing");
+    assert_eq!(
+        s.last().0,
+        "fallback",
+        "until verified, a receipt alone stops nothing"
+    );
     s.life.feedback(s.now, true, &mut s.out);
     assert_eq!(s.last().0, "verified");
 }
@@ -410,7 +472,9 @@ fn after_a_restart_an_open_intent_is_in_doubt_and_hedged() {
     s.place("northwind");
     let stored = serde_json::to_vec(&s.life).expect("a life");
     s.life = serde_json::from_slice(&stored).expect("the same life");
-    let orphans = s.life.resume(&s.ch, Millis(4_000), Duration::from_secs(3), &mut s.out);
+    let orphans = s
+        .life
+        .resume(&s.ch, Millis(4_000), Duration::from_secs(3), &mut s.out);
     assert!(orphans.is_empty());
     s.at(7.1);
     assert!(s.wants().is_some_and(|w| w.hedge));
@@ -423,7 +487,9 @@ fn after_a_restart_a_call_is_ended_by_what_is_known_of_it() {
     s.accepted(call, &["id"]);
     s.event(call, Event::CallState(CallState("dialog".into())));
     s.event(call, Event::Answered);
-    let orphans = s.life.resume(&s.ch, Millis(4_000), Duration::from_secs(3), &mut s.out);
+    let orphans = s
+        .life
+        .resume(&s.ch, Millis(4_000), Duration::from_secs(3), &mut s.out);
     assert_eq!(orphans, [("fabrikam".into(), CallState("dialog".into()))]);
     assert_eq!(s.last(), ("unconfirmed", Some("in_doubt")));
 }
@@ -434,7 +500,10 @@ fn a_refused_first_method_leaves_the_others() {
     let mut life = Life::new(&ch);
     let mut out = Vec::new();
     life.start(&ch, Millis(0), &[true, false], &mut out);
-    assert_eq!(life.want(&ch, Millis(0), MIN_CALL).map(|w| w.method), Some(Method::VoiceCode));
+    assert_eq!(
+        life.want(&ch, Millis(0), MIN_CALL).map(|w| w.method),
+        Some(Method::VoiceCode)
+    );
 }
 
 /// Anything that the world may say, in any order.
@@ -499,7 +568,12 @@ impl Story {
             Says::Accepted(n) => self.accepted(n, &["r"]),
             Says::Ringing(n) => self.event(n, Event::Ringing),
             Says::Answered(n) => self.event(n, Event::Answered),
-            Says::Doubt(n) => self.event(n, Event::InDoubt { cause: Cause::InDoubt }),
+            Says::Doubt(n) => self.event(
+                n,
+                Event::InDoubt {
+                    cause: Cause::InDoubt,
+                },
+            ),
             Says::Fails(n, c) => self.fails(n, Cause::ALL[c]),
             Says::Ends(n, o) => self.ends(n, outcomes[usize::from(o)]),
             Says::Receipt(n, s) => self.receipt(n, 0, states[usize::from(s)]),
@@ -511,7 +585,8 @@ impl Story {
             Says::Feedback(v) => self.life.feedback(self.now, v, &mut self.out),
             Says::Nobody => {
                 if let Some(want) = self.wants() {
-                    self.life.nobody_left(&self.ch, self.now, want, &mut self.out);
+                    self.life
+                        .nobody_left(&self.ch, self.now, want, &mut self.out);
                 }
             }
             Says::Restart => {

@@ -23,16 +23,30 @@ impl Dispatch {
     pub(super) fn arrived(&mut self, arrival: Arrival, now: Millis) {
         match arrival.job {
             Job::Challenge(ch) => self.challenge_arrived(*ch, arrival.ticket, now),
-            Job::Cancel { tenant, id } => self.word_arrived(tenant, id, EarlyWord::Cancel, arrival.ticket, now),
-            Job::Feedback { tenant, id, verified } => {
-                let word = if verified { EarlyWord::Verified } else { EarlyWord::NotVerified };
+            Job::Cancel { tenant, id } => {
+                self.word_arrived(tenant, id, EarlyWord::Cancel, arrival.ticket, now)
+            }
+            Job::Feedback {
+                tenant,
+                id,
+                verified,
+            } => {
+                let word = if verified {
+                    EarlyWord::Verified
+                } else {
+                    EarlyWord::NotVerified
+                };
                 self.word_arrived(tenant, id, word, arrival.ticket, now);
             }
         }
     }
 
     fn challenge_arrived(&mut self, mut ch: Challenge, ticket: Ticket, now: Millis) {
-        if let Some(open) = self.open.by_id(&ch.tenant, &ch.id).and_then(|key| self.open.get(key)) {
+        if let Some(open) = self
+            .open
+            .by_id(&ch.tenant, &ch.id)
+            .and_then(|key| self.open.get(key))
+        {
             let answer = if open.ch.content == ch.content {
                 Answer::Again { last: None }
             } else {
@@ -48,9 +62,13 @@ impl Dispatch {
         let mut life = Life::new(&ch);
         let table = &self.config.table;
         let serves = |ch: &Challenge, channel: Channel| {
-            ch.country.is_some_and(|country| !table.route(country, channel).1.is_empty())
+            ch.country
+                .is_some_and(|country| !table.route(country, channel).1.is_empty())
         };
-        let rules = Rules { settings: &self.config.settings, numbers: &self.numbers };
+        let rules = Rules {
+            settings: &self.config.settings,
+            numbers: &self.numbers,
+        };
         match admission::admit(&ch, rules, &mut self.windows, &serves, now) {
             Admitted::No { reason } => life.reject(now, reason, &mut self.effects),
             Admitted::Yes { refused } => {
@@ -74,7 +92,14 @@ impl Dispatch {
         self.recent.arrived(key);
         self.open.insert(
             key,
-            Open { ch, life, durable: false, waiting: None, wake: Millis::NEVER, sent: false },
+            Open {
+                ch,
+                life,
+                durable: false,
+                waiting: None,
+                wake: Millis::NEVER,
+                sent: false,
+            },
         );
         self.place_newborn(key, now);
         self.settle(key, Change::Born, now);
@@ -92,22 +117,35 @@ impl Dispatch {
             None => {
                 let place = self.pipeline.ops.len();
                 let until = now + EARLY;
-                self.pipeline.ops.push(Op::Early { tenant, id, word, until });
-                self.pipeline.actions.push(Action::Word { place, word, ticket });
+                self.pipeline.ops.push(Op::Early {
+                    tenant,
+                    id,
+                    word,
+                    until,
+                });
+                self.pipeline.actions.push(Action::Word {
+                    place,
+                    word,
+                    ticket,
+                });
             }
             Some(key) if self.open.get(key).is_some_and(|open| !open.durable) => {
                 self.deferred.push((tenant, id, word, ticket));
             }
             Some(key) => {
                 self.word_for(key, word, now);
-                self.pipeline.actions.push(Action::Answer(ticket, Answer::Taken));
+                self.pipeline
+                    .actions
+                    .push(Action::Answer(ticket, Answer::Taken));
             }
         }
     }
 
     /// A word for an open challenge.
     pub(super) fn word_for(&mut self, key: ChallengeKey, word: EarlyWord, now: Millis) {
-        let Some(open) = self.open.get_mut(key) else { return };
+        let Some(open) = self.open.get_mut(key) else {
+            return;
+        };
         match word {
             EarlyWord::Cancel => open.life.cancel(now, &mut self.effects),
             EarlyWord::Verified => open.life.feedback(now, true, &mut self.effects),
@@ -124,7 +162,13 @@ impl Dispatch {
     }
 
     /// The ledger has said whether it knows the challenge of a word; if not, it remembers the word.
-    pub(super) fn word_answered(&mut self, word: EarlyWord, known: Option<Known>, ticket: Ticket, now: Millis) {
+    pub(super) fn word_answered(
+        &mut self,
+        word: EarlyWord,
+        known: Option<Known>,
+        ticket: Ticket,
+        now: Millis,
+    ) {
         let Some(known) = known else {
             ticket.answer(Answer::Unknown);
             return;
@@ -135,25 +179,37 @@ impl Dispatch {
             EarlyWord::NotVerified => Some(false),
         };
         if let Some(verified) = verified {
-            self.pipeline.ops.push(Op::Feedback { key: known.key, verified, at: now });
+            self.pipeline.ops.push(Op::Feedback {
+                key: known.key,
+                verified,
+                at: now,
+            });
         }
-        self.pipeline.actions.push(Action::Answer(ticket, Answer::Taken));
+        self.pipeline
+            .actions
+            .push(Action::Answer(ticket, Answer::Taken));
     }
 
     /// The ledger knew the id: what was begun for it is undone, and the door is told.
     pub(super) fn known(&mut self, key: ChallengeKey, known: Known, ticket: Ticket, now: Millis) {
         self.unqueue(key);
-        let Some(open) = self.open.remove(key) else { return };
+        let Some(open) = self.open.remove(key) else {
+            return;
+        };
         if !open.sent {
             self.unsent = self.unsent.saturating_sub(1);
         }
         for attempt in &open.life.attempts {
-            let at = crate::challenge::AttemptKey { challenge: key, attempt: attempt.n };
+            let at = crate::challenge::AttemptKey {
+                challenge: key,
+                attempt: attempt.n,
+            };
             if let Some(carrier) = self.carriers.get_mut(&attempt.carrier) {
                 carrier.free_slot(at);
             }
         }
-        self.windows.give_back(&open.ch, &self.config.settings.limits, open.ch.arrived);
+        self.windows
+            .give_back(&open.ch, &self.config.settings.limits, open.ch.arrived);
         if known.content != open.ch.content {
             ticket.answer(Answer::Conflict);
             return;
@@ -171,10 +227,14 @@ impl Dispatch {
                 is_final: true,
                 until: now + super::AGAIN_OVERTIME,
             };
-            self.pipeline.actions.push(Action::Publish(Box::new(report.clone())));
+            self.pipeline
+                .actions
+                .push(Action::Publish(Box::new(report.clone())));
             self.pipeline.ops.push(Op::Report(Box::new(report)));
         }
         let last = known.last.map(Arc::from);
-        self.pipeline.actions.push(Action::Answer(ticket, Answer::Again { last }));
+        self.pipeline
+            .actions
+            .push(Action::Answer(ticket, Answer::Again { last }));
     }
 }

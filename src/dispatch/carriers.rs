@@ -45,8 +45,14 @@ const DOUBT_WAIT: (Duration, Duration) = (Duration::from_millis(500), Duration::
 impl Running {
     pub fn new(config: Arc<CarrierConfig>, handle: Handle, now: Instant) -> Running {
         let hedges = config.pace.map_or(
-            Pace { count: HEDGES_UNPACED, per: Duration::from_secs(1) },
-            |pace| Pace { count: (pace.count / HEDGE_SHARE).max(1), per: pace.per },
+            Pace {
+                count: HEDGES_UNPACED,
+                per: Duration::from_secs(1),
+            },
+            |pace| Pace {
+                count: (pace.count / HEDGE_SHARE).max(1),
+                per: pace.per,
+            },
         );
         Running {
             pace: Bucket::new(config.pace),
@@ -135,16 +141,22 @@ impl Running {
 
     /// How long to wait before an attempt in doubt is hedged.
     pub fn doubt_wait(&self) -> Duration {
-        self.health.answer_p99().unwrap_or(DOUBT_WAIT.0).clamp(DOUBT_WAIT.0, DOUBT_WAIT.1)
+        self.health
+            .answer_p99()
+            .unwrap_or(DOUBT_WAIT.0)
+            .clamp(DOUBT_WAIT.0, DOUBT_WAIT.1)
     }
 
     /// True if the carrier's state is another now.
     pub fn link(&mut self, now: Instant, link: &Link) -> bool {
         match link {
             Link::Up => self.health.event(now, Evidence::LinkUp),
-            Link::Down { reason } => {
-                self.health.event(now, Evidence::LinkDown { reason: reason.clone() })
-            }
+            Link::Down { reason } => self.health.event(
+                now,
+                Evidence::LinkDown {
+                    reason: reason.clone(),
+                },
+            ),
             Link::Probe { ok } => self.health.event(now, Evidence::Probe { ok: *ok }),
             Link::Room => false,
         }

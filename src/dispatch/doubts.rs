@@ -18,8 +18,14 @@ impl Doubts {
     /// This text was sent and not answered.
     pub fn add(&mut self, key: ChallengeKey, to: Number, attempt: &Attempt) {
         if attempt.channel() == Channel::Sms && matches!(attempt.phase, Phase::Doubt { .. }) {
-            let at = AttemptKey { challenge: key, attempt: attempt.n };
-            let all = self.by_phone.entry((attempt.carrier.clone(), to)).or_default();
+            let at = AttemptKey {
+                challenge: key,
+                attempt: attempt.n,
+            };
+            let all = self
+                .by_phone
+                .entry((attempt.carrier.clone(), to))
+                .or_default();
             if !all.contains(&at) {
                 all.push(at);
             }
@@ -49,7 +55,14 @@ impl Doubts {
     pub fn forget(&mut self, key: ChallengeKey, open: &Open) {
         let Some(to) = open.ch.to else { return };
         for attempt in open.life.attempts.iter().filter(|a| a.in_doubt) {
-            self.settle(AttemptKey { challenge: key, attempt: attempt.n }, to, &attempt.carrier);
+            self.settle(
+                AttemptKey {
+                    challenge: key,
+                    attempt: attempt.n,
+                },
+                to,
+                &attempt.carrier,
+            );
         }
     }
 }

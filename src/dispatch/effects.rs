@@ -35,7 +35,10 @@ impl Dispatch {
         for effect in &effects {
             match effect {
                 Effect::HangUp(n) => {
-                    self.pipeline.actions.push(Action::HangUp(AttemptKey { challenge: key, attempt: *n }));
+                    self.pipeline.actions.push(Action::HangUp(AttemptKey {
+                        challenge: key,
+                        attempt: *n,
+                    }));
                 }
                 Effect::Report(note) => {
                     if let Some(body) = self.tell(key, note) {
@@ -46,17 +49,28 @@ impl Dispatch {
         }
         self.effects = effects;
         self.effects.clear();
-        let Some(open) = self.open.get(key) else { return };
+        let Some(open) = self.open.get(key) else {
+            return;
+        };
         let ended = open.life.ended.is_some();
         if change == Change::Life {
             let life = encode(&open.life);
             self.pipeline.ops.push(match (&open.life.ended, last) {
-                (Some(end), Some(last)) => Op::End { key, life, last, at: end.at },
+                (Some(end), Some(last)) => Op::End {
+                    key,
+                    life,
+                    last,
+                    at: end.at,
+                },
                 _ => Op::Life { key, life },
             });
-        } else if let Some(Op::Accept(new)) = self.pipeline.ops.iter_mut().rev().find(
-            |op| matches!(op, Op::Accept(new) if new.key == key),
-        ) {
+        } else if let Some(Op::Accept(new)) = self
+            .pipeline
+            .ops
+            .iter_mut()
+            .rev()
+            .find(|op| matches!(op, Op::Accept(new) if new.key == key))
+        {
             new.life = encode(&open.life);
             new.last = last;
         }
@@ -82,8 +96,10 @@ impl Dispatch {
         let mut copies: Vec<(Target, Arc<[u8]>)> = Vec::with_capacity(2);
         let late = note.event == Event::Late;
         if let Some(to) = ch.reply_to.as_ref().filter(|_| !late) {
-            let target =
-                Target::ReplyTo { queue: to.queue.clone(), correlation_id: to.correlation_id.clone() };
+            let target = Target::ReplyTo {
+                queue: to.queue.clone(),
+                correlation_id: to.correlation_id.clone(),
+            };
             copies.push((target, asker.clone()));
         }
         if ch.door == Door::Http && !late {
@@ -93,7 +109,13 @@ impl Dispatch {
             let routing_key = body::routing_key(ch, life, note).into();
             let mandatory = ch.reply_to.is_none() && ch.door == Door::Amqp && last;
             let public = body::render(&self.frame, key, ch, life, note, Reader::Everyone).into();
-            copies.push((Target::Exchange { routing_key, mandatory }, public));
+            copies.push((
+                Target::Exchange {
+                    routing_key,
+                    mandatory,
+                },
+                public,
+            ));
         }
         for (target, body) in copies {
             let report = OutboxReport {
@@ -108,7 +130,9 @@ impl Dispatch {
             if report.target == Target::Http {
                 self.pipeline.actions.push(Action::Wake(key));
             } else {
-                self.pipeline.actions.push(Action::Publish(Box::new(report.clone())));
+                self.pipeline
+                    .actions
+                    .push(Action::Publish(Box::new(report.clone())));
             }
             self.pipeline.ops.push(Op::Report(Box::new(report)));
         }
@@ -118,14 +142,19 @@ impl Dispatch {
     /// A challenge has ended: nothing leads to it any more but the ledger.
     fn close(&mut self, key: ChallengeKey) {
         self.unqueue(key);
-        let Some(open) = self.open.remove(key) else { return };
+        let Some(open) = self.open.remove(key) else {
+            return;
+        };
         metrics::ended(&open.ch, &open.life);
         self.recent.ended(key, &open);
         if !open.sent {
             self.unsent = self.unsent.saturating_sub(1);
         }
         for attempt in &open.life.attempts {
-            let at = AttemptKey { challenge: key, attempt: attempt.n };
+            let at = AttemptKey {
+                challenge: key,
+                attempt: attempt.n,
+            };
             if attempt.live() {
                 for reference in &attempt.references {
                     self.pipeline.ops.push(Op::Reference {

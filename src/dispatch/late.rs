@@ -38,7 +38,10 @@ pub struct Lookups {
 
 impl Lookups {
     pub fn new(ledger: Ledger) -> Lookups {
-        Lookups { ledger, running: JoinSet::new() }
+        Lookups {
+            ledger,
+            running: JoinSet::new(),
+        }
     }
 
     /// The next look-up that is done. Waits for ever while none is under way.
@@ -64,10 +67,18 @@ impl Dispatch {
                 if let Ok(Some(at)) = ledger.find_reference(&carrier, reference).await
                     && let Ok(Some(stored)) = ledger.get(at.challenge).await
                 {
-                    return Found { stored: Some((at, stored)), carrier, receipt };
+                    return Found {
+                        stored: Some((at, stored)),
+                        carrier,
+                        receipt,
+                    };
                 }
             }
-            Found { stored: None, carrier, receipt }
+            Found {
+                stored: None,
+                carrier,
+                receipt,
+            }
         });
     }
 
@@ -80,7 +91,9 @@ impl Dispatch {
         let now = Now::read().wall;
         let job = serde_json::from_slice::<Challenge>(&stored.job);
         let life = serde_json::from_slice::<Life>(&stored.life);
-        let (Ok(ch), Ok(mut life)) = (job, life) else { return };
+        let (Ok(ch), Ok(mut life)) = (job, life) else {
+            return;
+        };
         let mut effects = Vec::new();
         life.receipt(&ch, now, at.attempt, 0, &found.receipt, &mut effects);
         if !self.broker || !self.frame.exchange_copy {
@@ -103,12 +116,25 @@ impl Dispatch {
                 routing_key: body::routing_key(&ch, &life, &note).into(),
                 mandatory: false,
             },
-            body: body::render(&self.frame, at.challenge, &ch, &life, &note, Reader::Everyone).into(),
+            body: body::render(
+                &self.frame,
+                at.challenge,
+                &ch,
+                &life,
+                &note,
+                Reader::Everyone,
+            )
+            .into(),
             is_final: false,
             until: now + LATE_OVERTIME,
         };
-        self.pipeline.actions.push(super::Action::Publish(Box::new(report.clone())));
+        self.pipeline
+            .actions
+            .push(super::Action::Publish(Box::new(report.clone())));
         self.pipeline.ops.push(Op::Report(Box::new(report)));
-        self.pipeline.ops.push(Op::Life { key: at.challenge, life: super::effects::encode(&life) });
+        self.pipeline.ops.push(Op::Life {
+            key: at.challenge,
+            life: super::effects::encode(&life),
+        });
     }
 }

@@ -59,7 +59,8 @@ impl OpenTable {
     }
 
     pub fn insert(&mut self, key: ChallengeKey, open: Open) {
-        self.ids.insert((open.ch.tenant.clone(), open.ch.id.clone()), key);
+        self.ids
+            .insert((open.ch.tenant.clone(), open.ch.id.clone()), key);
         self.all.insert(key, open);
     }
 
@@ -78,11 +79,16 @@ impl OpenTable {
     /// Takes it out, with everything that leads to it.
     pub fn remove(&mut self, key: ChallengeKey) -> Option<Open> {
         let open = self.all.remove(&key)?;
-        self.ids.remove(&(open.ch.tenant.clone(), open.ch.id.clone()));
+        self.ids
+            .remove(&(open.ch.tenant.clone(), open.ch.id.clone()));
         for attempt in &open.life.attempts {
             for reference in &attempt.references {
                 let reference = (attempt.carrier.clone(), reference.clone());
-                if self.references.get(&reference).is_some_and(|at| at.attempt.challenge == key) {
+                if self
+                    .references
+                    .get(&reference)
+                    .is_some_and(|at| at.attempt.challenge == key)
+                {
                     self.references.remove(&reference);
                     self.remember(reference);
                 }
@@ -93,17 +99,22 @@ impl OpenTable {
 
     /// From now on a receipt with this reference speaks of this attempt.
     pub fn refer(&mut self, carrier: &Arc<str>, reference: &Arc<str>, at: PartOf) {
-        self.references.insert((carrier.clone(), reference.clone()), at);
+        self.references
+            .insert((carrier.clone(), reference.clone()), at);
     }
 
     /// The attempt that one of these references leads to.
     pub fn referred(&self, carrier: &Arc<str>, references: &[Arc<str>]) -> Option<PartOf> {
-        references.iter().find_map(|r| self.references.get(&(carrier.clone(), r.clone())).copied())
+        references
+            .iter()
+            .find_map(|r| self.references.get(&(carrier.clone(), r.clone())).copied())
     }
 
     /// Did a challenge that ended lately have one of these references?
     pub fn ended_lately(&self, carrier: &Arc<str>, references: &[Arc<str>]) -> bool {
-        references.iter().any(|r| self.lately.contains(&(carrier.clone(), r.clone())))
+        references
+            .iter()
+            .any(|r| self.lately.contains(&(carrier.clone(), r.clone())))
     }
 
     fn remember(&mut self, reference: Reference) {
@@ -118,7 +129,9 @@ impl OpenTable {
 
     /// Wakes this challenge at `at`, or sooner if it was to be woken sooner.
     pub fn wake_at(&mut self, key: ChallengeKey, at: Millis) {
-        let Some(open) = self.all.get_mut(&key) else { return };
+        let Some(open) = self.all.get_mut(&key) else {
+            return;
+        };
         if at < open.wake {
             open.wake = at;
             self.timers.push(Reverse((at, key)));

@@ -28,9 +28,11 @@ impl Pen {
     pub fn park(&mut self, now: Millis, carrier: &Arc<str>, receipt: Receipt) {
         self.next += 1;
         for form in &receipt.references {
-            self.forms.insert((carrier.clone(), form.clone()), self.next);
+            self.forms
+                .insert((carrier.clone(), form.clone()), self.next);
         }
-        self.order.push_back((Millis(now.0 + OVERTAKEN_MS), self.next));
+        self.order
+            .push_back((Millis(now.0 + OVERTAKEN_MS), self.next));
         self.parked.insert(self.next, (carrier.clone(), receipt));
     }
 

@@ -21,7 +21,11 @@ pub enum Action {
     /// Tell the door anything else.
     Answer(Ticket, Answer),
     /// A word for an id that isn't open: the ledger says whether it knows it. `place`: where in its batch it stands.
-    Word { place: usize, word: EarlyWord, ticket: Ticket },
+    Word {
+        place: usize,
+        word: EarlyWord,
+        ticket: Ticket,
+    },
     Submit(AttemptKey),
     HangUp(AttemptKey),
     EndOrphan(Arc<str>, CallState),
@@ -67,7 +71,13 @@ pub struct Pipeline {
 
 impl Pipeline {
     pub fn new(ledger: Ledger) -> Pipeline {
-        Pipeline { ledger, next: 1, ops: Vec::new(), actions: Vec::new(), flying: VecDeque::new() }
+        Pipeline {
+            ledger,
+            next: 1,
+            ops: Vec::new(),
+            actions: Vec::new(),
+            flying: VecDeque::new(),
+        }
     }
 
     /// Is there room for another batch? If not, nothing more is taken in.
@@ -97,9 +107,14 @@ impl Pipeline {
         }
         let number = self.next;
         self.next += 1;
-        let batch = Batch { number, ops: std::mem::take(&mut self.ops) };
+        let batch = Batch {
+            number,
+            ops: std::mem::take(&mut self.ops),
+        };
         match self.ledger.try_submit(batch) {
-            Ok(()) => self.flying.push_back((number, std::mem::take(&mut self.actions))),
+            Ok(()) => self
+                .flying
+                .push_back((number, std::mem::take(&mut self.actions))),
             // The writer's channel is as long as `room` allows; should it be full all the same, nothing is lost.
             Err(batch) => {
                 self.ops = batch.ops;
@@ -111,15 +126,25 @@ impl Pipeline {
 
     /// A batch is durable.
     pub fn done(&mut self, mut done: Done) -> Released {
-        let mut released = Released { early: std::mem::take(&mut done.early), ..Released::default() };
+        let mut released = Released {
+            early: std::mem::take(&mut done.early),
+            ..Released::default()
+        };
         let mut actions = Vec::new();
-        while self.flying.front().is_some_and(|(number, _)| *number <= done.number) {
+        while self
+            .flying
+            .front()
+            .is_some_and(|(number, _)| *number <= done.number)
+        {
             if let Some((_, waited)) = self.flying.pop_front() {
                 actions.extend(waited);
             }
         }
         if !done.refused.is_empty() {
-            tracing::error!(ops = done.refused.len(), "the ledger refused ops that it can't hold");
+            tracing::error!(
+                ops = done.refused.len(),
+                "the ledger refused ops that it can't hold"
+            );
         }
         for action in actions {
             match action {
@@ -127,8 +152,16 @@ impl Pipeline {
                     Some((_, known)) => released.known.push((key, known.clone(), ticket)),
                     None => released.actions.push(Action::Taken(key, ticket)),
                 },
-                Action::Word { place, word, ticket } => {
-                    let known = done.met.iter().find(|(at, _)| *at == place).map(|(_, known)| known.clone());
+                Action::Word {
+                    place,
+                    word,
+                    ticket,
+                } => {
+                    let known = done
+                        .met
+                        .iter()
+                        .find(|(at, _)| *at == place)
+                        .map(|(_, known)| known.clone());
                     released.words.push((word, known, ticket));
                 }
                 other => {

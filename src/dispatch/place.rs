@@ -31,7 +31,9 @@ impl Dispatch {
     /// A challenge just accepted: if a slot is free and nobody waits before it, its intent shares the accept's commit.
     pub(super) fn place_newborn(&mut self, key: ChallengeKey, now: Millis) {
         self.requeue(key, now);
-        let Some(at) = self.route_key(key) else { return };
+        let Some(at) = self.route_key(key) else {
+            return;
+        };
         if self.queue.heads(at, 1).next() == Some(key) {
             self.try_place(key, now, Change::Born);
         }
@@ -40,13 +42,17 @@ impl Dispatch {
     /// Brings the queue into line with what the challenge wants, and sets its timer.
     pub(super) fn requeue(&mut self, key: ChallengeKey, now: Millis) {
         let min_call = self.config.settings.jobs.min_call;
-        let Some(open) = self.open.get_mut(key) else { return };
+        let Some(open) = self.open.get_mut(key) else {
+            return;
+        };
         let want = open.life.want(&open.ch, now, min_call);
         let wake = open.life.wake(&open.ch, now);
         let before = open.waiting;
         if want != before {
             self.unqueue(key);
-            if let (Some(want), Some(at)) = (want, want.and_then(|want| self.route_key_of(key, want))) {
+            if let (Some(want), Some(at)) =
+                (want, want.and_then(|want| self.route_key_of(key, want)))
+            {
                 if let Some(open) = self.open.get_mut(key) {
                     open.waiting = Some(want);
                     let deadline = open.ch.deadline;
@@ -58,7 +64,9 @@ impl Dispatch {
     }
 
     pub(super) fn unqueue(&mut self, key: ChallengeKey) {
-        let Some(at) = self.route_key(key) else { return };
+        let Some(at) = self.route_key(key) else {
+            return;
+        };
         if let Some(open) = self.open.get_mut(key) {
             open.waiting = None;
             let deadline = open.ch.deadline;
@@ -83,7 +91,9 @@ impl Dispatch {
                 return;
             }
             let heads: Vec<ChallengeKey> = self.queue.heads(at, LOOK_AHEAD).collect();
-            let moved = heads.into_iter().any(|key| self.try_place(key, now, Change::Life) != Placed::NoSlot);
+            let moved = heads
+                .into_iter()
+                .any(|key| self.try_place(key, now, Change::Life) != Placed::NoSlot);
             if !moved {
                 self.queue.block(at);
             } else if let Some(deadline) = self.queue.head_deadline(at) {
@@ -94,32 +104,49 @@ impl Dispatch {
 
     fn try_place(&mut self, key: ChallengeKey, now: Millis, change: Change) -> Placed {
         self.requeue(key, now);
-        let Some(open) = self.open.get(key) else { return Placed::Gone };
-        let Some(want) = open.waiting else { return Placed::Gone };
+        let Some(open) = self.open.get(key) else {
+            return Placed::Gone;
+        };
+        let Some(want) = open.waiting else {
+            return Placed::Gone;
+        };
         if open.life.worn_out(want.leg) {
             return self.nobody_left(key, want, now, change);
         }
         self.refresh_standing(want.hedge);
-        let Some(open) = self.open.get(key) else { return Placed::Gone };
+        let Some(open) = self.open.get(key) else {
+            return Placed::Gone;
+        };
         let number = open.ch.to;
         let last = number.and_then(|to| self.people.get(&(to, want.method.channel())));
-        let all: Vec<Tried> = open.life.tried(want.leg, now).map(|t| tried(t, None)).collect();
+        let all: Vec<Tried> = open
+            .life
+            .tried(want.leg, now)
+            .map(|t| tried(t, None))
+            .collect();
         let attempt = u16::try_from(open.life.attempts.len() + 1).unwrap_or(u16::MAX);
-        let Some(country) = open.ch.country else { return Placed::Gone };
+        let Some(country) = open.ch.country else {
+            return Placed::Gone;
+        };
         let ask = Ask {
             country,
             method: want.method,
             tenant: &open.ch.tenant,
             caller_id: open.ch.caller_id.as_ref().map(|n| n.e164()),
             tried: &all,
-            avoid: last.filter(|l| l.challenge != key && l.at.0 + AVOID_MS > now.0).map(|l| Avoid {
-                carrier: &l.carrier,
-                sender: &l.sender,
-            }),
+            avoid: last
+                .filter(|l| l.challenge != key && l.at.0 + AVOID_MS > now.0)
+                .map(|l| Avoid {
+                    carrier: &l.carrier,
+                    sender: &l.sender,
+                }),
             hedge: want.hedge,
             roll: plan::roll(&open.ch.id, attempt),
         };
-        let view = View { standing: &self.standing, turns: &self.turns };
+        let view = View {
+            standing: &self.standing,
+            turns: &self.turns,
+        };
         match plan::first(&self.config.table, view, &ask) {
             Choice::Take(candidate) => {
                 self.take(key, want, candidate, now, change);
@@ -135,8 +162,14 @@ impl Dispatch {
                     .map(|t| tried(t, None))
                     .collect();
                 let everyone = vec![Standing::Healthy; self.standing.len()];
-                let view = View { standing: &everyone, turns: &self.turns };
-                let ask = Ask { tried: &lasting, ..ask };
+                let view = View {
+                    standing: &everyone,
+                    turns: &self.turns,
+                };
+                let ask = Ask {
+                    tried: &lasting,
+                    ..ask
+                };
                 if plan::first(&self.config.table, view, &ask) == Choice::Nothing {
                     self.nobody_left(key, want, now, change)
                 } else {
@@ -146,9 +179,16 @@ impl Dispatch {
         }
     }
 
-    fn nobody_left(&mut self, key: ChallengeKey, want: Want, now: Millis, change: Change) -> Placed {
+    fn nobody_left(
+        &mut self,
+        key: ChallengeKey,
+        want: Want,
+        now: Millis,
+        change: Change,
+    ) -> Placed {
         if let Some(open) = self.open.get_mut(key) {
-            open.life.nobody_left(&open.ch, now, want, &mut self.effects);
+            open.life
+                .nobody_left(&open.ch, now, want, &mut self.effects);
         }
         if change == Change::Life {
             self.settle(key, Change::Life, now);
@@ -159,11 +199,20 @@ impl Dispatch {
     }
 
     /// A slot is free: the attempt is made, and its intent written.
-    fn take(&mut self, key: ChallengeKey, want: Want, by: plan::Candidate, now: Millis, change: Change) {
+    fn take(
+        &mut self,
+        key: ChallengeKey,
+        want: Want,
+        by: plan::Candidate,
+        now: Millis,
+        change: Change,
+    ) {
         let table = &self.config.table;
-        let (Some(name), Some(sender), Some(line)) =
-            (table.carrier_arc(by.carrier), table.sender(by.sender), table.line(by.line))
-        else {
+        let (Some(name), Some(sender), Some(line)) = (
+            table.carrier_arc(by.carrier),
+            table.sender(by.sender),
+            table.line(by.line),
+        ) else {
             return;
         };
         let placement = Placement {
@@ -175,15 +224,25 @@ impl Dispatch {
         };
         let (carrier, sender) = (placement.carrier.clone(), placement.sender.clone());
         self.turns.used(by.line);
-        let Some(open) = self.open.get_mut(key) else { return };
+        let Some(open) = self.open.get_mut(key) else {
+            return;
+        };
         let n = open.life.place(&open.ch, now, want, placement);
-        let at = AttemptKey { challenge: key, attempt: n };
+        let at = AttemptKey {
+            challenge: key,
+            attempt: n,
+        };
         if !open.sent {
             open.sent = true;
             self.unsent = self.unsent.saturating_sub(1);
         }
         if let Some(to) = open.ch.to {
-            let last = super::Last { carrier: carrier.clone(), sender, challenge: key, at: now };
+            let last = super::Last {
+                carrier: carrier.clone(),
+                sender,
+                challenge: key,
+                at: now,
+            };
             self.people.insert((to, want.method.channel()), last);
         }
         if let Some(running) = self.carriers.get_mut(&carrier) {
@@ -204,7 +263,11 @@ impl Dispatch {
             self.never_sent(at);
             return;
         };
-        let to_wire = now.since(self.open.get(at.challenge).map_or(now, |open| open.ch.arrived));
+        let to_wire = now.since(
+            self.open
+                .get(at.challenge)
+                .map_or(now, |open| open.ch.arrived),
+        );
         let handed = self
             .carriers
             .get(&carrier)
@@ -239,8 +302,13 @@ impl Dispatch {
                 extension: ch.extension.clone(),
             }),
         };
-        let order =
-            Order { key: at, to: ch.to?, sender: attempt.sender.clone(), content, deadline: ch.deadline };
+        let order = Order {
+            key: at,
+            to: ch.to?,
+            sender: attempt.sender.clone(),
+            content,
+            deadline: ch.deadline,
+        };
         Some((attempt.carrier.clone(), order))
     }
 
@@ -254,7 +322,10 @@ impl Dispatch {
     }
 
     fn unsent_fails(&mut self, at: AttemptKey, carrier: &Arc<str>, cause: Cause, now: Millis) {
-        let failure = crate::carrier::Failure { verdict: Verdict::NextCandidate, ..cause.failure(None) };
+        let failure = crate::carrier::Failure {
+            verdict: Verdict::NextCandidate,
+            ..cause.failure(None)
+        };
         let said = crate::carrier::Said {
             carrier: carrier.clone(),
             what: crate::carrier::What::Attempt(at, Event::Failed(failure)),
@@ -277,5 +348,9 @@ impl Dispatch {
 }
 
 fn tried(t: crate::delivery::Tried, cause: Option<Cause>) -> Tried {
-    Tried { carrier: t.carrier, sender: t.sender, cause }
+    Tried {
+        carrier: t.carrier,
+        sender: t.sender,
+        cause,
+    }
 }

@@ -29,7 +29,13 @@ impl Queue {
     }
 
     pub fn push(&mut self, at: RouteKey, deadline: Millis, key: ChallengeKey) {
-        if self.lines.entry(at).or_default().waiting.insert((deadline, key)) {
+        if self
+            .lines
+            .entry(at)
+            .or_default()
+            .waiting
+            .insert((deadline, key))
+        {
             self.len += 1;
         }
     }
@@ -70,11 +76,18 @@ impl Queue {
 
     /// The first `many` of a line, earliest deadline first.
     pub fn heads(&self, at: RouteKey, many: usize) -> impl Iterator<Item = ChallengeKey> + '_ {
-        self.lines.get(&at).into_iter().flat_map(move |line| line.waiting.iter().take(many).map(|(_, key)| *key))
+        self.lines
+            .get(&at)
+            .into_iter()
+            .flat_map(move |line| line.waiting.iter().take(many).map(|(_, key)| *key))
     }
 
     pub fn head_deadline(&self, at: RouteKey) -> Option<Millis> {
-        self.lines.get(&at)?.waiting.first().map(|(deadline, _)| *deadline)
+        self.lines
+            .get(&at)?
+            .waiting
+            .first()
+            .map(|(deadline, _)| *deadline)
     }
 }
 

@@ -30,7 +30,9 @@ impl Dispatch {
             }
             return;
         };
-        let _ = self.windows.take(&ch, &self.config.settings.limits, ch.arrived);
+        let _ = self
+            .windows
+            .take(&ch, &self.config.settings.limits, ch.arrived);
         if stored.ended.is_some() {
             return;
         }
@@ -40,18 +42,35 @@ impl Dispatch {
         if !sent {
             self.unsent += 1;
         }
-        let open = Open { ch, life, durable: true, waiting: None, wake: Millis::NEVER, sent };
+        let open = Open {
+            ch,
+            life,
+            durable: true,
+            waiting: None,
+            wake: Millis::NEVER,
+            sent,
+        };
         for attempt in open.life.attempts.iter().filter(|a| a.live()) {
-            let at = AttemptKey { challenge: key, attempt: attempt.n };
+            let at = AttemptKey {
+                challenge: key,
+                attempt: attempt.n,
+            };
             for (part, reference) in (0u16..).zip(&attempt.references) {
-                self.open.refer(&attempt.carrier, reference, PartOf { attempt: at, part });
+                self.open
+                    .refer(&attempt.carrier, reference, PartOf { attempt: at, part });
             }
         }
         self.open.insert(key, open);
-        let Some(open) = self.open.get_mut(key) else { return };
-        let orphans = open.life.resume(&open.ch, now, DOUBT_AFTER_RESTART, &mut self.effects);
+        let Some(open) = self.open.get_mut(key) else {
+            return;
+        };
+        let orphans = open
+            .life
+            .resume(&open.ch, now, DOUBT_AFTER_RESTART, &mut self.effects);
         for (carrier, state) in orphans {
-            self.pipeline.actions.push(Action::EndOrphan(carrier, state));
+            self.pipeline
+                .actions
+                .push(Action::EndOrphan(carrier, state));
         }
         if open.life.ended.is_none() {
             open.life.tick(&open.ch, now, &mut self.effects);

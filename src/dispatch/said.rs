@@ -26,7 +26,9 @@ impl Dispatch {
     }
 
     fn link_said(&mut self, name: &Arc<str>, link: &Link) {
-        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        let Some(carrier) = self.carriers.get_mut(name) else {
+            return;
+        };
         match link {
             Link::Up => tracing::info!(carrier = %name, "link up"),
             Link::Down { reason } => tracing::warn!(carrier = %name, %reason, "link down"),
@@ -42,15 +44,22 @@ impl Dispatch {
             self.answer_after_the_end(name, key, event);
             return;
         };
-        let Some(attempt) = open.life.attempt(key.attempt) else { return };
+        let Some(attempt) = open.life.attempt(key.attempt) else {
+            return;
+        };
         let was_in_doubt = attempt.in_doubt;
         let references = match &event {
             Event::Accepted { references } => references.clone(),
             _ => Vec::new(),
         };
         let lasting = !matches!(event, Event::KeyPressed);
-        let wait = self.carriers.get(name).map(|c| c.doubt_wait()).unwrap_or_default();
-        open.life.event(&open.ch, now, key.attempt, event, wait, &mut self.effects);
+        let wait = self
+            .carriers
+            .get(name)
+            .map(|c| c.doubt_wait())
+            .unwrap_or_default();
+        open.life
+            .event(&open.ch, now, key.attempt, event, wait, &mut self.effects);
         let to = open.ch.to;
         if let (Some(to), Some(attempt)) = (to, open.life.attempt(key.attempt)) {
             if !was_in_doubt {
@@ -61,7 +70,8 @@ impl Dispatch {
         }
         for (part, reference) in references.iter().enumerate() {
             let part = u16::try_from(part).unwrap_or(u16::MAX);
-            self.open.refer(name, reference, PartOf { attempt: key, part });
+            self.open
+                .refer(name, reference, PartOf { attempt: key, part });
         }
         if lasting {
             self.settle(key.challenge, Change::Life, now);
@@ -76,7 +86,9 @@ impl Dispatch {
     /// What an event says of the carrier itself, and whether it frees a slot.
     fn evidence(&mut self, name: &Arc<str>, key: AttemptKey, event: &Event) {
         let mono = self.mono;
-        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        let Some(carrier) = self.carriers.get_mut(name) else {
+            return;
+        };
         let call = carrier.is_voice();
         let outcome = match event {
             Event::Accepted { .. } => Some(Outcome::Accepted),
@@ -96,7 +108,11 @@ impl Dispatch {
         if let Some(outcome) = outcome {
             carrier.outcome(mono, key, outcome);
         }
-        if let Event::Failed(Failure { retry_after: Some(pause), .. }) = event {
+        if let Event::Failed(Failure {
+            retry_after: Some(pause),
+            ..
+        }) = event
+        {
             carrier.health.event(mono, Evidence::RetryAfter(*pause));
         }
         let frees = match event {
@@ -148,8 +164,17 @@ impl Dispatch {
                 carrier.health.event(self.mono, evidence);
             }
         }
-        let Some(open) = self.open.get_mut(key.challenge) else { return };
-        open.life.receipt(&open.ch, now, key.attempt, usize::from(at.part), &receipt, &mut self.effects);
+        let Some(open) = self.open.get_mut(key.challenge) else {
+            return;
+        };
+        open.life.receipt(
+            &open.ch,
+            now,
+            key.attempt,
+            usize::from(at.part),
+            &receipt,
+            &mut self.effects,
+        );
         self.settle(key.challenge, Change::Life, now);
     }
 
@@ -160,11 +185,15 @@ impl Dispatch {
                 self.receipt_for(&name, at, receipt, now);
                 continue;
             }
-            let doubtful = receipt.phone.as_ref().and_then(|phone| self.doubts.only(&name, phone));
+            let doubtful = receipt
+                .phone
+                .as_ref()
+                .and_then(|phone| self.doubts.only(&name, phone));
             match doubtful {
                 Some(attempt) => {
                     if let Some(reference) = receipt.references.first() {
-                        self.open.refer(&name, reference, PartOf { attempt, part: 0 });
+                        self.open
+                            .refer(&name, reference, PartOf { attempt, part: 0 });
                     }
                     self.receipt_for(&name, PartOf { attempt, part: 0 }, receipt, now);
                 }

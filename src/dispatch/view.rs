@@ -95,7 +95,13 @@ impl Dispatch {
         // Whoever asked may have gone; then nobody hears the answer.
         match query {
             Query::Carriers(to) => {
-                let _ = to.send(self.carriers.iter().filter(|c| !c.leaving).map(carrier_view).collect());
+                let _ = to.send(
+                    self.carriers
+                        .iter()
+                        .filter(|c| !c.leaving)
+                        .map(carrier_view)
+                        .collect(),
+                );
             }
             Query::Challenges(to) => {
                 let _ = to.send(self.challenge_views());
@@ -119,7 +125,12 @@ impl Dispatch {
         let recent = &self.recent;
         let one = |key: &ChallengeKey| match self.open.get(*key) {
             Some(open) => Some(view_of(open)),
-            None => recent.ended.iter().rev().find(|(k, _)| k == key).map(|(_, view)| view.clone()),
+            None => recent
+                .ended
+                .iter()
+                .rev()
+                .find(|(k, _)| k == key)
+                .map(|(_, view)| view.clone()),
         };
         recent.keys.iter().rev().filter_map(one).collect()
     }
@@ -142,7 +153,9 @@ fn view_of(open: &super::open::Open) -> View {
     View {
         id: ch.id.clone(),
         at: Millis::rfc3339(ch.arrived),
-        to: ch.to.map_or_else(|| "not a number".to_owned(), |to| to.to_string()),
+        to: ch
+            .to
+            .map_or_else(|| "not a number".to_owned(), |to| to.to_string()),
         country: crate::report::body::country(ch).to_owned(),
         method: ch.method.name(),
         state: state_of(&open.life),
@@ -155,7 +168,9 @@ fn view_of(open: &super::open::Open) -> View {
                 sender: a.sender.clone(),
                 why: a.why.clone(),
                 outcome: match a.cause {
-                    Some(cause) if a.ended.is_some() => format!("{} ({})", a.outcome().name(), cause.name()),
+                    Some(cause) if a.ended.is_some() => {
+                        format!("{} ({})", a.outcome().name(), cause.name())
+                    }
                     _ => a.outcome().name().to_owned(),
                 },
             })

@@ -14,7 +14,10 @@ use crate::{
 /// A report was made; finals are counted.
 pub fn report(ch: &Challenge, life: &Life, note: &Note) {
     if let Event::Final(end) = note.event {
-        let method = note.attempt.and_then(|n| life.attempt(n)).map_or(ch.method, |a| a.method);
+        let method = note
+            .attempt
+            .and_then(|n| life.attempt(n))
+            .map_or(ch.method, |a| a.method);
         counter!(
             "ringback_final_reports_total",
             "event" => end.name(),
