@@ -188,7 +188,8 @@ impl Conversation {
         if self.state == State::Over {
             return;
         }
-        if self.hang_up_by.is_some_and(|by| now >= by) {
+        // Who has hung up needs no BYE, even at the cap.
+        if input != Input::RemoteHangUp && self.hang_up_by.is_some_and(|by| now >= by) {
             return self.cap();
         }
         match input {

@@ -90,7 +90,22 @@ impl Line {
     }
 
     fn give(&mut self, input: Input) {
+        let over = self.talk.is_over();
         self.talk.handle(self.now, input);
+        if input == Input::RemoteHangUp && !over {
+            // Nothing is said to a line that is gone; at most the outcome.
+            let outputs = &self.talk.outputs;
+            assert!(
+                self.talk.state == State::Over && outputs.len() <= 1,
+                "{outputs:?}"
+            );
+            assert!(
+                outputs
+                    .iter()
+                    .all(|output| matches!(output, Output::Outcome { .. })),
+                "{outputs:?}"
+            );
+        }
         while let Some(output) = self.talk.poll() {
             let at = self.now - self.start;
             assert!(self.hung_up.is_none(), "{output:?} after hanging up");
@@ -377,6 +392,17 @@ fn a_cancelled_call_is_hung_up_and_a_settled_one_stays_settled() {
     assert_eq!(
         (line.outcomes, line.ending().0, line.hung_up),
         (1, Ending::Confirmed, Some(3 * SECOND))
+    );
+}
+
+#[test]
+fn hanging_up_at_the_very_cap_needs_no_bye() {
+    let mut line = Line::new(|script| script.call = 5 * SECOND, Ask::Confirm);
+    line.now = line.start + 6 * SECOND;
+    line.give(Input::RemoteHangUp);
+    assert_eq!(
+        (line.outcomes, line.ending().0, line.hung_up),
+        (1, Ending::HungUp, None)
     );
 }
 
