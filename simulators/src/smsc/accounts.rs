@@ -65,6 +65,10 @@ impl Centre {
 
     /// Send what waits at an account as far as its receivers have room, each in turn.
     pub(super) fn pump(&mut self, name: &str, now: Now) {
+        if self.script.faults().silent {
+            // Kept until the sweep after the silence.
+            return;
+        }
         let Some(account) = self.accounts.get_mut(name) else {
             return;
         };
@@ -118,6 +122,9 @@ impl Centre {
                     write::bare(out, command::ENQUIRE_LINK, status::OK, sequence)
                 });
             }
+        }
+        for name in self.accounts.keys().cloned().collect::<Vec<_>>() {
+            self.pump(&name, now);
         }
         if !self.sessions.is_empty() {
             self.timers.add(now.at + SWEEP, Event::Sweep);

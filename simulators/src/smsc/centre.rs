@@ -129,7 +129,8 @@ impl Centre {
         {
             match pdu::split(&inbox[read..]) {
                 Ok(Some((header, body))) => {
-                    if !faults.silent {
+                    // A silent carrier answers nothing, but what it asked before is answered all the same.
+                    if !faults.silent || header.is_response() {
                         self.pdu(id, header, body, &faults, now);
                     }
                     read += header.length as usize;

@@ -389,6 +389,19 @@ fn carriers_write_receipts_in_their_own_ways() {
 }
 
 #[test]
+fn a_silent_carrier_keeps_its_receipts_to_itself() {
+    let mut bench = Bench::bound();
+    bench.say(&submit(2, "12025550123", "code 1234"));
+    bench.script.change(|faults| faults.silent = true);
+    assert!(bench.pass(Duration::from_secs(5)).is_empty());
+    assert!(bench.say(&pdu(0x15, 0, 3, b"")).is_empty());
+    bench.script.change(|faults| faults.silent = false);
+    let seen = bench.pass(Duration::from_secs(1));
+    assert_eq!(seen.iter().map(|seen| seen.0).collect::<Vec<_>>(), [0x05]);
+    assert_eq!(bench.record.summary().protocol_errors, 0);
+}
+
+#[test]
 fn what_is_not_answered_comes_again_and_quiet_sessions_are_asked() {
     let mut bench = Bench::bound();
     bench.say(&submit(2, "12025550123", "code 1234"));
