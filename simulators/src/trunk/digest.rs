@@ -23,6 +23,8 @@ pub enum Verdict {
     Ask,
     /// Proved.
     Good,
+    /// Proved, but for another URI than the request's: taken, and told on.
+    OtherUri,
     /// Given, and wrong: 403.
     Wrong,
 }
@@ -72,8 +74,7 @@ impl Credentials {
             && answer
                 .algorithm
                 .is_none_or(|a| a.eq_ignore_ascii_case("MD5"));
-        // The digest-uri names the Request-URI (RFC 2617 section 3.2.2.5); proxies on the way may not change it here.
-        if !named || answer.uri != uri {
+        if !named {
             return Verdict::Wrong;
         }
         let secret = hex_of(&[&self.username, REALM, &self.password]);
@@ -88,10 +89,11 @@ impl Credentials {
             None => hex_of(&[&secret, &nonce, &request]),
             Some(_) => return Verdict::Wrong,
         };
-        if wanted == answer.response {
-            Verdict::Good
-        } else {
-            Verdict::Wrong
+        // The digest's URI should be the request's (RFC 2617 section 3.2.2.5); carriers let it pass.
+        match (wanted == answer.response, answer.uri == uri) {
+            (true, true) => Verdict::Good,
+            (true, false) => Verdict::OtherUri,
+            (false, _) => Verdict::Wrong,
         }
     }
 }
@@ -183,6 +185,10 @@ mod tests {
         );
         let plain = hex_of(&[&secret, &nonce, &request]);
         assert_eq!(judge(Some(&with(&plain, "")), "right"), Verdict::Good);
+        let other = hex_of(&["INVITE", "sip:h"]);
+        let elsewhere = hex_of(&[&secret, &nonce, &other]);
+        let elsewhere = with(&elsewhere, "").replace("sip:+1@h", "sip:h");
+        assert_eq!(judge(Some(&elsewhere), "right"), Verdict::OtherUri);
         assert_eq!(
             judge(Some(&with(&plain, ", qop=auth-int")), "right"),
             Verdict::Wrong

@@ -125,6 +125,8 @@ impl Driver {
                 () = readable(sockets.as_ref()) => self.read(sockets.as_ref(), &mut buffer),
                 Some((stream, from)) = accepted(sockets.as_ref()) => self.connections.add(stream, from),
             }
+            // Media sockets asked for must be open before the clock is looked at: it may be time to answer.
+            self.drain(sockets.as_ref());
             let now = Instant::now();
             for (id, heard) in self.hub.heard() {
                 self.core().media(id, heard, now);

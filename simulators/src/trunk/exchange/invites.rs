@@ -39,6 +39,10 @@ impl Exchange {
             let seed = self.settings.seed;
             match credentials.judge(&message, "INVITE", &basics.uri, seed, &basics.call_id) {
                 Verdict::Good => {}
+                Verdict::OtherUri => {
+                    let reason = "the URI in the credentials is not the request's";
+                    self.broken("sip", reason.into());
+                }
                 Verdict::Ask => {
                     let (status, name, value) = credentials.challenge(seed, &basics.call_id);
                     self.counts.challenged += 1;
