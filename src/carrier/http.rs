@@ -1,1 +1,285 @@
-//! The HTTP carrier: one request per text from a template.
+//! The HTTP carrier: one request per text, receipts by callback.
+//!
+//! [`start`] spawns one task that holds the window: at most so many requests are in the air, each in a task of its
+//! own ([`client`]). What an answer means ends in [`answer`], what a callback means in [`callback`]. The link is up
+//! as long as connections come to be; a cheap probe (a TCP connection, nothing said) finds out when they do again.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{
+    sync::mpsc,
+    task::{Id, JoinError, JoinSet},
+    time::sleep_until,
+};
+
+mod answer;
+mod callback;
+mod client;
+mod template;
+
+pub use callback::{CallbackAnswer, CallbackHandle, MAX_BODY as MAX_CALLBACK};
+
+use self::client::{Exchange, Requester, Seen};
+use super::{COMMANDS, Cause, Command, Event, Handle, Link, Order, Said, Slots, What, connect, pressure::Pressure};
+use crate::{
+    challenge::{AttemptKey, Millis},
+    config::carrier::{CarrierConfig, Carry, Endpoint, Tls, Transport},
+    retry::Waits,
+};
+
+/// How long answers may take while draining, beyond the carrier's own response timeout.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
+
+/// Starts the carrier on the current runtime. It runs until [`Command::Drain`], or until every handle is gone; then
+/// the handle's channel closes. Callbacks are taken for as long as their handle is served.
+pub fn start(config: Arc<CarrierConfig>, said: mpsc::Sender<Said>) -> (Handle, CallbackHandle) {
+    let (commands, inbox) = mpsc::channel(COMMANDS);
+    let slots = Slots::default();
+    let (window, callback, requester) = match &config.transport {
+        Transport::Http(http) => {
+            (http.window, http.callback.clone(), Requester::new(config.clone(), http.clone()).map(Arc::new))
+        }
+        Transport::Smpp(_) | Transport::Sip(_) => (1, None, Err("it is no HTTP carrier".to_owned())),
+    };
+    let callbacks = CallbackHandle::new(config.clone(), callback, said.clone());
+    let handle = Handle { name: config.name.clone(), commands, slots: slots.clone() };
+    let driver = Driver {
+        window: window.max(1),
+        said,
+        slots,
+        link: State::Unknown,
+        pressure: Pressure::default(),
+        waits: Waits::default(),
+        next_probe: None,
+        probing: None,
+        requests: JoinSet::new(),
+        keys: HashMap::new(),
+        listening: true,
+        config,
+    };
+    tokio::spawn(async move {
+        match requester {
+            Ok(requester) => driver.run(requester, inbox).await,
+            Err(reason) => driver.refuse_all(reason, inbox).await,
+        }
+    });
+    (handle, callbacks)
+}
+
+type Probe = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+#[derive(PartialEq, Eq)]
+enum State {
+    Unknown,
+    Up,
+    Down(String),
+}
+
+struct Driver {
+    config: Arc<CarrierConfig>,
+    window: u32,
+    said: mpsc::Sender<Said>,
+    slots: Slots,
+    link: State,
+    pressure: Pressure,
+    waits: Waits,
+    next_probe: Option<Instant>,
+    probing: Option<Probe>,
+    requests: JoinSet<(AttemptKey, Exchange)>,
+    /// Whose request a task carries.
+    keys: HashMap<Id, AttemptKey>,
+    /// Dispatch still takes what we say.
+    listening: bool,
+}
+
+impl Driver {
+    async fn run(mut self, requester: Arc<Requester>, mut inbox: mpsc::Receiver<Command>) {
+        match self.config.probe {
+            Some(_) => self.next_probe = Some(Instant::now()),
+            None => self.up().await, // never probed: taken for up until dispatch learns better
+        }
+        while self.listening {
+            let ease = self.pressure.next_deadline();
+            let room = self.requests.len() < self.window as usize;
+            tokio::select! {
+                command = inbox.recv(), if room => match command {
+                    Some(Command::Submit(order)) => self.submit(&requester, order).await,
+                    Some(Command::HangUp(_) | Command::EndOrphan(_)) => {} // a text can't be called back
+                    Some(Command::Drain) | None => break,
+                },
+                Some(done) = self.requests.join_next_with_id() => self.done(done).await,
+                found = poll_probe(&mut self.probing), if self.probing.is_some() => self.probed(found).await,
+                () = at(self.next_probe), if self.probing.is_none() => self.probe(&requester),
+                () = at(ease) => self.ease().await,
+            }
+        }
+        self.drain(inbox).await;
+    }
+
+    /// The carrier's file can't be used: that is the link's reason, and every order fails.
+    async fn refuse_all(mut self, reason: String, mut inbox: mpsc::Receiver<Command>) {
+        self.down(reason).await;
+        while let Some(command) = inbox.recv().await {
+            match command {
+                Command::Submit(order) => self.refuse(order.key).await,
+                Command::HangUp(_) | Command::EndOrphan(_) => {}
+                Command::Drain => break,
+            }
+        }
+        self.drain(inbox).await;
+    }
+
+    async fn submit(&mut self, requester: &Arc<Requester>, order: Box<Order>) {
+        let key = order.key;
+        if matches!(self.link, State::Down(_)) {
+            return self.refuse(key).await;
+        }
+        let requester = requester.clone();
+        let task = self.requests.spawn(async move { (key, requester.send(&order, wall()).await) });
+        self.keys.insert(task.id(), key);
+    }
+
+    async fn done(&mut self, done: Result<(Id, (AttemptKey, Exchange)), JoinError>) {
+        let (key, exchange) = match done {
+            Ok((id, (key, exchange))) => {
+                self.keys.remove(&id);
+                (key, exchange)
+            }
+            // A task that broke may have sent its text.
+            Err(error) => match self.keys.remove(&error.id()) {
+                Some(key) => (key, Exchange { event: Event::InDoubt { cause: Cause::InDoubt }, link: Seen::Nothing }),
+                None => return,
+            },
+        };
+        match exchange.link {
+            Seen::Answered => self.up().await,
+            Seen::Unreachable(reason) if self.config.probe.is_some() => self.down(reason).await,
+            Seen::Unreachable(_) | Seen::Nothing => {}
+        }
+        if let Event::Failed(failure) = &exchange.event
+            && failure.cause == Cause::Throttled
+        {
+            self.pressure.throttled(self.window, failure.retry_after, Instant::now());
+            self.count_slots();
+        }
+        self.say(What::Attempt(key, exchange.event)).await;
+    }
+
+    fn probe(&mut self, requester: &Arc<Requester>) {
+        let requester = requester.clone();
+        let limit = self.config.response_timeout;
+        self.probing = Some(Box::pin(async move {
+            requester.credentials()?;
+            let plain = Endpoint { carry: Carry::Tcp, ..requester.endpoint().clone() };
+            connect::connect(&plain, &Tls::default(), limit).await.map(drop)
+        }));
+    }
+
+    async fn probed(&mut self, found: Result<(), String>) {
+        self.probing = None;
+        self.say(What::Link(Link::Probe { ok: found.is_ok() })).await;
+        match found {
+            Ok(()) => {
+                self.next_probe = self.config.probe.map(|probe| Instant::now() + probe);
+                self.up().await;
+            }
+            Err(reason) => self.down(reason).await,
+        }
+    }
+
+    async fn up(&mut self) {
+        if self.link != State::Up {
+            self.link = State::Up;
+            self.waits.succeeded();
+            self.next_probe = self.config.probe.map(|probe| Instant::now() + probe);
+            self.count_slots();
+            self.say(What::Link(Link::Up)).await;
+        }
+    }
+
+    /// The next probe comes soon; it is said once for each reason.
+    async fn down(&mut self, reason: String) {
+        self.next_probe = Some(Instant::now() + self.waits.next_wait());
+        if !matches!(&self.link, State::Down(known) if *known == reason) {
+            let said: Arc<str> = reason.as_str().into();
+            self.link = State::Down(reason);
+            self.count_slots();
+            self.say(What::Link(Link::Down { reason: said })).await;
+        }
+    }
+
+    async fn ease(&mut self) {
+        if self.pressure.recover(self.window, Instant::now()) {
+            self.count_slots();
+            if self.link == State::Up {
+                self.say(What::Link(Link::Room)).await;
+            }
+        }
+    }
+
+    fn count_slots(&self) {
+        let all = if self.link == State::Up { self.window } else { 0 };
+        self.slots.set(self.pressure.slots(all));
+    }
+
+    async fn refuse(&mut self, key: AttemptKey) {
+        self.say(What::Attempt(key, Event::Failed(Cause::CarrierFault.failure(None)))).await;
+    }
+
+    async fn say(&mut self, what: What) {
+        let said = Said { carrier: self.config.name.clone(), what };
+        self.listening &= self.said.send(said).await.is_ok();
+    }
+
+    /// What is in the air is waited for, within bounds; what was not begun fails.
+    async fn drain(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let until = Instant::now() + self.config.response_timeout + DRAIN_GRACE;
+        while self.listening {
+            tokio::select! {
+                done = self.requests.join_next_with_id() => match done {
+                    Some(done) => self.done(done).await,
+                    None => break,
+                },
+                () = sleep_until(until.into()) => break,
+            }
+        }
+        self.requests.shutdown().await;
+        for key in std::mem::take(&mut self.keys).into_values() {
+            self.say(What::Attempt(key, Event::InDoubt { cause: Cause::InDoubt })).await;
+        }
+        self.slots.set(0);
+        inbox.close();
+        while let Ok(command) = inbox.try_recv() {
+            if let Command::Submit(order) = command {
+                self.refuse(order.key).await;
+            }
+        }
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn poll_probe(probing: &mut Option<Probe>) -> Result<(), String> {
+    match probing {
+        Some(probe) => probe.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn wall() -> Millis {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests;
