@@ -27,17 +27,27 @@ pub type Table = Arc<ArcSwap<HashMap<Arc<str>, CallbackHandle>>>;
 
 /// The routes, over a table that may change while they serve.
 pub fn router(table: Table) -> Router {
-    Router::new().route("/callbacks/{carrier}", post(receive)).with_state(table)
+    Router::new()
+        .route("/callbacks/{carrier}", post(receive))
+        .with_state(table)
 }
 
-async fn receive(State(table): State<Table>, Path(carrier): Path<String>, request: Request) -> StatusCode {
-    let Some(handle) = table.load().get(carrier.as_str()).cloned() else { return StatusCode::NOT_FOUND };
+async fn receive(
+    State(table): State<Table>,
+    Path(carrier): Path<String>,
+    request: Request,
+) -> StatusCode {
+    let Some(handle) = table.load().get(carrier.as_str()).cloned() else {
+        return StatusCode::NOT_FOUND;
+    };
     let (head, body) = request.into_parts();
     let body = match whole(body).await {
         Ok(body) => body,
         Err(status) => return status,
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let now = Millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
     let answer = handle.receive(&head.headers, &body, now).await;
     StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -46,7 +56,9 @@ async fn receive(State(table): State<Table>, Path(carrier): Path<String>, reques
 async fn whole(body: Body) -> Result<bytes::Bytes, StatusCode> {
     match Limited::new(body, MAX_CALLBACK).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(StatusCode::PAYLOAD_TOO_LARGE)
+        }
         Err(_) => Err(StatusCode::BAD_REQUEST),
     }
 }

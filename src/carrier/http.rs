@@ -25,7 +25,10 @@ mod template;
 pub use callback::{CallbackAnswer, CallbackHandle, MAX_BODY as MAX_CALLBACK};
 
 use self::client::{Exchange, Requester, Seen};
-use super::{COMMANDS, Cause, Command, Event, Handle, Link, Order, Said, Slots, What, connect, pressure::Pressure};
+use super::{
+    COMMANDS, Cause, Command, Event, Handle, Link, Order, Said, Slots, What, connect,
+    pressure::Pressure,
+};
 use crate::{
     challenge::{AttemptKey, Millis},
     config::carrier::{CarrierConfig, Carry, Endpoint, Tls, Transport},
@@ -41,13 +44,21 @@ pub fn start(config: Arc<CarrierConfig>, said: mpsc::Sender<Said>) -> (Handle, C
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let slots = Slots::default();
     let (window, callback, requester) = match &config.transport {
-        Transport::Http(http) => {
-            (http.window, http.callback.clone(), Requester::new(config.clone(), http.clone()).map(Arc::new))
+        Transport::Http(http) => (
+            http.window,
+            http.callback.clone(),
+            Requester::new(config.clone(), http.clone()).map(Arc::new),
+        ),
+        Transport::Smpp(_) | Transport::Sip(_) => {
+            (1, None, Err("it is no HTTP carrier".to_owned()))
         }
-        Transport::Smpp(_) | Transport::Sip(_) => (1, None, Err("it is no HTTP carrier".to_owned())),
     };
     let callbacks = CallbackHandle::new(config.clone(), callback, said.clone());
-    let handle = Handle { name: config.name.clone(), commands, slots: slots.clone() };
+    let handle = Handle {
+        name: config.name.clone(),
+        commands,
+        slots: slots.clone(),
+    };
     let driver = Driver {
         window: window.max(1),
         said,
@@ -140,7 +151,9 @@ impl Driver {
             return self.refuse(key).await;
         }
         let requester = requester.clone();
-        let task = self.requests.spawn(async move { (key, requester.send(&order, wall()).await) });
+        let task = self
+            .requests
+            .spawn(async move { (key, requester.send(&order, wall()).await) });
         self.keys.insert(task.id(), key);
     }
 
@@ -152,7 +165,15 @@ impl Driver {
             }
             // A task that broke may have sent its text.
             Err(error) => match self.keys.remove(&error.id()) {
-                Some(key) => (key, Exchange { event: Event::InDoubt { cause: Cause::InDoubt }, link: Seen::Nothing }),
+                Some(key) => (
+                    key,
+                    Exchange {
+                        event: Event::InDoubt {
+                            cause: Cause::InDoubt,
+                        },
+                        link: Seen::Nothing,
+                    },
+                ),
                 None => return,
             },
         };
@@ -164,7 +185,8 @@ impl Driver {
         if let Event::Failed(failure) = &exchange.event
             && failure.cause == Cause::Throttled
         {
-            self.pressure.throttled(self.window, failure.retry_after, Instant::now());
+            self.pressure
+                .throttled(self.window, failure.retry_after, Instant::now());
             self.count_slots();
         }
         self.say(What::Attempt(key, exchange.event)).await;
@@ -175,14 +197,20 @@ impl Driver {
         let limit = self.config.response_timeout;
         self.probing = Some(Box::pin(async move {
             requester.credentials()?;
-            let plain = Endpoint { carry: Carry::Tcp, ..requester.endpoint().clone() };
-            connect::connect(&plain, &Tls::default(), limit).await.map(drop)
+            let plain = Endpoint {
+                carry: Carry::Tcp,
+                ..requester.endpoint().clone()
+            };
+            connect::connect(&plain, &Tls::default(), limit)
+                .await
+                .map(drop)
         }));
     }
 
     async fn probed(&mut self, found: Result<(), String>) {
         self.probing = None;
-        self.say(What::Link(Link::Probe { ok: found.is_ok() })).await;
+        self.say(What::Link(Link::Probe { ok: found.is_ok() }))
+            .await;
         match found {
             Ok(()) => {
                 self.next_probe = self.config.probe.map(|probe| Instant::now() + probe);
@@ -223,16 +251,27 @@ impl Driver {
     }
 
     fn count_slots(&self) {
-        let all = if self.link == State::Up { self.window } else { 0 };
+        let all = if self.link == State::Up {
+            self.window
+        } else {
+            0
+        };
         self.slots.set(self.pressure.slots(all));
     }
 
     async fn refuse(&mut self, key: AttemptKey) {
-        self.say(What::Attempt(key, Event::Failed(Cause::CarrierFault.failure(None)))).await;
+        self.say(What::Attempt(
+            key,
+            Event::Failed(Cause::CarrierFault.failure(None)),
+        ))
+        .await;
     }
 
     async fn say(&mut self, what: What) {
-        let said = Said { carrier: self.config.name.clone(), what };
+        let said = Said {
+            carrier: self.config.name.clone(),
+            what,
+        };
         self.listening &= self.said.send(said).await.is_ok();
     }
 
@@ -250,7 +289,13 @@ impl Driver {
         }
         self.requests.shutdown().await;
         for key in std::mem::take(&mut self.keys).into_values() {
-            self.say(What::Attempt(key, Event::InDoubt { cause: Cause::InDoubt })).await;
+            self.say(What::Attempt(
+                key,
+                Event::InDoubt {
+                    cause: Cause::InDoubt,
+                },
+            ))
+            .await;
         }
         self.slots.set(0);
         inbox.close();
@@ -277,7 +322,9 @@ async fn poll_probe(probing: &mut Option<Probe>) -> Result<(), String> {
 }
 
 fn wall() -> Millis {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }
 

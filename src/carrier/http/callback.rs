@@ -65,35 +65,61 @@ struct Seen {
 }
 
 impl CallbackHandle {
-    pub fn new(config: Arc<CarrierConfig>, callback: Option<HttpCallback>, said: mpsc::Sender<Said>) -> CallbackHandle {
-        CallbackHandle(Arc::new(Desk { config, callback, said, keys: Mutex::default(), seen: Mutex::default() }))
+    pub fn new(
+        config: Arc<CarrierConfig>,
+        callback: Option<HttpCallback>,
+        said: mpsc::Sender<Said>,
+    ) -> CallbackHandle {
+        CallbackHandle(Arc::new(Desk {
+            config,
+            callback,
+            said,
+            keys: Mutex::default(),
+            seen: Mutex::default(),
+        }))
     }
 
     /// 200 taken (or a repeat) · 400 not understood · 401 signature · 404 no callbacks here · 413 too long ·
     /// 503 come again.
     pub async fn receive(&self, headers: &HeaderMap, body: &[u8], now: Millis) -> CallbackAnswer {
-        CallbackAnswer { status: self.0.receive(headers, body, now).await }
+        CallbackAnswer {
+            status: self.0.receive(headers, body, now).await,
+        }
     }
 }
 
 impl Desk {
     async fn receive(&self, headers: &HeaderMap, body: &[u8], now: Millis) -> u16 {
-        let Some(callback) = &self.callback else { return 404 };
+        let Some(callback) = &self.callback else {
+            return 404;
+        };
         if body.len() > MAX_BODY {
             return 413;
         }
-        let signed = headers.get_all(SIGNATURE).iter().filter_map(|value| value.to_str().ok());
-        if !signed.into_iter().any(|signature| self.signed(callback, signature, body, now)) {
+        let signed = headers
+            .get_all(SIGNATURE)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        if !signed
+            .into_iter()
+            .any(|signature| self.signed(callback, signature, body, now))
+        {
             return 401;
         }
-        let Some(what) = serde_json::from_slice(body).ok().and_then(|value| read(callback, &self.config, &value)) else {
+        let Some(what) = serde_json::from_slice(body)
+            .ok()
+            .and_then(|value| read(callback, &self.config, &value))
+        else {
             return 400;
         };
         let mark = mark(body);
         if !self.seen().remember(mark) {
             return 200;
         }
-        let said = Said { carrier: self.config.name.clone(), what };
+        let said = Said {
+            carrier: self.config.name.clone(),
+            what,
+        };
         match tokio::time::timeout(PATIENCE, self.said.send(said)).await {
             Ok(Ok(())) => 200,
             Ok(Err(_)) | Err(_) => {
@@ -114,14 +140,19 @@ impl Desk {
             }
         }
         let Some(text) = time else { return false };
-        let Ok(seconds) = text.parse::<i64>() else { return false };
+        let Ok(seconds) = text.parse::<i64>() else {
+            return false;
+        };
         let at = Millis(seconds.saturating_mul(1_000));
         if at.since(now) > SKEW || now.since(at) > SKEW {
             return false;
         }
         let message = [text.as_bytes(), b".", body].concat();
         let holds = |keys: &[hmac::Key]| {
-            keys.iter().any(|key| macs.iter().any(|mac| hmac::verify(key, &message, mac).is_ok()))
+            keys.iter().any(|key| {
+                macs.iter()
+                    .any(|mac| hmac::verify(key, &message, mac).is_ok())
+            })
         };
         // Nothing panics while it is held.
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,8 +168,12 @@ impl Desk {
         keys.keys.clear();
         for secret in &callback.keys {
             match secret.read() {
-                Ok(text) if !text.is_empty() => keys.keys.push(hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes())),
-                Ok(_) => tracing::warn!(carrier = %self.config.name, "callback.keys: a key is empty"),
+                Ok(text) if !text.is_empty() => keys
+                    .keys
+                    .push(hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes())),
+                Ok(_) => {
+                    tracing::warn!(carrier = %self.config.name, "callback.keys: a key is empty")
+                }
                 Err(reason) => tracing::warn!(carrier = %self.config.name, reason, "callback.keys"),
             }
         }
@@ -179,10 +214,15 @@ fn mark(body: &[u8]) -> [u8; 32] {
 
 /// A receipt where there is a reference and a state, else a text from a phone.
 fn read(callback: &HttpCallback, config: &CarrierConfig, value: &Value) -> Option<What> {
-    let at = |pointer: &Option<Arc<str>>| pointer.as_deref().and_then(|pointer| word(value, pointer));
+    let at =
+        |pointer: &Option<Arc<str>>| pointer.as_deref().and_then(|pointer| word(value, pointer));
     let state = word(value, &callback.state);
     if let (Some(reference), Some(state)) = (word(value, &callback.reference), state) {
-        let named = |states: &[Arc<str>]| states.iter().any(|known| known.eq_ignore_ascii_case(&state));
+        let named = |states: &[Arc<str>]| {
+            states
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(&state))
+        };
         let code = at(&callback.code);
         let by_code = code.as_ref().and_then(|code| config.status.get(code));
         let cause: Option<Cause> = by_code.or_else(|| config.status.get(&state)).copied();
@@ -200,8 +240,16 @@ fn read(callback: &HttpCallback, config: &CarrierConfig, value: &Value) -> Optio
             sender: at(&callback.from).map(|sender| sender.trim_start_matches('+').into()),
         }));
     }
-    let text = callback.text.as_deref().and_then(|pointer| value.pointer(pointer))?.as_str()?;
-    Some(What::Inbound(Inbound { from: at(&callback.from)?, to: at(&callback.to)?, body: text.into() }))
+    let text = callback
+        .text
+        .as_deref()
+        .and_then(|pointer| value.pointer(pointer))?
+        .as_str()?;
+    Some(What::Inbound(Inbound {
+        from: at(&callback.from)?,
+        to: at(&callback.to)?,
+        body: text.into(),
+    }))
 }
 
 #[cfg(test)]

@@ -85,13 +85,20 @@ impl Requester {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
             headers.insert(name, HeaderValue::from_str(value).map_err(|_| wrong())?);
         }
-        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type = headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
         let kind = Kind::of(content_type, &request.body);
         if content_type.is_none() && !request.body.is_empty() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind.content_type()));
         }
         let url = Template::new(&request.url, Kind::Form);
-        let sample = url.fill(&Fields { to: "", sender: "", text: "", reference: "" });
+        let sample = url.fill(&Fields {
+            to: "",
+            sender: "",
+            text: "",
+            reference: "",
+        });
         let uri: Uri = sample.parse().map_err(|e| format!("request.url: {e}"))?;
         let endpoint = endpoint(&uri)?;
         Ok(Requester {
@@ -120,41 +127,68 @@ impl Requester {
 
     /// Sends one text and waits for the whole answer.
     pub async fn send(&self, order: &Order, now: Millis) -> Exchange {
-        let not_sent = |cause: Cause, link| Exchange { event: Event::Failed(cause.failure(None)), link };
-        let Content::Text(text) = &order.content else { return not_sent(Cause::CarrierFault, Seen::Nothing) };
+        let not_sent = |cause: Cause, link| Exchange {
+            event: Event::Failed(cause.failure(None)),
+            link,
+        };
+        let Content::Text(text) = &order.content else {
+            return not_sent(Cause::CarrierFault, Seen::Nothing);
+        };
         if order.deadline <= now {
             return not_sent(Cause::Expired, Seen::Nothing);
         }
         let reference = format!("{}-{}", order.key.challenge.0, order.key.attempt);
-        let fields = Fields { to: order.to.e164(), sender: &order.sender, text: &text.body, reference: &reference };
+        let fields = Fields {
+            to: order.to.e164(),
+            sender: &order.sender,
+            text: &text.body,
+            reference: &reference,
+        };
         let request = match self.request(&fields) {
             Ok(request) => request,
             Err(reason) => return not_sent(Cause::CarrierFault, Seen::Unreachable(reason)),
         };
         let may_have_left = request.body().left.clone();
-        let doubt = |link| Exchange { event: Event::InDoubt { cause: Cause::InDoubt }, link };
+        let doubt = |link| Exchange {
+            event: Event::InDoubt {
+                cause: Cause::InDoubt,
+            },
+            link,
+        };
         let whole = async {
             let response = self.client.request(request).await?;
             Ok::<_, hyper_util::client::legacy::Error>(self.read(response, now).await)
         };
         match tokio::time::timeout(self.config.response_timeout, whole).await {
-            Ok(Ok(event)) => Exchange { event, link: Seen::Answered },
-            Ok(Err(error)) if error.is_connect() => {
-                not_sent(Cause::CarrierFault, Seen::Unreachable(self.describe(&error)))
-            }
-            Ok(Err(_)) | Err(_) if !may_have_left.load(Ordering::Acquire) => {
-                not_sent(Cause::CarrierFault, Seen::Unreachable(self.named("no connection in time")))
-            }
+            Ok(Ok(event)) => Exchange {
+                event,
+                link: Seen::Answered,
+            },
+            Ok(Err(error)) if error.is_connect() => not_sent(
+                Cause::CarrierFault,
+                Seen::Unreachable(self.describe(&error)),
+            ),
+            Ok(Err(_)) | Err(_) if !may_have_left.load(Ordering::Acquire) => not_sent(
+                Cause::CarrierFault,
+                Seen::Unreachable(self.named("no connection in time")),
+            ),
             Ok(Err(_)) | Err(_) => doubt(Seen::Nothing),
         }
     }
 
     async fn read(&self, response: Response<Incoming>, now: Millis) -> Event {
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await.ok().map(|body| body.to_bytes());
+        let body = Limited::new(body, MAX_ANSWER)
+            .collect()
+            .await
+            .ok()
+            .map(|body| body.to_bytes());
         let answer = Answer {
             status: head.status.as_u16(),
-            retry_after: head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()),
+            retry_after: head
+                .headers
+                .get(RETRY_AFTER)
+                .and_then(|value| value.to_str().ok()),
             body: body.as_deref(),
         };
         answer::read(&answer, &self.http.response, &self.config.status, now)
@@ -163,7 +197,11 @@ impl Requester {
     fn request(&self, fields: &Fields<'_>) -> Result<Request<Tracked>, String> {
         let uri = match &self.fixed {
             Some(uri) => uri.clone(),
-            None => self.url.fill(fields).parse().map_err(|e| format!("request.url: {e}"))?,
+            None => self
+                .url
+                .fill(fields)
+                .parse()
+                .map_err(|e| format!("request.url: {e}"))?,
         };
         let body = Bytes::from(self.body.fill(fields));
         let mut request = Request::new(Tracked::new(body));
@@ -177,9 +215,14 @@ impl Requester {
     }
 
     fn authorization(&self, now: Instant) -> Result<Option<(HeaderName, HeaderValue)>, String> {
-        let Some(auth) = &self.http.request.auth else { return Ok(None) };
+        let Some(auth) = &self.http.request.auth else {
+            return Ok(None);
+        };
         // Nothing panics while it is held.
-        let mut known = self.authorization.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .authorization
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some((read, header)) = &*known
             && now.saturating_duration_since(*read) < SECRET_LIFE
         {
@@ -213,17 +256,31 @@ fn endpoint(uri: &Uri) -> Result<Endpoint, String> {
         _ => return Err("request.url: begin it with https:// or http://".into()),
     };
     let host = uri.host().ok_or("request.url: it names no host")?;
-    let port = uri.port_u16().unwrap_or(if carry == Carry::Tls { 443 } else { 80 });
-    Ok(Endpoint { carry, host: host.into(), port })
+    let port = uri
+        .port_u16()
+        .unwrap_or(if carry == Carry::Tls { 443 } else { 80 });
+    Ok(Endpoint {
+        carry,
+        host: host.into(),
+        port,
+    })
 }
 
 fn header(auth: &HttpAuth) -> Result<(HeaderName, HeaderValue), String> {
-    let read = |secret: &crate::config::carrier::Secret| secret.read().map_err(|e| format!("request.auth: {e}"));
+    let read = |secret: &crate::config::carrier::Secret| {
+        secret.read().map_err(|e| format!("request.auth: {e}"))
+    };
     let (name, text) = match auth {
         HttpAuth::Bearer(secret) => (AUTHORIZATION, format!("Bearer {}", read(secret)?)),
         HttpAuth::Basic { user, password } => {
             let pair = format!("{user}:{}", read(password)?);
-            (AUTHORIZATION, format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
+            (
+                AUTHORIZATION,
+                format!(
+                    "Basic {}",
+                    base64::engine::general_purpose::STANDARD.encode(pair)
+                ),
+            )
         }
         HttpAuth::Header { name, value } => {
             let name = HeaderName::from_bytes(name.as_bytes())
@@ -231,22 +288,30 @@ fn header(auth: &HttpAuth) -> Result<(HeaderName, HeaderValue), String> {
             (name, read(value)?)
         }
     };
-    let mut value =
-        HeaderValue::from_str(&text).map_err(|_| "request.auth: the secret holds a control character".to_owned())?;
+    let mut value = HeaderValue::from_str(&text)
+        .map_err(|_| "request.auth: the secret holds a control character".to_owned())?;
     value.set_sensitive(true);
     Ok((name, value))
 }
 
-fn client(config: &CarrierConfig, window: u32) -> Result<Client<HttpsConnector<HttpConnector>, Tracked>, String> {
+fn client(
+    config: &CarrierConfig,
+    window: u32,
+) -> Result<Client<HttpsConnector<HttpConnector>, Tracked>, String> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(config.response_timeout));
-    let builder = HttpsConnectorBuilder::new().with_tls_config(tls::client_config(&config.tls)?).https_or_http();
+    let builder = HttpsConnectorBuilder::new()
+        .with_tls_config(tls::client_config(&config.tls)?)
+        .https_or_http();
     let https = match &config.tls.name {
         Some(name) => {
             let name = FixedServerNameResolver::new(tls::server_name(&config.tls, name)?);
-            builder.with_server_name_resolver(name).enable_http1().wrap_connector(tcp)
+            builder
+                .with_server_name_resolver(name)
+                .enable_http1()
+                .wrap_connector(tcp)
         }
         None => builder.enable_http1().wrap_connector(tcp),
     };
@@ -267,7 +332,10 @@ impl Tracked {
     fn new(octets: Bytes) -> Tracked {
         // Without a body only a failed connection proves that nothing left.
         let left = Arc::new(AtomicBool::new(octets.is_empty()));
-        Tracked { octets: Some(octets).filter(|octets| !octets.is_empty()), left }
+        Tracked {
+            octets: Some(octets).filter(|octets| !octets.is_empty()),
+            left,
+        }
     }
 }
 
@@ -275,7 +343,10 @@ impl Body for Tracked {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         self.left.store(true, Ordering::Release);
         Poll::Ready(self.octets.take().map(|octets| Ok(Frame::data(octets))))
     }

@@ -59,8 +59,12 @@ enum Field {
     Reference,
 }
 
-const NAMES: [(&str, Field); 4] =
-    [("{to}", Field::To), ("{sender}", Field::Sender), ("{text}", Field::Text), ("{ref}", Field::Reference)];
+const NAMES: [(&str, Field); 4] = [
+    ("{to}", Field::To),
+    ("{sender}", Field::Sender),
+    ("{text}", Field::Text),
+    ("{ref}", Field::Reference),
+];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -95,7 +99,10 @@ impl Template {
                     inside ^= odd_quotes(&literal);
                     let quoted = inside;
                     pieces.push(Piece::Literal(std::mem::take(&mut literal)));
-                    pieces.push(Piece::Field { field: *field, quoted });
+                    pieces.push(Piece::Field {
+                        field: *field,
+                        quoted,
+                    });
                 }
                 None => {
                     literal.push('{');
@@ -110,7 +117,9 @@ impl Template {
 
     /// Whether anything is to be filled in.
     pub fn is_fixed(&self) -> bool {
-        self.pieces.iter().all(|piece| matches!(piece, Piece::Literal(_)))
+        self.pieces
+            .iter()
+            .all(|piece| matches!(piece, Piece::Literal(_)))
     }
 
     pub fn fill(&self, fields: &Fields<'_>) -> String {
@@ -151,7 +160,11 @@ fn encode(kind: Kind, value: &str, quoted: bool, out: &mut String) {
     match kind {
         Kind::Json => {
             let json = serde_json::Value::from(value).to_string();
-            out.push_str(if quoted { &json[1..json.len() - 1] } else { &json });
+            out.push_str(if quoted {
+                &json[1..json.len() - 1]
+            } else {
+                &json
+            });
         }
         Kind::Form => percent(value, out),
         Kind::Xml => {
@@ -176,7 +189,9 @@ fn encode(kind: Kind, value: &str, quoted: bool, out: &mut String) {
 fn percent(value: &str, out: &mut String) {
     for octet in value.bytes() {
         match octet {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(octet)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(octet))
+            }
             // Writing to a String can't fail.
             _ => drop(write!(out, "%{octet:02X}")),
         }
@@ -191,7 +206,12 @@ mod tests {
     const EXAMPLE: &str = r#"{"to":{to},"from":{sender},"text":{text},"ref":{ref}}"#;
 
     fn fields(text: &str) -> Fields<'_> {
-        Fields { to: "+12025550123", sender: "97671", text, reference: "7-1" }
+        Fields {
+            to: "+12025550123",
+            sender: "97671",
+            text,
+            reference: "7-1",
+        }
     }
 
     #[test]
@@ -200,18 +220,29 @@ mod tests {
         let json = Template::new(EXAMPLE, Kind::Json).fill(&fields(text));
         let expected = r#"{"to":"+12025550123","from":"97671","text":"a\"b & <c>\n€","ref":"7-1"}"#;
         assert_eq!(json, expected);
-        let quoted = Template::new(r#"{"text":"code: {text}","to":"{to}"}"#, Kind::Json).fill(&fields("1"));
+        let quoted =
+            Template::new(r#"{"text":"code: {text}","to":"{to}"}"#, Kind::Json).fill(&fields("1"));
         assert_eq!(quoted, r#"{"text":"code: 1","to":"+12025550123"}"#);
         let form = Template::new("to={to}&text={text}&x={y}", Kind::Form).fill(&fields(text));
-        assert_eq!(form, "to=%2B12025550123&text=a%22b%20%26%20%3Cc%3E%0A%E2%82%AC&x={y}");
-        let xml = Template::new("<sms><text>{text}</text></sms>", Kind::Xml).fill(&fields("a<b>\u{1}&"));
+        assert_eq!(
+            form,
+            "to=%2B12025550123&text=a%22b%20%26%20%3Cc%3E%0A%E2%82%AC&x={y}"
+        );
+        let xml =
+            Template::new("<sms><text>{text}</text></sms>", Kind::Xml).fill(&fields("a<b>\u{1}&"));
         assert_eq!(xml, "<sms><text>a&lt;b&gt;\u{FFFD}&amp;</text></sms>");
     }
 
     #[test]
     fn the_kind_is_named_or_guessed() {
-        assert_eq!(Kind::of(Some("application/json; charset=utf-8"), ""), Kind::Json);
-        assert_eq!(Kind::of(Some("Application/X-WWW-Form-Urlencoded"), "{"), Kind::Form);
+        assert_eq!(
+            Kind::of(Some("application/json; charset=utf-8"), ""),
+            Kind::Json
+        );
+        assert_eq!(
+            Kind::of(Some("Application/X-WWW-Form-Urlencoded"), "{"),
+            Kind::Form
+        );
         assert_eq!(Kind::of(None, EXAMPLE), Kind::Json);
         assert_eq!(Kind::of(None, "<a/>"), Kind::Xml);
         assert_eq!(Kind::of(None, "to={to}"), Kind::Form);

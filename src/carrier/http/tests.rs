@@ -60,8 +60,11 @@ fn config(url: &str, window: u32, timeout: Duration, secret: Secret) -> Arc<Carr
         auth: Some(HttpAuth::Bearer(secret.clone())),
         body: r#"{"to":{to},"from":{sender},"text":{text},"ref":{ref}}"#.into(),
     };
-    let response =
-        HttpResponse { accepted: vec![200, 201, 202], reference: Some("/id".into()), code: Some("/error/code".into()) };
+    let response = HttpResponse {
+        accepted: vec![200, 201, 202],
+        reference: Some("/id".into()),
+        code: Some("/error/code".into()),
+    };
     let callback = HttpCallback {
         keys: vec![secret],
         reference: "/id".into(),
@@ -76,7 +79,12 @@ fn config(url: &str, window: u32, timeout: Duration, secret: Secret) -> Arc<Carr
     Arc::new(CarrierConfig {
         name: "tailspin".into(),
         enabled: true,
-        transport: Transport::Http(HttpConfig { window, request, response, callback: Some(callback) }),
+        transport: Transport::Http(HttpConfig {
+            window,
+            request,
+            response,
+            callback: Some(callback),
+        }),
         endpoints: Vec::new(),
         tls: Tls::default(),
         pace: None,
@@ -91,29 +99,52 @@ fn rig(url: &str, window: u32, timeout: Duration) -> (Rig, CallbackHandle) {
     let secret = Secrets::new();
     let (to_dispatch, said) = mpsc::channel(crate::carrier::SAID);
     let (handle, callbacks) = start(config(url, window, timeout, secret.secret()), to_dispatch);
-    (Rig { handle, said, heard: Vec::new(), _secret: secret }, callbacks)
+    (
+        Rig {
+            handle,
+            said,
+            heard: Vec::new(),
+            _secret: secret,
+        },
+        callbacks,
+    )
 }
 
 /// The simulated carrier, its callbacks served, and the driver on it, up.
 async fn served(faults: Faults, window: u32, timeout: Duration) -> (HttpHandle, Rig) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/callbacks/tailspin", listener.local_addr().unwrap());
+    let url = format!(
+        "http://{}/callbacks/tailspin",
+        listener.local_addr().unwrap()
+    );
     let carrier = HttpCarrier::start(http_carrier::HttpConfig {
         token: Some(TOKEN.into()),
-        callback: Some(http_carrier::Callback { url, key: TOKEN.into() }),
+        callback: Some(http_carrier::Callback {
+            url,
+            key: TOKEN.into(),
+        }),
         ..http_carrier::HttpConfig::default()
     });
     let carrier = carrier.await.unwrap();
     carrier.faults().set(faults);
-    let (mut rig, callbacks) = rig(&format!("http://{}/v1/messages", carrier.address()), window, timeout);
-    let table: callbacks::Table = Arc::new(ArcSwap::from_pointee([("tailspin".into(), callbacks)].into()));
+    let (mut rig, callbacks) = rig(
+        &format!("http://{}/v1/messages", carrier.address()),
+        window,
+        timeout,
+    );
+    let table: callbacks::Table = Arc::new(ArcSwap::from_pointee(
+        [("tailspin".into(), callbacks)].into(),
+    ));
     tokio::spawn(async move { axum::serve(listener, callbacks::router(table)).await });
     rig.link(&Link::Up).await;
     (carrier, rig)
 }
 
 fn key(n: i64) -> AttemptKey {
-    AttemptKey { challenge: crate::challenge::ChallengeKey(n), attempt: 1 }
+    AttemptKey {
+        challenge: crate::challenge::ChallengeKey(n),
+        attempt: 1,
+    }
 }
 
 fn phone(n: i64) -> String {
@@ -123,13 +154,19 @@ fn phone(n: i64) -> String {
 impl Rig {
     fn submit(&self, n: i64, body: &str) {
         let order = Order {
-            key: AttemptKey { challenge: ChallengeKey(n), attempt: 1 },
+            key: AttemptKey {
+                challenge: ChallengeKey(n),
+                attempt: 1,
+            },
             to: Number::from_e164(&phone(n)).unwrap(),
             sender: "97671".into(),
             content: Content::Text(Text { body: body.into() }),
             deadline: wall() + Duration::from_secs(180),
         };
-        self.handle.commands.try_send(Command::Submit(Box::new(order))).unwrap();
+        self.handle
+            .commands
+            .try_send(Command::Submit(Box::new(order)))
+            .unwrap();
     }
 
     async fn wait<T>(&mut self, wanted: impl Fn(&What) -> Option<T>) -> T {
@@ -143,14 +180,18 @@ impl Rig {
                     }
                     at += 1;
                 }
-                self.heard.push(self.said.recv().await.expect("the driver has ended").what);
+                self.heard
+                    .push(self.said.recv().await.expect("the driver has ended").what);
             }
         };
-        tokio::time::timeout(LIMIT, looking).await.expect("nothing of the kind was said")
+        tokio::time::timeout(LIMIT, looking)
+            .await
+            .expect("nothing of the kind was said")
     }
 
     async fn link(&mut self, link: &Link) {
-        self.wait(|what| matches!(what, What::Link(l) if l == link).then_some(())).await;
+        self.wait(|what| matches!(what, What::Link(l) if l == link).then_some(()))
+            .await;
     }
 
     async fn down(&mut self) -> String {
@@ -185,7 +226,9 @@ impl Rig {
 
     async fn receipt(&mut self) -> Receipt {
         let receipt = |what: &What| match what {
-            What::Receipt(receipt) if receipt.state != ReceiptState::Intermediate => Some(receipt.clone()),
+            What::Receipt(receipt) if receipt.state != ReceiptState::Intermediate => {
+                Some(receipt.clone())
+            }
             _ => None,
         };
         self.wait(receipt).await
@@ -197,21 +240,43 @@ const PATIENT: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn a_text_is_read_and_its_receipt_comes_by_callback() {
-    let (carrier, mut rig) = served(Faults { double_receipts: Often::ALWAYS, ..Faults::default() }, 10, PATIENT).await;
+    let (carrier, mut rig) = served(
+        Faults {
+            double_receipts: Often::ALWAYS,
+            ..Faults::default()
+        },
+        10,
+        PATIENT,
+    )
+    .await;
     assert_eq!(rig.handle.slots.get(), 10);
     let text = "Your \"code\" is\n482913 — Grüße 😀";
     rig.submit(1, text);
     let references = rig.accepted(1).await;
     let receipt = rig.receipt().await;
-    assert_eq!((receipt.state, &receipt.references), (ReceiptState::Delivered, &references));
+    assert_eq!(
+        (receipt.state, &receipt.references),
+        (ReceiptState::Delivered, &references)
+    );
     let read = &carrier.record().texts_to(&phone(1))[0];
-    assert_eq!((&*read.text, &*read.from, read.sender_reference.as_deref()), (text, "97671", Some("1-1")));
+    assert_eq!(
+        (&*read.text, &*read.from, read.sender_reference.as_deref()),
+        (text, "97671", Some("1-1"))
+    );
     assert_eq!(carrier.record().summary().protocol_errors, 0);
 }
 
 #[tokio::test]
 async fn the_window_is_kept() {
-    let (carrier, mut rig) = served(Faults { response_delay_ms: 40, ..Faults::default() }, 4, PATIENT).await;
+    let (carrier, mut rig) = served(
+        Faults {
+            response_delay_ms: 40,
+            ..Faults::default()
+        },
+        4,
+        PATIENT,
+    )
+    .await;
     let began = Instant::now();
     for n in 0..40 {
         rig.submit(n, "Your code is 482913");
@@ -219,16 +284,31 @@ async fn the_window_is_kept() {
     for n in 0..40 {
         rig.accepted(n).await;
     }
-    assert!(began.elapsed() >= Duration::from_millis(390), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() >= Duration::from_millis(390),
+        "{:?}",
+        began.elapsed()
+    );
     assert_eq!(carrier.record().summary().texts_read, 40);
 }
 
 #[tokio::test]
 async fn a_busy_carrier_gets_less() {
-    let (carrier, mut rig) = served(Faults { throttle: Often::ALWAYS, ..Faults::default() }, 16, PATIENT).await;
+    let (carrier, mut rig) = served(
+        Faults {
+            throttle: Often::ALWAYS,
+            ..Faults::default()
+        },
+        16,
+        PATIENT,
+    )
+    .await;
     rig.submit(1, "Your code is 482913");
     let failure = rig.failed(1).await;
-    assert_eq!((failure.cause, failure.verdict), (Cause::Throttled, Verdict::Later));
+    assert_eq!(
+        (failure.cause, failure.verdict),
+        (Cause::Throttled, Verdict::Later)
+    );
     assert_eq!(rig.handle.slots.get(), 8);
     carrier.faults().set(Faults::default());
     rig.link(&Link::Room).await;
@@ -249,11 +329,26 @@ async fn refusals_are_read_by_status_and_table() {
 
 #[tokio::test]
 async fn no_answer_is_doubt_whether_the_carrier_is_silent_or_hangs_up() {
-    let (carrier, mut rig) = served(Faults { drop_after_send: Often::ALWAYS, ..Faults::default() }, 4, QUICK).await;
+    let (carrier, mut rig) = served(
+        Faults {
+            drop_after_send: Often::ALWAYS,
+            ..Faults::default()
+        },
+        4,
+        QUICK,
+    )
+    .await;
     rig.submit(1, "Your code is 482913");
     assert!(matches!(rig.event(1).await, Event::InDoubt { .. }));
-    assert_eq!(carrier.record().texts_to(&phone(1))[0].result, TextResult::Read, "doubt was right");
-    carrier.faults().set(Faults { silent: true, ..Faults::default() });
+    assert_eq!(
+        carrier.record().texts_to(&phone(1))[0].result,
+        TextResult::Read,
+        "doubt was right"
+    );
+    carrier.faults().set(Faults {
+        silent: true,
+        ..Faults::default()
+    });
     rig.submit(2, "Your code is 482913");
     assert!(matches!(rig.event(2).await, Event::InDoubt { .. }));
 }
@@ -271,7 +366,10 @@ async fn a_carrier_that_is_down_is_known_and_found_again() {
             break failure;
         }
     };
-    assert_eq!((failure.cause, failure.verdict), (Cause::CarrierFault, Verdict::NextCandidate));
+    assert_eq!(
+        (failure.cause, failure.verdict),
+        (Cause::CarrierFault, Verdict::NextCandidate)
+    );
     assert!(rig.down().await.ends_with("connection refused"));
     assert_eq!(rig.handle.slots.get(), 0);
     carrier.faults().change(|faults| faults.down = false);
@@ -282,7 +380,10 @@ async fn a_carrier_that_is_down_is_known_and_found_again() {
 
 #[tokio::test]
 async fn what_is_wrong_in_the_file_is_the_links_reason() {
-    for (url, wanted) in [("ftp://sms.example/", "request.url: "), ("http://sms example/", "request.url: ")] {
+    for (url, wanted) in [
+        ("ftp://sms.example/", "request.url: "),
+        ("http://sms example/", "request.url: "),
+    ] {
         let (mut rig, _) = rig(url, 4, PATIENT);
         assert!(rig.down().await.starts_with(wanted));
         rig.submit(1, "to nobody");
@@ -295,7 +396,15 @@ async fn what_is_wrong_in_the_file_is_the_links_reason() {
 
 #[tokio::test]
 async fn draining_waits_for_answers_and_then_ends() {
-    let (_carrier, mut rig) = served(Faults { response_delay_ms: 200, ..Faults::default() }, 4, PATIENT).await;
+    let (_carrier, mut rig) = served(
+        Faults {
+            response_delay_ms: 200,
+            ..Faults::default()
+        },
+        4,
+        PATIENT,
+    )
+    .await;
     for n in 0..3 {
         rig.submit(n, "Your code is 482913");
     }
@@ -303,14 +412,18 @@ async fn draining_waits_for_answers_and_then_ends() {
     for n in 0..3 {
         rig.accepted(n).await;
     }
-    tokio::time::timeout(LIMIT, rig.handle.commands.closed()).await.unwrap();
+    tokio::time::timeout(LIMIT, rig.handle.commands.closed())
+        .await
+        .unwrap();
     assert_eq!(rig.handle.slots.get(), 0);
 }
 
 #[tokio::test]
 async fn strangers_at_the_callbacks_door_get_bare_refusals() {
     let (_, callbacks) = rig("http://127.0.0.1:9/", 4, PATIENT);
-    let table: callbacks::Table = Arc::new(ArcSwap::from_pointee([("tailspin".into(), callbacks)].into()));
+    let table: callbacks::Table = Arc::new(ArcSwap::from_pointee(
+        [("tailspin".into(), callbacks)].into(),
+    ));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, callbacks::router(table)).await });
@@ -322,7 +435,10 @@ async fn strangers_at_the_callbacks_door_get_bare_refusals() {
         ("POST /callbacks/tailspin", &*long, "413"),
     ] {
         let mut peer = tokio::net::TcpStream::connect(address).await.unwrap();
-        let head = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
         peer.write_all(head.as_bytes()).await.unwrap();
         let _ = peer.write_all(body.as_bytes()).await;
         let mut answer = [0; 12];

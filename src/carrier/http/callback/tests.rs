@@ -20,13 +20,27 @@ fn callback(keys: Vec<Secret>) -> HttpCallback {
 }
 
 fn config() -> Arc<CarrierConfig> {
-    let request =
-        HttpRequest { method: "POST".into(), url: "http://h/".into(), headers: Default::default(), auth: None, body: "".into() };
-    let response = HttpResponse { accepted: vec![200], reference: None, code: None };
+    let request = HttpRequest {
+        method: "POST".into(),
+        url: "http://h/".into(),
+        headers: Default::default(),
+        auth: None,
+        body: "".into(),
+    };
+    let response = HttpResponse {
+        accepted: vec![200],
+        reference: None,
+        code: None,
+    };
     Arc::new(CarrierConfig {
         name: "tailspin".into(),
         enabled: true,
-        transport: Transport::Http(HttpConfig { window: 1, request, response, callback: None }),
+        transport: Transport::Http(HttpConfig {
+            window: 1,
+            request,
+            response,
+            callback: None,
+        }),
         endpoints: Vec::new(),
         tls: Tls::default(),
         pace: None,
@@ -72,14 +86,21 @@ fn desk(name: &str, room: usize) -> Desk {
     });
     let (to_dispatch, said) = mpsc::channel(room);
     let handle = CallbackHandle::new(config(), Some(callback(keys.to_vec())), to_dispatch);
-    Desk { handle, said, _keys: dir }
+    Desk {
+        handle,
+        said,
+        _keys: dir,
+    }
 }
 
 fn signed(key: &str, seconds: i64, body: &[u8]) -> HeaderMap {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
     let mac = hmac::sign(&key, &[seconds.to_string().as_bytes(), b".", body].concat());
     let value = format!("t={seconds},v1={}", hex::encode(mac));
-    HeaderMap::from_iter([(hyper::header::HeaderName::from_static(SIGNATURE), HeaderValue::from_str(&value).unwrap())])
+    HeaderMap::from_iter([(
+        hyper::header::HeaderName::from_static(SIGNATURE),
+        HeaderValue::from_str(&value).unwrap(),
+    )])
 }
 
 const T: i64 = NOW.0 / 1_000;
@@ -93,13 +114,25 @@ impl Desk {
 #[tokio::test]
 async fn a_signed_receipt_is_taken_once() {
     let mut desk = desk("once", 8);
-    assert_eq!(desk.status(&signed("old-key", T, RECEIPT), RECEIPT).await, 200);
-    let What::Receipt(receipt) = desk.said.try_recv().unwrap().what else { panic!("no receipt") };
-    assert_eq!((receipt.state, &*receipt.references[0]), (ReceiptState::Delivered, "m-1"));
+    assert_eq!(
+        desk.status(&signed("old-key", T, RECEIPT), RECEIPT).await,
+        200
+    );
+    let What::Receipt(receipt) = desk.said.try_recv().unwrap().what else {
+        panic!("no receipt")
+    };
+    assert_eq!(
+        (receipt.state, &*receipt.references[0]),
+        (ReceiptState::Delivered, "m-1")
+    );
     assert_eq!(receipt.phone.as_deref(), Some("12025550123"));
 
     // The same again, signed anew with the other key: taken, not counted.
-    assert_eq!(desk.status(&signed("new-key", T + 9, RECEIPT), RECEIPT).await, 200);
+    assert_eq!(
+        desk.status(&signed("new-key", T + 9, RECEIPT), RECEIPT)
+            .await,
+        200
+    );
     assert!(desk.said.try_recv().is_err());
 }
 
@@ -107,18 +140,43 @@ async fn a_signed_receipt_is_taken_once() {
 async fn what_is_not_signed_now_by_a_known_key_is_refused() {
     let mut desk = desk("refused", 8);
     assert_eq!(desk.status(&HeaderMap::new(), RECEIPT).await, 401);
-    assert_eq!(desk.status(&signed("other-key", T, RECEIPT), RECEIPT).await, 401);
-    assert_eq!(desk.status(&signed("old-key", T, b"{}"), RECEIPT).await, 401);
-    assert_eq!(desk.status(&signed("old-key", T - 301, RECEIPT), RECEIPT).await, 401);
-    assert_eq!(desk.status(&signed("old-key", T + 301, RECEIPT), RECEIPT).await, 401);
-    assert_eq!(desk.status(&signed("old-key", i64::MAX, RECEIPT), RECEIPT).await, 401);
+    assert_eq!(
+        desk.status(&signed("other-key", T, RECEIPT), RECEIPT).await,
+        401
+    );
+    assert_eq!(
+        desk.status(&signed("old-key", T, b"{}"), RECEIPT).await,
+        401
+    );
+    assert_eq!(
+        desk.status(&signed("old-key", T - 301, RECEIPT), RECEIPT)
+            .await,
+        401
+    );
+    assert_eq!(
+        desk.status(&signed("old-key", T + 301, RECEIPT), RECEIPT)
+            .await,
+        401
+    );
+    assert_eq!(
+        desk.status(&signed("old-key", i64::MAX, RECEIPT), RECEIPT)
+            .await,
+        401
+    );
     for header in ["", "t=", "v1=00", "t=1,v1=zz", "t=1,,,=", "\u{7f}"] {
-        let Ok(value) = HeaderValue::from_str(header) else { continue };
-        let headers = HeaderMap::from_iter([(hyper::header::HeaderName::from_static(SIGNATURE), value)]);
+        let Ok(value) = HeaderValue::from_str(header) else {
+            continue;
+        };
+        let headers =
+            HeaderMap::from_iter([(hyper::header::HeaderName::from_static(SIGNATURE), value)]);
         assert_eq!(desk.status(&headers, RECEIPT).await, 401, "{header}");
     }
     assert!(desk.said.try_recv().is_err());
-    assert_eq!(desk.status(&signed("old-key", T - 299, RECEIPT), RECEIPT).await, 200);
+    assert_eq!(
+        desk.status(&signed("old-key", T - 299, RECEIPT), RECEIPT)
+            .await,
+        200
+    );
 }
 
 #[tokio::test]
@@ -126,38 +184,74 @@ async fn sizes_and_shapes() {
     let desk = desk("shapes", 8);
     let long = vec![b' '; MAX_BODY + 1];
     assert_eq!(desk.status(&signed("old-key", T, &long), &long).await, 413);
-    for body in [&b"{"[..], b"[]", br#"{"id":"m-1"}"#, br#"{"text":"yes","from":"+12025550123"}"#] {
+    for body in [
+        &b"{"[..],
+        b"[]",
+        br#"{"id":"m-1"}"#,
+        br#"{"text":"yes","from":"+12025550123"}"#,
+    ] {
         assert_eq!(desk.status(&signed("old-key", T, body), body).await, 400);
     }
     let closed = CallbackHandle::new(config(), None, mpsc::channel(1).0);
-    assert_eq!(closed.receive(&signed("old-key", T, RECEIPT), RECEIPT, NOW).await.status, 404);
+    assert_eq!(
+        closed
+            .receive(&signed("old-key", T, RECEIPT), RECEIPT, NOW)
+            .await
+            .status,
+        404
+    );
 }
 
 #[tokio::test]
 async fn a_failure_has_its_cause_and_a_text_is_no_receipt() {
     let mut desk = desk("kinds", 8);
     let failed = br#"{"id":9,"status":"FAILED","code":30005}"#;
-    assert_eq!(desk.status(&signed("old-key", T, failed), failed).await, 200);
-    let What::Receipt(receipt) = desk.said.try_recv().unwrap().what else { panic!("no receipt") };
-    assert_eq!((receipt.state, receipt.cause), (ReceiptState::Undelivered, Some(Cause::Unreachable)));
-    assert_eq!((&*receipt.references[0], receipt.carrier_code.as_deref()), ("9", Some("30005")));
+    assert_eq!(
+        desk.status(&signed("old-key", T, failed), failed).await,
+        200
+    );
+    let What::Receipt(receipt) = desk.said.try_recv().unwrap().what else {
+        panic!("no receipt")
+    };
+    assert_eq!(
+        (receipt.state, receipt.cause),
+        (ReceiptState::Undelivered, Some(Cause::Unreachable))
+    );
+    assert_eq!(
+        (&*receipt.references[0], receipt.carrier_code.as_deref()),
+        ("9", Some("30005"))
+    );
 
     let on_the_way = br#"{"id":9,"status":"sent"}"#;
-    assert_eq!(desk.status(&signed("old-key", T, on_the_way), on_the_way).await, 200);
-    let What::Receipt(receipt) = desk.said.try_recv().unwrap().what else { panic!("no receipt") };
+    assert_eq!(
+        desk.status(&signed("old-key", T, on_the_way), on_the_way)
+            .await,
+        200
+    );
+    let What::Receipt(receipt) = desk.said.try_recv().unwrap().what else {
+        panic!("no receipt")
+    };
     assert_eq!(receipt.state, ReceiptState::Intermediate);
 
     let text = br#"{"inbound_id":"i-1","from":"+12025550123","to":"97671","text":"yes"}"#;
     assert_eq!(desk.status(&signed("old-key", T, text), text).await, 200);
-    let What::Inbound(text) = desk.said.try_recv().unwrap().what else { panic!("no text") };
-    assert_eq!((&*text.from, &*text.to, &*text.body), ("+12025550123", "97671", "yes"));
+    let What::Inbound(text) = desk.said.try_recv().unwrap().what else {
+        panic!("no text")
+    };
+    assert_eq!(
+        (&*text.from, &*text.to, &*text.body),
+        ("+12025550123", "97671", "yes")
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_carrier_is_asked_to_come_again_while_dispatch_is_behind() {
     let mut desk = desk("behind", 1);
     let other = br#"{"id":"m-2","status":"delivered"}"#;
-    assert_eq!(desk.status(&signed("old-key", T, RECEIPT), RECEIPT).await, 200);
+    assert_eq!(
+        desk.status(&signed("old-key", T, RECEIPT), RECEIPT).await,
+        200
+    );
     assert_eq!(desk.status(&signed("old-key", T, other), other).await, 503);
     desk.said.recv().await.unwrap();
     assert_eq!(desk.status(&signed("old-key", T, other), other).await, 200);
