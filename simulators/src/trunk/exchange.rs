@@ -351,3 +351,6 @@ const MAX_DELAYED: usize = 65_536;
 fn with_contact(writer: Writer, contact: SocketAddr) -> Writer {
     writer.header("Contact", format_args!("<sip:trunk@{contact}>"))
 }
+
+#[cfg(test)]
+mod tests;
