@@ -1,1 +1,216 @@
 //! The gateway: wires the way together and runs it.
+//!
+//! Everything is started here and nothing is decided here: the ledger is opened, every carrier gets its driver, what
+//! the ledger held goes on, and the doors are opened last. It ends when it is told to drain.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{broadcast, mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use crate::{
+    carrier::SAID,
+    challenge::ChallengeKey,
+    clock::Now,
+    config::Config,
+    dispatch::{Dispatch, Inputs, Outputs, Query},
+    intake::{ARRIVALS, Arrival},
+    ledger::{Ledger, OpenError, OutboxReport, Recovered, ReportKey},
+};
+
+mod drivers;
+mod wipe;
+
+use drivers::Drivers;
+pub use drivers::DriverError;
+
+/// A running gateway.
+pub struct Gateway {
+    pub doors: Doors,
+    pub ledger: Ledger,
+    /// For the `[callbacks]` listener.
+    pub callbacks: crate::carrier::callbacks::Table,
+    config: Arc<Config>,
+    drivers: Drivers,
+    dispatch: JoinHandle<()>,
+    housekeeping: JoinHandle<()>,
+}
+
+/// How the doors and the operator reach dispatch. Cheap to clone.
+#[derive(Clone)]
+pub struct Doors {
+    pub jobs: mpsc::Sender<Arrival>,
+    /// Cancels and feedback.
+    pub control: mpsc::Sender<Arrival>,
+    pub queries: mpsc::Sender<Query>,
+    /// Says which challenge has a new report for those who follow by HTTP.
+    pub reports: broadcast::Sender<ChallengeKey>,
+}
+
+/// Where dispatch puts reports for the broker, and learns which are done.
+pub struct Publishing {
+    pub publish: Box<dyn FnMut(OutboxReport) + Send>,
+}
+
+/// Why the gateway can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    #[error("the ledger can't be read: {0}")]
+    Recover(String),
+}
+
+/// How often the ledger wipes and forgets what is over.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// Bound of an operator's questions that wait.
+const QUERIES: usize = 64;
+/// Bound of batches of published reports that wait for dispatch.
+const PUBLISHED: usize = 1_024;
+/// Bound of wake-ups that a slow follower may be behind before it looks into the ledger again by itself.
+const WAKES: usize = 1_024;
+
+/// A gateway that is set up but not yet running: the broker's doors are attached in between.
+pub struct Prepared {
+    config: Arc<Config>,
+    pub ledger: Ledger,
+    recovered: Recovered,
+    pub doors: Doors,
+    inputs: Inputs,
+    /// Where a publisher says which reports are done.
+    pub published: mpsc::Sender<Vec<ReportKey>>,
+    said: mpsc::Sender<crate::carrier::Said>,
+}
+
+impl Prepared {
+    /// Opens the ledger. Nothing runs yet.
+    pub fn open(config: Config) -> Result<Prepared, StartError> {
+        let node = config.settings.node.name.clone();
+        let (ledger, done, recovered) = Ledger::open(&config.settings.ledger, &node, wipe::WIPE)?;
+        let (jobs, jobs_in) = mpsc::channel(ARRIVALS);
+        let (control, control_in) = mpsc::channel(ARRIVALS);
+        let (queries, queries_in) = mpsc::channel(QUERIES);
+        let (published, published_in) = mpsc::channel(PUBLISHED);
+        let (said, said_in) = mpsc::channel(SAID);
+        let (reports, _) = broadcast::channel(WAKES);
+        Ok(Prepared {
+            config: Arc::new(config),
+            ledger,
+            recovered,
+            doors: Doors { jobs, control, queries, reports },
+            inputs: Inputs {
+                jobs: jobs_in,
+                control: control_in,
+                said: said_in,
+                done,
+                published: published_in,
+                queries: queries_in,
+            },
+            published,
+            said,
+        })
+    }
+
+    /// Starts the drivers, takes up what the ledger held, and runs.
+    pub async fn start(mut self, publishing: Option<Publishing>) -> Result<Gateway, StartError> {
+        let now = Now::read();
+        let reports = self.doors.reports.clone();
+        let outputs = Outputs {
+            ledger: self.ledger.clone(),
+            publish: publishing.map(|p| p.publish),
+            wake: Box::new(move |key| {
+                // Nobody follows: nobody is woken.
+                let _ = reports.send(key);
+            }),
+        };
+        let first = (self.recovered.first_challenge, self.recovered.first_report);
+        let mut dispatch = Dispatch::new(self.config.clone(), outputs, first, now);
+        let mut drivers = Drivers::new(&self.config, self.said)?;
+        for running in drivers.start(&self.config, &self.config.routes().used()).await? {
+            dispatch.add_carrier(running);
+        }
+        let mut resumed = 0;
+        loop {
+            let page =
+                self.recovered.next_page(now.wall).map_err(|e| StartError::Recover(e.to_string()))?;
+            if page.is_empty() {
+                break;
+            }
+            for stored in page {
+                resumed += usize::from(stored.ended.is_none());
+                dispatch.resume(stored, now.wall);
+            }
+        }
+        if resumed > 0 {
+            tracing::info!(challenges = resumed, "taken up from the ledger");
+        }
+        let ledger = self.ledger.clone();
+        Ok(Gateway {
+            doors: self.doors,
+            callbacks: drivers.callbacks(),
+            drivers,
+            config: self.config,
+            dispatch: tokio::spawn(dispatch.run(self.inputs)),
+            housekeeping: tokio::spawn(housekeep(ledger)),
+            ledger: self.ledger,
+        })
+    }
+}
+
+impl Gateway {
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Another set of routes and carriers, found good as a whole: drivers of unchanged carriers keep their sessions.
+    pub async fn reload(
+        &mut self,
+        routes: crate::config::Routes,
+        anew: &BTreeSet<Arc<str>>,
+    ) -> Result<(), StartError> {
+        let config = Arc::new(Config {
+            carriers: routes.carriers.clone(),
+            table: routes.table.clone(),
+            warnings: routes.warnings.clone(),
+            secrets: routes.secrets.clone(),
+            ..(*self.config).clone()
+        });
+        let used = routes.used();
+        let start: BTreeSet<Arc<str>> =
+            used.iter().filter(|name| anew.contains(*name) || !self.drivers.runs(name)).cloned().collect();
+        let running = self.drivers.start(&config, &start).await?;
+        self.drivers.keep(&used);
+        let (done, wait) = oneshot::channel();
+        if self.doors.queries.send(Query::Reload(config.clone(), running, done)).await.is_ok() {
+            // Dispatch answers at its next turn; only its end would drop the question.
+            let _ = wait.await;
+        }
+        self.config = config;
+        Ok(())
+    }
+
+    /// Stops taking, lets what is in the air settle within the limit, unbinds and hangs up, closes the ledger.
+    pub async fn drain(self, limit: Duration) {
+        let _ = self.doors.queries.send(Query::Drain(limit)).await;
+        if self.dispatch.await.is_err() {
+            tracing::error!("dispatch ended by a fault of ours; open challenges stay in the ledger");
+        }
+        self.drivers.finished().await;
+        self.housekeeping.abort();
+        self.ledger.close().await;
+    }
+}
+
+async fn housekeep(ledger: Ledger) {
+    let mut tick = tokio::time::interval(HOUSEKEEPING);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        // True: there is more to do at once.
+        while let Ok(true) = ledger.housekeep(crate::clock::now()).await {}
+    }
+}

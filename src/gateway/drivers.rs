@@ -1,0 +1,142 @@
+//! One driver per carrier that some route names.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+
+use crate::{
+    carrier::{self, Command, Handle, Said, callbacks, http::CallbackHandle},
+    clock::Now,
+    config::{CarrierConfig, Config, carrier::Transport},
+    dispatch::Running,
+    message::speech::Catalogue,
+};
+
+/// Why a driver can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    #[error("prompts: {0}")]
+    Prompts(String),
+    #[error(transparent)]
+    Trunk(#[from] carrier::sip::StartError),
+}
+
+/// The running drivers.
+pub struct Drivers {
+    handles: HashMap<Arc<str>, Handle>,
+    /// Drivers that were told to finish.
+    leaving: Vec<Handle>,
+    callbacks: callbacks::Table,
+    desks: BTreeMap<Arc<str>, CallbackHandle>,
+    voices: Option<Arc<Catalogue>>,
+    said: mpsc::Sender<Said>,
+}
+
+/// How long a driver may take to unbind or to end its calls after dispatch has stopped.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+impl Drivers {
+    /// Loads the recordings, if some carrier makes calls.
+    pub fn new(config: &Config, said: mpsc::Sender<Said>) -> Result<Drivers, DriverError> {
+        let calls = config.carriers.values().any(|c| matches!(c.transport, Transport::Sip(_)));
+        let voices = match calls {
+            true => Some(Arc::new(Catalogue::load(&config.settings.paths.prompts).map_err(|faults| {
+                let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                DriverError::Prompts(faults.join("; "))
+            })?)),
+            false => None,
+        };
+        Ok(Drivers {
+            handles: HashMap::new(),
+            leaving: Vec::new(),
+            callbacks: Arc::new(ArcSwap::default()),
+            desks: BTreeMap::new(),
+            voices,
+            said,
+        })
+    }
+
+    pub fn callbacks(&self) -> callbacks::Table {
+        self.callbacks.clone()
+    }
+
+    pub fn runs(&self, name: &Arc<str>) -> bool {
+        self.handles.contains_key(name)
+    }
+
+    /// Starts drivers for these carriers.
+    pub async fn start(
+        &mut self,
+        config: &Config,
+        names: &BTreeSet<Arc<str>>,
+    ) -> Result<Vec<Running>, DriverError> {
+        let mut started = Vec::new();
+        for carrier in names.iter().filter_map(|name| config.carriers.get(name)) {
+            let handle = self.start_one(carrier, config).await?;
+            let name = carrier.name.clone();
+            if let Some(before) = self.handles.insert(name, handle.clone()) {
+                self.leaving.push(before);
+            }
+            started.push(Running::new(carrier.clone(), handle, Now::read().mono));
+        }
+        self.publish_desks();
+        Ok(started)
+    }
+
+    async fn start_one(&mut self, carrier: &Arc<CarrierConfig>, config: &Config) -> Result<Handle, DriverError> {
+        let said = self.said.clone();
+        self.desks.remove(&carrier.name);
+        Ok(match &carrier.transport {
+            Transport::Smpp(_) => carrier::smpp::start(carrier.clone(), said),
+            Transport::Http(_) => {
+                let (handle, desk) = carrier::http::start(carrier.clone(), said);
+                self.desks.insert(carrier.name.clone(), desk);
+                handle
+            }
+            Transport::Sip(_) => {
+                if let Some(before) = self.handles.get(&carrier.name) {
+                    // The trunk's port is free only when the driver before has let go of it.
+                    let _ = before.commands.try_send(Command::Drain);
+                    let _ = tokio::time::timeout(FAREWELL, before.commands.closed()).await;
+                }
+                let voices = match &self.voices {
+                    Some(voices) => voices.clone(),
+                    None => {
+                        let voices = Drivers::new(config, said.clone())?.voices.unwrap_or_default();
+                        self.voices = Some(voices.clone());
+                        voices
+                    }
+                };
+                carrier::sip::start(carrier.clone(), voices, said).await?.0
+            }
+        })
+    }
+
+    /// Those that no route names any more are forgotten; dispatch tells them to finish.
+    pub fn keep(&mut self, names: &BTreeSet<Arc<str>>) {
+        let gone: Vec<Arc<str>> = self.handles.keys().filter(|name| !names.contains(*name)).cloned().collect();
+        for name in gone {
+            self.leaving.extend(self.handles.remove(&name));
+            self.desks.remove(&name);
+        }
+        self.publish_desks();
+    }
+
+    fn publish_desks(&self) {
+        self.callbacks.store(Arc::new(self.desks.clone().into_iter().collect()));
+    }
+
+    /// Waits until the drivers, told to drain, have let go of their links, each for a bounded time.
+    pub async fn finished(self) {
+        let all = self.handles.into_values().chain(self.leaving);
+        let waits = all.map(|handle| async move {
+            let _ = tokio::time::timeout(FAREWELL, handle.commands.closed()).await;
+        });
+        futures_util::future::join_all(waits).await;
+    }
+}
