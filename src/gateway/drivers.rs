@@ -44,13 +44,7 @@ impl Drivers {
     /// Loads the recordings, if some carrier makes calls.
     pub fn new(config: &Config, said: mpsc::Sender<Said>) -> Result<Drivers, DriverError> {
         let calls = config.carriers.values().any(|c| matches!(c.transport, Transport::Sip(_)));
-        let voices = match calls {
-            true => Some(Arc::new(Catalogue::load(&config.settings.paths.prompts).map_err(|faults| {
-                let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                DriverError::Prompts(faults.join("; "))
-            })?)),
-            false => None,
-        };
+        let voices = if calls { Some(load_voices(config)?) } else { None };
         Ok(Drivers {
             handles: HashMap::new(),
             leaving: Vec::new(),
@@ -106,11 +100,7 @@ impl Drivers {
                 }
                 let voices = match &self.voices {
                     Some(voices) => voices.clone(),
-                    None => {
-                        let voices = Drivers::new(config, said.clone())?.voices.unwrap_or_default();
-                        self.voices = Some(voices.clone());
-                        voices
-                    }
+                    None => self.voices.insert(load_voices(config)?).clone(),
                 };
                 carrier::sip::start(carrier.clone(), voices, said).await?.0
             }
@@ -138,5 +128,15 @@ impl Drivers {
             let _ = tokio::time::timeout(FAREWELL, handle.commands.closed()).await;
         });
         futures_util::future::join_all(waits).await;
+    }
+}
+
+fn load_voices(config: &Config) -> Result<Arc<Catalogue>, DriverError> {
+    match Catalogue::load(&config.settings.paths.prompts) {
+        Ok(voices) => Ok(Arc::new(voices)),
+        Err(faults) => {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            Err(DriverError::Prompts(faults.join("; ")))
+        }
     }
 }
