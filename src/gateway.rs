@@ -23,8 +23,8 @@ use crate::{
 mod drivers;
 mod wipe;
 
-use drivers::Drivers;
 pub use drivers::DriverError;
+use drivers::Drivers;
 
 /// A running gateway.
 pub struct Gateway {
@@ -101,7 +101,12 @@ impl Prepared {
             config: Arc::new(config),
             ledger,
             recovered,
-            doors: Doors { jobs, control, queries, reports },
+            doors: Doors {
+                jobs,
+                control,
+                queries,
+                reports,
+            },
             inputs: Inputs {
                 jobs: jobs_in,
                 control: control_in,
@@ -130,13 +135,18 @@ impl Prepared {
         let first = (self.recovered.first_challenge, self.recovered.first_report);
         let mut dispatch = Dispatch::new(self.config.clone(), outputs, first, now);
         let mut drivers = Drivers::new(&self.config, self.said)?;
-        for running in drivers.start(&self.config, &self.config.routes().used()).await? {
+        for running in drivers
+            .start(&self.config, &self.config.routes().used())
+            .await?
+        {
             dispatch.add_carrier(running);
         }
         let mut resumed = 0;
         loop {
-            let page =
-                self.recovered.next_page(now.wall).map_err(|e| StartError::Recover(e.to_string()))?;
+            let page = self
+                .recovered
+                .next_page(now.wall)
+                .map_err(|e| StartError::Recover(e.to_string()))?;
             if page.is_empty() {
                 break;
             }
@@ -180,12 +190,21 @@ impl Gateway {
             ..(*self.config).clone()
         });
         let used = routes.used();
-        let start: BTreeSet<Arc<str>> =
-            used.iter().filter(|name| anew.contains(*name) || !self.drivers.runs(name)).cloned().collect();
+        let start: BTreeSet<Arc<str>> = used
+            .iter()
+            .filter(|name| anew.contains(*name) || !self.drivers.runs(name))
+            .cloned()
+            .collect();
         let running = self.drivers.start(&config, &start).await?;
         self.drivers.keep(&used);
         let (done, wait) = oneshot::channel();
-        if self.doors.queries.send(Query::Reload(config.clone(), running, done)).await.is_ok() {
+        if self
+            .doors
+            .queries
+            .send(Query::Reload(config.clone(), running, done))
+            .await
+            .is_ok()
+        {
             // Dispatch answers at its next turn; only its end would drop the question.
             let _ = wait.await;
         }
@@ -197,7 +216,9 @@ impl Gateway {
     pub async fn drain(self, limit: Duration) {
         let _ = self.doors.queries.send(Query::Drain(limit)).await;
         if self.dispatch.await.is_err() {
-            tracing::error!("dispatch ended by a fault of ours; open challenges stay in the ledger");
+            tracing::error!(
+                "dispatch ended by a fault of ours; open challenges stay in the ledger"
+            );
         }
         self.drivers.finished().await;
         self.housekeeping.abort();

@@ -43,8 +43,15 @@ const FAREWELL: Duration = Duration::from_secs(5);
 impl Drivers {
     /// Loads the recordings, if some carrier makes calls.
     pub fn new(config: &Config, said: mpsc::Sender<Said>) -> Result<Drivers, DriverError> {
-        let calls = config.carriers.values().any(|c| matches!(c.transport, Transport::Sip(_)));
-        let voices = if calls { Some(load_voices(config)?) } else { None };
+        let calls = config
+            .carriers
+            .values()
+            .any(|c| matches!(c.transport, Transport::Sip(_)));
+        let voices = if calls {
+            Some(load_voices(config)?)
+        } else {
+            None
+        };
         Ok(Drivers {
             handles: HashMap::new(),
             leaving: Vec::new(),
@@ -82,7 +89,11 @@ impl Drivers {
         Ok(started)
     }
 
-    async fn start_one(&mut self, carrier: &Arc<CarrierConfig>, config: &Config) -> Result<Handle, DriverError> {
+    async fn start_one(
+        &mut self,
+        carrier: &Arc<CarrierConfig>,
+        config: &Config,
+    ) -> Result<Handle, DriverError> {
         let said = self.said.clone();
         self.desks.remove(&carrier.name);
         Ok(match &carrier.transport {
@@ -109,7 +120,12 @@ impl Drivers {
 
     /// Those that no route names any more are forgotten; dispatch tells them to finish.
     pub fn keep(&mut self, names: &BTreeSet<Arc<str>>) {
-        let gone: Vec<Arc<str>> = self.handles.keys().filter(|name| !names.contains(*name)).cloned().collect();
+        let gone: Vec<Arc<str>> = self
+            .handles
+            .keys()
+            .filter(|name| !names.contains(*name))
+            .cloned()
+            .collect();
         for name in gone {
             self.leaving.extend(self.handles.remove(&name));
             self.desks.remove(&name);
@@ -118,7 +134,8 @@ impl Drivers {
     }
 
     fn publish_desks(&self) {
-        self.callbacks.store(Arc::new(self.desks.clone().into_iter().collect()));
+        self.callbacks
+            .store(Arc::new(self.desks.clone().into_iter().collect()));
     }
 
     /// Waits until the drivers, told to drain, have let go of their links, each for a bounded time.

@@ -8,7 +8,9 @@ pub const WIPE: Wipe = Wipe { job, life, report };
 
 /// A late receipt still needs to know the challenge's id, tenant and country: number, code, text and meta go.
 fn job(octets: &[u8]) -> Vec<u8> {
-    let Ok(mut ch) = serde_json::from_slice::<Challenge>(octets) else { return Vec::new() };
+    let Ok(mut ch) = serde_json::from_slice::<Challenge>(octets) else {
+        return Vec::new();
+    };
     ch.to = None;
     ch.extension = None;
     ch.code = None;
@@ -27,7 +29,9 @@ fn life(octets: &[u8]) -> Vec<u8> {
 
 /// The final as it is told again: without code, reply and digits.
 fn report(octets: &[u8]) -> Vec<u8> {
-    let Ok(Value::Object(mut body)) = serde_json::from_slice(octets) else { return Vec::new() };
+    let Ok(Value::Object(mut body)) = serde_json::from_slice(octets) else {
+        return Vec::new();
+    };
     for secret in ["code", "reply", "digits"] {
         body.remove(secret);
     }
