@@ -61,9 +61,9 @@ fn of_status(status: u16, reason: Option<&str>, retry_after: Option<u32>) -> Cau
         603 if reason.is_some_and(is_network) => Cause::BlockedByOperator,
         // Declined; unwanted (RFC 8197).
         603 | 607 => Cause::Declined,
-        // Rejected by an analytics service (RFC 8688); forbidden, anonymity or caller ID not taken (RFC 5079, 8224):
+        // Rejected by an analytics service (RFC 8688); anonymity or caller ID not taken (RFC 5079, 8224):
         // another carrier or caller ID may pass.
-        608 | 403 | 433 | 428 | 436 | 437 | 438 => Cause::BlockedByOperator,
+        608 | 433 | 428 | 436 | 437 | 438 => Cause::BlockedByOperator,
         // Temporarily unavailable; ended by the far side while it rang.
         480 | 487 => Cause::NoAnswer,
         // Not found, gone, incomplete, ambiguous, nowhere: the number is at fault.
@@ -77,9 +77,9 @@ fn of_status(status: u16, reason: Option<&str>, retry_after: Option<u32>) -> Cau
     }
 }
 
-/// Credentials, redirections that lead nowhere: our settings, not the trunk's health.
+/// Credentials, permissions, redirections that lead nowhere: our settings, not the trunk's health.
 fn is_ours(status: u16) -> bool {
-    matches!(status, 300..=399 | 401 | 402 | 407)
+    matches!(status, 300..=399 | 401..=403 | 407)
 }
 
 /// A Reason header (RFC 3326) that a network wrote: protocol SIP (a phone's own 603 carries none), a Q.850 location

@@ -34,6 +34,8 @@ pub(super) struct Active {
     order: Box<Order>,
     ask: Ask,
     media: MediaPort,
+    /// The Call-ID.
+    reference: Arc<str>,
     /// Addresses asked for this order so far.
     tried: Vec<SocketAddr>,
     talk: Option<Conversation>,
@@ -97,6 +99,7 @@ impl Trunk {
             order,
             ask,
             media,
+            reference: self.endpoint.call_id(call).unwrap_or_default().into(),
             tried,
             talk: None,
             woken_at: None,
@@ -221,13 +224,7 @@ impl Trunk {
             return;
         };
         if !std::mem::replace(&mut active.accepted, true) {
-            let key = active.key;
-            let references = self
-                .endpoint
-                .call_id(call)
-                .map(Arc::from)
-                .into_iter()
-                .collect();
+            let (key, references) = (active.key, vec![active.reference.clone()]);
             self.tell(key, Event::Accepted { references });
         }
     }

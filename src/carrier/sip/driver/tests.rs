@@ -1,1 +1,502 @@
+//! The driver over real sockets, against the simulated trunk and its phones.
 
+use std::{collections::BTreeMap, path::Path, time::SystemTime};
+
+use simulators::{
+    record::{Call as Seen, CallResult},
+    subscriber::Habits,
+    trunk::{Trunk as Sim, TrunkConfig, TrunkHandle},
+};
+use tokio::{net::UdpSocket, time::timeout};
+
+use super::*;
+use crate::{
+    carrier::{Call, CallState, Content, Event, Order},
+    challenge::{ChallengeKey, Code, Method, Millis},
+    config::carrier::{Carry, Codec, Identity, NumberFormat, RtpConfig, Secret, Tls},
+    number::Number,
+};
+
+const LONG: Duration = Duration::from_secs(30);
+const CALLER: &str = "+18553308653";
+
+async fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> TrunkHandle {
+    let mut config = TrunkConfig {
+        ear: false,
+        habits: Habits {
+            ring: Duration::from_millis(50),
+            key_after: Duration::from_millis(300),
+            ..Habits::default()
+        },
+        ..TrunkConfig::default()
+    };
+    change(&mut config);
+    Sim::start(config).await.expect("a trunk")
+}
+
+fn peer(carry: Carry, address: SocketAddr) -> Peer {
+    Peer {
+        carry,
+        host: address.ip().to_string().into(),
+        port: address.port(),
+    }
+}
+
+fn config(endpoints: Vec<Peer>) -> CarrierConfig {
+    CarrierConfig {
+        name: "fabrikam".into(),
+        enabled: true,
+        transport: Kind::Sip(SipConfig {
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            advertised: None,
+            rtp: RtpConfig {
+                address: [127, 0, 0, 1].into(),
+                first_port: 20_000,
+                last_port: 29_999,
+            },
+            username: None,
+            password: None,
+            codecs: vec![Codec::Pcmu, Codec::Pcma],
+            max_calls: 100,
+            ring: Duration::from_secs(2),
+            key_wait: Duration::from_secs(1),
+            call: LONG,
+            farewell: false,
+            identity: Identity {
+                from: NumberFormat::E164,
+                asserted: true,
+            },
+            number_format: NumberFormat::E164,
+        }),
+        endpoints,
+        tls: Tls::default(),
+        pace: None,
+        response_timeout: Duration::from_secs(2),
+        receipt_wait: None,
+        probe: Some(Duration::from_millis(200)),
+        status: BTreeMap::new(),
+    }
+}
+
+fn sip(config: &mut CarrierConfig) -> &mut SipConfig {
+    match &mut config.transport {
+        Kind::Sip(sip) => sip,
+        Kind::Smpp(_) | Kind::Http(_) => panic!("a SIP carrier"),
+    }
+}
+
+fn free_address() -> SocketAddr {
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    free.expect("a free port")
+}
+
+struct Bench {
+    handle: Handle,
+    said: mpsc::Receiver<Said>,
+    task: JoinHandle<()>,
+    next: i64,
+    log: Vec<(AttemptKey, Event)>,
+    links: Vec<Link>,
+}
+
+impl Bench {
+    /// A driver whose link is up.
+    async fn start(config: CarrierConfig) -> Bench {
+        let voices = Catalogue::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts"))
+            .expect("prompts");
+        let (tx, said) = mpsc::channel(1_000);
+        let (config, voices) = (Arc::new(config), Arc::new(voices));
+        // The port of a driver that has just been killed is free a moment later.
+        let started = async {
+            loop {
+                match start(config.clone(), voices.clone(), tx.clone()).await {
+                    Err(StartError::Bind { .. }) => tokio::task::yield_now().await,
+                    started => return started,
+                }
+            }
+        };
+        let (handle, task) = timeout(LONG, started)
+            .await
+            .expect("a free port")
+            .expect("a driver");
+        drop(tx);
+        let mut bench = Bench {
+            handle,
+            said,
+            task,
+            next: 0,
+            log: Vec::new(),
+            links: Vec::new(),
+        };
+        bench.until(|b| b.links.contains(&Link::Up)).await;
+        assert!(bench.handle.slots.get() > 0);
+        bench
+    }
+
+    async fn until(&mut self, mut done: impl FnMut(&Bench) -> bool) {
+        while !done(self) {
+            let said = timeout(LONG, self.said.recv()).await;
+            match said
+                .unwrap_or_else(|_| panic!("nothing more is said: {:?}", self.log))
+                .expect("a driver")
+                .what
+            {
+                What::Attempt(key, event) => self.log.push((key, event)),
+                What::Link(link) => self.links.push(link),
+                What::Receipt(_) | What::Inbound(_) => panic!("no texts here"),
+            }
+        }
+    }
+
+    async fn call(&mut self, to: &str, method: Method) -> AttemptKey {
+        self.next += 1;
+        let key = AttemptKey {
+            challenge: ChallengeKey(self.next),
+            attempt: 1,
+        };
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .expect("after 1970");
+        let order = Order {
+            key,
+            to: Number::from_e164(to).expect("a number"),
+            sender: CALLER.into(),
+            content: Content::Call(Call {
+                method,
+                locale: "en-US".into(),
+                code: Some(Code::new("1357")),
+                extension: None,
+            }),
+            deadline: Millis(now.as_millis() as i64) + Duration::from_secs(120),
+        };
+        self.handle
+            .commands
+            .send(Command::Submit(Box::new(order)))
+            .await
+            .expect("a driver");
+        key
+    }
+
+    async fn command(&self, command: Command) {
+        self.handle.commands.send(command).await.expect("a driver");
+    }
+
+    /// The events of one attempt so far, in short.
+    fn story(&self, key: AttemptKey) -> Vec<String> {
+        let of = self.log.iter().filter(|(k, _)| *k == key);
+        of.filter_map(|(_, event)| match event {
+            Event::Accepted { references } => Some(format!("accepted {}", references.len())),
+            Event::Ringing => Some("ringing".into()),
+            Event::Answered => Some("answered".into()),
+            Event::KeyPressed => Some("key".into()),
+            Event::CallState(_) => None,
+            Event::CallEnded(end) => Some(format!("{:?} {}", end.outcome, end.digits)),
+            Event::Failed(f) => Some(format!("{} {:?}", f.cause.name(), f.verdict)),
+            Event::InDoubt { .. } => Some("in doubt".into()),
+        })
+        .collect()
+    }
+
+    fn settled(&self, key: AttemptKey) -> bool {
+        self.log
+            .iter()
+            .any(|(k, e)| *k == key && matches!(e, Event::CallEnded(_) | Event::Failed(_)))
+    }
+
+    async fn settle(&mut self, key: AttemptKey) -> String {
+        self.until(|b| b.settled(key)).await;
+        self.story(key).join(", ")
+    }
+
+    async fn drained(mut self) {
+        self.command(Command::Drain).await;
+        self.said.close();
+        timeout(LONG, self.task)
+            .await
+            .expect("drained in time")
+            .expect("no panic");
+    }
+}
+
+async fn seen(trunk: &TrunkHandle, to: &str) -> Seen {
+    let digits = to.trim_start_matches('+').to_owned();
+    let found = |line: &simulators::record::Line| matches!(&line.entry, simulators::record::Entry::Call(call) if call.to.contains(&digits));
+    trunk
+        .record()
+        .wait_for(LONG, found)
+        .await
+        .expect("the phone saw the call");
+    trunk
+        .record()
+        .calls_to(to)
+        .first()
+        .cloned()
+        .expect("the call")
+}
+
+#[tokio::test]
+async fn each_kind_of_phone_is_reported_as_it_behaves() {
+    let trunk = trunk(|_| {}).await;
+    let mut b = Bench::start(config(vec![peer(Carry::Udp, trunk.address())])).await;
+    let up = "accepted 1, ringing, answered, ";
+    let mut calls = Vec::new();
+    for (to, expected) in [
+        ("+12025550123", format!("{up}key, Confirmed #")),
+        ("+12025559020", "accepted 1, busy StopChannel".into()),
+        (
+            "+12025559021",
+            "accepted 1, ringing, no_answer StopChannel".into(),
+        ),
+        (
+            "+12025559022",
+            "accepted 1, ringing, declined StopChannel".into(),
+        ),
+        ("+12025559024", format!("{up}NoKeypress ")),
+        ("+12025559027", "accepted 1, unreachable StopChannel".into()),
+        ("+12025559028", "accepted 1, throttled Later".into()),
+        ("+12025559029", format!("{up}NoKeypress ")),
+        ("+12025559032", format!("{up}key, Confirmed #")),
+        ("+12025559033", format!("{up}key, Confirmed #")),
+        ("+12025559034", format!("{up}key, Confirmed #")),
+        ("+12025559035", format!("{up}NoKeypress ")),
+        (
+            "+12025559036",
+            "accepted 1, blocked_by_operator NextCandidate".into(),
+        ),
+        ("+12025559037", "accepted 1, no_answer StopChannel".into()),
+        ("+12025559038", format!("{up}key, Confirmed #")),
+    ] {
+        calls.push((b.call(to, Method::VoiceConfirm).await, to, expected));
+    }
+    for (key, to, expected) in calls {
+        let story = b.settle(key).await;
+        let plain = |story: &str| story.replace("accepted 1, ", "").replace("ringing, ", "");
+        assert_eq!(plain(&story), plain(&expected), "{to}: {story}");
+    }
+    let call = seen(&trunk, "+12025550123").await;
+    assert_eq!(
+        (call.result, call.from.as_str(), call.asserted.as_deref()),
+        (CallResult::Answered, CALLER, Some(CALLER))
+    );
+    b.drained().await;
+    assert_eq!(trunk.live_calls(), 0, "no call is left up");
+}
+
+#[tokio::test]
+async fn a_code_is_read_after_a_key_over_tcp_with_a_digest() {
+    let trunk = trunk(|config| {
+        config.credentials = Some(("mfa".into(), "sesame".into()));
+        config.ear = true;
+        config.prompts = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts"));
+    })
+    .await;
+    let password = std::env::temp_dir().join(format!("ringback-sip-{}", std::process::id()));
+    std::fs::write(&password, "sesame\n").expect("a file");
+    let mut config = config(vec![peer(Carry::Tcp, trunk.address())]);
+    sip(&mut config).username = Some("mfa".into());
+    sip(&mut config).password = Some(Secret::File(password.clone()));
+    let mut b = Bench::start(config).await;
+    let key = b.call("+12025550123", Method::VoiceCode).await;
+    let story = b.settle(key).await;
+    assert!(story.ends_with("answered, key, CodeRead #"), "{story}");
+    assert!(
+        seen(&trunk, "+12025550123")
+            .await
+            .digits_heard
+            .starts_with("1357")
+    );
+    b.drained().await;
+    assert_eq!(trunk.live_calls(), 0);
+
+    std::fs::write(&password, "wrong").expect("a file");
+    let mut wrong = self::config(vec![peer(Carry::Udp, trunk.address())]);
+    sip(&mut wrong).username = Some("mfa".into());
+    sip(&mut wrong).password = Some(Secret::File(password.clone()));
+    let mut b = Bench::start(wrong).await;
+    let key = b.call("+12025550124", Method::VoiceConfirm).await;
+    let story = b.settle(key).await;
+    assert!(story.ends_with("carrier_fault NextCandidate"), "{story}");
+    std::fs::remove_file(password).expect("removed");
+}
+
+#[tokio::test]
+async fn the_second_endpoint_takes_over_and_a_dead_trunk_is_in_doubt_then_a_fault() {
+    let trunk = trunk(|_| {}).await;
+    let silent = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let silent = (silent.local_addr().expect("an address"), silent);
+    let refusing = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a socket");
+    let closed = refusing.local_addr().expect("an address");
+    drop(refusing);
+    let mut both = config(vec![
+        peer(Carry::Tcp, closed),
+        peer(Carry::Udp, silent.0),
+        peer(Carry::Udp, trunk.address()),
+    ]);
+    both.response_timeout = Duration::from_millis(300);
+    let mut b = Bench::start(both).await;
+    let key = b.call("+12025550123", Method::VoiceConfirm).await;
+    let story = b.settle(key).await;
+    assert!(story.ends_with("answered, key, Confirmed #"), "{story}");
+
+    let mut dead = config(vec![peer(Carry::Udp, silent.0)]);
+    dead.response_timeout = Duration::from_millis(300);
+    let mut b = Bench::start(dead).await;
+    let key = b.call("+12025550124", Method::VoiceConfirm).await;
+    b.until(|b| !b.story(key).is_empty()).await;
+    assert_eq!(b.story(key), ["in doubt"]);
+    let mut refused = config(vec![peer(Carry::Tcp, closed)]);
+    refused.probe = None;
+    let mut b = Bench::start(refused).await;
+    let key = b.call("+12025550124", Method::VoiceConfirm).await;
+    assert_eq!(b.settle(key).await, "carrier_fault NextCandidate");
+}
+
+#[tokio::test]
+async fn calls_are_hung_up_on_command_before_and_after_the_answer() {
+    let trunk = trunk(|_| {}).await;
+    let mut quiet = config(vec![peer(Carry::Udp, trunk.address())]);
+    sip(&mut quiet).ring = LONG;
+    sip(&mut quiet).key_wait = LONG;
+    let mut b = Bench::start(quiet).await;
+    let ringing = b.call("+12025559021", Method::VoiceConfirm).await;
+    let talking = b.call("+12025559024", Method::VoiceConfirm).await;
+    b.until(|b| {
+        b.story(ringing).contains(&"ringing".into())
+            && b.story(talking).contains(&"answered".into())
+    })
+    .await;
+    b.command(Command::HangUp(ringing)).await;
+    b.command(Command::HangUp(talking)).await;
+    assert!(
+        b.settle(ringing)
+            .await
+            .ends_with("ringing, cancelled StopChannel")
+    );
+    assert!(b.settle(talking).await.ends_with("answered, Cancelled "));
+    b.drained().await;
+    assert_eq!(trunk.live_calls(), 0);
+}
+
+#[tokio::test]
+async fn calls_of_a_process_that_died_are_ended_by_the_next() {
+    let trunk = trunk(|_| {}).await;
+    let mut quiet = config(vec![peer(Carry::Udp, trunk.address())]);
+    sip(&mut quiet).bind = free_address();
+    sip(&mut quiet).ring = LONG;
+    sip(&mut quiet).key_wait = LONG;
+    let mut b = Bench::start(quiet.clone()).await;
+    let ringing = b.call("+12025559021", Method::VoiceConfirm).await;
+    let talking = b.call("+12025559024", Method::VoiceConfirm).await;
+    b.until(|b| {
+        b.story(ringing).contains(&"ringing".into())
+            && b.story(talking).contains(&"answered".into())
+    })
+    .await;
+    let last = |b: &Bench, key: AttemptKey| -> Option<CallState> {
+        let mut states = b.log.iter().rev().filter(|(k, _)| *k == key);
+        states.find_map(|(_, e)| match e {
+            Event::CallState(state) => Some(state.clone()),
+            _ => None,
+        })
+    };
+    let (first, second) = (
+        last(&b, ringing).expect("a state"),
+        last(&b, talking).expect("a state"),
+    );
+    b.task.abort();
+    assert_eq!(trunk.live_calls(), 2);
+
+    let next = Bench::start(quiet).await;
+    next.command(Command::EndOrphan(first)).await;
+    next.command(Command::EndOrphan(second)).await;
+    next.command(Command::EndOrphan(CallState("{}".into())))
+        .await;
+    seen(&trunk, "+12025559021").await;
+    seen(&trunk, "+12025559024").await;
+    assert_eq!(trunk.live_calls(), 0);
+}
+
+#[tokio::test]
+async fn strangers_are_answered_over_both_transports_and_garbage_is_survived() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let trunk = trunk(|_| {}).await;
+    let address = free_address();
+    let mut fixed = config(vec![peer(Carry::Udp, trunk.address())]);
+    sip(&mut fixed).bind = address;
+    let mut b = Bench::start(fixed).await;
+    let request = |method: &str| {
+        format!(
+            "{method} sip:x@{address} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKx\r\n\
+             From: <sip:a@b>;tag=1\r\nTo: <sip:x@y>\r\nCall-ID: c\r\nCSeq: 1 {method}\r\nContent-Length: 0\r\n\r\n"
+        )
+    };
+    let stranger = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let mut buffer = [0; 2_000];
+    for garbage in [
+        &b"\0\xff\xfe"[..],
+        b"INVITE",
+        b"SIP/2.0 200 OK\r\n\r\n",
+        b"",
+    ] {
+        stranger.send_to(garbage, address).await.expect("sent");
+    }
+    for (method, answer) in [
+        ("OPTIONS", "SIP/2.0 200"),
+        ("INVITE", "SIP/2.0 403"),
+        ("BYE", "SIP/2.0 481"),
+    ] {
+        stranger
+            .send_to(request(method).as_bytes(), address)
+            .await
+            .expect("sent");
+        let (length, _) = timeout(LONG, stranger.recv_from(&mut buffer))
+            .await
+            .expect("an answer")
+            .expect("an answer");
+        assert!(buffer[..length].starts_with(answer.as_bytes()), "{method}");
+    }
+    let mut stream = tokio::net::TcpStream::connect(address)
+        .await
+        .expect("a connection");
+    stream
+        .write_all(request("OPTIONS").as_bytes())
+        .await
+        .expect("sent");
+    let length = timeout(LONG, stream.read(&mut buffer))
+        .await
+        .expect("an answer")
+        .expect("an answer");
+    assert!(buffer[..length].starts_with(b"SIP/2.0 200"));
+    stream
+        .write_all(b"GET / HTTP/1.1\r\n\r\n")
+        .await
+        .expect("sent");
+    assert_eq!(
+        timeout(LONG, stream.read(&mut buffer))
+            .await
+            .expect("closed")
+            .ok(),
+        Some(0)
+    );
+
+    let key = b.call("+12025550123", Method::VoiceConfirm).await;
+    assert!(
+        b.settle(key).await.ends_with("Confirmed #"),
+        "and calls go on"
+    );
+}
+
+#[tokio::test]
+async fn probes_tell_a_trunk_that_has_gone() {
+    let trunk = trunk(|_| {}).await;
+    let mut probing = config(vec![peer(Carry::Udp, trunk.address())]);
+    probing.response_timeout = Duration::from_millis(100);
+    let mut b = Bench::start(probing).await;
+    b.until(|b| b.links.contains(&Link::Probe { ok: true }))
+        .await;
+    trunk.stop().await;
+    b.until(|b| b.links.contains(&Link::Probe { ok: false }))
+        .await;
+}
