@@ -40,8 +40,9 @@ pub fn run(args: &CheckArgs) -> ExitCode {
             Settings::in_folder(base).paths.prompts
         }
     };
-    // Where the settings are faulty and no folder stands in the usual place, it may stand where they say.
-    if found.is_ok() || prompts.is_dir() {
+    // Without calls nothing is spoken; and with faulty settings the folder may stand where they say.
+    let calls = found.as_ref().is_ok_and(|config| config.table.has_calls());
+    if calls || prompts.is_dir() {
         said.extend(spoken(&prompts));
     }
     let faulty = said

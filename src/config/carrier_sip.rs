@@ -39,8 +39,8 @@ pub fn read(root: &Cursor<'_>, base: &Path) -> Option<SipConfig> {
     let password = root
         .get("password")
         .map_or(Some(None), |v| values::secret_later(&v, base).map(Some));
-    if root.is_there("password") && !root.is_there("username") {
-        root.fault("password", "has no username beside it");
+    if let Some(value) = root.get("password").filter(|_| !root.is_there("username")) {
+        value.fault("has no username beside it");
     }
     let codecs = root
         .get("codecs")

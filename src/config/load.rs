@@ -98,7 +98,6 @@ fn routes(settings: &Settings, faults: &Faults) -> Option<Routes> {
         };
         if !seen.insert(place) {
             said(faults, path, "another file routes this country already");
-            continue;
         }
         let Some(source) = Source::read(path, faults) else {
             continue;

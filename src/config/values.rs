@@ -18,7 +18,7 @@ const MAX_DURATION: Duration = Duration::from_secs(400 * 24 * 3600);
 
 /// `"20s"`, `"5m"`, `"24h"`, `"7d"`, `"500ms"`, within bounds.
 pub fn duration(value: &Value<'_>, least: Duration, most: Duration) -> Option<Duration> {
-    if value.is_int() {
+    if !value.is_str() {
         return value.wrong("a duration in quotes with its unit, like \"20s\"");
     }
     let text = value.str()?;

@@ -146,6 +146,16 @@ impl Table {
         &self.lines
     }
 
+    /// Does any route carry calls?
+    pub fn has_calls(&self) -> bool {
+        let own = self
+            .countries
+            .iter()
+            .filter_map(|both| both[place(Channel::Voice)]);
+        own.chain([self.default[place(Channel::Voice)]])
+            .any(|span| span.count > 0)
+    }
+
     pub fn carriers(&self) -> &[Arc<str>] {
         &self.carriers
     }
