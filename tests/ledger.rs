@@ -197,7 +197,7 @@ async fn check(path: &Path, acknowledged: &HashMap<i64, u8>) {
         assert!(page.iter().all(|s| s.ended.is_none()));
         open.extend(page.into_iter().map(|s| s.key.0));
     }
-    for (key, _) in acknowledged {
+    for key in acknowledged.keys() {
         let stored = ledger.get(ChallengeKey(*key)).await.unwrap().unwrap();
         assert_eq!(open.contains(key), stored.ended.is_none());
     }

@@ -98,6 +98,7 @@ pub(super) fn sqlite(path: &Path, source: rusqlite::Error) -> OpenError {
 /// it is no clearer there than it was while it lived, and overwriting it would double the writes.
 fn prepare(conn: &Connection) -> rusqlite::Result<()> {
     conn.busy_timeout(BUSY)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "secure_delete", "FAST")?;
@@ -227,6 +228,8 @@ const APPLICATION_ID: i64 = 0x5269_6e67;
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// Another program may look into the file (`sqlite3`, a backup) and hold it for a moment.
 const BUSY: Duration = Duration::from_secs(5);
+/// Prepared statements kept besides those of the hot path: all there are.
+const STATEMENTS: usize = 64;
 const WRITER_CACHE_KIB: i64 = 16 * 1024;
 const READER_CACHE_KIB: i64 = 2 * 1024;
 /// Pages in the WAL before the writer moves them into the file.
