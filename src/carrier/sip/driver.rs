@@ -107,7 +107,7 @@ pub async fn start(
     let slots = Slots::default();
     let (commands, orders) = mpsc::channel(COMMANDS);
     let own_host = address::host_of(&sent_by).to_owned();
-    let trunk = Trunk {
+    let mut trunk = Trunk {
         config,
         sip,
         own_host,
@@ -130,6 +130,9 @@ pub async fn start(
         draining: None,
         session: seed as u32 >> 1,
     };
+    for known in targets::literal(&trunk.endpoints.clone()) {
+        trunk.resolved(Ok(known));
+    }
     let task = tokio::spawn(trunk.run(Inputs {
         orders,
         arrivals,

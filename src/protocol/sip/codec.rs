@@ -435,9 +435,7 @@ fn status_line(text: &str, at: usize) -> Result<(Start, Option<Fault>), Fault> {
     let fault = match status {
         None => Some(Fault::Status),
         Some(_) if !version.eq_ignore_ascii_case("SIP/2.0") => Some(Fault::Version),
-        Some(_) => text
-            .contains(|c: char| c == '\r')
-            .then_some(Fault::StartLine),
+        Some(_) => text.contains('\r').then_some(Fault::StartLine),
     };
     Ok((start, fault))
 }

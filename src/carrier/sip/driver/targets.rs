@@ -109,27 +109,30 @@ pub fn transport(carry: Carry) -> Transport {
     }
 }
 
-/// Resolves the endpoints for ever: at once, then every [`AGAIN`], sooner after a failure. Addresses need no asking.
+/// The endpoints that are addresses already.
+pub fn literal(endpoints: &[Endpoint]) -> Vec<Resolved> {
+    let address = |endpoint: &Endpoint| {
+        let ip = endpoint.host.trim_matches(['[', ']']).parse().ok()?;
+        Some(SocketAddr::new(ip, endpoint.port))
+    };
+    let all = endpoints.iter().enumerate();
+    all.filter_map(|(at, e)| {
+        Some(Resolved {
+            endpoint: at,
+            addresses: vec![address(e)?],
+        })
+    })
+    .collect()
+}
+
+/// Resolves the endpoints that are names, for ever: at once, then every [`AGAIN`], sooner after a failure.
 pub async fn resolve(endpoints: Arc<[Endpoint]>, found: mpsc::Sender<Result<Resolved, Arc<str>>>) {
-    let mut named = Vec::new();
-    for (at, endpoint) in endpoints.iter().enumerate() {
-        match endpoint.host.trim_matches(['[', ']']).parse() {
-            Ok(ip) => {
-                let addresses = vec![SocketAddr::new(ip, endpoint.port)];
-                if found
-                    .send(Ok(Resolved {
-                        endpoint: at,
-                        addresses,
-                    }))
-                    .await
-                    .is_err()
-                {
-                    return;
-                }
-            }
-            Err(_) => named.push((at, endpoint.clone())),
-        }
-    }
+    let known: Vec<usize> = literal(&endpoints)
+        .iter()
+        .map(|resolved| resolved.endpoint)
+        .collect();
+    let all = endpoints.iter().cloned().enumerate();
+    let named: Vec<_> = all.filter(|(at, _)| !known.contains(at)).collect();
     while !named.is_empty() {
         let mut wait = AGAIN;
         for (at, endpoint) in &named {
