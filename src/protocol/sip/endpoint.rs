@@ -9,6 +9,7 @@
 //! become pointless costs one look-up, and stale ones are swept when they outnumber the live.
 
 mod call;
+mod ending;
 mod incoming;
 mod outgoing;
 mod resume;

@@ -59,6 +59,8 @@ impl Wire {
             }
         };
         let local = udp.local_addr()?;
+        // Until the runtime has seen the socket once, it takes no datagram without waiting.
+        udp.writable().await?;
         let (arrived, receiver) = mpsc::channel(ARRIVALS);
         tokio::spawn(accept(listener, arrived.clone()));
         Ok((

@@ -1,14 +1,12 @@
 //! Our requests and their answers: INVITE, CANCEL, BYE, and what a call does with each (RFC 3261 9, 13.2, 15).
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::call::{Call, MAX_CHALLENGES, MAX_FORKS, MAX_REDIRECTS, Phase};
 use super::pending_key;
 use super::write::{self, InviteLines, branch_token};
 use super::{
-    CallHandle, End, Endpoint, Event, Invite, Machine, Owner, Pending, ProbeHandle, Transport,
-    Unfit,
+    CallHandle, End, Endpoint, Event, Invite, Machine, Owner, Pending, ProbeHandle, Unfit,
 };
 use crate::protocol::sip::codec::{Address, HeaderName, Message, Method, Uri, number};
 use crate::protocol::sip::dialog::Dialog;
@@ -63,43 +61,6 @@ impl Endpoint {
     /// The Call-ID: the reference by which the trunk knows the call.
     pub fn call_id(&self, call: CallHandle) -> Option<&str> {
         self.calls.get(&call.0).map(|call| call.call_id.as_str())
-    }
-
-    /// Ends a call whatever its state: CANCEL before an answer (once a provisional was heard), BYE after it.
-    pub fn hangup(&mut self, now: Instant, call: CallHandle) {
-        let Some(state) = self.calls.get(&call.0) else {
-            return;
-        };
-        match state.phase {
-            Phase::Calling | Phase::Proceeding => self.give_up(now, call, End::Cancelled),
-            Phase::Up => {
-                self.bye(now, call);
-                self.end(call, End::OurBye);
-            }
-            Phase::Abandoned | Phase::Cancelling | Phase::Closing | Phase::Over => {}
-        }
-    }
-
-    /// The connection to a peer could not be made: nothing of what was sent over it has arrived.
-    pub fn unreachable(&mut self, now: Instant, to: SocketAddr, transport: Transport) {
-        let lost: Vec<u64> = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| pending.to == to && pending.transport == transport)
-            .map(|(key, _)| *key)
-            .collect();
-        for key in lost {
-            let Some(pending) = self.pending.remove(&key) else {
-                continue;
-            };
-            match pending.owner {
-                Owner::Invite(call) => {
-                    self.end(call, End::Unreachable);
-                    self.clear(now, call);
-                }
-                owner => self.unanswered(now, key, owner),
-            }
-        }
     }
 
     /// Answers the last challenge in advance.
@@ -387,7 +348,12 @@ impl Endpoint {
     }
 
     /// Takes up a challenge if there is something to answer it with and it is not the same one again (22.2, 22.3).
-    fn take_challenge(&mut self, call: CallHandle, status: u16, message: &Message) -> bool {
+    pub(super) fn take_challenge(
+        &mut self,
+        call: CallHandle,
+        status: u16,
+        message: &Message,
+    ) -> bool {
         let Some(state) = self.calls.get_mut(&call.0) else {
             return false;
         };
@@ -427,141 +393,6 @@ impl Endpoint {
         state.invite.uri = contact.uri.to_owned();
         self.authorize_invite(call);
         true
-    }
-
-    /// Ends a call that is not answered: CANCEL now, or with the first provisional.
-    pub(super) fn give_up(&mut self, now: Instant, call: CallHandle, end: End) {
-        let Some(state) = self.calls.get_mut(&call.0) else {
-            return;
-        };
-        state.deadline = None;
-        match state.phase {
-            Phase::Calling => {
-                state.phase = Phase::Abandoned;
-                let branch = state.branch;
-                if let (
-                    End::Silent,
-                    Some(Pending {
-                        machine: Machine::Invite(machine),
-                        ..
-                    }),
-                ) = (&end, self.pending.get_mut(&branch))
-                {
-                    machine.stop_resending();
-                }
-            }
-            Phase::Proceeding => self.cancel(now, call),
-            Phase::Abandoned | Phase::Cancelling | Phase::Up | Phase::Closing | Phase::Over => {}
-        }
-        self.end(call, end);
-    }
-
-    pub(super) fn cancel(&mut self, now: Instant, call: CallHandle) {
-        let Some(state) = self.calls.get_mut(&call.0) else {
-            return;
-        };
-        state.phase = Phase::Cancelling;
-        let branch = state.branch;
-        let Some(pending) = self.pending.get_mut(&branch) else {
-            return;
-        };
-        let Machine::Invite(machine) = &mut pending.machine else {
-            return;
-        };
-        machine.end_by(now + self.config.timing.patience());
-        let (to, transport) = (pending.to, pending.transport);
-        if let Ok(invite) = Message::parse(&pending.bytes) {
-            let bytes = write::cancel(&invite);
-            self.send_other(
-                now,
-                pending_key(branch, true),
-                Owner::Cancel,
-                bytes,
-                (to, transport),
-            );
-        }
-        self.arm_pending(branch);
-    }
-
-    pub(super) fn bye(&mut self, now: Instant, call: CallHandle) {
-        let (branch, cnonce) = (self.tokens.draw(), self.tokens.draw());
-        let Some(state) = self.calls.get_mut(&call.0) else {
-            return;
-        };
-        let Some(dialog) = &mut state.dialog else {
-            return;
-        };
-        dialog.cseq = dialog.cseq.saturating_add(1);
-        state.phase = Phase::Closing;
-        state.deadline = None;
-        let (to, transport) = dialog.next_hop((state.invite.to, state.invite.transport));
-        let authorization = match (&mut self.session, &self.config.credentials) {
-            (Some(session), Some(who)) => {
-                Some(session.authorize(who, "BYE", &dialog.request_route().0, cnonce))
-            }
-            _ => None,
-        };
-        let sequence = (dialog.cseq, branch, transport);
-        let bytes = write::in_dialog(
-            &self.config,
-            "BYE",
-            dialog,
-            sequence,
-            authorization.as_ref(),
-        );
-        self.send_other(now, branch, Owner::Bye(call), bytes, (to, transport));
-    }
-
-    fn bye_answered(&mut self, now: Instant, call: CallHandle, status: u16, message: &Message) {
-        if matches!(status, 401 | 407) && self.take_challenge(call, status, message) {
-            self.bye(now, call);
-        } else {
-            self.clear(now, call);
-        }
-    }
-
-    pub(super) fn pending_timeout(&mut self, now: Instant, at: Instant, key: u64) {
-        let Some(pending) = self.pending.get_mut(&key) else {
-            return;
-        };
-        if pending.woken_at == Some(at) {
-            pending.woken_at = None;
-        }
-        let act = match &mut pending.machine {
-            Machine::Invite(machine) => machine.timeout(now),
-            Machine::Other(machine) => machine.timeout(now),
-        };
-        match act {
-            Act::Resend => {
-                let (to, transport, bytes) = (pending.to, pending.transport, pending.bytes.clone());
-                self.transmit(to, transport, bytes);
-            }
-            Act::TimedOut => {
-                let owner = pending.owner;
-                self.pending.remove(&key);
-                self.unanswered(now, key, owner);
-            }
-            Act::Over => {
-                self.pending.remove(&key);
-            }
-            Act::Nothing | Act::Deliver | Act::DeliverAndAck | Act::AckAgain => {}
-        }
-        self.arm_pending(key);
-    }
-
-    fn unanswered(&mut self, now: Instant, key: u64, owner: Owner) {
-        match owner {
-            Owner::Invite(call) => {
-                self.end(call, End::Silent);
-                self.clear(now, call);
-            }
-            Owner::Bye(call) => self.clear(now, call),
-            Owner::Probe => self.tell(Event::Probed {
-                probe: ProbeHandle(key),
-                status: None,
-            }),
-            Owner::Cancel | Owner::ForkBye => {}
-        }
     }
 
     fn tell_resume(&mut self, call: CallHandle) {
