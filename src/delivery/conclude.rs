@@ -156,8 +156,11 @@ fn verdict_of(attempt: &Attempt) -> (Final, &'static str) {
             (Final::Undelivered, cause.unwrap_or("no_answer"))
         }
         Outcome::Refused | Outcome::Cancelled => match attempt.cause {
-            // The number itself can't be reached: no carrier would have done better.
-            Some(c) if c.failure(None).blame == Blame::Number => (Final::Undelivered, c.name()),
+            // The number itself can't be reached: no carrier would have done better. A call got as far as the network.
+            Some(c) if c.failure(None).blame == Blame::Number => match attempt.channel() {
+                Channel::Voice => (Final::Undelivered, c.name()),
+                Channel::Sms => (Final::Failed, c.name()),
+            },
             Some(Cause::BlockedByOperator) => (Final::Failed, "blocked_by_operator"),
             _ => (Final::Failed, "carriers_exhausted"),
         },

@@ -1,0 +1,5 @@
+//! Situations, through real sockets: what the phone got, what the ear heard, what was reported.
+
+mod calls;
+mod texts;
+mod world;
