@@ -36,7 +36,10 @@ pub struct Caller {
 
 impl Caller {
     fn new() -> Caller {
-        Caller { heard: Arc::default(), news: watch::Sender::new(0) }
+        Caller {
+            heard: Arc::default(),
+            news: watch::Sender::new(0),
+        }
     }
 
     fn hear(&self, report: &OutboxReport) {
@@ -44,8 +47,16 @@ impl Caller {
             return;
         }
         let body: Value = serde_json::from_slice(&report.body).expect("a report is JSON");
-        let id = body["challenge"].as_str().expect("a report names its challenge").to_owned();
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default().push(body);
+        let id = body["challenge"]
+            .as_str()
+            .expect("a report names its challenge")
+            .to_owned();
+        self.heard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(id)
+            .or_default()
+            .push(body);
         self.news.send_modify(|n| *n += 1);
     }
 
@@ -55,12 +66,18 @@ impl Caller {
     }
 
     pub fn events(&self, id: &str) -> Vec<String> {
-        self.of(id).iter().map(|r| r["event"].as_str().unwrap_or("").to_owned()).collect()
+        self.of(id)
+            .iter()
+            .map(|r| r["event"].as_str().unwrap_or("").to_owned())
+            .collect()
     }
 
     /// Waits for the final report.
     pub async fn last(&self, id: &str) -> Value {
-        self.until(id, |reports| reports.iter().find(|r| r["final"] == true).cloned()).await
+        self.until(id, |reports| {
+            reports.iter().find(|r| r["final"] == true).cloned()
+        })
+        .await
     }
 
     /// Waits until something is found in what was heard.
@@ -71,7 +88,9 @@ impl Caller {
                 if let Some(value) = found(&self.of(id)) {
                     return value;
                 }
-                news.changed().await.expect("the caller lives as long as the world");
+                news.changed()
+                    .await
+                    .expect("the caller lives as long as the world");
             }
         };
         match tokio::time::timeout(LIMIT, wait).await {
@@ -97,7 +116,11 @@ impl Folder {
     pub fn new() -> Folder {
         use std::sync::atomic::{AtomicU32, Ordering};
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("ringback-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "ringback-test-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(path.join("routes")).expect("a folder");
         std::fs::create_dir_all(path.join("carriers")).expect("a folder");
@@ -159,8 +182,11 @@ impl Plan {
     pub async fn start(self) -> World {
         let folder = Folder::new();
         let record = Record::new();
-        let habits =
-            Habits { ring: Duration::from_millis(100), key_after: Duration::from_millis(400), ..Habits::default() };
+        let habits = Habits {
+            ring: Duration::from_millis(100),
+            key_after: Duration::from_millis(400),
+            ..Habits::default()
+        };
         let mut smsc = BTreeMap::new();
         for name in &self.smsc {
             let script = self.script(name);
@@ -173,7 +199,10 @@ impl Plan {
             };
             let handle = smsc::Smsc::start(config).await.expect("a simulated SMSC");
             let extra = self.extra.get(name).map_or("", |e| e);
-            folder.write(&format!("carriers/{name}.toml"), &smpp_file(handle.address(), extra));
+            folder.write(
+                &format!("carriers/{name}.toml"),
+                &smpp_file(handle.address(), extra),
+            );
             smsc.insert(*name, handle);
         }
         let mut trunks = BTreeMap::new();
@@ -187,9 +216,14 @@ impl Plan {
                 record: record.clone(),
                 ..trunk::TrunkConfig::default()
             };
-            let handle = trunk::Trunk::start(config).await.expect("a simulated trunk");
+            let handle = trunk::Trunk::start(config)
+                .await
+                .expect("a simulated trunk");
             let extra = self.extra.get(name).map_or("", |e| e);
-            folder.write(&format!("carriers/{name}.toml"), &sip_file(handle.address(), extra));
+            folder.write(
+                &format!("carriers/{name}.toml"),
+                &sip_file(handle.address(), extra),
+            );
             trunks.insert(*name, handle);
         }
         for (name, text) in &self.routes {
@@ -204,7 +238,14 @@ impl Plan {
         folder.write("ringback.toml", &settings);
         let caller = Caller::new();
         let gateway = run(&folder, &caller).await;
-        World { folder, caller, gateway, record, smsc, trunks }
+        World {
+            folder,
+            caller,
+            gateway,
+            record,
+            smsc,
+            trunks,
+        }
     }
 
     fn script(&self, name: &str) -> Script {
@@ -229,7 +270,10 @@ pub async fn run(folder: &Folder, caller: &Caller) -> Gateway {
         // Full: the report stays in the ledger, which hurts no scenario.
         let _ = published.try_send(vec![report.report]);
     });
-    prepared.start(Some(Publishing { publish })).await.expect("a running gateway")
+    prepared
+        .start(Some(Publishing { publish }))
+        .await
+        .expect("a running gateway")
 }
 
 impl World {
@@ -239,8 +283,16 @@ impl World {
 
     /// Hands a challenge to the gateway, as a door does.
     pub async fn send(&self, ch: Challenge) {
-        let arrival = Arrival { job: Job::Challenge(Box::new(ch)), ticket: Ticket::None };
-        self.gateway.doors.jobs.send(arrival).await.expect("the gateway takes jobs");
+        let arrival = Arrival {
+            job: Job::Challenge(Box::new(ch)),
+            ticket: Ticket::None,
+        };
+        self.gateway
+            .doors
+            .jobs
+            .send(arrival)
+            .await
+            .expect("the gateway takes jobs");
     }
 
     /// Sends it and waits for its final.
@@ -252,8 +304,12 @@ impl World {
 
     /// The one text that this number got.
     pub fn text_to(&self, number: &str) -> simulators::record::Text {
-        let texts: Vec<_> =
-            self.record.texts_to(number).into_iter().filter(|t| !t.reference.is_empty()).collect();
+        let texts: Vec<_> = self
+            .record
+            .texts_to(number)
+            .into_iter()
+            .filter(|t| !t.reference.is_empty())
+            .collect();
         assert_eq!(texts.len(), 1, "texts to {number}: {texts:?}");
         texts.into_iter().next().expect("one")
     }
@@ -291,7 +347,10 @@ pub fn challenge(id: &str, to: &str, method: Method) -> Challenge {
         arrived: now,
         caller_id: None,
         meta: BTreeMap::new(),
-        reply_to: Some(ReplyTo { queue: "caller".into(), correlation_id: Some(id.into()) }),
+        reply_to: Some(ReplyTo {
+            queue: "caller".into(),
+            correlation_id: Some(id.into()),
+        }),
         door: Door::Amqp,
         content: [id.len() as u8; 32],
     }
@@ -304,7 +363,9 @@ pub fn life(mut ch: Challenge, left: Duration) -> Challenge {
 }
 
 pub fn then(mut ch: Challenge, method: Method, after: Duration) -> Challenge {
-    ch.code = ch.code.or_else(|| method.needs_code().then(|| Code::new("482913")));
+    ch.code = ch
+        .code
+        .or_else(|| method.needs_code().then(|| Code::new("482913")));
     ch.fallback.push(Fallback { method, after });
     ch
 }
@@ -314,7 +375,9 @@ pub fn prompts() -> PathBuf {
 }
 
 fn smpp_file(at: SocketAddr, extra: &str) -> String {
-    format!("transport = \"smpp\"\nendpoints = [\"{at}\"]\nsystem_id = \"mfa\"\nbinds = 2\n{extra}\n")
+    format!(
+        "transport = \"smpp\"\nendpoints = [\"{at}\"]\nsystem_id = \"mfa\"\nbinds = 2\n{extra}\n"
+    )
 }
 
 fn sip_file(at: SocketAddr, extra: &str) -> String {
