@@ -1,6 +1,6 @@
 //! How long one choice takes with 250 countries and 40 carriers, and how long all routes take to be read again.
 
-use std::{fmt::Write, fs, path::PathBuf, sync::Arc};
+use std::{fmt::Write, fs, path::Path, sync::Arc};
 
 use divan::{Bencher, black_box};
 use ringback::{
@@ -123,7 +123,7 @@ fn reload_of_all_routes(bencher: Bencher<'_, '_>) {
     let _ = fs::remove_dir_all(&folder);
 }
 
-fn write(folder: &PathBuf) -> std::io::Result<()> {
+fn write(folder: &Path) -> std::io::Result<()> {
     fs::create_dir_all(folder.join("routes"))?;
     fs::create_dir_all(folder.join("carriers"))?;
     for n in 0..CARRIERS {

@@ -67,9 +67,7 @@ pub fn read(root: &Cursor<'_>, base: &Path) -> Option<SipConfig> {
     let number_format = root
         .get("number_format")
         .map_or(Some(NumberFormat::E164), |v| v.word(&FORMATS));
-    if let Some(value) = root.get("stir") {
-        value.fault("signing calls (STIR/SHAKEN) is not available yet: take this key out");
-    }
+    not_yet(root);
     Some(SipConfig {
         bind: bind?,
         advertised: advertised?,
@@ -85,6 +83,13 @@ pub fn read(root: &Cursor<'_>, base: &Path) -> Option<SipConfig> {
         identity: identity?,
         number_format: number_format?,
     })
+}
+
+/// Keys that have a place in the file and nothing behind it.
+fn not_yet(root: &Cursor<'_>) {
+    if let Some(value) = root.get("stir") {
+        value.fault("signing calls (STIR/SHAKEN) is not available yet: take this key out");
+    }
 }
 
 fn advertised(value: &Value<'_>) -> Option<Arc<str>> {

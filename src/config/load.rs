@@ -12,7 +12,7 @@ use super::{
     carrier::Transport,
     carrier_file,
     fault::{Fault, Faults, Weight},
-    routes_file::{self, Known, Names, Route},
+    routes_file::{self, Known, Names, Route, SenderIds},
     settings_file,
     source::Source,
     values::SECRET_WARNING,
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     challenge::Channel,
     number::Country,
-    routing::{CarrierIx, Sender, SenderIx, Table},
+    routing::{CarrierIx, Sender, Table},
 };
 
 /// Carriers at most: an index has sixteen bits, and each has a driver.
@@ -177,8 +177,6 @@ fn carriers(folder: &Path, faults: &Faults) -> (Vec<CarrierConfig>, BTreeMap<Arc
     (good, known)
 }
 
-type SenderIds = BTreeMap<Arc<str>, Option<SenderIx>>;
-
 fn senders(
     folder: &Path,
     files: &[(String, PathBuf)],
@@ -198,7 +196,7 @@ fn senders(
     let mut found = None;
     if let Some(source) = Source::read(path, faults) {
         source.parse(faults, |root| {
-            found = routes_file::senders(root);
+            found = Some(routes_file::senders(root));
             Some(())
         });
     }

@@ -37,8 +37,7 @@ pub struct Known {
 pub struct Names<'a> {
     pub carriers: &'a BTreeMap<Arc<str>, Known>,
     pub senders: &'a [Sender],
-    /// Sender ids, good or faulty, by place; None: stands in the file, but is faulty.
-    pub ids: &'a BTreeMap<Arc<str>, Option<SenderIx>>,
+    pub ids: &'a SenderIds,
 }
 
 /// The lines of one file; None where it says nothing about a channel.
@@ -50,10 +49,13 @@ pub struct Route {
     pub named: BTreeSet<Arc<str>>,
 }
 
+/// Sender ids, good or faulty, by place; None: it stands in the file, but is faulty.
+pub type SenderIds = BTreeMap<Arc<str>, Option<SenderIx>>;
+
 /// Reads `senders.toml`: the good ones, and every id that stands in it.
-pub fn senders(root: Cursor<'_>) -> Option<(Vec<Sender>, BTreeMap<Arc<str>, Option<SenderIx>>)> {
+pub fn senders(root: Cursor<'_>) -> (Vec<Sender>, SenderIds) {
     let mut good = Vec::new();
-    let mut ids: BTreeMap<Arc<str>, Option<SenderIx>> = BTreeMap::new();
+    let mut ids = SenderIds::new();
     let items = root
         .get("sender")
         .map_or(Some(Vec::new()), |v| v.list())
@@ -83,7 +85,7 @@ pub fn senders(root: Cursor<'_>) -> Option<(Vec<Sender>, BTreeMap<Arc<str>, Opti
         good.extend(read.filter(|_| place.is_some()));
     }
     root.finish();
-    Some((good, ids))
+    (good, ids)
 }
 
 fn sender(table: &Cursor<'_>, id: Option<&(&str, Value<'_>)>) -> Option<Sender> {

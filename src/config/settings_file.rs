@@ -25,8 +25,6 @@ pub const EVENTS: [&str; 6] = [
 /// Reads the settings; paths stand against `base`, the file's own folder.
 pub fn read(base: &Path, root: Cursor<'_>) -> Option<Settings> {
     let default = Settings::in_folder(base);
-    let jobs_table = section(&root, "jobs");
-    let amqp_table = jobs_table.as_ref().and_then(|jobs| section(jobs, "amqp"));
     let mut whole = true;
     // Each section says its own faults; what is read is only used when there are none at all.
     macro_rules! read {
@@ -52,14 +50,11 @@ pub fn read(base: &Path, root: Cursor<'_>) -> Option<Settings> {
             base,
             &default.paths
         )),
-        jobs: match &jobs_table {
-            Some(table) => {
-                let found = jobs(table, amqp_table.as_ref(), base, &default.jobs);
-                whole &= found.is_some();
-                found.unwrap_or(default.jobs)
-            }
-            None => default.jobs,
-        },
+        jobs: read!("jobs", default.jobs.clone(), |t: &Cursor<'_>| jobs(
+            t,
+            base,
+            &default.jobs
+        )),
         ledger: read!("ledger", default.ledger.clone(), |t: &Cursor<'_>| ledger(
             t,
             base,
@@ -88,12 +83,6 @@ pub fn read(base: &Path, root: Cursor<'_>) -> Option<Settings> {
         numbers: read!("numbers", default.numbers.clone(), numbers),
         log: read!("log", default.log, |t: &Cursor<'_>| log(t, default.log)),
     };
-    if let Some(table) = amqp_table {
-        table.finish();
-    }
-    if let Some(table) = jobs_table {
-        table.finish();
-    }
     same_addresses(&root, &settings);
     root.finish();
     whole.then_some(settings)
@@ -159,12 +148,9 @@ fn paths(table: &Cursor<'_>, base: &Path, default: &Paths) -> Option<Paths> {
     })
 }
 
-fn jobs(
-    table: &Cursor<'_>,
-    amqp: Option<&Cursor<'_>>,
-    base: &Path,
-    default: &Jobs,
-) -> Option<Jobs> {
+fn jobs(table: &Cursor<'_>, base: &Path, default: &Jobs) -> Option<Jobs> {
+    let amqp_table = section(table, "amqp");
+    let amqp = amqp_table.as_ref();
     let max_open = or(table, "max_open", default.max_open, |v| {
         v.int(1..=10_000_000).and_then(|n| usize::try_from(n).ok())
     });
@@ -191,6 +177,9 @@ fn jobs(
         or(t, "exchange_copy", default.exchange_copy, |v| v.bool())
     });
     let amqp = amqp.map_or(Some(None), |t| self::amqp(t, base).map(Some));
+    if let Some(table) = amqp_table {
+        table.finish();
+    }
     Some(Jobs {
         max_open: max_open?,
         max_unsent: max_unsent?,

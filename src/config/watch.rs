@@ -9,7 +9,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, SystemTime},
 };
 
@@ -267,6 +267,6 @@ mod tests {
         folder.write("notes.txt", "x");
         folder.write("us.toml~", "x");
         assert_eq!(look(std::slice::from_ref(&folder.0)), before);
-        assert!(look(&[Path::new("/nowhere/at/all").to_path_buf()]).is_empty());
+        assert!(look(&[PathBuf::from("/nowhere/at/all")]).is_empty());
     }
 }

@@ -206,6 +206,7 @@ struct Rank {
     again: bool,
 }
 
+/// One pass over the lines of the route: the best rank, and among its lines one by weight.
 fn choose(table: &Table, view: View<'_>, ask: &Ask<'_>, taken: &[(CarrierIx, SenderIx)]) -> Choice {
     let (start, lines) = table.route(ask.country, ask.method.channel());
     let wished = wish(table, ask).ok().flatten();
@@ -231,8 +232,8 @@ fn choose(table: &Table, view: View<'_>, ask: &Ask<'_>, taken: &[(CarrierIx, Sen
                 // One pass over neighbours: each replaces the one before with its weight over the sum so far.
                 total += weight;
                 peers += 1;
-                let draw = mix(ask.roll ^ mix(u64::from(offset) ^ ((taken.len() as u64) << 32)));
-                if (u128::from(draw) * u128::from(total)) >> 64 >= u128::from(weight) {
+                let salt = u64::from(offset) ^ ((taken.len() as u64) << 32);
+                if !replaces(ask.roll ^ mix(salt), weight, total) {
                     continue;
                 }
             }
@@ -260,22 +261,26 @@ fn choose(table: &Table, view: View<'_>, ask: &Ask<'_>, taken: &[(CarrierIx, Sen
     }
     candidate.share = candidate.share * 100.0 / total as f32;
     let lowest = lines.first().map_or(1, |line| line.tier);
-    let neighbours = peers > 1
-        || taken
-            .iter()
-            .any(|_| lines.iter().filter(|l| l.tier == candidate.tier).count() > 1);
+    let same_tier = |line: &&Line| line.tier == candidate.tier;
+    let neighbours =
+        peers > 1 || (!taken.is_empty() && lines.iter().filter(same_tier).nth(1).is_some());
     candidate.why = match () {
         () if ask.hedge => Why::Hedge,
         () if probe => Why::Probe,
         () if wished == Some(candidate.sender) => Why::AskedCallerId,
         () if !ask.tried.is_empty() => Why::Failover,
-        () if moved && (rank.avoided < BOTH) => Why::RetryAvoids,
+        () if moved && rank.avoided < BOTH => Why::RetryAvoids,
         () if candidate.tier > lowest => Why::NextTier,
         () if neighbours => Why::Weighted,
         () if offers == 1 && taken.is_empty() && full.is_none() => Why::OnlyCandidate,
         () => Why::Preferred,
     };
     Choice::Take(candidate)
+}
+
+/// True with the probability of a weight over a sum.
+fn replaces(seed: u64, weight: u64, total: u64) -> bool {
+    (u128::from(mix(seed)) * u128::from(total)) >> 64 < u128::from(weight)
 }
 
 /// The rank of a pair that is just what the last challenge came by.
