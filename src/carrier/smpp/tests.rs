@@ -116,7 +116,7 @@ fn key(n: i64) -> AttemptKey {
 }
 
 fn phone(n: i64) -> String {
-    format!("+120255{:05}", n % 10_000 + 10_000)
+    format!("+120255{:05}", n % 9_000 + 10_000)
 }
 
 impl Rig {
