@@ -19,7 +19,7 @@ mod table;
 
 pub use country::{Country, LineType};
 pub use parse::ParseError;
-pub use refusal::{Detail, NumberPolicy, Refusal};
+pub use refusal::{Detail, NumberPolicy, Reason, Refusal};
 
 use crate::number::refusal::Subject;
 
