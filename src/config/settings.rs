@@ -162,6 +162,22 @@ pub struct Amqp {
     pub prefetch: u16,
 }
 
+impl Amqp {
+    /// A broker by its address, everything else by default.
+    pub fn at(url: &str) -> Amqp {
+        Amqp {
+            url: Text::Plain(url.into()),
+            tls: Tls::default(),
+            exchange: "ringback".into(),
+            queue: "ringback.jobs".into(),
+            control: "ringback.control".into(),
+            dead: "ringback.dead".into(),
+            reports: "ringback.reports".into(),
+            prefetch: 2_000,
+        }
+    }
+}
+
 /// A value that stands in the file, or a secret that it names.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Text {

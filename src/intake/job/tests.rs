@@ -189,13 +189,10 @@ fn a_pin_is_a_hash_of_a_known_kind() {
 
 #[test]
 fn a_number_that_is_none_is_no_bad_job() {
-    for (to, region) in [
-        ("", None), ("hello", None), ("+1425555\u{7}0100", None), ("070-174 06 05", None),
-        ("+1425555\n0100", None),
+    for to in [
+        "", "hello", "+1425555\u{7}0100", "070-174 06 05", "+1425555\n0100",
     ] {
-        let mut job = with("to", json!(to));
-        job["region"] = json!(region);
-        let ch = challenge(&job);
+        let ch = challenge(&with("to", json!(to)));
         assert!(ch.to.is_none(), "{to}");
         assert_eq!(ch.refused.unwrap().reason.as_str(), "invalid_number", "{to}");
     }
@@ -274,7 +271,7 @@ fn control_words_are_short() {
 #[test]
 fn reply_to_is_never_a_queue_of_ours() {
     let mut jobs = Settings::default().jobs;
-    jobs.amqp = Some(Amqp::example());
+    jobs.amqp = Some(Amqp::at("amqp://localhost"));
     let body = least().to_string();
     let reply = |queue: &str| {
         let properties = Properties {
