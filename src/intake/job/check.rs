@@ -218,7 +218,11 @@ impl Check {
             content,
         };
         if self.faults.is_empty() && ch.code.is_none() && needs_code(&ch) {
-            ch.code = self.keep("code", code::make(settings.code_length), "none could be made");
+            ch.code = self.keep(
+                "code",
+                code::make(settings.code_length),
+                "none could be made",
+            );
             ch.code_made = true;
         }
         Some(Job::Challenge(Box::new(ch)))
@@ -243,13 +247,18 @@ impl Check {
         let mut all = Vec::with_capacity(raw.len());
         for (n, one) in raw.iter().enumerate() {
             let method = self.method(&format!("fallback[{n}].method"), &one.method);
-            let after = one.after_s.and_then(|s| u64::try_from(s).ok()).filter(|s| *s <= LIFETIME_MOST);
+            let after = one
+                .after_s
+                .and_then(|s| u64::try_from(s).ok())
+                .filter(|s| *s <= LIFETIME_MOST);
             let after = match (after, one.after_s) {
                 (Some(after), _) => Some(after),
                 (None, None) => self.keep(&format!("fallback[{n}].after_s"), None, "required"),
-                (None, Some(_)) => {
-                    self.keep(&format!("fallback[{n}].after_s"), None, "must be 0 to 900 seconds")
-                }
+                (None, Some(_)) => self.keep(
+                    &format!("fallback[{n}].after_s"),
+                    None,
+                    "must be 0 to 900 seconds",
+                ),
             };
             if let (Some(method), Some(after)) = (method, after) {
                 all.push(Fallback {
@@ -267,7 +276,8 @@ impl Check {
             "yes" => Some(Expect::Yes),
             _ => None,
         };
-        self.optional("expect", text, read, "must be code or yes").unwrap_or_default()
+        self.optional("expect", text, read, "must be code or yes")
+            .unwrap_or_default()
     }
 
     fn until(&mut self, text: &Option<Text<'_>>) -> Until {
@@ -276,7 +286,8 @@ impl Check {
             "verified" => Some(Until::Verified),
             _ => None,
         };
-        self.optional("until", text, read, "must be delivered or verified").unwrap_or_default()
+        self.optional("until", text, read, "must be delivered or verified")
+            .unwrap_or_default()
     }
 
     fn extension(&mut self, text: &Option<Text<'_>>) -> Option<Arc<str>> {
@@ -291,8 +302,13 @@ impl Check {
 
     fn locale(&mut self, text: &Option<Text<'_>>) -> Arc<str> {
         let read = |text: &str| rules::is_locale(text).then(|| Arc::<str>::from(text));
-        self.optional("locale", text, read, "must be a language tag (BCP 47), such as en-US")
-            .unwrap_or_else(|| LOCALE.clone())
+        self.optional(
+            "locale",
+            text,
+            read,
+            "must be a language tag (BCP 47), such as en-US",
+        )
+        .unwrap_or_else(|| LOCALE.clone())
     }
 
     fn lifetime(&mut self, seconds: Option<i64>) -> Duration {
@@ -313,8 +329,15 @@ impl Check {
         settings: &Jobs,
     ) -> Option<ReplyTo> {
         let queue = queue.filter(|queue| !queue.is_empty())?;
-        if settings.amqp.as_ref().is_some_and(|amqp| is_own_queue(amqp, &queue)) {
-            self.fault("reply_to", "names a queue of the gateway itself; give one of your own");
+        if settings
+            .amqp
+            .as_ref()
+            .is_some_and(|amqp| is_own_queue(amqp, &queue))
+        {
+            self.fault(
+                "reply_to",
+                "names a queue of the gateway itself; give one of your own",
+            );
             return None;
         }
         if queue.len() > SHORT_STRING {
@@ -330,7 +353,10 @@ impl Check {
     fn meta(&mut self, raw: &Raw<'_>) {
         for (key, value) in raw.meta.iter().flat_map(|meta| &meta.0) {
             if !rules::is_name(key, META_KEY) {
-                self.fault("meta", "has a name that is empty, longer than 64 octets or unprintable");
+                self.fault(
+                    "meta",
+                    "has a name that is empty, longer than 64 octets or unprintable",
+                );
             }
             if value.len() > META_VALUE {
                 self.fault(&format!("meta.{}", shown(key)), "longer than 2048 octets");
@@ -383,9 +409,15 @@ impl Given<'_, '_> {
         let mut content = Content::new();
         match self.to.number {
             Some(number) => content.text(Some(number.e164())),
-            None => content.text(self.raw.to.as_deref()).text(self.raw.region.as_deref()),
+            None => content
+                .text(self.raw.to.as_deref())
+                .text(self.raw.region.as_deref()),
         };
-        let extension = self.raw.extension.as_deref().or(self.to.extension.as_deref());
+        let extension = self
+            .raw
+            .extension
+            .as_deref()
+            .or(self.to.extension.as_deref());
         content.text(extension).text(Some(self.method.name()));
         content.number(i64::try_from(self.fallback.len()).ok());
         for one in self.fallback {

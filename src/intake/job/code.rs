@@ -36,7 +36,10 @@ mod tests {
             }
         }
         // 2,000 each; six standard deviations are 255.
-        assert!(counts.iter().all(|n| (1_745..=2_255).contains(n)), "{counts:?}");
+        assert!(
+            counts.iter().all(|n| (1_745..=2_255).contains(n)),
+            "{counts:?}"
+        );
         assert_ne!(make(10), make(10));
     }
 }

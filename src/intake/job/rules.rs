@@ -54,15 +54,22 @@ fn is_phc_setting(text: &str) -> bool {
         pair.split_once('=').is_some_and(|(name, value)| {
             !name.is_empty()
                 && !value.is_empty()
-                && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-                && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"/+.-".contains(&b))
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && value
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"/+.-".contains(&b))
         })
     })
 }
 
 /// Base64 of the PHC kind, without padding; salts may use more characters.
 fn is_b64(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/+.-".contains(&b))
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"/+.-".contains(&b))
 }
 
 /// A language tag of BCP 47 (RFC 5646, section 2.1) by its shape: subtags of 1 to 8 letters and digits, the first of
@@ -95,7 +102,9 @@ pub(super) fn moment(text: &str) -> Option<Millis> {
         return None;
     }
     let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(Millis)
+    i64::try_from(moment.unix_timestamp_nanos() / 1_000_000)
+        .ok()
+        .map(Millis)
 }
 
 /// Longest id.

@@ -12,7 +12,13 @@ use crate::{
 const NOW: Millis = Millis(1_800_000_000_000);
 
 fn read(kind: Kind, body: &[u8]) -> Result<Job, BadJob> {
-    parse(kind, body, Properties::http(), NOW, &Settings::default().jobs)
+    parse(
+        kind,
+        body,
+        Properties::http(),
+        NOW,
+        &Settings::default().jobs,
+    )
 }
 
 fn challenge(body: &Value) -> Box<Challenge> {
@@ -24,11 +30,17 @@ fn challenge(body: &Value) -> Box<Challenge> {
 
 fn faults(body: &[u8]) -> Vec<(String, String)> {
     let bad = read(Kind::Challenge, body).unwrap_err();
-    bad.faults.into_iter().map(|f| (f.field, f.reason)).collect()
+    bad.faults
+        .into_iter()
+        .map(|f| (f.field, f.reason))
+        .collect()
 }
 
 fn fields(body: &Value) -> Vec<String> {
-    faults(body.to_string().as_bytes()).into_iter().map(|(field, _)| field).collect()
+    faults(body.to_string().as_bytes())
+        .into_iter()
+        .map(|(field, _)| field)
+        .collect()
 }
 
 fn least() -> Value {
@@ -44,9 +56,15 @@ fn with(field: &str, value: Value) -> Value {
 #[test]
 fn the_least_job_takes_the_defaults() {
     let ch = challenge(&least());
-    assert_eq!((&*ch.id, &*ch.tenant, &*ch.locale), ("a-1", "default", "en-US"));
+    assert_eq!(
+        (&*ch.id, &*ch.tenant, &*ch.locale),
+        ("a-1", "default", "en-US")
+    );
     assert_eq!(ch.to.unwrap().e164(), "+14255550100");
-    assert_eq!((ch.method, ch.until, ch.expect), (Method::SmsCode, Until::Delivered, Expect::Code));
+    assert_eq!(
+        (ch.method, ch.until, ch.expect),
+        (Method::SmsCode, Until::Delivered, Expect::Code)
+    );
     assert_eq!((ch.issued, ch.deadline), (NOW, Millis(NOW.0 + 180_000)));
     assert!(ch.code_made && ch.code.as_ref().unwrap().reveal().len() == 6);
     assert!(ch.user.is_none() && ch.reply_to.is_none() && ch.meta.is_empty());
@@ -71,7 +89,11 @@ fn the_fullest_job_keeps_everything() {
     assert_eq!(ch.issued, Millis(1_800_000_000_000));
     assert_eq!(ch.deadline.0 - ch.issued.0, 900_000);
     assert_eq!(ch.caller_id.unwrap().e164(), "+18553308653");
-    assert_eq!(ch.meta.keys().map(|k| &**k).collect::<Vec<_>>(), ["name"], "the allow-list");
+    assert_eq!(
+        ch.meta.keys().map(|k| &**k).collect::<Vec<_>>(),
+        ["name"],
+        "the allow-list"
+    );
 }
 
 #[test]
@@ -88,21 +110,53 @@ fn all_faults_come_at_once_and_repeat_no_value() {
     assert_eq!(
         names,
         [
-            "caller_id", "code", "colour", "expect", "extension", "fallback[0].after_s",
-            "fallback[1].method", "fallback[1].more", "id", "issued_at", "lifetime_s", "locale",
-            "meta.name", "method", "pin", "region", "tenant", "text", "to", "until", "user", "v"
+            "caller_id",
+            "code",
+            "colour",
+            "expect",
+            "extension",
+            "fallback[0].after_s",
+            "fallback[1].method",
+            "fallback[1].more",
+            "id",
+            "issued_at",
+            "lifetime_s",
+            "locale",
+            "meta.name",
+            "method",
+            "pin",
+            "region",
+            "tenant",
+            "text",
+            "to",
+            "until",
+            "user",
+            "v"
         ]
     );
     for (field, reason) in &told {
         for secret in ["0701740605", "14255550100", "1234", "yesterday"] {
-            assert!(!field.contains(secret) && !reason.contains(secret), "{field}: {reason}");
+            assert!(
+                !field.contains(secret) && !reason.contains(secret),
+                "{field}: {reason}"
+            );
         }
     }
 }
 
 #[test]
 fn wrong_types_and_what_stands_twice_are_faults() {
-    for field in ["id", "to", "method", "text", "locale", "tenant", "user", "code", "issued_at"] {
+    for field in [
+        "id",
+        "to",
+        "method",
+        "text",
+        "locale",
+        "tenant",
+        "user",
+        "code",
+        "issued_at",
+    ] {
         for value in [json!(5), json!(true), json!([]), json!({})] {
             assert_eq!(fields(&with(field, value)), [field]);
         }
@@ -113,10 +167,14 @@ fn wrong_types_and_what_stands_twice_are_faults() {
         }
     }
     assert_eq!(fields(&with("fallback", json!({}))), ["fallback"]);
-    assert_eq!(fields(&with("fallback", json!(["sms_code"]))), ["fallback[0]"]);
+    assert_eq!(
+        fields(&with("fallback", json!(["sms_code"]))),
+        ["fallback[0]"]
+    );
     assert_eq!(fields(&with("meta", json!([]))), ["meta"]);
     assert_eq!(fields(&with("verified", json!(true))), ["verified"]);
-    let twice = br#"{"id":"a","id":"a","to":"+14255550100","method":"sms_code","meta":{"x":"1","x":"2"}}"#;
+    let twice =
+        br#"{"id":"a","id":"a","to":"+14255550100","method":"sms_code","meta":{"x":"1","x":"2"}}"#;
     assert_eq!(
         faults(twice),
         [
@@ -128,14 +186,25 @@ fn wrong_types_and_what_stands_twice_are_faults() {
 
 #[test]
 fn null_is_the_same_as_absent() {
-    assert_eq!(challenge(&with("user", Value::Null)).content, challenge(&least()).content);
+    assert_eq!(
+        challenge(&with("user", Value::Null)).content,
+        challenge(&least()).content
+    );
     assert_eq!(fields(&with("to", Value::Null)), ["to"]);
 }
 
 #[test]
 fn what_is_no_json_object_says_so() {
     for body in [
-        &b""[..], b"{", b"[]", b"17", b"\"x\"", b"{}}", b"\xff\xfe", b"{\"id\": \"\xff\"}", b"nul",
+        &b""[..],
+        b"{",
+        b"[]",
+        b"17",
+        b"\"x\"",
+        b"{}}",
+        b"\xff\xfe",
+        b"{\"id\": \"\xff\"}",
+        b"nul",
         b"{\"id\":\"\\ud800\"}",
     ] {
         let told = faults(body);
@@ -145,21 +214,63 @@ fn what_is_no_json_object_says_so() {
     let deep = [b"[".repeat(30_000), b"]".repeat(30_000)].concat();
     assert_eq!(faults(&deep)[0].0, "body");
     let long = format!(r#"{{"id":"{}"}}"#, "x".repeat(BODY));
-    assert_eq!(faults(long.as_bytes()), [("body".to_owned(), "longer than 64 KiB".to_owned())]);
+    assert_eq!(
+        faults(long.as_bytes()),
+        [("body".to_owned(), "longer than 64 KiB".to_owned())]
+    );
 }
 
 #[test]
 fn bounds_hold_on_both_sides() {
     for (field, good, bad) in [
-        ("id", vec![json!("x"), json!("x".repeat(128))], vec![json!(""), json!("x".repeat(129)), json!("é")]),
-        ("code", vec![json!("0000"), json!("0123456789")], vec![json!("01234567890"), json!("12x4"), json!("١٢٣٤")]),
-        ("lifetime_s", vec![json!(10), json!(900)], vec![json!(9), json!(901), json!(-1)]),
-        ("locale", vec![json!("de"), json!("zh-Hant-TW"), json!("x-own")], vec![json!("e"), json!("en-"), json!("x"), json!("12")]),
+        (
+            "id",
+            vec![json!("x"), json!("x".repeat(128))],
+            vec![json!(""), json!("x".repeat(129)), json!("é")],
+        ),
+        (
+            "code",
+            vec![json!("0000"), json!("0123456789")],
+            vec![json!("01234567890"), json!("12x4"), json!("١٢٣٤")],
+        ),
+        (
+            "lifetime_s",
+            vec![json!(10), json!(900)],
+            vec![json!(9), json!(901), json!(-1)],
+        ),
+        (
+            "locale",
+            vec![json!("de"), json!("zh-Hant-TW"), json!("x-own")],
+            vec![json!("e"), json!("en-"), json!("x"), json!("12")],
+        ),
         ("v", vec![json!(1)], vec![json!(0), json!(2)]),
-        ("issued_at", vec![json!("2027-01-15T08:00:00Z"), json!("2027-01-15T08:00:00.5+02:00")], vec![json!("2027-01-15T08:00:00"), json!("1800000000"), json!("2027-13-01T00:00:00Z")]),
-        ("extension", vec![json!("1")], vec![json!(""), json!("1".repeat(21))]),
-        ("region", vec![json!("SE"), json!("us")], vec![json!(""), json!("S"), json!("S1")]),
-        ("caller_id", vec![json!("+18553308653")], vec![json!("18553308653"), json!("+0")]),
+        (
+            "issued_at",
+            vec![
+                json!("2027-01-15T08:00:00Z"),
+                json!("2027-01-15T08:00:00.5+02:00"),
+            ],
+            vec![
+                json!("2027-01-15T08:00:00"),
+                json!("1800000000"),
+                json!("2027-13-01T00:00:00Z"),
+            ],
+        ),
+        (
+            "extension",
+            vec![json!("1")],
+            vec![json!(""), json!("1".repeat(21))],
+        ),
+        (
+            "region",
+            vec![json!("SE"), json!("us")],
+            vec![json!(""), json!("S"), json!("S1")],
+        ),
+        (
+            "caller_id",
+            vec![json!("+18553308653")],
+            vec![json!("18553308653"), json!("+0")],
+        ),
     ] {
         for value in good {
             challenge(&with(field, value));
@@ -180,8 +291,15 @@ fn a_pin_is_a_hash_of_a_known_kind() {
         challenge(&with("pin", json!(pin)));
     }
     for pin in [
-        "1234", "", "$", "$argon2id", "$argon2id$c2FsdA", "$argon2i$v=19$m=1,t=1,p=1$c2FsdA$wWKIMhR9lyDFvRz9",
-        "$md5$c2FsdA$wWKIMhR9lyDFvRz9", "$argon2id$v=19$m=1$$", "$scrypt$ln=16$c2FsdA$1234",
+        "1234",
+        "",
+        "$",
+        "$argon2id",
+        "$argon2id$c2FsdA",
+        "$argon2i$v=19$m=1,t=1,p=1$c2FsdA$wWKIMhR9lyDFvRz9",
+        "$md5$c2FsdA$wWKIMhR9lyDFvRz9",
+        "$argon2id$v=19$m=1$$",
+        "$scrypt$ln=16$c2FsdA$1234",
     ] {
         assert_eq!(fields(&with("pin", json!(pin))), ["pin"], "{pin}");
     }
@@ -190,11 +308,19 @@ fn a_pin_is_a_hash_of_a_known_kind() {
 #[test]
 fn a_number_that_is_none_is_no_bad_job() {
     for to in [
-        "", "hello", "+1425555\u{7}0100", "070-174 06 05", "+1425555\n0100",
+        "",
+        "hello",
+        "+1425555\u{7}0100",
+        "070-174 06 05",
+        "+1425555\n0100",
     ] {
         let ch = challenge(&with("to", json!(to)));
         assert!(ch.to.is_none(), "{to}");
-        assert_eq!(ch.refused.unwrap().reason.as_str(), "invalid_number", "{to}");
+        assert_eq!(
+            ch.refused.unwrap().reason.as_str(),
+            "invalid_number",
+            "{to}"
+        );
     }
     let emergency = challenge(&with("to", json!("112")));
     assert!(emergency.refused.is_some());
@@ -239,10 +365,18 @@ fn the_same_meaning_has_the_same_content() {
         assert_eq!(ch.content, base, "{body}");
     }
     for (field, value) in [
-        ("to", json!("+14255550101")), ("method", json!("voice_code")), ("code", json!("123456")),
-        ("text", json!("x")), ("user", json!("u")), ("lifetime_s", json!(181)), ("until", json!("verified")),
-        ("meta", json!({ "name": "x" })), ("extension", json!("1")), ("locale", json!("en-GB")),
-        ("issued_at", json!("2027-01-15T08:00:00Z")), ("caller_id", json!("+18553308653")),
+        ("to", json!("+14255550101")),
+        ("method", json!("voice_code")),
+        ("code", json!("123456")),
+        ("text", json!("x")),
+        ("user", json!("u")),
+        ("lifetime_s", json!(181)),
+        ("until", json!("verified")),
+        ("meta", json!({ "name": "x" })),
+        ("extension", json!("1")),
+        ("locale", json!("en-GB")),
+        ("issued_at", json!("2027-01-15T08:00:00Z")),
+        ("caller_id", json!("+18553308653")),
         ("fallback", json!([{ "method": "sms_code", "after_s": 0 }])),
     ] {
         assert_ne!(challenge(&with(field, value)).content, base, "{field}");
@@ -257,14 +391,29 @@ fn control_words_are_short() {
     ));
     assert!(matches!(
         read(Kind::Feedback, br#"{"id":"a","verified":false}"#),
-        Ok(Job::Feedback { verified: false, .. })
+        Ok(Job::Feedback {
+            verified: false,
+            ..
+        })
     ));
     let bad = |kind, body: &[u8]| read(kind, body).unwrap_err().faults[0].field.clone();
     assert_eq!(bad(Kind::Feedback, br#"{"id":"a"}"#), "verified");
-    assert_eq!(bad(Kind::Cancel, br#"{"id":"a","verified":true}"#), "verified");
-    assert_eq!(bad(Kind::Cancel, br#"{"id":"a","to":"+14255550100"}"#), "to");
+    assert_eq!(
+        bad(Kind::Cancel, br#"{"id":"a","verified":true}"#),
+        "verified"
+    );
+    assert_eq!(
+        bad(Kind::Cancel, br#"{"id":"a","to":"+14255550100"}"#),
+        "to"
+    );
     assert_eq!(bad(Kind::Cancel, b"{}"), "id");
-    let strange = parse_typed(Some("order"), b"{}", Properties::http(), NOW, &Settings::default().jobs);
+    let strange = parse_typed(
+        Some("order"),
+        b"{}",
+        Properties::http(),
+        NOW,
+        &Settings::default().jobs,
+    );
     assert_eq!(strange.unwrap_err().faults[0].field, "type");
 }
 
@@ -284,7 +433,9 @@ fn reply_to_is_never_a_queue_of_ours() {
     for own in ["ringback.jobs", "ringback.control", "ringback.dead"] {
         assert_eq!(reply(own).unwrap_err().faults[0].field, "reply_to");
     }
-    let Ok(Job::Challenge(ch)) = reply("answers") else { panic!() };
+    let Ok(Job::Challenge(ch)) = reply("answers") else {
+        panic!()
+    };
     assert_eq!(&*ch.reply_to.unwrap().queue, "answers");
 }
 

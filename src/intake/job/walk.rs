@@ -31,7 +31,10 @@ pub(super) fn walk(body: &[u8]) -> Result<(Raw<'_>, Vec<JobFault>), JobFault> {
             serde_json::error::Category::Eof => "ends too early",
             _ => "is not JSON",
         };
-        JobFault::new("body", format!("{why} (line {}, column {})", e.line(), e.column()))
+        JobFault::new(
+            "body",
+            format!("{why} (line {}, column {})", e.line(), e.column()),
+        )
     })?;
     let Tree::Object(fields) = tree else {
         return Err(JobFault::new("body", "is not a JSON object"));
@@ -191,7 +194,9 @@ impl Walker {
 pub(super) fn shown(name: &str) -> String {
     let plain = name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
         && name.bytes().filter(u8::is_ascii_digit).count() < 4;
     if plain {
         name.to_owned()
