@@ -88,29 +88,34 @@ async fn watch(folders: Vec<PathBuf>, mut seen: Look, poll: Duration, said: mpsc
             _ = tick.tick() => {}
             _ = nudged.recv() => {}
         }
-        let Some(mut now) = look_aside(&folders).await else {
+        let Some(now) = look_aside(&folders).await else {
             continue;
         };
         if now == seen {
             continue;
         }
-        let most = Instant::now() + SETTLE_MOST;
-        loop {
-            tokio::time::sleep(SETTLE).await;
-            let Some(next) = look_aside(&folders).await else {
-                break;
-            };
-            let rests = next == now;
-            now = next;
-            if rests || Instant::now() >= most {
-                break;
-            }
-        }
-        seen = now;
+        seen = settle(now, || look_aside(&folders)).await;
         if said.send(Changed).await.is_err() {
             return;
         }
     }
+}
+
+/// Looks until nothing moves any more, or for as long as is waited at most. Gives the last look.
+async fn settle<F, Looking>(mut now: Look, mut look: F) -> Look
+where
+    F: FnMut() -> Looking,
+    Looking: Future<Output = Option<Look>>,
+{
+    let most = Instant::now() + SETTLE_MOST;
+    while Instant::now() < most {
+        tokio::time::sleep(SETTLE).await;
+        match look().await {
+            Some(next) if next != now => now = next,
+            _ => break,
+        }
+    }
+    now
 }
 
 fn watcher(folders: &[PathBuf], nudge: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
@@ -239,25 +244,33 @@ mod tests {
         assert_eq!(fs::read_to_string(at("us.toml")).unwrap(), "new");
     }
 
-    #[tokio::test]
+    /// A folder with one file of this length.
+    fn of_length(length: u64) -> Look {
+        Look::from([(PathBuf::from("us.toml"), (length, None, 0))])
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_file_that_is_still_being_written_is_waited_for() {
-        let folder = Folder::new("half");
-        folder.write("us.toml", "");
-        let mut watch = Watch::folders(vec![folder.0.clone()], Duration::from_millis(50));
-        let path = folder.0.join("us.toml");
-        let writer = std::thread::spawn(move || {
-            for length in 1..=10 {
-                fs::write(&path, "x".repeat(length)).unwrap();
-                std::thread::sleep(Duration::from_millis(40));
-            }
+        let start = Instant::now();
+        let mut length = 1;
+        let last = settle(of_length(1), || {
+            length = (length + 1).min(5);
+            std::future::ready(Some(of_length(length)))
         });
-        assert!(says(&mut watch).await);
-        assert_eq!(
-            fs::read(folder.0.join("us.toml")).unwrap().len(),
-            10,
-            "the word came too early"
-        );
-        writer.join().unwrap();
+        assert_eq!(last.await, of_length(5));
+        assert_eq!(start.elapsed(), SETTLE * 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_never_rests_is_not_waited_for_for_ever() {
+        let start = Instant::now();
+        let mut length = 0;
+        settle(of_length(0), || {
+            length += 1;
+            std::future::ready(Some(of_length(length)))
+        })
+        .await;
+        assert!(start.elapsed() >= SETTLE_MOST && start.elapsed() <= SETTLE_MOST + SETTLE);
     }
 
     #[tokio::test]
