@@ -2,7 +2,7 @@
 //!
 //! [`start`] spawns one task that holds the window: at most so many requests are in the air, each in a task of its
 //! own ([`client`]). What an answer means ends in [`answer`], what a callback means in [`callback`]. The link is up
-//! as long as connections come to be; a cheap probe (a TCP connection, nothing said) finds out when they do again.
+//! as long as connections come to be; a cheap probe (a connection, nothing said) finds out when they do again.
 
 use std::{
     collections::HashMap,
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     challenge::{AttemptKey, Millis},
-    config::carrier::{CarrierConfig, Carry, Endpoint, Tls, Transport},
+    config::carrier::{CarrierConfig, Transport},
     retry::Waits,
 };
 
@@ -194,16 +194,10 @@ impl Driver {
 
     fn probe(&mut self, requester: &Arc<Requester>) {
         let requester = requester.clone();
-        let limit = self.config.response_timeout;
+        let config = self.config.clone();
         self.probing = Some(Box::pin(async move {
             requester.credentials()?;
-            let plain = Endpoint {
-                carry: Carry::Tcp,
-                ..requester.endpoint().clone()
-            };
-            connect::connect(&plain, &Tls::default(), limit)
-                .await
-                .map(drop)
+            connect::connect(requester.endpoint(), &config.tls, config.response_timeout).await.map(drop)
         }));
     }
 

@@ -70,6 +70,63 @@ fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
+/// A TLS peer for the drivers' tests: it asks for a certificate of the tests' CA and hands the octets on.
+#[cfg(test)]
+pub mod testing {
+    use std::net::SocketAddr;
+
+    use rustls::{ServerConfig, server::WebPkiClientVerifier};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::config::carrier::Secret;
+
+    /// What the tests' certificate is made out to.
+    pub const NAME: &str = "carrier.test";
+
+    /// Our side: the tests' CA, and our certificate.
+    pub fn ours() -> Tls {
+        Tls {
+            ca: Some(file("ca.pem")),
+            cert: Some(file("cert.pem")),
+            key: Some(Secret::File(file("key.pem"))),
+            name: Some(NAME.into()),
+        }
+    }
+
+    /// Listens with TLS in front of `target`.
+    pub async fn front(target: SocketAddr) -> SocketAddr {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let roots = Arc::new(roots(Some(&file("ca.pem"))).unwrap());
+        let clients = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build().unwrap();
+        let key = PrivateKeyDer::from_pem_file(file("key.pem")).unwrap();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(clients)
+            .with_single_cert(certificates("cert", &file("cert.pem")).unwrap(), key)
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    let Ok(mut outer) = acceptor.accept(stream).await else { return };
+                    let Ok(mut inner) = TcpStream::connect(target).await else { return };
+                    let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
+                });
+            }
+        });
+        address
+    }
+
+    fn file(name: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls").join(name)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     carrier::{Content, Failure, Receipt, ReceiptState, Text, Verdict, callbacks},
     challenge::ChallengeKey,
-    config::carrier::{HttpAuth, HttpCallback, HttpConfig, HttpRequest, HttpResponse, Secret},
+    config::carrier::{HttpAuth, HttpCallback, HttpConfig, HttpRequest, HttpResponse, Secret, Tls},
     number::Number,
 };
 
@@ -445,4 +445,31 @@ async fn strangers_at_the_callbacks_door_get_bare_refusals() {
         peer.read_exact(&mut answer).await.unwrap();
         assert_eq!(std::str::from_utf8(&answer[9..]).unwrap(), wanted, "{line}");
     }
+}
+
+#[tokio::test]
+async fn https_shows_our_certificate_and_checks_theirs() {
+    use crate::carrier::tls::testing;
+    let carrier = HttpCarrier::start(http_carrier::HttpConfig::default()).await.unwrap();
+    let front = testing::front(carrier.address()).await;
+    let over_tls = |name: &str| {
+        let secret = Secrets::new();
+        let url = format!("https://{front}/v1/messages");
+        let mut config = (*config(&url, 4, PATIENT, secret.secret())).clone();
+        config.tls = Tls { name: Some(name.into()), ..testing::ours() };
+        let (to_dispatch, said) = mpsc::channel(crate::carrier::SAID);
+        let (handle, _) = start(Arc::new(config), to_dispatch);
+        Rig { handle, said, heard: Vec::new(), _secret: secret }
+    };
+    let mut rig = over_tls(testing::NAME);
+    rig.link(&Link::Up).await;
+    rig.submit(1, "Your code is 482913");
+    rig.accepted(1).await;
+    assert_eq!(carrier.record().texts_to(&phone(1)).len(), 1);
+
+    let mut stranger = over_tls("other.test");
+    let reason = stranger.down().await;
+    assert!(reason.contains(": tls: "), "{reason}");
+    stranger.submit(2, "Your code is 482913");
+    assert_eq!(stranger.failed(2).await.verdict, Verdict::NextCandidate);
 }

@@ -569,3 +569,29 @@ async fn one_bind_carries_many_texts_and_every_receipt() {
     assert_eq!(smsc.record().summary().texts_read, TEXTS as u64);
     assert_eq!(smsc.record().summary().protocol_errors, 0);
 }
+
+#[tokio::test]
+async fn a_link_over_tls_shows_our_certificate_and_checks_theirs() {
+    let smsc = smsc(Faults::default()).await;
+    let front = crate::carrier::tls::testing::front(smsc.address()).await;
+    let over_tls = |name: &str| {
+        let mut config = (*config(&[front.port()], &Setting::default())).clone();
+        config.endpoints[0].carry = Carry::Tls;
+        config.tls = Tls { name: Some(name.into()), ..crate::carrier::tls::testing::ours() };
+        let (to_dispatch, said) = mpsc::channel(crate::carrier::SAID);
+        Rig { handle: start(Arc::new(config), to_dispatch), said, heard: Vec::new() }
+    };
+    let mut rig = over_tls(crate::carrier::tls::testing::NAME);
+    rig.link(&Link::Up).await;
+    for n in 0..50 {
+        rig.submit(n, &"Your code is 482913. ".repeat(15));
+    }
+    for n in 0..50 {
+        rig.accepted(n).await;
+    }
+    assert_eq!(smsc.record().summary().protocol_errors, 0);
+
+    let mut stranger = over_tls("other.test");
+    let reason = stranger.down().await;
+    assert!(reason.contains(": tls: "), "{reason}");
+}
