@@ -190,6 +190,7 @@ impl Bind {
             was_bound: false,
             listening: true,
             drain_until: None,
+            most: shared.smpp.window as usize * 2,
             outcomes: Vec::new(),
             bind: self,
         };
@@ -214,6 +215,8 @@ struct Run<'a> {
     /// Dispatch still takes what we say.
     listening: bool,
     drain_until: Option<Instant>,
+    /// Orders without an outcome beyond which none is taken from the inbox: dispatch gives fewer.
+    most: usize,
     outcomes: Vec<Outcome>,
 }
 
@@ -236,7 +239,7 @@ impl Run<'_> {
             input.reserve(READ / 4);
             let reads = self.session.wants_input();
             let writes = !self.session.output().is_empty();
-            let takes = self.drain_until.is_none();
+            let takes = self.drain_until.is_none() && self.orders.unsettled() < self.most;
             let output = self.session.output();
             let write = async {
                 match writes {
