@@ -197,7 +197,9 @@ impl Driver {
         let config = self.config.clone();
         self.probing = Some(Box::pin(async move {
             requester.credentials()?;
-            connect::connect(requester.endpoint(), &config.tls, config.response_timeout).await.map(drop)
+            connect::connect(requester.endpoint(), &config.tls, config.response_timeout)
+                .await
+                .map(drop)
         }));
     }
 

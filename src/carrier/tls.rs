@@ -98,7 +98,9 @@ pub mod testing {
     pub async fn front(target: SocketAddr) -> SocketAddr {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let roots = Arc::new(roots(Some(&file("ca.pem"))).unwrap());
-        let clients = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build().unwrap();
+        let clients = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+            .build()
+            .unwrap();
         let key = PrivateKeyDer::from_pem_file(file("key.pem")).unwrap();
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -113,8 +115,12 @@ pub mod testing {
             while let Ok((stream, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    let Ok(mut outer) = acceptor.accept(stream).await else { return };
-                    let Ok(mut inner) = TcpStream::connect(target).await else { return };
+                    let Ok(mut outer) = acceptor.accept(stream).await else {
+                        return;
+                    };
+                    let Ok(mut inner) = TcpStream::connect(target).await else {
+                        return;
+                    };
                     let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
                 });
             }
@@ -123,7 +129,9 @@ pub mod testing {
     }
 
     fn file(name: &str) -> std::path::PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls").join(name)
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/data/tls")
+            .join(name)
     }
 }
 

@@ -450,16 +450,26 @@ async fn strangers_at_the_callbacks_door_get_bare_refusals() {
 #[tokio::test]
 async fn https_shows_our_certificate_and_checks_theirs() {
     use crate::carrier::tls::testing;
-    let carrier = HttpCarrier::start(http_carrier::HttpConfig::default()).await.unwrap();
+    let carrier = HttpCarrier::start(http_carrier::HttpConfig::default())
+        .await
+        .unwrap();
     let front = testing::front(carrier.address()).await;
     let over_tls = |name: &str| {
         let secret = Secrets::new();
         let url = format!("https://{front}/v1/messages");
         let mut config = (*config(&url, 4, PATIENT, secret.secret())).clone();
-        config.tls = Tls { name: Some(name.into()), ..testing::ours() };
+        config.tls = Tls {
+            name: Some(name.into()),
+            ..testing::ours()
+        };
         let (to_dispatch, said) = mpsc::channel(crate::carrier::SAID);
         let (handle, _) = start(Arc::new(config), to_dispatch);
-        Rig { handle, said, heard: Vec::new(), _secret: secret }
+        Rig {
+            handle,
+            said,
+            heard: Vec::new(),
+            _secret: secret,
+        }
     };
     let mut rig = over_tls(testing::NAME);
     rig.link(&Link::Up).await;

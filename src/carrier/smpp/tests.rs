@@ -396,9 +396,16 @@ async fn a_link_over_tls_shows_our_certificate_and_checks_theirs() {
     let over_tls = |name: &str| {
         let mut config = (*config(&[front.port()], &Setting::default())).clone();
         config.endpoints[0].carry = Carry::Tls;
-        config.tls = Tls { name: Some(name.into()), ..crate::carrier::tls::testing::ours() };
+        config.tls = Tls {
+            name: Some(name.into()),
+            ..crate::carrier::tls::testing::ours()
+        };
         let (to_dispatch, said) = mpsc::channel(crate::carrier::SAID);
-        Rig { handle: start(Arc::new(config), to_dispatch), said, heard: Vec::new() }
+        Rig {
+            handle: start(Arc::new(config), to_dispatch),
+            said,
+            heard: Vec::new(),
+        }
     };
     let mut rig = over_tls(crate::carrier::tls::testing::NAME);
     rig.link(&Link::Up).await;
