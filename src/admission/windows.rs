@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    hash::{BuildHasher, Hash, RandomState},
+    hash::{BuildHasher, RandomState},
 };
 
 use crate::{
@@ -33,21 +33,22 @@ impl Windows {
     pub fn take(&mut self, ch: &Challenge, limits: &Limits, now: Millis) -> Option<&'static str> {
         self.sweep(limits, now);
         let keys = self.keys(ch, limits);
-        for (key, pace, kind) in keys.iter().flatten() {
-            if self.full(*key, pace, now) {
-                match (kind, limits.guard) {
-                    (Kind::Person, _) => return Some("too_many_attempts"),
-                    (Kind::Guard, Guard::Deny) => return Some("fraud_guard"),
-                    (Kind::Guard, Guard::Record) => {
-                        tracing::warn!(challenge = %ch.id, "over a fraud guard's limit; recorded, not refused");
-                    }
+        for key in keys.iter().flatten() {
+            if !self.full(key, now) {
+                continue;
+            }
+            match (key.kind.is_guard(), limits.guard) {
+                (false, _) => return Some("too_many_attempts"),
+                (true, Guard::Deny) => return Some("fraud_guard"),
+                (true, Guard::Record) => {
+                    tracing::warn!(challenge = %ch.id, "over a fraud guard's limit; recorded, not refused");
                 }
             }
         }
-        for (key, pace, _) in keys.iter().flatten() {
-            let window = self.seen.entry(*key).or_default();
+        for key in keys.iter().flatten() {
+            let window = self.seen.entry(key.hash).or_default();
             window.push_back(now);
-            while window.len() > pace.count as usize {
+            while window.len() > key.pace.count as usize {
                 window.pop_front();
             }
         }
@@ -56,8 +57,8 @@ impl Windows {
 
     /// This challenge turned out to be one that is known: it doesn't count twice.
     pub fn give_back(&mut self, ch: &Challenge, limits: &Limits, at: Millis) {
-        for (key, ..) in self.keys(ch, limits).iter().flatten() {
-            if let Some(window) = self.seen.get_mut(key)
+        for key in self.keys(ch, limits).iter().flatten() {
+            if let Some(window) = self.seen.get_mut(&key.hash)
                 && let Some(at) = window.iter().rposition(|seen| *seen == at)
             {
                 window.remove(at);
@@ -65,76 +66,33 @@ impl Windows {
         }
     }
 
-    fn full(&mut self, key: u64, pace: &Pace, now: Millis) -> bool {
-        let Some(window) = self.seen.get_mut(&key) else {
+    fn full(&mut self, key: &Key<'_>, now: Millis) -> bool {
+        let Some(window) = self.seen.get_mut(&key.hash) else {
             return false;
         };
-        while window.front().is_some_and(|first| *first + pace.per <= now) {
+        while window.front().is_some_and(|first| *first + key.pace.per <= now) {
             window.pop_front();
         }
-        window.len() >= pace.count as usize
+        window.len() >= key.pace.count as usize
     }
 
-    fn keys<'a>(&self, ch: &Challenge, limits: &'a Limits) -> [Option<(u64, &'a Pace, Kind)>; 5] {
-        let hash = |what: &dyn Fn(&mut dyn FnMut(&str))| {
-            let mut all = String::new();
-            what(&mut |part| {
-                all.push_str(part);
-                all.push('\u{1f}');
-            });
-            self.hasher.hash_one(all)
+    /// The windows that this challenge counts in.
+    fn keys<'a>(&self, ch: &Challenge, limits: &'a Limits) -> [Option<Key<'a>>; 5] {
+        let of = |kind: Kind, pace: &'a Option<Pace>, what: Option<(&str, &str)>| {
+            let (pace, what) = (pace.as_ref()?, what?);
+            Some(Key { hash: self.hasher.hash_one((kind, what)), pace, kind })
         };
-        let tenant = &*ch.tenant;
-        let e164 = ch.to.as_ref().map(|to| to.e164());
+        let to = ch.to.as_ref();
         let extension = ch.extension.as_deref().unwrap_or("");
-        let user = ch
-            .user
-            .as_deref()
-            .zip(limits.per_user.as_ref())
-            .map(|(user, pace)| {
-                (
-                    hash(&|add| [tenant, user, "user"].iter().for_each(|s| add(s))),
-                    pace,
-                    Kind::Person,
-                )
-            });
-        let number = e164.zip(limits.per_number.as_ref()).map(|(e164, pace)| {
-            (
-                hash(&|add| [e164, extension, "number"].iter().for_each(|s| add(s))),
-                pace,
-                Kind::Person,
-            )
-        });
-        let prefix = ch
-            .to
-            .as_ref()
-            .zip(limits.per_prefix.as_ref())
-            .map(|(to, pace)| {
-                (
-                    hash(&|add| [to.neighbourhood(), "prefix"].iter().for_each(|s| add(s))),
-                    pace,
-                    Kind::Guard,
-                )
-            });
-        let country =
-            ch.country
-                .as_ref()
-                .zip(limits.per_country.as_ref())
-                .map(|(country, pace)| {
-                    (
-                        hash(&|add| [country.as_str(), "country"].iter().for_each(|s| add(s))),
-                        pace,
-                        Kind::Guard,
-                    )
-                });
-        let tenant = limits.per_tenant.as_ref().map(|pace| {
-            (
-                hash(&|add| [tenant, "tenant"].iter().for_each(|s| add(s))),
-                pace,
-                Kind::Guard,
-            )
-        });
-        [user, number, prefix, country, tenant]
+        let user = ch.user.as_deref().map(|user| (&*ch.tenant, user));
+        let country = ch.country.as_ref().map(|c| (c.as_str(), ""));
+        [
+            of(Kind::User, &limits.per_user, user),
+            of(Kind::Number, &limits.per_number, to.map(|to| (to.e164(), extension))),
+            of(Kind::Prefix, &limits.per_prefix, to.map(|to| (to.neighbourhood(), ""))),
+            of(Kind::Country, &limits.per_country, country),
+            of(Kind::Tenant, &limits.per_tenant, Some((&ch.tenant, ""))),
+        ]
     }
 
     /// Drops what can't refuse anybody any more, so that memory follows the traffic of the longest window.
@@ -160,9 +118,29 @@ impl Windows {
     }
 }
 
+/// One window of one challenge.
+struct Key<'a> {
+    hash: u64,
+    pace: &'a Pace,
+    kind: Kind,
+}
+
 /// What a window is for: decides the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
-    Person,
-    Guard,
+    User,
+    Number,
+    Prefix,
+    Country,
+    Tenant,
 }
+
+impl Kind {
+    /// Fraud guards may be set to record only.
+    fn is_guard(self) -> bool {
+        matches!(self, Kind::Prefix | Kind::Country | Kind::Tenant)
+    }
+}
+
+#[cfg(test)]
+mod tests;

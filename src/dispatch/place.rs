@@ -50,14 +50,12 @@ impl Dispatch {
         let before = open.waiting;
         if want != before {
             self.unqueue(key);
-            if let (Some(want), Some(at)) =
-                (want, want.and_then(|want| self.route_key_of(key, want)))
+            if let Some(want) = want
+                && let Some(at) = self.route_key_of(key, want)
+                && let Some(open) = self.open.get_mut(key)
             {
-                if let Some(open) = self.open.get_mut(key) {
-                    open.waiting = Some(want);
-                    let deadline = open.ch.deadline;
-                    self.queue.push(at, deadline, key);
-                }
+                open.waiting = Some(want);
+                self.queue.push(at, open.ch.deadline, key);
             }
         }
         self.open.wake_at(key, wake);

@@ -1,5 +1,6 @@
 //! Situations, through real sockets: what the phone got, what the ear heard, what was reported.
 
 mod calls;
+mod carriers;
 mod texts;
 mod world;

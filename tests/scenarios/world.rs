@@ -192,7 +192,7 @@ impl Plan {
             let script = self.script(name);
             let config = smsc::SmscConfig {
                 name: (*name).to_owned(),
-                habits: habits.clone(),
+                habits,
                 script,
                 record: record.clone(),
                 ..smsc::SmscConfig::default()
@@ -211,7 +211,7 @@ impl Plan {
                 name: (*name).to_owned(),
                 prompts: Some(prompts()),
                 ear: self.ear,
-                habits: habits.clone(),
+                habits,
                 script: self.script(name),
                 record: record.clone(),
                 ..trunk::TrunkConfig::default()
