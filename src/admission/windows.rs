@@ -70,7 +70,10 @@ impl Windows {
         let Some(window) = self.seen.get_mut(&key.hash) else {
             return false;
         };
-        while window.front().is_some_and(|first| *first + key.pace.per <= now) {
+        while window
+            .front()
+            .is_some_and(|first| *first + key.pace.per <= now)
+        {
             window.pop_front();
         }
         window.len() >= key.pace.count as usize
@@ -80,7 +83,11 @@ impl Windows {
     fn keys<'a>(&self, ch: &Challenge, limits: &'a Limits) -> [Option<Key<'a>>; 5] {
         let of = |kind: Kind, pace: &'a Option<Pace>, what: Option<(&str, &str)>| {
             let (pace, what) = (pace.as_ref()?, what?);
-            Some(Key { hash: self.hasher.hash_one((kind, what)), pace, kind })
+            Some(Key {
+                hash: self.hasher.hash_one((kind, what)),
+                pace,
+                kind,
+            })
         };
         let to = ch.to.as_ref();
         let extension = ch.extension.as_deref().unwrap_or("");
@@ -88,8 +95,16 @@ impl Windows {
         let country = ch.country.as_ref().map(|c| (c.as_str(), ""));
         [
             of(Kind::User, &limits.per_user, user),
-            of(Kind::Number, &limits.per_number, to.map(|to| (to.e164(), extension))),
-            of(Kind::Prefix, &limits.per_prefix, to.map(|to| (to.neighbourhood(), ""))),
+            of(
+                Kind::Number,
+                &limits.per_number,
+                to.map(|to| (to.e164(), extension)),
+            ),
+            of(
+                Kind::Prefix,
+                &limits.per_prefix,
+                to.map(|to| (to.neighbourhood(), "")),
+            ),
             of(Kind::Country, &limits.per_country, country),
             of(Kind::Tenant, &limits.per_tenant, Some((&ch.tenant, ""))),
         ]

@@ -16,7 +16,12 @@ use crate::world::{LIMIT, Plan, World, challenge, then};
 
 async fn carriers(w: &World) -> Vec<CarrierView> {
     let (ask, answer) = oneshot::channel();
-    w.gateway.doors.queries.send(Query::Carriers(ask)).await.expect("dispatch is there");
+    w.gateway
+        .doors
+        .queries
+        .send(Query::Carriers(ask))
+        .await
+        .expect("dispatch is there");
     answer.await.expect("dispatch answers")
 }
 
@@ -37,19 +42,28 @@ async fn until_by(w: &World, carrier: &str, stem: &str, limit: Duration) -> usiz
     let began = Instant::now();
     for n in 0.. {
         let number = format!("+1202555{:04}", 100 + n);
-        let last = w.ask(challenge(&format!("{stem}-{n}"), &number, Method::SmsCode)).await;
+        let last = w
+            .ask(challenge(&format!("{stem}-{n}"), &number, Method::SmsCode))
+            .await;
         assert_eq!(last["event"], "delivered", "{last:#}");
         if last["carrier"] == carrier {
             return n;
         }
-        assert!(began.elapsed() < limit, "traffic is not on {carrier} after {limit:?}");
+        assert!(
+            began.elapsed() < limit,
+            "traffic is not on {carrier} after {limit:?}"
+        );
     }
     unreachable!("the loop ends above")
 }
 
 async fn outage(name: &str, fault: fn(&mut Faults), heal: bool) {
     let plan = Plan {
-        extra: [("northwind", "response_timeout = \"1s\"\nprobe = \"1s\"".to_owned())].into(),
+        extra: [(
+            "northwind",
+            "response_timeout = \"1s\"\nprobe = \"1s\"".to_owned(),
+        )]
+        .into(),
         ..Plan::default()
     };
     let w = World::with(plan).await;
@@ -82,16 +96,32 @@ async fn a_carrier_that_throttles_everything_is_left() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancel_ends_a_call() {
     let w = World::with(Plan::default()).await;
-    w.send(challenge("k-1", "+12025559021", Method::VoiceConfirm)).await;
-    w.caller.until("k-1", |heard| heard.iter().find(|r| r["event"] == "ringing").cloned()).await;
+    w.send(challenge("k-1", "+12025559021", Method::VoiceConfirm))
+        .await;
+    w.caller
+        .until("k-1", |heard| {
+            heard.iter().find(|r| r["event"] == "ringing").cloned()
+        })
+        .await;
     let cancel = Arrival {
-        job: Job::Cancel { tenant: "default".into(), id: "k-1".into() },
+        job: Job::Cancel {
+            tenant: "default".into(),
+            id: "k-1".into(),
+        },
         ticket: Ticket::None,
     };
-    w.gateway.doors.control.send(cancel).await.expect("the gateway takes words");
+    w.gateway
+        .doors
+        .control
+        .send(cancel)
+        .await
+        .expect("the gateway takes words");
     let last = w.caller.last("k-1").await;
     assert_eq!(last["event"], "cancelled", "{last:#}");
-    let line = w.record.wait_for(LIMIT, |line| line.entry.call().is_some()).await;
+    let line = w
+        .record
+        .wait_for(LIMIT, |line| line.entry.call().is_some())
+        .await;
     assert!(line.is_some(), "the call has ended at the phone");
     assert_eq!(w.trunks["fabrikam"].live_calls(), 0);
 }
@@ -101,12 +131,22 @@ async fn a_cancel_that_comes_first_is_remembered() {
     let w = World::with(Plan::default()).await;
     let (ticket, answer) = oneshot::channel();
     let cancel = Arrival {
-        job: Job::Cancel { tenant: "default".into(), id: "e-1".into() },
+        job: Job::Cancel {
+            tenant: "default".into(),
+            id: "e-1".into(),
+        },
         ticket: Ticket::Http(ticket),
     };
-    w.gateway.doors.control.send(cancel).await.expect("the gateway takes words");
+    w.gateway
+        .doors
+        .control
+        .send(cancel)
+        .await
+        .expect("the gateway takes words");
     answer.await.expect("answered");
-    let last = w.ask(challenge("e-1", "+12025550123", Method::SmsCode)).await;
+    let last = w
+        .ask(challenge("e-1", "+12025550123", Method::SmsCode))
+        .await;
     assert_eq!(last["event"], "cancelled", "{last:#}");
 }
 
@@ -116,14 +156,31 @@ async fn feedback_verifies_an_open_challenge_and_is_kept_after_it() {
     let mut ch = challenge("fb-1", "+12025550123", Method::SmsCode);
     ch.until = ringback::challenge::Until::Verified;
     w.send(ch).await;
-    w.caller.until("fb-1", |heard| heard.iter().find(|r| r["event"] == "sent").cloned()).await;
+    w.caller
+        .until("fb-1", |heard| {
+            heard.iter().find(|r| r["event"] == "sent").cloned()
+        })
+        .await;
     let feedback = |verified| Arrival {
-        job: Job::Feedback { tenant: "default".into(), id: "fb-1".into(), verified },
+        job: Job::Feedback {
+            tenant: "default".into(),
+            id: "fb-1".into(),
+            verified,
+        },
         ticket: Ticket::None,
     };
-    w.gateway.doors.control.send(feedback(true)).await.expect("the gateway takes words");
+    w.gateway
+        .doors
+        .control
+        .send(feedback(true))
+        .await
+        .expect("the gateway takes words");
     let last = w.caller.last("fb-1").await;
-    assert_eq!((&last["event"], &last["result"]), (&"verified".into(), &"success".into()), "{last:#}");
+    assert_eq!(
+        (&last["event"], &last["result"]),
+        (&"verified".into(), &"success".into()),
+        "{last:#}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -143,15 +200,26 @@ async fn senders_are_used_evenly() {
     let mut ids = Vec::new();
     for n in 0..40 {
         let id = format!("ev-{n}");
-        w.send(challenge(&id, &format!("+1202555{:04}", 100 + n), Method::SmsCode)).await;
+        w.send(challenge(
+            &id,
+            &format!("+1202555{:04}", 100 + n),
+            Method::SmsCode,
+        ))
+        .await;
         ids.push(id);
     }
     let mut shown = std::collections::BTreeMap::<String, usize>::new();
     for id in ids {
         let last = w.caller.last(&id).await;
-        *shown.entry(last["sender"].as_str().unwrap_or("").to_owned()).or_default() += 1;
+        *shown
+            .entry(last["sender"].as_str().unwrap_or("").to_owned())
+            .or_default() += 1;
     }
-    assert_eq!(shown.values().copied().collect::<Vec<_>>(), [10, 10, 10, 10], "{shown:?}");
+    assert_eq!(
+        shown.values().copied().collect::<Vec<_>>(),
+        [10, 10, 10, 10],
+        "{shown:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,17 +227,33 @@ async fn a_changed_route_takes_effect_and_sessions_stay() {
     let mut w = World::with(Plan::default()).await;
     until_by(&w, "northwind", "rl-a", LIMIT).await;
     let mut reloader = Reloader::new(w.gateway.config());
-    w.folder.write("routes/us.toml", "[[sms]]\ncarrier = \"litware\"\nsenders = [\"67671\"]\n");
-    assert!(matches!(reloader.reload(), Outcome::Faulty { .. }), "a sender that nobody has leased");
-    let last = w.ask(challenge("rl-b", "+12025550999", Method::SmsCode)).await;
+    w.folder.write(
+        "routes/us.toml",
+        "[[sms]]\ncarrier = \"litware\"\nsenders = [\"67671\"]\n",
+    );
+    assert!(
+        matches!(reloader.reload(), Outcome::Faulty { .. }),
+        "a sender that nobody has leased"
+    );
+    let last = w
+        .ask(challenge("rl-b", "+12025550999", Method::SmsCode))
+        .await;
     assert_eq!(last["carrier"], "northwind", "the old set is in force");
     w.folder.write(
         "routes/us.toml",
         "[[sms]]\ncarrier = \"litware\"\nsenders = [\"97671\"]\n[[voice]]\ncarrier = \"fabrikam\"\ncaller_ids = [\"+18553308653\"]\n",
     );
-    let Outcome::New { routes, diff } = reloader.reload() else { panic!("a good set is taken") };
+    let Outcome::New { routes, diff } = reloader.reload() else {
+        panic!("a good set is taken")
+    };
     let anew = diff.changed.union(&diff.added).cloned().collect();
     w.gateway.reload(routes, &anew).await.expect("reloaded");
-    let last = w.ask(challenge("rl-c", "+12025550998", Method::SmsCode)).await;
-    assert_eq!((&last["carrier"], &last["sender"]), (&Value::from("litware"), &Value::from("97671")), "{last:#}");
+    let last = w
+        .ask(challenge("rl-c", "+12025550998", Method::SmsCode))
+        .await;
+    assert_eq!(
+        (&last["carrier"], &last["sender"]),
+        (&Value::from("litware"), &Value::from("97671")),
+        "{last:#}"
+    );
 }
