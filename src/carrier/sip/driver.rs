@@ -92,47 +92,12 @@ pub async fn start(
     let (found, resolved) = mpsc::channel(NEWS);
     tokio::spawn(targets::resolve(endpoints.clone(), found));
 
-    let sent_by = sent_by(&sip, wire.local);
-    tracing::info!(carrier = %name, address = %wire.local, advertised = %sent_by, "SIP trunk open");
-    let endpoint = Endpoint::new(
-        Config {
-            sent_by: sent_by.clone(),
-            user: sip.username.as_deref().unwrap_or("ringback").to_owned(),
-            user_agent: format!("ringback/{}", env!("CARGO_PKG_VERSION")),
-            credentials: None,
-            timing: Timing::default(),
-        },
-        seed,
-    );
-    let slots = Slots::default();
-    let (commands, orders) = mpsc::channel(COMMANDS);
-    let own_host = address::host_of(&sent_by).to_owned();
-    let mut trunk = Trunk {
-        config,
-        sip,
-        own_host,
-        endpoints,
-        voices,
-        endpoint,
-        credentials: None,
-        wire,
-        media,
-        targets: Targets::default(),
-        calls: HashMap::new(),
-        by_key: HashMap::new(),
-        by_media: HashMap::new(),
-        talks: BinaryHeap::new(),
-        outbox: VecDeque::new(),
-        slots: slots.clone(),
-        next_probe: None,
-        probes_due: None,
-        up: false,
-        draining: None,
-        session: seed as u32 >> 1,
-    };
-    for known in targets::literal(&trunk.endpoints.clone()) {
+    let mut trunk = Trunk::new(config, sip, voices, (wire, media), seed);
+    for known in targets::literal(&endpoints) {
         trunk.resolved(Ok(known));
     }
+    let slots = trunk.slots.clone();
+    let (commands, orders) = mpsc::channel(COMMANDS);
     let task = tokio::spawn(trunk.run(Inputs {
         orders,
         arrivals,
@@ -210,6 +175,49 @@ struct Trunk {
 }
 
 impl Trunk {
+    fn new(
+        config: Arc<CarrierConfig>,
+        sip: SipConfig,
+        voices: Arc<Catalogue>,
+        (wire, media): (Wire, Engine),
+        seed: u128,
+    ) -> Trunk {
+        let sent_by = sent_by(&sip, wire.local);
+        tracing::info!(carrier = %config.name, address = %wire.local, advertised = %sent_by, "SIP trunk open");
+        Trunk {
+            own_host: address::host_of(&sent_by).to_owned(),
+            endpoints: config.endpoints.clone().into(),
+            endpoint: Endpoint::new(
+                Config {
+                    sent_by,
+                    user: sip.username.as_deref().unwrap_or("ringback").to_owned(),
+                    user_agent: format!("ringback/{}", env!("CARGO_PKG_VERSION")),
+                    credentials: None,
+                    timing: Timing::default(),
+                },
+                seed,
+            ),
+            config,
+            sip,
+            voices,
+            credentials: None,
+            wire,
+            media,
+            targets: Targets::default(),
+            calls: HashMap::new(),
+            by_key: HashMap::new(),
+            by_media: HashMap::new(),
+            talks: BinaryHeap::new(),
+            outbox: VecDeque::new(),
+            slots: Slots::default(),
+            next_probe: None,
+            probes_due: None,
+            up: false,
+            draining: None,
+            session: seed as u32 >> 1,
+        }
+    }
+
     async fn run(mut self, mut inputs: Inputs) {
         let mut buffer = vec![0; DATAGRAM];
         // Somebody may still command us.

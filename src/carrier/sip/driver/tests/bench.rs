@@ -1,0 +1,235 @@
+//! The bench: a driver with its link up, the simulated trunk opposite, and what was said so far.
+
+use std::{collections::BTreeMap, path::Path, time::SystemTime};
+
+use simulators::{
+    record::Call as Seen,
+    subscriber::Habits,
+    trunk::{Trunk as Sim, TrunkConfig, TrunkHandle},
+};
+use tokio::time::timeout;
+
+use super::super::*;
+use crate::{
+    carrier::{Call, Content, Event, Order},
+    challenge::{ChallengeKey, Code, Method, Millis},
+    config::carrier::{Carry, Codec, Identity, NumberFormat, RtpConfig, Tls},
+    number::Number,
+};
+
+pub const LONG: Duration = Duration::from_secs(30);
+pub const CALLER: &str = "+18553308653";
+
+pub async fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> TrunkHandle {
+    let mut config = TrunkConfig {
+        ear: false,
+        habits: Habits {
+            ring: Duration::from_millis(50),
+            key_after: Duration::from_millis(300),
+            ..Habits::default()
+        },
+        ..TrunkConfig::default()
+    };
+    change(&mut config);
+    Sim::start(config).await.expect("a trunk")
+}
+
+pub fn peer(carry: Carry, address: SocketAddr) -> Peer {
+    Peer {
+        carry,
+        host: address.ip().to_string().into(),
+        port: address.port(),
+    }
+}
+
+pub fn config(endpoints: Vec<Peer>) -> CarrierConfig {
+    CarrierConfig {
+        name: "fabrikam".into(),
+        enabled: true,
+        transport: Kind::Sip(SipConfig {
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            advertised: None,
+            rtp: RtpConfig {
+                address: [127, 0, 0, 1].into(),
+                first_port: 20_000,
+                last_port: 29_999,
+            },
+            username: None,
+            password: None,
+            codecs: vec![Codec::Pcmu, Codec::Pcma],
+            max_calls: 100,
+            ring: Duration::from_secs(2),
+            key_wait: Duration::from_secs(1),
+            call: LONG,
+            farewell: false,
+            identity: Identity {
+                from: NumberFormat::E164,
+                asserted: true,
+            },
+            number_format: NumberFormat::E164,
+        }),
+        endpoints,
+        tls: Tls::default(),
+        pace: None,
+        response_timeout: Duration::from_secs(2),
+        receipt_wait: None,
+        probe: Some(Duration::from_millis(200)),
+        status: BTreeMap::new(),
+    }
+}
+
+pub fn sip(config: &mut CarrierConfig) -> &mut SipConfig {
+    match &mut config.transport {
+        Kind::Sip(sip) => sip,
+        Kind::Smpp(_) | Kind::Http(_) => panic!("a SIP carrier"),
+    }
+}
+
+pub fn free_address() -> SocketAddr {
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    free.expect("a free port")
+}
+
+pub struct Bench {
+    pub handle: Handle,
+    pub said: mpsc::Receiver<Said>,
+    pub task: JoinHandle<()>,
+    pub next: i64,
+    pub log: Vec<(AttemptKey, Event)>,
+    pub links: Vec<Link>,
+}
+
+impl Bench {
+    /// A driver whose link is up.
+    pub async fn start(config: CarrierConfig) -> Bench {
+        let voices = Catalogue::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts"))
+            .expect("prompts");
+        let (tx, said) = mpsc::channel(1_000);
+        let (config, voices) = (Arc::new(config), Arc::new(voices));
+        // The port of a driver that has just been killed is free a moment later.
+        let started = async {
+            loop {
+                match start(config.clone(), voices.clone(), tx.clone()).await {
+                    Err(StartError::Bind { .. }) => tokio::task::yield_now().await,
+                    started => return started,
+                }
+            }
+        };
+        let (handle, task) = timeout(LONG, started)
+            .await
+            .expect("a free port")
+            .expect("a driver");
+        drop(tx);
+        let mut bench = Bench {
+            handle,
+            said,
+            task,
+            next: 0,
+            log: Vec::new(),
+            links: Vec::new(),
+        };
+        bench.until(|b| b.links.contains(&Link::Up)).await;
+        assert!(bench.handle.slots.get() > 0);
+        bench
+    }
+
+    pub async fn until(&mut self, mut done: impl FnMut(&Bench) -> bool) {
+        while !done(self) {
+            let said = timeout(LONG, self.said.recv()).await;
+            match said
+                .unwrap_or_else(|_| panic!("nothing more is said: {:?}", self.log))
+                .expect("a driver")
+                .what
+            {
+                What::Attempt(key, event) => self.log.push((key, event)),
+                What::Link(link) => self.links.push(link),
+                What::Receipt(_) | What::Inbound(_) => panic!("no texts here"),
+            }
+        }
+    }
+
+    pub async fn call(&mut self, to: &str, method: Method) -> AttemptKey {
+        self.next += 1;
+        let key = AttemptKey {
+            challenge: ChallengeKey(self.next),
+            attempt: 1,
+        };
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .expect("after 1970");
+        let order = Order {
+            key,
+            to: Number::from_e164(to).expect("a number"),
+            sender: CALLER.into(),
+            content: Content::Call(Call {
+                method,
+                locale: "en-US".into(),
+                code: Some(Code::new("1357")),
+                extension: None,
+            }),
+            deadline: Millis(now.as_millis() as i64) + Duration::from_secs(120),
+        };
+        self.handle
+            .commands
+            .send(Command::Submit(Box::new(order)))
+            .await
+            .expect("a driver");
+        key
+    }
+
+    pub async fn command(&self, command: Command) {
+        self.handle.commands.send(command).await.expect("a driver");
+    }
+
+    /// The events of one attempt so far, in short.
+    pub fn story(&self, key: AttemptKey) -> Vec<String> {
+        let of = self.log.iter().filter(|(k, _)| *k == key);
+        of.filter_map(|(_, event)| match event {
+            Event::Accepted { references } => Some(format!("accepted {}", references.len())),
+            Event::Ringing => Some("ringing".into()),
+            Event::Answered => Some("answered".into()),
+            Event::KeyPressed => Some("key".into()),
+            Event::CallState(_) => None,
+            Event::CallEnded(end) => Some(format!("{:?} {}", end.outcome, end.digits)),
+            Event::Failed(f) => Some(format!("{} {:?}", f.cause.name(), f.verdict)),
+            Event::InDoubt { .. } => Some("in doubt".into()),
+        })
+        .collect()
+    }
+
+    pub fn settled(&self, key: AttemptKey) -> bool {
+        self.log
+            .iter()
+            .any(|(k, e)| *k == key && matches!(e, Event::CallEnded(_) | Event::Failed(_)))
+    }
+
+    pub async fn settle(&mut self, key: AttemptKey) -> String {
+        self.until(|b| b.settled(key)).await;
+        self.story(key).join(", ")
+    }
+
+    pub async fn drained(mut self) {
+        self.command(Command::Drain).await;
+        self.said.close();
+        timeout(LONG, self.task)
+            .await
+            .expect("drained in time")
+            .expect("no panic");
+    }
+}
+
+pub async fn seen(trunk: &TrunkHandle, to: &str) -> Seen {
+    let digits = to.trim_start_matches('+').to_owned();
+    let found = |line: &simulators::record::Line| matches!(&line.entry, simulators::record::Entry::Call(call) if call.to.contains(&digits));
+    trunk
+        .record()
+        .wait_for(LONG, found)
+        .await
+        .expect("the phone saw the call");
+    trunk
+        .record()
+        .calls_to(to)
+        .first()
+        .cloned()
+        .expect("the call")
+}
