@@ -235,7 +235,11 @@ impl Trunk {
                     Err(error) => tracing::warn!(carrier = %self.config.name, %error, "SIP socket"),
                 },
                 Some(arrived) = inputs.arrivals.recv() => self.arrived(arrived),
-                () = sleep_to(wake) => self.time(),
+                () = sleep_to(wake) => {
+                    // What has arrived goes first: after a pause nothing is sent again that is answered already.
+                    self.datagrams(&mut buffer);
+                    self.time();
+                }
                 place = inputs.said.reserve(), if !self.outbox.is_empty() => match place {
                     Ok(place) => {
                         if let Some(what) = self.outbox.pop_front() {
