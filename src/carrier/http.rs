@@ -71,6 +71,7 @@ pub fn start(config: Arc<CarrierConfig>, said: mpsc::Sender<Said>) -> (Handle, C
         requests: JoinSet::new(),
         keys: HashMap::new(),
         listening: true,
+        draining: false,
         config,
     };
     tokio::spawn(async move {
@@ -106,6 +107,8 @@ struct Driver {
     keys: HashMap<Id, AttemptKey>,
     /// Dispatch still takes what we say.
     listening: bool,
+    /// Nothing more is said of the link: after a reload the name is another driver's.
+    draining: bool,
 }
 
 impl Driver {
@@ -217,7 +220,7 @@ impl Driver {
     }
 
     async fn up(&mut self) {
-        if self.link != State::Up {
+        if self.link != State::Up && !self.draining {
             self.link = State::Up;
             self.waits.succeeded();
             self.next_probe = self.config.probe.map(|probe| Instant::now() + probe);
@@ -228,6 +231,9 @@ impl Driver {
 
     /// The next probe comes soon; it is said once for each reason.
     async fn down(&mut self, reason: String) {
+        if self.draining {
+            return;
+        }
         self.next_probe = Some(Instant::now() + self.waits.next_wait());
         if !matches!(&self.link, State::Down(known) if *known == reason) {
             let said: Arc<str> = reason.as_str().into();
@@ -273,6 +279,7 @@ impl Driver {
 
     /// What is in the air is waited for, within bounds; what was not begun fails.
     async fn drain(mut self, mut inbox: mpsc::Receiver<Command>) {
+        self.draining = true;
         let until = Instant::now() + self.config.response_timeout + DRAIN_GRACE;
         while self.listening {
             tokio::select! {

@@ -136,7 +136,7 @@ impl Bind {
 
     async fn failed(&self, reason: &str) {
         tracing::debug!(carrier = %self.shared.config.name, bind = self.index, reason, "no session");
-        if let Some(link) = self.shared.connect_failed(reason) {
+        if let Some(link) = self.shared.connect_failed(reason).filter(|_| !self.draining) {
             self.shared.say(What::Link(link)).await;
         }
     }
@@ -310,9 +310,9 @@ impl Run<'_> {
                 smpp::Event::Bound => {
                     (self.bound, self.was_bound) = (true, true);
                     let link = self.bind.shared.session_bound(self.bind.index);
-                    self.say(What::Link(link)).await;
+                    self.say_link(link).await;
                 }
-                smpp::Event::Probe { ok } => self.say(What::Link(Link::Probe { ok })).await,
+                smpp::Event::Probe { ok } => self.say_link(Link::Probe { ok }).await,
                 smpp::Event::Delivered(deliver) => {
                     self.say_outcomes(Instant::now()).await; // in the order in which the peer spoke
                     let shared = &self.bind.shared;
@@ -359,6 +359,13 @@ impl Run<'_> {
         }
     }
 
+    /// A bind that drains says nothing of its link any more: after a reload the name is its successor's.
+    async fn say_link(&mut self, link: Link) {
+        if !self.bind.draining {
+            self.say(What::Link(link)).await;
+        }
+    }
+
     async fn say(&mut self, what: What) {
         self.listening &= self.bind.shared.say(what).await;
     }
@@ -370,7 +377,7 @@ impl Run<'_> {
             let link = self.bind.shared.session_lost(self.bind.index, reason);
             tracing::info!(carrier = %self.bind.shared.config.name, bind = self.bind.index, reason, "session over");
             if let Some(link) = link {
-                self.say(What::Link(link)).await;
+                self.say_link(link).await;
             }
         }
         let unwritten: Vec<u64> = self
