@@ -136,7 +136,11 @@ impl Bind {
 
     async fn failed(&self, reason: &str) {
         tracing::debug!(carrier = %self.shared.config.name, bind = self.index, reason, "no session");
-        if let Some(link) = self.shared.connect_failed(reason).filter(|_| !self.draining) {
+        if let Some(link) = self
+            .shared
+            .connect_failed(reason)
+            .filter(|_| !self.draining)
+        {
             self.shared.say(What::Link(link)).await;
         }
     }

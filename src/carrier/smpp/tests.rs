@@ -308,7 +308,10 @@ async fn draining_finishes_what_is_in_the_air_and_then_ends() {
     assert_eq!(smsc.record().summary().protocol_errors, 0);
     while let Some(said) = rig.said.recv().await {
         // Nothing of the link either: after a reload the carrier's name is another driver's.
-        assert!(!matches!(said.what, What::Attempt(..) | What::Link(_)), "{said:?}");
+        assert!(
+            !matches!(said.what, What::Attempt(..) | What::Link(_)),
+            "{said:?}"
+        );
     }
 }
 
