@@ -26,29 +26,67 @@
 //! 6. Protocol cores are sans-IO: bytes and time in, bytes, events and the next deadline out.
 //! 7. A code, a PIN or a full number never reaches a log, a metric, a dead letter, or the disk in clear.
 
-// What a challenge is, and what is known about the number it goes to.
+// --- What comes along the way ---------------------------------------------------------------------------------
+
+/// The unit: a challenge with a deadline, and its secrets that never print themselves.
 pub mod challenge;
+
+/// The number it goes to: E.164, country, line type, what is refused and why.
 pub mod number;
 
-// The way.
-pub mod admission;
-pub mod carrier;
-pub mod delivery;
-pub mod dispatch;
+// --- The way, in the order in which a challenge meets it --------------------------------------------------------
+
+/// 1. Jobs come in by a door (AMQP, HTTP) and are parsed once.
 pub mod intake;
-pub mod message;
-pub mod report;
+
+/// 2. May this challenge be tried at all?
+pub mod admission;
+
+/// 3. Who may carry it, from which sender, and why: a pure plan over routes and health.
 pub mod routing;
 
-// What the way stands on.
-pub mod clock;
-pub mod config;
-pub mod gateway;
+/// 4. The shell around everything: slots, pace, earliest deadline first, durable before done.
+pub mod dispatch;
+
+/// 5. The postcard to the carriers' drivers, and the drivers: SMPP, HTTP, SIP.
+pub mod carrier;
+
+/// What is said: texts, their encoding, recordings.
+pub mod message;
+
+/// 6. The life of one challenge: verdicts, receipts, doubts, fallbacks, exactly one end.
+pub mod delivery;
+
+/// 7. What the caller is told, and how it is brought there.
+pub mod report;
+
+// --- What the way stands on --------------------------------------------------------------------------------------
+
+/// What is durable.
 pub mod ledger;
-pub mod operate;
+
+/// Protocol cores, pure: SMPP, SIP, RTP.
 pub mod protocol;
+
+/// `ringback.toml`, `routes/`, `carriers/`.
+pub mod config;
+
+/// The one place that reads the wall clock.
+pub mod clock;
+
+/// The one place that computes waits before a reconnect.
 pub mod retry;
+
+// --- Who sets it going -------------------------------------------------------------------------------------------
+
+/// Wires it all together and runs it.
+pub mod gateway;
+
+/// The operator's side: page, metrics, health, reload, logs.
+pub mod operate;
+
+/// Simulated carriers and phones with a gateway in one process.
 pub mod simulate;
 
-// What a person types.
+/// What a person types: one file per verb.
 pub mod cli;
