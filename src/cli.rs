@@ -10,6 +10,7 @@ pub mod explain;
 mod input;
 pub mod number;
 pub mod receipt;
+pub mod run;
 pub mod text;
 
 /// MFA telephony gateway: challenges in, texts and calls out, one final report each.
@@ -23,6 +24,8 @@ pub struct Cli {
 /// What a person can ask for.
 #[derive(Subcommand)]
 pub enum Verb {
+    /// The gateway, until SIGTERM; SIGHUP reads routes and carriers again.
+    Run(run::RunArgs),
     /// Every fault of the configuration at once, one line each.
     Check(check::CheckArgs),
     /// The plan for a number now: carriers and senders in order, and why.
@@ -37,7 +40,11 @@ pub enum Verb {
 
 /// Reads the command line and does what it says. Usage faults end with exit code 2 (clap's own).
 pub fn main() -> ExitCode {
-    match Cli::parse().verb {
+    let cli = Cli::parse();
+    // One provider for all TLS, before anybody needs it. Refused only where there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match cli.verb {
+        Verb::Run(args) => run::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Number(args) => number::run(&args),

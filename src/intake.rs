@@ -45,6 +45,14 @@ pub enum Ticket {
 }
 
 impl Ticket {
+    /// The client has gone, or was told to come again: its job was not taken and must not be.
+    pub fn is_void(&self) -> bool {
+        match self {
+            Ticket::Http(waiting) => waiting.is_closed(),
+            Ticket::Amqp(_) | Ticket::None => false,
+        }
+    }
+
     pub fn answer(self, answer: Answer) {
         match self {
             Ticket::Amqp(ticket) => ticket.answer(answer),

@@ -1,3 +1,226 @@
-//! Operate: admin API, page, metrics, health, reload, logs.
+//! Operate: the gateway as a process with its listeners. Page, admin API, metrics, health, reload, logs.
+//!
+//! [`Running`] is the whole gateway with its three listeners, as `ringback run`, `ringback simulate` and the tests
+//! run it. Nothing here decides about a challenge; what the operator sees is asked of dispatch.
 
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex as Blocking, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{Mutex, oneshot},
+    task::JoinHandle,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::{
+    carrier::callbacks,
+    config::{Config, Diff, Fault, Outcome, Reloader},
+    dispatch::Query,
+    gateway::{Doors, Gateway, Prepared, StartError},
+    intake::http,
+    ledger::Ledger,
+};
+
+pub mod admin;
+pub mod explain;
+mod gauges;
+mod guard;
+mod listen;
+pub mod log;
 pub mod metrics;
+mod process;
+mod ready;
+mod recorder;
+
+pub use guard::TokenError;
+pub use listen::BindError;
+
+use guard::Guard;
+use listen::Bound;
+
+/// A running gateway with its listeners. Dropped, its listeners close at once; [`Running::drain`] is the good end.
+pub struct Running {
+    pub http: SocketAddr,
+    pub callbacks: SocketAddr,
+    pub admin: SocketAddr,
+    pub control: Arc<Control>,
+    stop: DropGuard,
+    listeners: Vec<JoinHandle<()>>,
+}
+
+/// What the operator has in hand while the gateway runs.
+pub struct Control {
+    pub doors: Doors,
+    pub ledger: Ledger,
+    started: Instant,
+    node: Arc<str>,
+    /// None once it drains.
+    gateway: Mutex<Option<Gateway>>,
+    /// Used by whoever holds the gateway, on a thread that may wait for a disk.
+    reloader: Arc<Blocking<Reloader>>,
+    guards: Vec<Guard>,
+    draining: AtomicBool,
+}
+
+/// Why it can't run. All but a broken ledger's reading are the configuration's or the machine's: exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// What a reload came to.
+#[derive(Debug)]
+pub enum Reloaded {
+    New(Diff),
+    Unchanged,
+    /// The old set stays.
+    Faulty(Vec<Fault>),
+    /// The files are good, but a driver would not start.
+    Refused(String),
+    /// The gateway is on its way out.
+    Draining,
+}
+
+/// How long dispatch may take to answer the operator.
+const ANSWER: Duration = Duration::from_secs(1);
+
+impl Running {
+    /// Takes the ports, opens the ledger, starts the carriers' drivers and serves. Port 0 takes a free one.
+    pub async fn start(config: Config) -> Result<Running, RunError> {
+        recorder::install();
+        let settings = config.settings.clone();
+        let http = Bound::take("http", settings.http.listen).await?;
+        let callbacks = Bound::take("callbacks", settings.callbacks.listen).await?;
+        let admin = Bound::take("admin", settings.admin.listen).await?;
+        let guards = vec![
+            Guard::new("http", settings.http.token.clone())?,
+            Guard::new("callbacks", settings.callbacks.token.clone())?,
+            Guard::new("admin", settings.admin.token.clone())?,
+        ];
+        let reloader = Reloader::new(&config);
+        let gateway = Prepared::open(config)?.start(None).await?;
+        let stop = CancellationToken::new();
+        let jobs = http::routes(
+            gateway.doors.clone(),
+            gateway.ledger.clone(),
+            settings.clone(),
+            stop.clone(),
+        );
+        let receipts = callbacks::router(gateway.callbacks.clone());
+        let control = Arc::new(Control {
+            doors: gateway.doors.clone(),
+            ledger: gateway.ledger.clone(),
+            started: Instant::now(),
+            node: settings.node.name.clone(),
+            gateway: Mutex::new(Some(gateway)),
+            reloader: Arc::new(Blocking::new(reloader)),
+            guards,
+            draining: AtomicBool::new(false),
+        });
+        let desk = admin::routes(control.clone());
+        let addresses = (http.address, callbacks.address, admin.address);
+        let served = [http, callbacks, admin].into_iter().zip([jobs, receipts, desk]);
+        let listeners = served
+            .zip(&control.guards)
+            .map(|((bound, router), guard)| bound.serve(guard.before(router), stop.clone()))
+            .collect();
+        Ok(Running {
+            http: addresses.0,
+            callbacks: addresses.1,
+            admin: addresses.2,
+            control,
+            stop: stop.drop_guard(),
+            listeners,
+        })
+    }
+
+    /// Takes nothing new, lets what is in the air settle within the limit, then closes all. The listeners answer
+    /// until the end: receipts still come in, and `/readyz` says that it drains.
+    pub async fn drain(self, limit: Duration) {
+        self.control.draining.store(true, Ordering::Relaxed);
+        let gateway = self.control.gateway.lock().await.take();
+        if let Some(gateway) = gateway {
+            gateway.drain(limit).await;
+        }
+        drop(self.stop);
+        for listener in self.listeners {
+            // A listener that was broken by a fault of ours is closed as well.
+            let _ = listener.await;
+        }
+    }
+}
+
+impl Control {
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Reads routes and carriers again, whole or not at all, and the listeners' tokens. What it came to is in the log.
+    pub async fn reload(&self) -> Reloaded {
+        let mut gateway = self.gateway.lock().await;
+        let Some(gateway) = gateway.as_mut() else {
+            return Reloaded::Draining;
+        };
+        for guard in &self.guards {
+            guard.refresh();
+        }
+        let reloader = self.reloader.clone();
+        let read = move || reloader.lock().unwrap_or_else(PoisonError::into_inner).reload();
+        // None only while the runtime is ending.
+        let Ok(outcome) = tokio::task::spawn_blocking(read).await else {
+            return Reloaded::Draining;
+        };
+        match outcome {
+            Outcome::Unchanged => Reloaded::Unchanged,
+            Outcome::Faulty { faults, again } => {
+                if !again {
+                    for fault in &faults {
+                        tracing::error!("not reloaded: {fault}");
+                    }
+                }
+                Reloaded::Faulty(faults)
+            }
+            Outcome::New { routes, diff } => {
+                for warning in &routes.warnings {
+                    tracing::warn!("{warning}");
+                }
+                let anew = diff.changed.union(&diff.added).cloned().collect();
+                if let Err(e) = gateway.reload(routes, &anew).await {
+                    // What is in force is the gateway's to say.
+                    *self.reloader.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Reloader::new(gateway.config());
+                    tracing::error!("not reloaded: {e}");
+                    return Reloaded::Refused(e.to_string());
+                }
+                tracing::info!(
+                    changed = ?diff.changed,
+                    added = ?diff.added,
+                    removed = ?diff.removed,
+                    "reloaded"
+                );
+                Reloaded::New(diff)
+            }
+        }
+    }
+
+    /// Asks dispatch; None if it does not answer in time.
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
+        let (to, answer) = oneshot::channel();
+        let asked = async {
+            self.doors.queries.send(question(to)).await.ok()?;
+            answer.await.ok()
+        };
+        tokio::time::timeout(ANSWER, asked).await.ok().flatten()
+    }
+}

@@ -21,6 +21,9 @@ const EARLY: std::time::Duration = std::time::Duration::from_secs(900);
 
 impl Dispatch {
     pub(super) fn arrived(&mut self, arrival: Arrival, now: Millis) {
+        if arrival.ticket.is_void() {
+            return;
+        }
         match arrival.job {
             Job::Challenge(ch) => self.challenge_arrived(*ch, arrival.ticket, now),
             Job::Cancel { tenant, id } => {

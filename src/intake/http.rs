@@ -1,1 +1,269 @@
-//! Jobs by HTTP: `POST /v1/challenges` and what belongs to it.
+//! Jobs by HTTP: `POST /v1/challenges` and what belongs to it, for the `[http]` listener.
+//!
+//! A challenge is answered 202 once the ledger holds it. Its reports are kept in the ledger and followed as server-sent
+//! events ([`follow`]). One that came by AMQP is shown by its state and may be cancelled, but its reports go to the
+//! broker only: following it is 404.
+//!
+//! A client that goes away, or is told to come again, before its job is taken has left no challenge behind: dispatch
+//! drops a job whose asker is gone.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, Request, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Answer, Arrival, Job, Ticket,
+    job::{self, JobFault, Kind, Properties},
+};
+use crate::{clock, config::Settings, gateway::Doors, ledger::Ledger};
+
+mod body;
+mod follow;
+mod state;
+
+/// How long a job may wait until the ledger holds it; then the client is told to come again.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// When to come again, in seconds.
+const COME_AGAIN: HeaderValue = HeaderValue::from_static("1");
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Door(Arc<Inner>);
+
+struct Inner {
+    doors: Doors,
+    ledger: Ledger,
+    settings: Arc<Settings>,
+    hub: follow::Hub,
+}
+
+/// What the `[http]` listener serves; streams end with `stop`.
+pub fn routes(
+    doors: Doors,
+    ledger: Ledger,
+    settings: Arc<Settings>,
+    stop: CancellationToken,
+) -> Router {
+    let hub = follow::Hub::start(&doors, stop);
+    let door = Door(Arc::new(Inner {
+        doors,
+        ledger,
+        settings,
+        hub,
+    }));
+    Router::new()
+        .route("/v1/challenges", post(challenge))
+        .route("/v1/challenges/{id}", get(look).delete(cancel))
+        .route("/v1/challenges/{id}/reports", get(reports))
+        .route("/v1/challenges/{id}/feedback", post(feedback))
+        .fallback(|| async { fault(StatusCode::NOT_FOUND, "path", "nothing is here") })
+        .method_not_allowed_fallback(|| async {
+            fault(StatusCode::METHOD_NOT_ALLOWED, "method", "not for this path")
+        })
+        .with_state(door)
+}
+
+/// Whose challenge a path means: `?tenant=`.
+#[derive(Deserialize)]
+struct Whose {
+    #[serde(default = "usual_tenant")]
+    tenant: String,
+}
+
+fn usual_tenant() -> String {
+    "default".to_owned()
+}
+
+async fn challenge(State(door): State<Door>, request: Request) -> Response {
+    let body = match body::read(request).await {
+        Ok(body) => body,
+        Err(refusal) => return *refusal,
+    };
+    let parsed = job::parse(
+        Kind::Challenge,
+        &body,
+        Properties::http(),
+        clock::now(),
+        &door.0.settings.jobs,
+    );
+    let ch = match parsed {
+        Ok(Job::Challenge(ch)) => ch,
+        // Only a challenge comes of this kind.
+        Ok(Job::Cancel { .. } | Job::Feedback { .. }) => return overloaded(StatusCode::BAD_REQUEST),
+        Err(bad) => return faults(&bad.faults),
+    };
+    let (tenant, id) = (ch.tenant.clone(), ch.id.clone());
+    let made = ch.code.clone().filter(|_| ch.code_made);
+    match knock(&door.0.doors.jobs, Job::Challenge(ch)).await {
+        Ok(Answer::Taken) => {
+            let mut body = Map::from_iter([("id".to_owned(), json!(id))]);
+            if let Some(code) = made {
+                body.insert("code".to_owned(), json!(code.reveal()));
+            }
+            (StatusCode::ACCEPTED, Json(body)).into_response()
+        }
+        Ok(Answer::Again { .. }) => shown(&door, &tenant, &id).await,
+        Ok(Answer::Conflict) => fault(
+            StatusCode::CONFLICT,
+            "id",
+            "known with other content; give a new challenge a new id",
+        ),
+        Ok(Answer::Unknown | Answer::Busy) => overloaded(StatusCode::SERVICE_UNAVAILABLE),
+        Err(status) => overloaded(status),
+    }
+}
+
+async fn look(
+    State(door): State<Door>,
+    Path(id): Path<String>,
+    Query(whose): Query<Whose>,
+) -> Response {
+    shown(&door, &whose.tenant, &id).await
+}
+
+async fn cancel(
+    State(door): State<Door>,
+    Path(id): Path<String>,
+    Query(whose): Query<Whose>,
+) -> Response {
+    let body = json!({ "v": 1, "id": id, "tenant": whose.tenant });
+    word(&door, Kind::Cancel, &body).await
+}
+
+async fn feedback(
+    State(door): State<Door>,
+    Path(id): Path<String>,
+    Query(whose): Query<Whose>,
+    request: Request,
+) -> Response {
+    let body = match body::read(request).await {
+        Ok(body) => body,
+        Err(refusal) => return *refusal,
+    };
+    let Ok(Value::Object(mut said)) = serde_json::from_slice(&body) else {
+        return fault(StatusCode::BAD_REQUEST, "body", "must be a JSON object: { \"verified\": true }");
+    };
+    if said.get("id").is_some_and(|given| *given != json!(id)) {
+        return fault(StatusCode::BAD_REQUEST, "id", "another than the path's");
+    }
+    said.insert("id".to_owned(), json!(id));
+    said.entry("tenant").or_insert_with(|| json!(whose.tenant));
+    word(&door, Kind::Feedback, &Value::Object(said)).await
+}
+
+/// A word about a challenge, to dispatch by the control channel.
+async fn word(door: &Door, kind: Kind, body: &Value) -> Response {
+    let body = body.to_string();
+    let parsed = job::parse(
+        kind,
+        body.as_bytes(),
+        Properties::http(),
+        clock::now(),
+        &door.0.settings.jobs,
+    );
+    let job = match parsed {
+        Ok(job) => job,
+        Err(bad) => return faults(&bad.faults),
+    };
+    match knock(&door.0.doors.control, job).await {
+        Ok(Answer::Taken | Answer::Again { .. }) => {
+            (StatusCode::ACCEPTED, Json(json!({}))).into_response()
+        }
+        Ok(Answer::Unknown) => fault(
+            StatusCode::NOT_FOUND,
+            "id",
+            "unknown; remembered for 15 minutes in case the challenge still comes",
+        ),
+        Ok(Answer::Conflict | Answer::Busy) => overloaded(StatusCode::SERVICE_UNAVAILABLE),
+        Err(status) => overloaded(status),
+    }
+}
+
+async fn reports(
+    State(door): State<Door>,
+    Path(id): Path<String>,
+    Query(whose): Query<Whose>,
+    request: Request,
+) -> Response {
+    let last = request.headers().get("last-event-id");
+    let after = match last.map(|v| v.to_str().unwrap_or("").trim()) {
+        None | Some("") => 0,
+        Some(text) => match text.parse() {
+            Ok(seq) => seq,
+            Err(_) => return fault(StatusCode::BAD_REQUEST, "Last-Event-ID", "must be the number of a report"),
+        },
+    };
+    match door.0.ledger.find(&whose.tenant, &id).await {
+        Ok(Some(stored)) => match state::by_http(&stored) {
+            true => door.0.hub.follow(&door.0.ledger, &stored, after).await,
+            false => fault(StatusCode::NOT_FOUND, "id", "came by AMQP: its reports go to the broker"),
+        },
+        Ok(None) => unknown(),
+        Err(e) => unreadable(&e),
+    }
+}
+
+/// The state of a challenge, or 404.
+async fn shown(door: &Door, tenant: &str, id: &str) -> Response {
+    match state::of(&door.0.ledger, tenant, id).await {
+        Ok(Some(body)) => Json(body).into_response(),
+        Ok(None) => unknown(),
+        Err(e) => unreadable(&e),
+    }
+}
+
+/// Hands a job over and waits for the answer. Err: the status to refuse with.
+async fn knock(to: &mpsc::Sender<Arrival>, job: Job) -> Result<Answer, StatusCode> {
+    let (ticket, answer) = oneshot::channel();
+    let arrival = Arrival {
+        job,
+        ticket: Ticket::Http(ticket),
+    };
+    let asked = async {
+        // Either fails only when dispatch ends.
+        to.send(arrival).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+        answer.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
+    };
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(answered) => answered,
+        Err(_) => Err(StatusCode::TOO_MANY_REQUESTS),
+    }
+}
+
+fn unknown() -> Response {
+    fault(StatusCode::NOT_FOUND, "id", "unknown, or longer ago than the ledger remembers")
+}
+
+fn unreadable(e: &crate::ledger::ReadError) -> Response {
+    tracing::error!(error = %e, "a challenge can't be looked up");
+    overloaded(StatusCode::SERVICE_UNAVAILABLE)
+}
+
+fn overloaded(status: StatusCode) -> Response {
+    let reason = match status {
+        StatusCode::TOO_MANY_REQUESTS => "more comes in than the carriers take; come again",
+        _ => "not taking jobs now; come again, or go to another gateway",
+    };
+    let mut response = fault(status, "gateway", reason);
+    response.headers_mut().insert(header::RETRY_AFTER, COME_AGAIN);
+    response
+}
+
+fn faults(faults: &[JobFault]) -> Response {
+    (StatusCode::BAD_REQUEST, Json(json!({ "errors": faults }))).into_response()
+}
+
+fn fault(status: StatusCode, field: &str, reason: &str) -> Response {
+    let body = json!({ "errors": [{ "field": field, "reason": reason }] });
+    (status, Json(body)).into_response()
+}

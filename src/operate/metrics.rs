@@ -1,6 +1,12 @@
 //! Metrics, prefix `ringback_`. Labels come from configuration and from closed sets, never from traffic.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use metrics::{counter, gauge, histogram};
 
@@ -8,12 +14,32 @@ use crate::{
     carrier::ReceiptState,
     challenge::Challenge,
     delivery::Life,
-    report::{Event, Note, body},
+    report::{Event, Final, Note, body},
 };
+
+/// Finals since the start of the process, by their place in [`Final::ALL`]: for the page.
+static FINALS: [AtomicU64; Final::ALL.len()] = [const { AtomicU64::new(0) }; Final::ALL.len()];
+/// Open challenges, for the page.
+static OPEN: AtomicU64 = AtomicU64::new(0);
+
+/// How many challenges have ended so, since the start of the process; those that were seen, strongest first.
+pub fn finals() -> Vec<(&'static str, u64)> {
+    let each = Final::ALL.iter().zip(&FINALS);
+    each.map(|(end, count)| (end.name(), count.load(Ordering::Relaxed)))
+        .filter(|(_, count)| *count > 0)
+        .collect()
+}
+
+pub fn open() -> u64 {
+    OPEN.load(Ordering::Relaxed)
+}
 
 /// A report was made; finals are counted.
 pub fn report(ch: &Challenge, life: &Life, note: &Note) {
     if let Event::Final(end) = note.event {
+        if let Some(count) = FINALS.get(end as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         let method = note
             .attempt
             .and_then(|n| life.attempt(n))
@@ -64,6 +90,7 @@ pub fn job_to_wire(took: Duration) {
 }
 
 pub fn dispatch(open: usize, waiting: usize) {
+    OPEN.store(open as u64, Ordering::Relaxed);
     gauge!("ringback_challenges_open").set(open as f64);
     gauge!("ringback_challenges_waiting").set(waiting as f64);
 }

@@ -175,6 +175,13 @@ impl<'a> CallerId<'a> {
     }
 }
 
+/// All attempts so far, as a list.
+pub fn attempts(life: &Life) -> serde_json::Value {
+    let all: Vec<AttemptBody<'_>> = life.attempts.iter().map(AttemptBody::of).collect();
+    // Strings, numbers and truths: this can't fail.
+    serde_json::to_value(all).unwrap_or_default()
+}
+
 /// One attempt, as the final report and `GET /v1/challenges/{id}` show it.
 #[derive(Serialize)]
 struct AttemptBody<'a> {

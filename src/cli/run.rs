@@ -1,0 +1,148 @@
+//! `ringback run`: the gateway, until it is told to end.
+
+use std::{future::Future, process::ExitCode, time::Duration};
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::configured::{BAD_CONFIGURATION, ConfigArgs};
+use crate::{
+    config::{Config, watch::Watch},
+    operate::{self, Control, Running},
+};
+
+/// What the verb takes.
+#[derive(Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// What is logged: error, warn, info, debug, trace, or by module, as in `info,ringback::carrier=debug`.
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG")]
+    log: Option<String>,
+}
+
+/// 0 after a drain, 1 when a second signal has cut it short, 2 with a bad configuration or a port that is taken.
+pub fn run(args: &RunArgs) -> ExitCode {
+    let config = match args.config.load() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    if let Err(reason) = operate::log::begin(config.settings.log, args.log.as_deref()) {
+        eprintln!("{reason}");
+        return ExitCode::from(BAD_CONFIGURATION);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("the system gives no threads: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(serve(config));
+    // What is left after a drain, or a cut, is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(config: Config) -> ExitCode {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(e) => {
+            eprintln!("the system gives no signals: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let settings = config.settings.clone();
+    // Watching begins before the start is over: a change meanwhile is a change.
+    let mut watch = Watch::start(&settings);
+    let running = tokio::select! {
+        started = Running::start(config) => match started {
+            Ok(running) => running,
+            Err(e) => {
+                eprintln!("{e}");
+                return ExitCode::from(BAD_CONFIGURATION);
+            }
+        },
+        () = signals.end() => return ExitCode::SUCCESS,
+    };
+    tracing::info!(
+        node = %settings.node.name,
+        http = %running.http,
+        callbacks = %running.callbacks,
+        admin = %running.admin,
+        "ringback {} runs; the operator's page is http://{}/",
+        env!("CARGO_PKG_VERSION"),
+        running.admin,
+    );
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Word::End => break,
+                Word::Reload => reload(&running.control, "SIGHUP").await,
+            },
+            Some(_) = watch.changed() => reload(&running.control, "a file").await,
+        }
+    }
+    drop(watch);
+    leave(running.drain(settings.node.drain), &mut signals, settings.node.drain).await
+}
+
+async fn reload(control: &Control, by: &str) {
+    tracing::debug!(by, "reading routes and carriers again");
+    // What came of it is in the log.
+    let _ = control.reload().await;
+}
+
+/// Drains; a second signal ends it at once.
+async fn leave(drain: impl Future<Output = ()>, signals: &mut Signals, limit: Duration) -> ExitCode {
+    tracing::info!(limit_s = limit.as_secs(), "draining; a second signal ends at once");
+    tokio::select! {
+        () = drain => {
+            tracing::info!("drained");
+            ExitCode::SUCCESS
+        }
+        () = signals.end() => {
+            tracing::warn!("ended before all was drained; the ledger has what is open");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a signal says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    End,
+    Reload,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Word {
+        tokio::select! {
+            _ = self.terminate.recv() => Word::End,
+            _ = self.interrupt.recv() => Word::End,
+            _ = self.hangup.recv() => Word::Reload,
+        }
+    }
+
+    /// SIGTERM or SIGINT; while starting and ending nothing is reloaded.
+    async fn end(&mut self) {
+        while self.next().await != Word::End {}
+    }
+}

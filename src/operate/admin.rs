@@ -1,0 +1,256 @@
+//! The operator's side of HTTP: the page, what it shows as JSON, metrics, health, reload, explain.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{Query as Parameters, State, rejection::QueryRejection},
+    http::{HeaderValue, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    Control, Reloaded,
+    explain::{Question, explain, policy},
+    gauges::Gauges,
+    ready,
+};
+use crate::{
+    challenge::Method,
+    config::{Config, Fault},
+    dispatch::Query,
+    routing::table::{Line, Table},
+};
+
+/// The page, whole: it loads nothing from anywhere else.
+const PAGE: &str = include_str!("page.html");
+/// What Prometheus wants to read.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The page holds its own style and script, and may ask this listener only.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
+                      img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+/// How long `/metrics` and the page may wait for the ledger.
+const LOOK: Duration = Duration::from_secs(2);
+
+#[derive(Clone)]
+struct Desk {
+    control: Arc<Control>,
+    gauges: Arc<Gauges>,
+}
+
+/// What the `[admin]` listener serves.
+pub fn routes(control: Arc<Control>) -> Router {
+    let desk = Desk {
+        control,
+        gauges: Arc::default(),
+    };
+    Router::new()
+        .route("/", get(page))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/admin/overview", get(overview))
+        .route("/admin/carriers", get(carriers))
+        .route("/admin/challenges", get(challenges))
+        .route("/admin/routes", get(routes_in_force))
+        .route("/admin/explain", get(explained))
+        .route("/admin/reload", post(reload))
+        .fallback(|| async { fault(StatusCode::NOT_FOUND, "path", "nothing is here") })
+        .with_state(desk)
+}
+
+async fn page() -> Response {
+    let mut response = Html(PAGE).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn metrics(State(desk): State<Desk>) -> Response {
+    match tokio::time::timeout(LOOK, desk.gauges.render(&desk.control)).await {
+        Ok(text) => ([(header::CONTENT_TYPE, METRICS)], text).into_response(),
+        Err(_) => silent(),
+    }
+}
+
+async fn readyz(State(desk): State<Desk>) -> Response {
+    let reasons = ready::reasons(&desk.control).await;
+    let status = match reasons.is_empty() {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(json!({ "reasons": reasons }))).into_response()
+}
+
+async fn carriers(State(desk): State<Desk>) -> Response {
+    match desk.control.ask(Query::Carriers).await {
+        Some(carriers) => Json(carriers).into_response(),
+        None => silent(),
+    }
+}
+
+async fn challenges(State(desk): State<Desk>) -> Response {
+    match desk.control.ask(Query::Challenges).await {
+        Some(challenges) => Json(challenges).into_response(),
+        None => silent(),
+    }
+}
+
+/// All that changes from second to second, for the page.
+async fn overview(State(desk): State<Desk>) -> Response {
+    let control = &desk.control;
+    let carriers = control.ask(Query::Carriers).await;
+    let challenges = control.ask(Query::Challenges).await.unwrap_or_default();
+    let reasons = ready::judge(control, carriers.as_deref());
+    let pending = tokio::time::timeout(LOOK, control.ledger.pending_count()).await;
+    let pending = pending.ok().and_then(Result::ok);
+    Json(json!({
+        "node": control.node,
+        "version": env!("CARGO_PKG_VERSION"),
+        "up_s": control.started.elapsed().as_secs(),
+        "draining": control.draining(),
+        "ready": reasons.is_empty(),
+        "reasons": reasons,
+        "reports_pending": pending,
+        "finals": super::metrics::finals(),
+        "open": super::metrics::open(),
+        "carriers": carriers.unwrap_or_default(),
+        "challenges": challenges,
+    }))
+    .into_response()
+}
+
+/// One entry of a route, as the page shows it.
+#[derive(Serialize)]
+struct RouteView<'a> {
+    /// `us.sms[0]`: file, channel, place in the file.
+    name: &'a str,
+    /// ISO 3166 alpha-2, or `*`: every country without a file of its own.
+    country: String,
+    channel: &'a str,
+    tier: u8,
+    carrier: &'a str,
+    senders: Vec<&'a str>,
+    weight: u32,
+    enabled: bool,
+}
+
+async fn routes_in_force(State(desk): State<Desk>) -> Response {
+    let Some((config, _)) = desk.control.ask(Query::Standing).await else {
+        return silent();
+    };
+    Json(route_views(&config)).into_response()
+}
+
+fn route_views(config: &Config) -> Vec<RouteView<'_>> {
+    let table = &config.table;
+    table.lines().iter().map(|line| RouteView::of(table, line)).collect()
+}
+
+impl<'a> RouteView<'a> {
+    fn of(table: &'a Table, line: &'a Line) -> RouteView<'a> {
+        let (file, rest) = line.name.split_once('.').unwrap_or((&line.name, ""));
+        let senders = line.senders.iter().filter_map(|s| table.sender(*s));
+        RouteView {
+            name: &line.name,
+            country: match file {
+                "default" => "*".to_owned(),
+                file => file.to_ascii_uppercase(),
+            },
+            channel: rest.split('[').next().unwrap_or(rest),
+            tier: line.tier,
+            carrier: table.carrier_name(line.carrier),
+            senders: senders.map(|s| &*s.id).collect(),
+            weight: line.weight,
+            enabled: line.enabled,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Ask {
+    number: String,
+    method: Option<String>,
+    region: Option<String>,
+    tenant: Option<String>,
+    caller_id: Option<String>,
+}
+
+async fn explained(State(desk): State<Desk>, ask: Result<Parameters<Ask>, QueryRejection>) -> Response {
+    let Ok(Parameters(ask)) = ask else {
+        return fault(StatusCode::BAD_REQUEST, "number", "required: ?number=%2B12025550123&method=sms_code");
+    };
+    let method = ask.method.as_deref().unwrap_or("sms_code");
+    let Some(method) = Method::parse(method) else {
+        return fault(StatusCode::BAD_REQUEST, "method", "no method of that name");
+    };
+    let Some((config, standing)) = desk.control.ask(Query::Standing).await else {
+        return silent();
+    };
+    let Some(policy) = policy(&config) else {
+        return silent();
+    };
+    // A plus that was not written %2B has become a space on the way.
+    let number = match ask.number.strip_prefix(' ') {
+        Some(digits) => format!("+{digits}"),
+        None => ask.number,
+    };
+    let question = Question {
+        number: &number,
+        region: ask.region.as_deref(),
+        method,
+        tenant: ask.tenant.as_deref().unwrap_or("default"),
+        caller_id: ask.caller_id.as_deref(),
+        at: None,
+    };
+    Json(explain(&question, &config, &policy, &standing)).into_response()
+}
+
+async fn reload(State(desk): State<Desk>) -> Response {
+    // The reload goes on to its end, whether or not the one who asked waits for it.
+    let control = desk.control.clone();
+    let Ok(reloaded) = tokio::spawn(async move { control.reload().await }).await else {
+        return fault(StatusCode::INTERNAL_SERVER_ERROR, "reload", "broken by a fault of ours; see the log");
+    };
+    match reloaded {
+        Reloaded::New(diff) => Json(json!({
+            "reloaded": true,
+            "changed": diff.changed,
+            "added": diff.added,
+            "removed": diff.removed,
+            "unchanged": diff.unchanged,
+        }))
+        .into_response(),
+        Reloaded::Unchanged => Json(json!({ "reloaded": false })).into_response(),
+        Reloaded::Faulty(faults) => {
+            let errors: Vec<Value> = faults.iter().map(fault_view).collect();
+            (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "errors": errors }))).into_response()
+        }
+        Reloaded::Refused(reason) => fault(StatusCode::UNPROCESSABLE_ENTITY, "driver", &reason),
+        Reloaded::Draining => fault(StatusCode::SERVICE_UNAVAILABLE, "gateway", "draining"),
+    }
+}
+
+fn fault_view(fault: &Fault) -> Value {
+    json!({
+        "file": fault.file.display().to_string(),
+        "line": fault.line,
+        "key": fault.key,
+        "reason": fault.reason,
+        "text": fault.to_string(),
+    })
+}
+
+fn silent() -> Response {
+    fault(StatusCode::SERVICE_UNAVAILABLE, "gateway", "dispatch does not answer")
+}
+
+fn fault(status: StatusCode, field: &str, reason: &str) -> Response {
+    let body = json!({ "errors": [{ "field": field, "reason": reason }] });
+    (status, Json(body)).into_response()
+}

@@ -1,0 +1,32 @@
+//! Is this gateway ready for work? Every reason why not, each a sentence for the operator.
+
+use super::Control;
+use crate::dispatch::{CarrierView, Query};
+
+/// Empty: ready.
+pub async fn reasons(control: &Control) -> Vec<String> {
+    judge(control, control.ask(Query::Carriers).await.as_deref())
+}
+
+/// The same, where the carriers have been asked already; None: dispatch did not answer.
+pub fn judge(control: &Control, carriers: Option<&[CarrierView]>) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if control.draining() {
+        reasons.push("draining: nothing new is taken".to_owned());
+        return reasons;
+    }
+    if let Err(reason) = control.ledger.healthy() {
+        reasons.push(format!("the ledger takes nothing: {reason}"));
+    }
+    match carriers {
+        None => reasons.push("dispatch does not answer".to_owned()),
+        Some([]) => reasons.push("no route names a carrier".to_owned()),
+        Some(carriers) if !carriers.iter().any(|c| c.state == "healthy") => {
+            let each = carriers.iter().map(|c| format!("{} {} ({})", c.name, c.state, c.reason));
+            let each: Vec<String> = each.collect();
+            reasons.push(format!("no carrier is healthy: {}", each.join(", ")));
+        }
+        Some(_) => {}
+    }
+    reasons
+}
