@@ -130,7 +130,9 @@ impl Running {
         });
         let desk = admin::routes(control.clone());
         let addresses = (http.address, callbacks.address, admin.address);
-        let served = [http, callbacks, admin].into_iter().zip([jobs, receipts, desk]);
+        let served = [http, callbacks, admin]
+            .into_iter()
+            .zip([jobs, receipts, desk]);
         let listeners = served
             .zip(&control.guards)
             .map(|((bound, router), guard)| bound.serve(guard.before(router), stop.clone()))
@@ -176,7 +178,12 @@ impl Control {
             guard.refresh();
         }
         let reloader = self.reloader.clone();
-        let read = move || reloader.lock().unwrap_or_else(PoisonError::into_inner).reload();
+        let read = move || {
+            reloader
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .reload()
+        };
         // None only while the runtime is ending.
         let Ok(outcome) = tokio::task::spawn_blocking(read).await else {
             return Reloaded::Draining;

@@ -31,7 +31,10 @@ pub fn run(args: &RunArgs) -> ExitCode {
         eprintln!("{reason}");
         return ExitCode::from(BAD_CONFIGURATION);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(e) => {
             eprintln!("the system gives no threads: {e}");
@@ -87,7 +90,12 @@ async fn serve(config: Config) -> ExitCode {
         }
     }
     drop(watch);
-    leave(running.drain(settings.node.drain), &mut signals, settings.node.drain).await
+    leave(
+        running.drain(settings.node.drain),
+        &mut signals,
+        settings.node.drain,
+    )
+    .await
 }
 
 async fn reload(control: &Control, by: &str) {
@@ -97,8 +105,15 @@ async fn reload(control: &Control, by: &str) {
 }
 
 /// Drains; a second signal ends it at once.
-async fn leave(drain: impl Future<Output = ()>, signals: &mut Signals, limit: Duration) -> ExitCode {
-    tracing::info!(limit_s = limit.as_secs(), "draining; a second signal ends at once");
+async fn leave(
+    drain: impl Future<Output = ()>,
+    signals: &mut Signals,
+    limit: Duration,
+) -> ExitCode {
+    tracing::info!(
+        limit_s = limit.as_secs(),
+        "draining; a second signal ends at once"
+    );
     tokio::select! {
         () = drain => {
             tracing::info!("drained");

@@ -68,7 +68,11 @@ pub fn routes(
         .route("/v1/challenges/{id}/feedback", post(feedback))
         .fallback(|| async { fault(StatusCode::NOT_FOUND, "path", "nothing is here") })
         .method_not_allowed_fallback(|| async {
-            fault(StatusCode::METHOD_NOT_ALLOWED, "method", "not for this path")
+            fault(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method",
+                "not for this path",
+            )
         })
         .with_state(door)
 }
@@ -99,7 +103,9 @@ async fn challenge(State(door): State<Door>, request: Request) -> Response {
     let ch = match parsed {
         Ok(Job::Challenge(ch)) => ch,
         // Only a challenge comes of this kind.
-        Ok(Job::Cancel { .. } | Job::Feedback { .. }) => return overloaded(StatusCode::BAD_REQUEST),
+        Ok(Job::Cancel { .. } | Job::Feedback { .. }) => {
+            return overloaded(StatusCode::BAD_REQUEST);
+        }
         Err(bad) => return faults(&bad.faults),
     };
     let (tenant, id) = (ch.tenant.clone(), ch.id.clone());
@@ -151,7 +157,11 @@ async fn feedback(
         Err(refusal) => return *refusal,
     };
     let Ok(Value::Object(mut said)) = serde_json::from_slice(&body) else {
-        return fault(StatusCode::BAD_REQUEST, "body", "must be a JSON object: { \"verified\": true }");
+        return fault(
+            StatusCode::BAD_REQUEST,
+            "body",
+            "must be a JSON object: { \"verified\": true }",
+        );
     };
     if said.get("id").is_some_and(|given| *given != json!(id)) {
         return fault(StatusCode::BAD_REQUEST, "id", "another than the path's");
@@ -200,13 +210,23 @@ async fn reports(
         None | Some("") => 0,
         Some(text) => match text.parse() {
             Ok(seq) => seq,
-            Err(_) => return fault(StatusCode::BAD_REQUEST, "Last-Event-ID", "must be the number of a report"),
+            Err(_) => {
+                return fault(
+                    StatusCode::BAD_REQUEST,
+                    "Last-Event-ID",
+                    "must be the number of a report",
+                );
+            }
         },
     };
     match door.0.ledger.find(&whose.tenant, &id).await {
         Ok(Some(stored)) => match state::by_http(&stored) {
             true => door.0.hub.follow(&door.0.ledger, &stored, after).await,
-            false => fault(StatusCode::NOT_FOUND, "id", "came by AMQP: its reports go to the broker"),
+            false => fault(
+                StatusCode::NOT_FOUND,
+                "id",
+                "came by AMQP: its reports go to the broker",
+            ),
         },
         Ok(None) => unknown(),
         Err(e) => unreadable(&e),
@@ -231,7 +251,9 @@ async fn knock(to: &mpsc::Sender<Arrival>, job: Job) -> Result<Answer, StatusCod
     };
     let asked = async {
         // Either fails only when dispatch ends.
-        to.send(arrival).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+        to.send(arrival)
+            .await
+            .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
         answer.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
     };
     match tokio::time::timeout(PATIENCE, asked).await {
@@ -241,7 +263,11 @@ async fn knock(to: &mpsc::Sender<Arrival>, job: Job) -> Result<Answer, StatusCod
 }
 
 fn unknown() -> Response {
-    fault(StatusCode::NOT_FOUND, "id", "unknown, or longer ago than the ledger remembers")
+    fault(
+        StatusCode::NOT_FOUND,
+        "id",
+        "unknown, or longer ago than the ledger remembers",
+    )
 }
 
 fn unreadable(e: &crate::ledger::ReadError) -> Response {
@@ -255,7 +281,9 @@ fn overloaded(status: StatusCode) -> Response {
         _ => "not taking jobs now; come again, or go to another gateway",
     };
     let mut response = fault(status, "gateway", reason);
-    response.headers_mut().insert(header::RETRY_AFTER, COME_AGAIN);
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, COME_AGAIN);
     response
 }
 

@@ -65,9 +65,15 @@ pub fn routes(control: Arc<Control>) -> Router {
 async fn page() -> Response {
     let mut response = Html(PAGE).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(POLICY),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     response
 }
 
@@ -149,7 +155,11 @@ async fn routes_in_force(State(desk): State<Desk>) -> Response {
 
 fn route_views(config: &Config) -> Vec<RouteView<'_>> {
     let table = &config.table;
-    table.lines().iter().map(|line| RouteView::of(table, line)).collect()
+    table
+        .lines()
+        .iter()
+        .map(|line| RouteView::of(table, line))
+        .collect()
 }
 
 impl<'a> RouteView<'a> {
@@ -181,9 +191,16 @@ struct Ask {
     caller_id: Option<String>,
 }
 
-async fn explained(State(desk): State<Desk>, ask: Result<Parameters<Ask>, QueryRejection>) -> Response {
+async fn explained(
+    State(desk): State<Desk>,
+    ask: Result<Parameters<Ask>, QueryRejection>,
+) -> Response {
     let Ok(Parameters(ask)) = ask else {
-        return fault(StatusCode::BAD_REQUEST, "number", "required: ?number=%2B12025550123&method=sms_code");
+        return fault(
+            StatusCode::BAD_REQUEST,
+            "number",
+            "required: ?number=%2B12025550123&method=sms_code",
+        );
     };
     let method = ask.method.as_deref().unwrap_or("sms_code");
     let Some(method) = Method::parse(method) else {
@@ -215,7 +232,11 @@ async fn reload(State(desk): State<Desk>) -> Response {
     // The reload goes on to its end, whether or not the one who asked waits for it.
     let control = desk.control.clone();
     let Ok(reloaded) = tokio::spawn(async move { control.reload().await }).await else {
-        return fault(StatusCode::INTERNAL_SERVER_ERROR, "reload", "broken by a fault of ours; see the log");
+        return fault(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "reload",
+            "broken by a fault of ours; see the log",
+        );
     };
     match reloaded {
         Reloaded::New(diff) => Json(json!({
@@ -229,7 +250,11 @@ async fn reload(State(desk): State<Desk>) -> Response {
         Reloaded::Unchanged => Json(json!({ "reloaded": false })).into_response(),
         Reloaded::Faulty(faults) => {
             let errors: Vec<Value> = faults.iter().map(fault_view).collect();
-            (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "errors": errors }))).into_response()
+            (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                Json(json!({ "errors": errors })),
+            )
+                .into_response()
         }
         Reloaded::Refused(reason) => fault(StatusCode::UNPROCESSABLE_ENTITY, "driver", &reason),
         Reloaded::Draining => fault(StatusCode::SERVICE_UNAVAILABLE, "gateway", "draining"),
@@ -247,7 +272,11 @@ fn fault_view(fault: &Fault) -> Value {
 }
 
 fn silent() -> Response {
-    fault(StatusCode::SERVICE_UNAVAILABLE, "gateway", "dispatch does not answer")
+    fault(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "gateway",
+        "dispatch does not answer",
+    )
 }
 
 fn fault(status: StatusCode, field: &str, reason: &str) -> Response {

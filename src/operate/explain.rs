@@ -141,7 +141,10 @@ pub fn explain(
             .iter()
             .map(|o| Omitted {
                 carrier: o.carrier.map(|c| table.carrier_name(c).to_owned()),
-                sender: o.sender.map(sender).or_else(|| args.caller_id.map(str::to_owned)),
+                sender: o
+                    .sender
+                    .map(sender)
+                    .or_else(|| args.caller_id.map(str::to_owned)),
                 why: o.why.to_string(),
             })
             .collect(),

@@ -33,11 +33,19 @@ impl Gauges {
 
     async fn carriers(&self, carriers: &[CarrierView]) {
         let mut shown = self.shown.lock().await;
-        for name in shown.iter().filter(|n| !carriers.iter().any(|c| c.name == **n)) {
+        for name in shown
+            .iter()
+            .filter(|n| !carriers.iter().any(|c| c.name == **n))
+        {
             set(name, None, 0, 0);
         }
         for carrier in carriers {
-            set(&carrier.name, Some(carrier.state), carrier.in_flight, carrier.slots);
+            set(
+                &carrier.name,
+                Some(carrier.state),
+                carrier.in_flight,
+                carrier.slots,
+            );
         }
         *shown = carriers.iter().map(|c| c.name.clone()).collect();
     }

@@ -108,7 +108,9 @@ fn given(headers: &HeaderMap) -> Option<Vec<u8>> {
 
 async fn ask(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     if !guard.lets_in(request.headers()) {
-        let body = Json(json!({ "errors": [{ "field": "authorization", "reason": "a token is asked here" }] }));
+        let body = Json(
+            json!({ "errors": [{ "field": "authorization", "reason": "a token is asked here" }] }),
+        );
         let mut response = (StatusCode::UNAUTHORIZED, body).into_response();
         for way in ["Bearer realm=\"ringback\"", "Basic realm=\"ringback\""] {
             response
@@ -118,7 +120,9 @@ async fn ask(State(guard): State<Guard>, request: Request, next: Next) -> Respon
         return response;
     }
     if request.method() != Method::GET && from_elsewhere(request.headers()) {
-        let body = Json(json!({ "errors": [{ "field": "origin", "reason": "another site may not act here" }] }));
+        let body = Json(
+            json!({ "errors": [{ "field": "origin", "reason": "another site may not act here" }] }),
+        );
         return (StatusCode::FORBIDDEN, body).into_response();
     }
     next.run(request).await
@@ -126,7 +130,11 @@ async fn ask(State(guard): State<Guard>, request: Request, next: Next) -> Respon
 
 /// A browser says that a page of another site makes this request.
 fn from_elsewhere(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|v: &HeaderValue| v.to_str().ok())
+    };
     let Some(origin) = text(header::ORIGIN) else {
         return false;
     };
@@ -160,7 +168,10 @@ mod tests {
     #[test]
     fn another_sites_page_may_not_act() {
         let from = |origin: &str| {
-            from_elsewhere(&headers(&[(header::ORIGIN, origin), (header::HOST, "127.0.0.1:8082")]))
+            from_elsewhere(&headers(&[
+                (header::ORIGIN, origin),
+                (header::HOST, "127.0.0.1:8082"),
+            ]))
         };
         assert!(!from("http://127.0.0.1:8082"));
         assert!(from("https://evil.example"));

@@ -37,7 +37,9 @@ pub struct Bound {
 
 /// A port that can't be had.
 #[derive(Debug, thiserror::Error)]
-#[error("[{section}] listen = \"{address}\": {source}; is another gateway running, or the address not this machine's?")]
+#[error(
+    "[{section}] listen = \"{address}\": {source}; is another gateway running, or the address not this machine's?"
+)]
 pub struct BindError {
     pub section: &'static str,
     pub address: SocketAddr,
@@ -107,8 +109,7 @@ async fn converse(stream: TcpStream, router: Router, stop: CancellationToken) {
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_LENGTH);
-    let connection =
-        http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(connection);
     tokio::select! {
         // Garbage was answered by 400; what else ended it is the other side's business.

@@ -18,13 +18,43 @@ pub fn render() -> String {
             "# HELP process_{name} {what}\n# TYPE process_{name} {kind}\nprocess_{name} {value}\n\n"
         );
     };
-    put("cpu_seconds_total", "counter", "CPU time of user and system.", found.cpu);
-    put("resident_memory_bytes", "gauge", "Memory in use.", found.resident);
-    put("virtual_memory_bytes", "gauge", "Address space in use.", found.virtually);
-    put("open_fds", "gauge", "Open file descriptors.", found.open_fds);
-    put("max_fds", "gauge", "Most file descriptors allowed.", found.max_fds);
+    put(
+        "cpu_seconds_total",
+        "counter",
+        "CPU time of user and system.",
+        found.cpu,
+    );
+    put(
+        "resident_memory_bytes",
+        "gauge",
+        "Memory in use.",
+        found.resident,
+    );
+    put(
+        "virtual_memory_bytes",
+        "gauge",
+        "Address space in use.",
+        found.virtually,
+    );
+    put(
+        "open_fds",
+        "gauge",
+        "Open file descriptors.",
+        found.open_fds,
+    );
+    put(
+        "max_fds",
+        "gauge",
+        "Most file descriptors allowed.",
+        found.max_fds,
+    );
     put("threads", "gauge", "Threads.", found.threads);
-    put("start_time_seconds", "gauge", "Start, in seconds since 1970.", found.start);
+    put(
+        "start_time_seconds",
+        "gauge",
+        "Start, in seconds since 1970.",
+        found.start,
+    );
     out
 }
 
@@ -81,16 +111,27 @@ mod tests {
         let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 9 0 12345 100 200";
         assert_eq!(ticks(stat), Some([250.0, 50.0, 12345.0]));
         assert_eq!(ticks("7 (x) S 1"), None);
-        assert_eq!(line("Threads:\t9\nVmRSS:\t   84 kB\n", "VmRSS:"), Some(84.0));
+        assert_eq!(
+            line("Threads:\t9\nVmRSS:\t   84 kB\n", "VmRSS:"),
+            Some(84.0)
+        );
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn this_process_has_all_of_them() {
         let text = render();
-        for name in ["cpu_seconds_total", "resident_memory_bytes", "open_fds", "start_time_seconds"] {
+        for name in [
+            "cpu_seconds_total",
+            "resident_memory_bytes",
+            "open_fds",
+            "start_time_seconds",
+        ] {
             let value = line(&text, &format!("process_{name}")).unwrap();
-            assert!(value > 0.0 || name == "cpu_seconds_total", "{name}: {value}");
+            assert!(
+                value > 0.0 || name == "cpu_seconds_total",
+                "{name}: {value}"
+            );
         }
     }
 }

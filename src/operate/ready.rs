@@ -22,7 +22,9 @@ pub fn judge(control: &Control, carriers: Option<&[CarrierView]>) -> Vec<String>
         None => reasons.push("dispatch does not answer".to_owned()),
         Some([]) => reasons.push("no route names a carrier".to_owned()),
         Some(carriers) if !carriers.iter().any(|c| c.state == "healthy") => {
-            let each = carriers.iter().map(|c| format!("{} {} ({})", c.name, c.state, c.reason));
+            let each = carriers
+                .iter()
+                .map(|c| format!("{} {} ({})", c.name, c.state, c.reason));
             let each: Vec<String> = each.collect();
             reasons.push(format!("no carrier is healthy: {}", each.join(", ")));
         }

@@ -40,28 +40,80 @@ pub fn install() {
 
 /// In the text format of Prometheus.
 pub fn render() -> String {
-    HANDLE.get().map(PrometheusHandle::render).unwrap_or_default()
+    HANDLE
+        .get()
+        .map(PrometheusHandle::render)
+        .unwrap_or_default()
 }
 
 /// Words for each name; those without labels are there from the start.
 fn describe() {
-    describe_counter!("ringback_final_reports_total", "Challenges that have ended, by their final report.");
-    describe_counter!("ringback_attempts_total", "Attempts of ended challenges, by outcome.");
-    describe_counter!("ringback_receipts_total", "Receipts of carriers; matched: an attempt was found for it.");
+    describe_counter!(
+        "ringback_final_reports_total",
+        "Challenges that have ended, by their final report."
+    );
+    describe_counter!(
+        "ringback_attempts_total",
+        "Attempts of ended challenges, by outcome."
+    );
+    describe_counter!(
+        "ringback_receipts_total",
+        "Receipts of carriers; matched: an attempt was found for it."
+    );
     describe_counter!("ringback_inbound_total", "Texts from phones.");
     describe_counter!("ringback_dead_total", "Dead letters, by reason.");
-    describe_counter!("ringback_reports_unroutable_total", "Reports that nobody could be brought to take.");
-    describe_gauge!("ringback_carrier_state", "1 for the state that the carrier is in.");
-    describe_gauge!("ringback_carrier_in_flight", "Orders that hold a slot of the carrier.");
-    describe_gauge!("ringback_carrier_slots", "Orders that the carrier can hold now.");
-    describe_gauge!("ringback_challenges_open", "Challenges without a final report.");
-    describe_gauge!("ringback_challenges_waiting", "Open challenges that wait for a slot.");
-    describe_gauge!("ringback_reports_pending", "Reports that wait for the broker.");
-    describe_gauge!("ringback_broker_connected", "1 while the broker is connected.");
-    describe_gauge!("ringback_broker_blocked", "1 while the broker blocks publishers.");
-    describe_gauge!("ringback_jobs_unacked", "Jobs that the broker has given us and that are not acked yet.");
-    describe_histogram!("ringback_job_to_wire_seconds", Unit::Seconds, "From a job's arrival to its order to the carrier.");
-    for name in ["broker_connected", "broker_blocked", "jobs_unacked", "reports_pending", "challenges_open"] {
+    describe_counter!(
+        "ringback_reports_unroutable_total",
+        "Reports that nobody could be brought to take."
+    );
+    describe_gauge!(
+        "ringback_carrier_state",
+        "1 for the state that the carrier is in."
+    );
+    describe_gauge!(
+        "ringback_carrier_in_flight",
+        "Orders that hold a slot of the carrier."
+    );
+    describe_gauge!(
+        "ringback_carrier_slots",
+        "Orders that the carrier can hold now."
+    );
+    describe_gauge!(
+        "ringback_challenges_open",
+        "Challenges without a final report."
+    );
+    describe_gauge!(
+        "ringback_challenges_waiting",
+        "Open challenges that wait for a slot."
+    );
+    describe_gauge!(
+        "ringback_reports_pending",
+        "Reports that wait for the broker."
+    );
+    describe_gauge!(
+        "ringback_broker_connected",
+        "1 while the broker is connected."
+    );
+    describe_gauge!(
+        "ringback_broker_blocked",
+        "1 while the broker blocks publishers."
+    );
+    describe_gauge!(
+        "ringback_jobs_unacked",
+        "Jobs that the broker has given us and that are not acked yet."
+    );
+    describe_histogram!(
+        "ringback_job_to_wire_seconds",
+        Unit::Seconds,
+        "From a job's arrival to its order to the carrier."
+    );
+    for name in [
+        "broker_connected",
+        "broker_blocked",
+        "jobs_unacked",
+        "reports_pending",
+        "challenges_open",
+    ] {
         gauge!(format!("ringback_{name}")).increment(0.0);
     }
     counter!("ringback_reports_unroutable_total").increment(0);
