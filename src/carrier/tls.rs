@@ -14,8 +14,8 @@ use crate::config::carrier::Tls;
 
 /// The configuration, or what is wrong with it, for the operator.
 pub fn client_config(tls: &Tls) -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(ring)
         .with_safe_default_protocol_versions()
         .map_err(|e| format!("tls: {e}"))?
         .with_root_certificates(roots(tls.ca.as_deref())?);

@@ -1,3 +1,5 @@
+//! Recordings and sentences: what is spoken in which language, and which folders are refused.
+
 use super::*;
 use crate::protocol::rtp::Codec;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Plans held to their word: tiers, shares, senders, and what is left out with its reason.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;

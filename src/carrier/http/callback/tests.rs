@@ -1,3 +1,5 @@
+//! What a callback must be signed with, what it is read as, and what is turned away.
+
 use super::*;
 use crate::config::carrier::{HttpConfig, HttpRequest, HttpResponse, Secret, Tls, Transport};
 use hyper::header::HeaderValue;

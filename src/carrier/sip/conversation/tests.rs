@@ -1,3 +1,5 @@
+//! Conversations in made-up time: what is said when, and how each of them ends.
+
 use super::*;
 use crate::{message::speech::Catalogue, protocol::rtp::Codec};
 use proptest::prelude::*;

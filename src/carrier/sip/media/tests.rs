@@ -1,3 +1,5 @@
+//! The media engine on real sockets: packets in time, keys heard, ports given back.
+
 use super::*;
 use crate::protocol::rtp::{FRAME, Sound};
 use rtp_rs::{RtpPacketBuilder, RtpReader, Seq};

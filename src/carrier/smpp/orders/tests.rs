@@ -1,3 +1,5 @@
+//! What becomes of an order: its submits, its answers, its doubts.
+
 use super::*;
 use std::time::Duration;
 

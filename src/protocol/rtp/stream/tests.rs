@@ -1,3 +1,5 @@
+//! Streams packet by packet: order, loss, strangers, keys.
+
 use super::*;
 use crate::protocol::rtp::{FRAME_TIME, Sound, tone};
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! In-band keys: heard under noise and gain, and not heard in speech.
+
 use super::*;
 use crate::protocol::rtp::Codec;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! PDUs octet by octet, with another codec as the second opinion.
+
 use super::*;
 use crate::protocol::smpp::receipt;
 use proptest::prelude::*;

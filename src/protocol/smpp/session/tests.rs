@@ -1,3 +1,5 @@
+//! Sessions in made-up time: window, answers, timers, and a peer that breaks the rules.
+
 use super::*;
 use bytes::BufMut;
 use proptest::prelude::*;
