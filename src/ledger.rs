@@ -37,6 +37,7 @@ use crate::{
 mod apply;
 mod house;
 mod keys;
+mod letters;
 mod read;
 mod recover;
 mod schema;

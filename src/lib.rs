@@ -65,6 +65,9 @@ pub mod report;
 /// What is durable.
 pub mod ledger;
 
+/// RabbitMQ: connecting, what must stand there, how it is doing.
+pub mod broker;
+
 /// Protocol cores, pure: SMPP, SIP, RTP.
 pub mod protocol;
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::challenge::Millis;
 
 pub mod body;
+pub mod publish;
 
 /// Something that happened to a challenge and that its caller may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,6 +30,11 @@ impl Reader {
         }
     }
 
+    /// The keys of this moment.
+    pub fn keyring(&self) -> Arc<Keyring> {
+        self.ring.load_full()
+    }
+
     fn with<T>(
         &self,
         what: impl FnOnce(&Connection, &mut Opener) -> Result<T, ReadError>,

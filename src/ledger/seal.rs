@@ -24,6 +24,8 @@ pub(super) enum Part {
     Last = 4,
     Outbox = 5,
     Kept = 6,
+    /// The body of a dead letter, which leaves the ledger's file.
+    Letter = 7,
 }
 
 /// What is looked up: keeps the two kinds of HMAC apart.

@@ -1,0 +1,174 @@
+//! What must stand at the broker: exchanges, queues and bindings, declared in the order in which they need one
+//! another. Saying it twice changes nothing. What stands there in another shape is used as it is, and said once.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use lapin::{
+    Channel, Connection, ErrorKind, ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+};
+
+use super::{ANSWER, within};
+use crate::config::settings::Amqp;
+
+/// Declares; remembers what it has said about differences. One for the process, shared by both connections.
+#[derive(Clone, Debug, Default)]
+pub struct Topology {
+    told: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Topology {
+    /// Declares everything. A channel that the broker closes over a difference is replaced by another.
+    pub async fn declare(&self, connection: &Connection, amqp: &Amqp) -> Result<(), String> {
+        let mut hand = Hand {
+            connection,
+            channel: None,
+            told: self,
+        };
+        hand.exchange(&amqp.exchange, ExchangeKind::Topic).await?;
+        hand.exchange(&amqp.reports, ExchangeKind::Topic).await?;
+        hand.exchange(&amqp.dead, ExchangeKind::Fanout).await?;
+        for queue in [&amqp.dead, &amqp.queue, &amqp.control] {
+            hand.queue(queue).await?;
+        }
+        hand.bind(&amqp.dead, &amqp.dead, "").await?;
+        hand.bind(&amqp.queue, &amqp.exchange, "challenge").await?;
+        for key in ["cancel", "feedback"] {
+            hand.bind(&amqp.control, &amqp.exchange, key).await?;
+        }
+        if let Some(channel) = hand.channel {
+            // The connection goes on; a channel that doesn't close in time is closed with it.
+            let _ = within(ANSWER, "closing", channel.close(200, "OK".into())).await;
+        }
+        Ok(())
+    }
+
+    fn tell(&self, what: &str, difference: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(what.to_owned()) {
+            tracing::warn!(
+                what,
+                difference,
+                "stands at the broker in another shape than declared here; used as it is"
+            );
+        }
+    }
+}
+
+/// One round of declaring.
+struct Hand<'a> {
+    connection: &'a Connection,
+    channel: Option<Channel>,
+    told: &'a Topology,
+}
+
+/// What became of one declaration.
+enum Said {
+    Done,
+    /// 406: it stands there with other arguments, or the broker doesn't know one of ours.
+    Differs(String),
+}
+
+impl Hand<'_> {
+    async fn channel(&mut self) -> Result<Channel, String> {
+        if let Some(channel) = self.channel.as_ref().filter(|c| c.status().connected()) {
+            return Ok(channel.clone());
+        }
+        let channel = within(
+            ANSWER,
+            "opening a channel",
+            self.connection.create_channel(),
+        )
+        .await?;
+        self.channel = Some(channel.clone());
+        Ok(channel)
+    }
+
+    async fn exchange(&mut self, name: &str, kind: ExchangeKind) -> Result<(), String> {
+        let channel = self.channel().await?;
+        let options = ExchangeDeclareOptions {
+            durable: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        let declared = channel.exchange_declare(name.into(), kind, options, FieldTable::default());
+        if let Said::Differs(how) = self.said(&format!("exchange {name}"), declared).await? {
+            self.told.tell(&format!("exchange {name}"), &how);
+        }
+        Ok(())
+    }
+
+    /// A quorum queue without a delivery limit. From 4.0 on brokers have a limit by default, and it is switched off;
+    /// older ones have none and refuse the argument that says so.
+    async fn queue(&mut self, name: &str) -> Result<(), String> {
+        let what = format!("queue {name}");
+        let Said::Differs(first) = self.declare(name, &what, true).await? else {
+            return Ok(());
+        };
+        let Said::Differs(how) = self.declare(name, &what, false).await? else {
+            if first.contains("inequivalent") {
+                self.told.tell(&what, &first);
+            }
+            return Ok(());
+        };
+        self.told.tell(&what, &how);
+        Ok(())
+    }
+
+    async fn declare(&mut self, name: &str, what: &str, unlimited: bool) -> Result<Said, String> {
+        let channel = self.channel().await?;
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        let mut arguments = FieldTable::default();
+        arguments.insert(
+            "x-queue-type".into(),
+            AMQPValue::LongString("quorum".into()),
+        );
+        if unlimited {
+            arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(-1));
+        }
+        self.said(what, channel.queue_declare(name.into(), options, arguments))
+            .await
+    }
+
+    async fn bind(&mut self, queue: &str, exchange: &str, key: &str) -> Result<(), String> {
+        let channel = self.channel().await?;
+        let bound = channel.queue_bind(
+            queue.into(),
+            exchange.into(),
+            key.into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        );
+        within(ANSWER, &format!("binding queue {queue}"), bound).await
+    }
+
+    async fn said<T>(
+        &mut self,
+        what: &str,
+        declared: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<Said, String> {
+        match tokio::time::timeout(ANSWER, declared).await {
+            Ok(Ok(_)) => Ok(Said::Done),
+            Ok(Err(e)) => match e.kind() {
+                ErrorKind::ProtocolError(amqp) if amqp.get_id() == PRECONDITION_FAILED => {
+                    self.channel = None;
+                    Ok(Said::Differs(amqp.get_message().to_string()))
+                }
+                _ => Err(format!("declaring {what}: {e}")),
+            },
+            Err(_) => Err(format!(
+                "declaring {what}: no answer within {} s",
+                ANSWER.as_secs()
+            )),
+        }
+    }
+}
+
+/// AMQP 0-9-1, reply code of a declaration that differs from what stands there.
+const PRECONDITION_FAILED: u16 = 406;

@@ -1,0 +1,420 @@
+//! One channel's deliveries: read while there is room, handed to dispatch, acked as the answers come.
+//!
+//! A job that dispatch has no room for stays with us, unacked, and is offered again after a pause: giving it back to
+//! the broker would count as one more delivery and make a suspect of it. What waits fills the prefetch, and that stops
+//! the intake.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use lapin::{
+    Channel, Consumer,
+    message::Delivery,
+    options::{BasicAckOptions, BasicCancelOptions},
+    types::{AMQPValue, ShortString},
+};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    watch,
+};
+
+use super::{
+    Intake, Ticket,
+    lost::{Body, Why, bury},
+    session::stopped,
+    suspect::Mark,
+    tags::{Ack, Tags},
+};
+use crate::{
+    broker::{ANSWER, within},
+    challenge::Door,
+    clock,
+    intake::{
+        self, Answer, Arrival, Job,
+        job::{BadJob, JobFault, Properties, parse_typed},
+    },
+};
+
+/// A channel with its consumer, and everything that came on it.
+pub(super) struct Lane {
+    intake: Intake,
+    channel: Channel,
+    consumer: Consumer,
+    tags: Tags<Body>,
+    answers: mpsc::UnboundedReceiver<(u64, Answer)>,
+    answering: mpsc::UnboundedSender<(u64, Answer)>,
+    /// Tickets that dispatch holds.
+    out: usize,
+    /// Parsed, and dispatch's channel is full.
+    waiting: Option<Arrival>,
+    /// Dispatch had no room: offered again then.
+    paused: VecDeque<(Instant, u64)>,
+    burying: FuturesUnordered<BoxFuture<'static, (u64, bool)>>,
+    /// The suspect that is being taken alone.
+    alone: Option<u64>,
+    /// Answered since the last ack, and when that must go out.
+    fresh: usize,
+    ack_at: Option<Instant>,
+    tick_at: Instant,
+    stop_at: Option<Instant>,
+}
+
+impl Lane {
+    pub fn new(intake: Intake, channel: Channel, consumer: Consumer) -> Lane {
+        let (answering, answers) = mpsc::unbounded_channel();
+        Lane {
+            intake,
+            channel,
+            consumer,
+            tags: Tags::new(),
+            answers,
+            answering,
+            out: 0,
+            waiting: None,
+            paused: VecDeque::new(),
+            burying: FuturesUnordered::new(),
+            alone: None,
+            fresh: 0,
+            ack_at: None,
+            tick_at: Instant::now() + TICK,
+            stop_at: None,
+        }
+    }
+
+    fn reads(&self) -> bool {
+        self.waiting.is_none()
+            && self.alone.is_none()
+            && self.burying.len() < BURIALS
+            && self.stop_at.is_none()
+    }
+
+    /// Everything that came at once, while there is room.
+    fn deliveries(
+        &mut self,
+        first: Option<lapin::Result<Delivery>>,
+        mark: &mut Option<&mut Mark>,
+    ) -> Result<(), String> {
+        let mut next = first;
+        for _ in 0..TURN {
+            match next {
+                Some(Ok(delivery)) => self.delivery(delivery, mark)?,
+                Some(Err(error)) => return Err(error.to_string()),
+                None => return Err("the broker has cancelled the consumer (queue deleted?)".into()),
+            }
+            if !self.reads() {
+                break;
+            }
+            match self.consumer.next().now_or_never() {
+                Some(more) => next = more,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn delivery(&mut self, delivery: Delivery, mark: &mut Option<&mut Mark>) -> Result<(), String> {
+        let tag = delivery.delivery_tag;
+        let seen = seen(&delivery);
+        let body = body(delivery);
+        let poison = match mark {
+            Some(mark) if seen >= SUSPECT => {
+                let poison = mark.names(&body.data);
+                if !poison {
+                    tracing::warn!(
+                        seen,
+                        octets = body.data.len(),
+                        "a job that was seen often is taken alone"
+                    );
+                    mark.set(&body.data);
+                    self.alone = Some(tag);
+                }
+                poison
+            }
+            _ => false,
+        };
+        if !self.tags.arrived(tag, body) {
+            return Err("a delivery tag out of order".into());
+        }
+        if poison {
+            self.bury(
+                tag,
+                Why::Poison,
+                BadJob {
+                    faults: Vec::new(),
+                    id: None,
+                },
+                mark,
+            );
+            return Ok(());
+        }
+        self.offer(tag, mark)
+    }
+
+    /// Parses what is held and hands it to dispatch.
+    fn offer(&mut self, tag: u64, mark: &mut Option<&mut Mark>) -> Result<(), String> {
+        let Some(body) = self.tags.held(tag) else {
+            return Ok(());
+        };
+        match self.parse(body) {
+            Ok(job) => {
+                let ticket = intake::Ticket::Amqp(Ticket {
+                    tag,
+                    answers: Some(self.answering.clone()),
+                });
+                self.out += 1;
+                self.hand(Arrival { job, ticket })
+            }
+            Err(bad) => {
+                self.bury(tag, Why::BadJob, bad, mark);
+                Ok(())
+            }
+        }
+    }
+
+    fn parse(&self, body: &Body) -> Result<Job, BadJob> {
+        let properties = Properties {
+            door: Door::Amqp,
+            reply_to: body.reply_to.clone(),
+            correlation_id: body.correlation_id.clone(),
+        };
+        let settings = &self.intake.jobs_settings;
+        parse_typed(
+            body.kind.as_deref(),
+            &body.data,
+            properties,
+            clock::now(),
+            settings,
+        )
+    }
+
+    fn to(&self, job: &Job) -> &mpsc::Sender<Arrival> {
+        match job {
+            Job::Challenge(_) => &self.intake.jobs,
+            Job::Cancel { .. } | Job::Feedback { .. } => &self.intake.control,
+        }
+    }
+
+    fn hand(&mut self, arrival: Arrival) -> Result<(), String> {
+        match self.to(&arrival.job).try_send(arrival) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(arrival)) => {
+                self.waiting = Some(arrival);
+                Ok(())
+            }
+            Err(TrySendError::Closed(_)) => Err("the gateway takes no more jobs".into()),
+        }
+    }
+
+    fn answer(&mut self, tag: u64, answer: Answer, mark: &mut Option<&mut Mark>) {
+        self.out = self.out.saturating_sub(1);
+        match answer {
+            Answer::Taken | Answer::Again { .. } | Answer::Unknown => {
+                self.no_longer_alone(tag, mark);
+                self.settled(tag);
+            }
+            Answer::Conflict => {
+                let id = self
+                    .tags
+                    .held(tag)
+                    .and_then(|body| self.parse(body).ok())
+                    .map(|job| match job {
+                        Job::Challenge(ch) => ch.id,
+                        Job::Cancel { id, .. } | Job::Feedback { id, .. } => id,
+                    });
+                let faults = vec![JobFault::new("id", "known already with other content")];
+                self.bury(tag, Why::Duplicate, BadJob { faults, id }, mark);
+            }
+            Answer::Busy if self.stop_at.is_some() => {}
+            Answer::Busy => self.paused.push_back((Instant::now() + PAUSE, tag)),
+        }
+    }
+
+    fn bury(&mut self, tag: u64, why: Why, bad: BadJob, mark: &mut Option<&mut Mark>) {
+        let Some(body) = self.tags.held(tag).cloned() else {
+            return;
+        };
+        self.no_longer_alone(tag, mark);
+        let buried = bury(self.intake.clone(), body, why, bad.faults, bad.id);
+        self.burying
+            .push(async move { (tag, buried.await) }.boxed());
+    }
+
+    fn no_longer_alone(&mut self, tag: u64, mark: &mut Option<&mut Mark>) {
+        if self.alone == Some(tag) {
+            self.alone = None;
+            if let Some(mark) = mark {
+                mark.clear();
+            }
+        }
+    }
+
+    fn settled(&mut self, tag: u64) {
+        self.tags.answered(tag);
+        self.fresh += 1;
+        self.ack_at.get_or_insert_with(|| Instant::now() + ACK_WAIT);
+    }
+
+    /// Acks what is due; the front as one.
+    async fn acks(&mut self, now: Instant) -> Result<(), String> {
+        let due = self.ack_at.is_some_and(|at| at <= now);
+        if due || self.fresh >= ACK_MANY || self.stop_at.is_some() {
+            self.fresh = 0;
+            self.ack_at = None;
+            if let Some(ack) = self.tags.front() {
+                send(&self.channel, ack).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Now and then: what is answered behind a slow one, what may be offered again.
+    async fn tick(&mut self, now: Instant, mark: &mut Option<&mut Mark>) -> Result<(), String> {
+        if mark.is_some() {
+            metrics::gauge!("ringback_jobs_unacked").set(self.tags.unacked() as f64);
+        }
+        for ack in self.tags.stragglers(STRAGGLERS) {
+            send(&self.channel, ack).await?;
+        }
+        while self.waiting.is_none() && self.stop_at.is_none() {
+            match self.paused.front() {
+                Some((at, tag)) if *at <= now => {
+                    let tag = *tag;
+                    self.paused.pop_front();
+                    self.offer(tag, mark)?;
+                }
+                _ => break,
+            }
+        }
+        self.tick_at = now + TICK;
+        Ok(())
+    }
+
+    async fn stop(&mut self, limit: Duration) -> Result<(), String> {
+        self.stop_at = Some(Instant::now() + limit);
+        // Its ticket says Busy, and it goes back to the broker with the channel.
+        self.waiting = None;
+        let cancel = self
+            .channel
+            .basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
+        within(ANSWER, "cancelling the consumer", cancel).await
+    }
+
+    /// Stopping, and nothing more will be answered.
+    fn over(&self, now: Instant) -> bool {
+        let quiet = self.out == 0 && self.burying.is_empty();
+        self.stop_at.is_some_and(|at| quiet || now >= at)
+    }
+}
+
+/// Until the channel ends (why), or until it is stopped. Only the lane of jobs has a mark.
+pub(super) async fn work(
+    mut lane: Lane,
+    mut mark: Option<&mut Mark>,
+    mut stop: watch::Receiver<Option<Duration>>,
+) -> Result<(), String> {
+    loop {
+        let now = Instant::now();
+        lane.acks(now).await?;
+        if lane.tick_at <= now {
+            lane.tick(now, &mut mark).await?;
+        }
+        if lane.over(now) {
+            return lane.acks(now).await;
+        }
+        let wake = lane.ack_at.map_or(lane.tick_at, |at| at.min(lane.tick_at));
+        let (reads, stopping) = (lane.reads(), lane.stop_at.is_some());
+        let to = lane
+            .waiting
+            .as_ref()
+            .map(|arrival| lane.to(&arrival.job).clone());
+        tokio::select! {
+            biased;
+            Some((tag, answer)) = lane.answers.recv() => {
+                lane.answer(tag, answer, &mut mark);
+                while let Ok((tag, answer)) = lane.answers.try_recv() {
+                    lane.answer(tag, answer, &mut mark);
+                }
+            }
+            Some((tag, held)) = lane.burying.next(), if !lane.burying.is_empty() => {
+                if !held {
+                    return Err("dead letters can't be published".into());
+                }
+                lane.settled(tag);
+            }
+            permit = room(to.as_ref()) => match (permit, lane.waiting.take()) {
+                (Ok(permit), Some(arrival)) => permit.send(arrival),
+                _ => return Err("the gateway takes no more jobs".into()),
+            },
+            first = lane.consumer.next(), if reads => lane.deliveries(first, &mut mark)?,
+            limit = stopped(&mut stop), if !stopping => lane.stop(limit).await?,
+            () = tokio::time::sleep_until(wake.into()) => {}
+        }
+    }
+}
+
+async fn send(channel: &Channel, ack: Ack) -> Result<(), String> {
+    let options = BasicAckOptions {
+        multiple: ack.multiple,
+    };
+    within(ANSWER, "acking", channel.basic_ack(ack.tag, options)).await
+}
+
+/// Room in dispatch's channel; never, where nothing waits for it.
+async fn room(
+    to: Option<&mpsc::Sender<Arrival>>,
+) -> Result<mpsc::Permit<'_, Arrival>, mpsc::error::SendError<()>> {
+    match to {
+        Some(to) => to.reserve().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How often the broker has given it out before (quorum queues count).
+fn seen(delivery: &Delivery) -> i64 {
+    let headers = delivery.properties.headers().as_ref();
+    let count = headers.and_then(|headers| headers.inner().get("x-delivery-count"));
+    match count {
+        Some(AMQPValue::LongLongInt(count)) => *count,
+        Some(AMQPValue::LongInt(count)) => (*count).into(),
+        Some(AMQPValue::LongUInt(count)) => (*count).into(),
+        Some(AMQPValue::ShortInt(count)) => (*count).into(),
+        Some(AMQPValue::ShortShortInt(count)) => (*count).into(),
+        _ => 0,
+    }
+}
+
+/// What of a delivery is kept until it is acked. Without a `type`, a control word is known by its routing key.
+fn body(delivery: Delivery) -> Body {
+    let text =
+        |text: &Option<ShortString>| text.as_ref().map(|text| Arc::<str>::from(text.as_str()));
+    let kind = text(delivery.properties.kind()).or_else(|| {
+        let key = delivery.routing_key.as_str();
+        matches!(key, "cancel" | "feedback").then(|| key.into())
+    });
+    Body {
+        kind,
+        reply_to: text(delivery.properties.reply_to()),
+        correlation_id: text(delivery.properties.correlation_id()),
+        data: delivery.data,
+    }
+}
+
+/// Deliveries taken in one turn.
+const TURN: usize = 128;
+/// Jobs on their way to the dead letters; more wait unread.
+const BURIALS: usize = 64;
+/// From this `x-delivery-count` on a job is taken alone.
+const SUSPECT: i64 = 3;
+/// An ack goes out after so many answers, or so long after the first.
+const ACK_MANY: usize = 64;
+const ACK_WAIT: Duration = Duration::from_millis(4);
+/// How often the lane looks after what waits.
+const TICK: Duration = Duration::from_millis(200);
+/// Single acks in one tick.
+const STRAGGLERS: usize = 512;
+/// Before a job is offered again that dispatch had no room for.
+const PAUSE: Duration = Duration::from_secs(1);

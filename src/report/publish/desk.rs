@@ -1,0 +1,435 @@
+//! What the publisher has in hand: what is to go, what is on its way and what is to go again. Pure bookkeeping;
+//! speaks to no broker. A report is here at most once, by its key.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lapin::{BasicProperties, message::BasicReturnMessage};
+use tokio::sync::oneshot;
+
+use super::letter::{DeadLetter, Letter, dead_counter, properties, report_properties};
+use crate::{
+    broker::short,
+    challenge::Millis,
+    ledger::{OutboxReport, ReportKey, Target},
+};
+
+/// Something to be published.
+pub(super) struct Item {
+    what: What,
+    tries: u32,
+}
+
+enum What {
+    Report(OutboxReport),
+    /// The dead letter that a report became; done, the report is done.
+    Dead(ReportKey, Letter),
+    Letter(Letter, Option<oneshot::Sender<()>>),
+}
+
+/// The words of one `basic.publish`.
+pub(super) struct Words {
+    pub exchange: Arc<str>,
+    pub routing_key: Arc<str>,
+    pub mandatory: bool,
+    pub properties: BasicProperties,
+    pub body: Arc<[u8]>,
+    /// Which channel: one challenge's reports stay in order.
+    pub lane: usize,
+}
+
+struct Flying {
+    item: Item,
+    since: Instant,
+    returned: bool,
+    exchange: Arc<str>,
+    routing_key: Arc<str>,
+    message_id: Option<String>,
+}
+
+#[derive(Default)]
+pub(super) struct Desk {
+    reports: Arc<str>,
+    dead: Arc<str>,
+    node: Arc<str>,
+    fresh: VecDeque<Item>,
+    again: BTreeMap<(Instant, u64), Item>,
+    flying: BTreeMap<u64, Flying>,
+    known: HashSet<ReportKey>,
+    recent: Recent,
+    next: u64,
+    /// Reports were left in the ledger for want of room.
+    pub left: bool,
+    done: Vec<ReportKey>,
+}
+
+impl Desk {
+    pub fn new(reports: Arc<str>, dead: Arc<str>, node: Arc<str>) -> Desk {
+        Desk {
+            reports,
+            dead,
+            node,
+            ..Desk::default()
+        }
+    }
+
+    /// Is there room for more to go?
+    pub fn room(&self) -> bool {
+        self.fresh.len() < FRESH
+    }
+
+    /// Little enough in hand that the ledger may be asked for more.
+    pub fn hungry(&self) -> bool {
+        self.fresh.len() < FRESH / 4
+    }
+
+    pub fn idle(&self) -> bool {
+        self.fresh.is_empty() && self.flying.is_empty()
+    }
+
+    pub fn flying(&self) -> usize {
+        self.flying.len()
+    }
+
+    /// A report from dispatch or from the ledger; the second time it is known already.
+    pub fn report(&mut self, report: OutboxReport) {
+        if report.target != Target::Http
+            && !self.recent.contains(report.report)
+            && self.known.insert(report.report)
+        {
+            self.fresh.push_back(Item {
+                what: What::Report(report),
+                tries: 0,
+            });
+        }
+    }
+
+    pub fn letter(&mut self, letter: Letter, told: oneshot::Sender<()>) {
+        self.fresh.push_back(Item {
+            what: What::Letter(letter, Some(told)),
+            tries: 0,
+        });
+    }
+
+    /// What goes next, and its slot; it counts as on its way from now on.
+    pub fn take(&mut self, mono: Instant, wall: Millis) -> Option<(u64, Words)> {
+        let item = match self.again.first_key_value() {
+            Some(((due, _), _)) if *due <= mono => self.again.pop_first()?.1,
+            _ => self.fresh.pop_front()?,
+        };
+        let slot = self.slot();
+        let words = self.words(&item, slot, wall);
+        let flying = Flying {
+            item,
+            since: mono,
+            returned: false,
+            exchange: words.exchange.clone(),
+            routing_key: words.routing_key.clone(),
+            message_id: words
+                .mandatory
+                .then(|| {
+                    words
+                        .properties
+                        .message_id()
+                        .as_ref()
+                        .map(|id| id.to_string())
+                })
+                .flatten(),
+        };
+        self.flying.insert(slot, flying);
+        Some((slot, words))
+    }
+
+    /// When the next one is due again.
+    pub fn due(&self) -> Option<Instant> {
+        self.again.first_key_value().map(|((due, _), _)| *due)
+    }
+
+    /// Since when the oldest has been waiting for its confirm.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.flying
+            .first_key_value()
+            .map(|(_, flying)| flying.since)
+    }
+
+    /// The broker was unreachable for a while, or blocked: nobody's confirm is late for that.
+    pub fn forgive(&mut self, mono: Instant) {
+        for flying in self.flying.values_mut() {
+            flying.since = mono;
+        }
+    }
+
+    /// The broker has returned a message. The client hands it over with the next confirm, whosever that is: whose
+    /// message it is stands in the message alone.
+    pub fn returned(&mut self, message: &BasicReturnMessage) {
+        let id = message
+            .properties
+            .message_id()
+            .as_ref()
+            .map(|id| id.to_string());
+        let whose = self.flying.values_mut().find(|flying| {
+            !flying.returned
+                && flying.message_id == id
+                && *flying.exchange == *message.exchange.as_str()
+                && *flying.routing_key == *message.routing_key.as_str()
+        });
+        if let Some(flying) = whose {
+            flying.returned = true;
+        }
+    }
+
+    /// The broker has answered for a slot.
+    pub fn landed(&mut self, slot: u64, ack: bool, mono: Instant, wall: Millis) {
+        let Some(flying) = self.flying.remove(&slot) else {
+            return;
+        };
+        if !ack || flying.returned {
+            self.once_more(flying.item, mono, wall);
+            return;
+        }
+        match flying.item.what {
+            What::Report(report) => self.finished(report.report),
+            What::Dead(key, _) => self.finished(key),
+            What::Letter(_, told) => {
+                // The door may have gone with its connection; the letter is at the broker all the same.
+                let _ = told.map(|told| told.send(()));
+            }
+        }
+    }
+
+    /// The connection is gone: what was on its way goes first on the next one.
+    pub fn grounded(&mut self) {
+        while let Some((_, flying)) = self.flying.pop_last() {
+            self.fresh.push_front(flying.item);
+        }
+    }
+
+    /// Keys of reports that are done since the last asking.
+    pub fn done(&mut self) -> Vec<ReportKey> {
+        std::mem::take(&mut self.done)
+    }
+
+    fn finished(&mut self, key: ReportKey) {
+        self.known.remove(&key);
+        self.recent.insert(key);
+        self.done.push(key);
+    }
+
+    fn slot(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Refused by the broker, or wanted by no queue.
+    fn once_more(&mut self, item: Item, mono: Instant, wall: Millis) {
+        let Item { what, tries } = item;
+        let wait = PAUSE.saturating_mul(1 << tries.min(6)).min(PAUSE_LONGEST);
+        let (what, wait) = match what {
+            What::Report(report) if report.until <= wall => {
+                let key = report.report;
+                (What::Dead(key, self.give_up(&report, wall)), Duration::ZERO)
+            }
+            What::Report(report) => {
+                let left = report.until.since(wall);
+                (What::Report(report), wait.min(left))
+            }
+            What::Letter(letter, told) if !letter.mandatory && tries >= LETTER_TRIES => {
+                tracing::warn!("an error message could not be delivered and is given up");
+                let _ = told.map(|told| told.send(()));
+                return;
+            }
+            other => (other, wait),
+        };
+        if self.again.len() >= AGAIN
+            && let What::Report(report) = &what
+        {
+            // It stays in the ledger and is read again.
+            self.known.remove(&report.report);
+            self.left = true;
+            return;
+        }
+        let key = (mono + wait, self.slot());
+        self.again.insert(
+            key,
+            Item {
+                what,
+                tries: tries.saturating_add(1),
+            },
+        );
+    }
+
+    fn give_up(&self, report: &OutboxReport, wall: Millis) -> Letter {
+        metrics::counter!("ringback_reports_unroutable_total").increment(1);
+        dead_counter("unroutable");
+        tracing::error!(
+            report = report.report.0,
+            is_final = report.is_final,
+            "no queue took a report in time; dead-lettered as unroutable without its secrets"
+        );
+        Letter {
+            exchange: self.dead.clone(),
+            routing_key: "".into(),
+            mandatory: true,
+            properties: properties("dead", wall),
+            body: DeadLetter::of_report(report, wall, &self.node).into(),
+        }
+    }
+
+    fn words(&self, item: &Item, slot: u64, wall: Millis) -> Words {
+        let report = match &item.what {
+            What::Report(report) => report,
+            What::Dead(_, letter) | What::Letter(letter, _) => {
+                return Words {
+                    exchange: letter.exchange.clone(),
+                    routing_key: letter.routing_key.clone(),
+                    mandatory: letter.mandatory,
+                    // Told from other letters by it, should it come back.
+                    properties: letter
+                        .properties
+                        .clone()
+                        .with_message_id(short(&format!("letter-{slot}"))),
+                    body: letter.body.clone(),
+                    lane: 0,
+                };
+            }
+        };
+        let (exchange, routing_key, mandatory) = match &report.target {
+            Target::ReplyTo { queue, .. } => ("".into(), queue.clone(), true),
+            Target::Exchange {
+                routing_key,
+                mandatory,
+            } => (self.reports.clone(), routing_key.clone(), *mandatory),
+            // Never taken in, see `report`.
+            Target::Http => ("".into(), "".into(), false),
+        };
+        Words {
+            exchange,
+            routing_key,
+            mandatory,
+            properties: report_properties(report, &self.node, wall),
+            body: report.body.clone(),
+            lane: usize::try_from(report.challenge.0.unsigned_abs()).unwrap_or_default(),
+        }
+    }
+}
+
+/// Reports that were done a moment ago: the ledger may still hold them.
+#[derive(Default)]
+struct Recent {
+    keys: HashSet<ReportKey>,
+    order: VecDeque<ReportKey>,
+}
+
+impl Recent {
+    fn contains(&self, key: ReportKey) -> bool {
+        self.keys.contains(&key)
+    }
+
+    fn insert(&mut self, key: ReportKey) {
+        if self.order.len() >= RECENT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.keys.remove(&oldest);
+        }
+        self.keys.insert(key);
+        self.order.push_back(key);
+    }
+}
+
+/// Bound of what waits to go, besides what the window lets back.
+const FRESH: usize = 4_096;
+/// Bound of what waits to go again; more stay in the ledger.
+const AGAIN: usize = 16_384;
+/// Reports remembered as done.
+const RECENT: usize = 32_768;
+/// Between tries of one message; doubled each time.
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_LONGEST: Duration = Duration::from_secs(30);
+/// An error message that the broker refuses is given up after so many.
+const LETTER_TRIES: u32 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::challenge::ChallengeKey;
+
+    fn report(key: i64, until: i64) -> OutboxReport {
+        OutboxReport {
+            report: ReportKey(key),
+            challenge: ChallengeKey(key),
+            seq: 1,
+            target: Target::ReplyTo {
+                queue: "q".into(),
+                correlation_id: None,
+            },
+            body: b"{}".as_slice().into(),
+            is_final: false,
+            until: Millis(until),
+        }
+    }
+
+    fn desk() -> (Desk, Instant) {
+        (
+            Desk::new("r".into(), "d".into(), "n".into()),
+            Instant::now(),
+        )
+    }
+
+    #[test]
+    fn a_report_is_in_hand_once_and_not_again_when_done() {
+        let (mut desk, now) = desk();
+        desk.report(report(1, 9));
+        desk.report(report(1, 9));
+        let (slot, _) = desk.take(now, Millis(0)).unwrap();
+        assert!(desk.take(now, Millis(0)).is_none());
+        desk.landed(slot, true, now, Millis(0));
+        assert_eq!(desk.done(), [ReportKey(1)]);
+        desk.report(report(1, 9));
+        assert!(desk.take(now, Millis(0)).is_none());
+    }
+
+    #[test]
+    fn what_was_on_its_way_goes_first_and_in_order() {
+        let (mut desk, now) = desk();
+        for key in 1..=3 {
+            desk.report(report(key, 9));
+        }
+        for _ in 0..2 {
+            desk.take(now, Millis(0)).unwrap();
+        }
+        desk.grounded();
+        let lanes: Vec<usize> =
+            std::iter::from_fn(|| desk.take(now, Millis(0)).map(|(_, words)| words.lane)).collect();
+        assert_eq!(lanes, [1, 2, 3]);
+    }
+
+    #[test]
+    fn refused_it_waits_longer_each_time_and_ends_as_a_dead_letter() {
+        let (mut desk, now) = desk();
+        desk.report(report(1, 2_000));
+        let (slot, _) = desk.take(now, Millis(0)).unwrap();
+        desk.landed(slot, false, now, Millis(0));
+        assert!(desk.take(now, Millis(0)).is_none(), "not at once");
+        assert_eq!(desk.due(), Some(now + PAUSE));
+        let later = now + PAUSE;
+        let (slot, words) = desk.take(later, Millis(1_000)).unwrap();
+        assert_eq!(&*words.routing_key, "q");
+        desk.landed(slot, false, later, Millis(1_000));
+        assert_eq!(
+            desk.due(),
+            Some(later + Duration::from_secs(1)),
+            "not beyond its time"
+        );
+        let end = later + Duration::from_secs(1);
+        let (slot, _) = desk.take(end, Millis(2_000)).unwrap();
+        desk.landed(slot, false, end, Millis(2_000));
+        let (slot, words) = desk.take(end, Millis(2_000)).unwrap();
+        assert_eq!(&*words.exchange, "d");
+        assert!(desk.done().is_empty(), "not before the dead letter is held");
+        desk.landed(slot, true, end, Millis(2_000));
+        assert_eq!(desk.done(), [ReportKey(1)]);
+    }
+}
