@@ -10,14 +10,20 @@ use ringback::intake::{Answer, Job};
 use crate::world::{Client, World, fresh, run, until, within};
 
 pub const TESTS: &[(&str, fn())] = &[
-    ("what_must_stand_is_declared_twice_and_used_where_it_differs", topology),
+    (
+        "what_must_stand_is_declared_twice_and_used_where_it_differs",
+        topology,
+    ),
     ("a_bad_job_is_told_buried_and_acked", bad_job),
     ("the_same_id_with_other_content_is_a_duplicate", duplicate),
     ("control_words_have_their_own_way", control),
     ("answers_in_any_order_ack_everything_once", acks),
     ("a_ticket_of_a_cut_connection_moves_nothing", generation),
     ("a_job_without_room_is_offered_again", busy),
-    ("a_suspect_is_taken_alone_and_the_marked_one_is_poison", poison),
+    (
+        "a_suspect_is_taken_alone_and_the_marked_one_is_poison",
+        poison,
+    ),
 ];
 
 fn topology() {
@@ -45,12 +51,20 @@ fn bad_job() {
         let properties = BasicProperties::default()
             .with_reply_to("answers".into())
             .with_correlation_id("c-9".into());
-        client.publish("ringback", "challenge", body, properties).await;
+        client
+            .publish("ringback", "challenge", body, properties)
+            .await;
         let error = client.take("answers", 1).await.remove(0);
-        assert_eq!(error.properties.correlation_id().as_ref().unwrap().as_str(), "c-9");
+        assert_eq!(
+            error.properties.correlation_id().as_ref().unwrap().as_str(),
+            "c-9"
+        );
         assert_eq!(error.properties.kind().as_ref().unwrap().as_str(), "error");
         let told: serde_json::Value = serde_json::from_slice(&error.data).unwrap();
-        assert_eq!((&told["reason"], &told["challenge"]), (&"bad_job".into(), &"b-1".into()));
+        assert_eq!(
+            (&told["reason"], &told["challenge"]),
+            (&"bad_job".into(), &"b-1".into())
+        );
         assert_eq!(told["faults"].as_array().unwrap().len(), 2);
         let dead = client.take("ringback.dead", 1).await.remove(0);
         let text = String::from_utf8(dead.data.clone()).unwrap();
@@ -61,7 +75,9 @@ fn bad_job() {
         assert_eq!(record["size"], body.len());
         let sealed = {
             use base64::Engine as _;
-            base64::engine::general_purpose::STANDARD.decode(record["sealed"].as_str().unwrap()).unwrap()
+            base64::engine::general_purpose::STANDARD
+                .decode(record["sealed"].as_str().unwrap())
+                .unwrap()
         };
         assert_eq!(world.ledger.open_letter(&sealed).unwrap(), body);
         emptied(world, &client).await;
@@ -82,7 +98,10 @@ fn duplicate() {
         world.job().await.ticket.answer(Answer::Conflict);
         let dead = client.take("ringback.dead", 1).await.remove(0);
         let record: serde_json::Value = serde_json::from_slice(&dead.data).unwrap();
-        assert_eq!((&record["reason"], &record["challenge"]), (&"duplicate".into(), &"d-1".into()));
+        assert_eq!(
+            (&record["reason"], &record["challenge"]),
+            (&"duplicate".into(), &"d-1".into())
+        );
         emptied(world, &client).await;
     });
 }
@@ -92,14 +111,30 @@ fn control() {
         let mut world = World::new("control").await;
         let client = Client::at(&world.url).await;
         let typed = |kind: &str| BasicProperties::default().with_type(kind.into());
-        client.publish("ringback", "cancel", br#"{"id":"x"}"#, BasicProperties::default()).await;
-        client.publish("ringback", "challenge", br#"{"id":"y","verified":true}"#, typed("feedback")).await;
+        client
+            .publish(
+                "ringback",
+                "cancel",
+                br#"{"id":"x"}"#,
+                BasicProperties::default(),
+            )
+            .await;
+        client
+            .publish(
+                "ringback",
+                "challenge",
+                br#"{"id":"y","verified":true}"#,
+                typed("feedback"),
+            )
+            .await;
         let mut seen = Vec::new();
         for _ in 0..2 {
             let arrival = within("a word", world.control.recv()).await.unwrap();
             match &arrival.job {
                 Job::Cancel { id, .. } => seen.push(format!("cancel {id}")),
-                Job::Feedback { id, verified, .. } => seen.push(format!("feedback {id} {verified}")),
+                Job::Feedback { id, verified, .. } => {
+                    seen.push(format!("feedback {id} {verified}"))
+                }
                 Job::Challenge(_) => panic!("not asked"),
             }
             arrival.ticket.answer(Answer::Unknown);
@@ -126,7 +161,11 @@ fn acks() {
         let first = tickets.remove(0);
         tickets.reverse();
         for (n, ticket) in tickets.into_iter().enumerate() {
-            ticket.answer(if n % 3 == 0 { Answer::Again { last: None } } else { Answer::Taken });
+            ticket.answer(if n % 3 == 0 {
+                Answer::Again { last: None }
+            } else {
+                Answer::Taken
+            });
         }
         first.answer(Answer::Taken);
         emptied(world, &client).await;
@@ -139,7 +178,13 @@ fn generation() {
         let client = Client::at(&world.url).await;
         client.challenge("g-1").await;
         let old = world.job().await;
-        crate::rabbit::ctl(&["-q", "close_all_connections", "--vhost", vhost(&world), "test"]);
+        crate::rabbit::ctl(&[
+            "-q",
+            "close_all_connections",
+            "--vhost",
+            vhost(&world),
+            "test",
+        ]);
         until("the cut is noticed", || !world.status.connected()).await;
         world.connected().await;
         let client = Client::at(&world.url).await;
@@ -150,7 +195,11 @@ fn generation() {
         assert!(matches!(&second.job, Job::Challenge(ch) if &*ch.id == "g-2"));
         drop((again, second));
         world.stop_consumer().await;
-        assert_eq!(client.depth("ringback.jobs").await, 2, "the old ticket acked on the new channel");
+        assert_eq!(
+            client.depth("ringback.jobs").await,
+            2,
+            "the old ticket acked on the new channel"
+        );
     });
 }
 
@@ -182,15 +231,30 @@ fn poison() {
             let options = BasicGetOptions::default();
             let got = within("a job", async {
                 loop {
-                    if let Some(got) = client.channel.basic_get("ringback.jobs".into(), options).await.unwrap() {
+                    if let Some(got) = client
+                        .channel
+                        .basic_get("ringback.jobs".into(), options)
+                        .await
+                        .unwrap()
+                    {
                         return got;
                     }
                 }
             })
             .await;
-            got.delivery.reject(BasicRejectOptions { requeue: true }).await.unwrap();
-            let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            client.channel.queue_declare("ringback.jobs".into(), passive, FieldTable::default()).await.unwrap();
+            got.delivery
+                .reject(BasicRejectOptions { requeue: true })
+                .await
+                .unwrap();
+            let passive = QueueDeclareOptions {
+                passive: true,
+                ..QueueDeclareOptions::default()
+            };
+            client
+                .channel
+                .queue_declare("ringback.jobs".into(), passive, FieldTable::default())
+                .await
+                .unwrap();
         }
         // As a process leaves it that ended while it took the one alone.
         let body = br#"{"id":"p-1","to":"+14255550100","method":"sms_code"}"#;

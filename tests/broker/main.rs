@@ -15,11 +15,16 @@ mod world;
 type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
-    let asked: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let asked: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| !a.starts_with('-'))
+        .collect();
     let tests: Vec<Test> = [door::TESTS, reports::TESTS, trouble::TESTS]
         .concat()
         .into_iter()
-        .filter(|(name, _)| asked.is_empty() || asked.iter().any(|part| name.contains(part.as_str())))
+        .filter(|(name, _)| {
+            asked.is_empty() || asked.iter().any(|part| name.contains(part.as_str()))
+        })
         .collect();
     if std::env::args().any(|a| a == "--list") {
         tests.iter().for_each(|(name, _)| println!("{name}: test"));
@@ -35,6 +40,14 @@ fn main() -> ExitCode {
         }
     }
     drop(broker);
-    println!("{} passed, {} failed {failed:?}", tests.len() - failed.len(), failed.len());
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!(
+        "{} passed, {} failed {failed:?}",
+        tests.len() - failed.len(),
+        failed.len()
+    );
+    if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -18,7 +18,10 @@ impl Broker {
     pub fn find() -> Broker {
         let ours = std::env::var("RINGBACK_TEST_AMQP").is_err();
         let environment = if ours {
-            let out = Command::new(script()).arg("start").output().expect("scripts/rabbit runs");
+            let out = Command::new(script())
+                .arg("start")
+                .output()
+                .expect("scripts/rabbit runs");
             assert!(
                 out.status.success(),
                 "no broker to test with: {} (Debian's package is rabbitmq-server)",
@@ -56,7 +59,16 @@ pub fn ctl(arguments: &[&str]) -> String {
 /// The address of this vhost, made anew.
 pub fn vhost(name: &str) -> String {
     ctl(&["-q", "add_vhost", name]);
-    ctl(&["-q", "set_permissions", "-p", name, "guest", ".*", ".*", ".*"]);
+    ctl(&[
+        "-q",
+        "set_permissions",
+        "-p",
+        name,
+        "guest",
+        ".*",
+        ".*",
+        ".*",
+    ]);
     format!("{}/{name}", variable("RINGBACK_TEST_AMQP"))
 }
 
@@ -73,7 +85,11 @@ fn run(program: &Path, arguments: &[&str]) -> String {
         .envs(environment.iter().map(|(n, v)| (n, v)))
         .output()
         .expect("it runs");
-    assert!(out.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 

@@ -9,7 +9,10 @@ use crate::world::{Client, World, in_an_hour, report, run};
 pub const TESTS: &[(&str, fn())] = &[
     ("reports_come_with_their_properties_and_once", published),
     ("what_waits_in_the_ledger_goes_first", resumed),
-    ("a_returned_report_waits_for_its_queue_and_holds_up_nobody", returned),
+    (
+        "a_returned_report_waits_for_its_queue_and_holds_up_nobody",
+        returned,
+    ),
     ("too_late_it_is_dead_without_its_secrets", unroutable),
 ];
 
@@ -18,7 +21,9 @@ fn published() {
         let mut world = World::new("published").await;
         let client = Client::at(&world.url).await;
         client.queue("answers").await;
-        let reports: Vec<_> = (1..=2_000).map(|key| report(key, "answers", in_an_hour())).collect();
+        let reports: Vec<_> = (1..=2_000)
+            .map(|key| report(key, "answers", in_an_hour()))
+            .collect();
         world.write(&reports).await;
         let handle = world.publisher.handle();
         for report in &reports {
@@ -31,7 +36,10 @@ fn published() {
         let first = client.take("answers", 1).await.remove(0);
         let properties = &first.properties;
         assert_eq!(properties.kind().as_ref().unwrap().as_str(), "report");
-        assert_eq!(properties.content_type().as_ref().unwrap().as_str(), "application/json");
+        assert_eq!(
+            properties.content_type().as_ref().unwrap().as_str(),
+            "application/json"
+        );
         assert_eq!(*properties.delivery_mode(), Some(2));
         assert!(properties.correlation_id().is_some() && properties.message_id().is_some());
         assert!(properties.timestamp().is_some());
@@ -47,7 +55,10 @@ fn resumed() {
         let ops = (1..=1_500)
             .map(|key| ringback::ledger::Op::Report(Box::new(report(key, "answers", in_an_hour()))))
             .collect();
-        ledger.submit(ringback::ledger::Batch { number: 1, ops }).await.unwrap();
+        ledger
+            .submit(ringback::ledger::Batch { number: 1, ops })
+            .await
+            .unwrap();
         written.recv().await.unwrap();
         ledger.close().await;
         let mut world = World::at(url, folder, |_| {}).await;
@@ -64,7 +75,13 @@ fn returned() {
         let client = Client::at(&world.url).await;
         client.queue("here").await;
         let reports: Vec<_> = (1..=600)
-            .map(|key| report(key, if key % 3 == 0 { "later" } else { "here" }, in_an_hour()))
+            .map(|key| {
+                report(
+                    key,
+                    if key % 3 == 0 { "later" } else { "here" },
+                    in_an_hour(),
+                )
+            })
             .collect();
         world.write(&reports).await;
         let handle = world.publisher.handle();
@@ -72,12 +89,21 @@ fn returned() {
             handle.offer(report.clone());
         }
         let done = world.published(400).await;
-        assert!(done.iter().all(|key| key.0 % 3 != 0), "told as done although no queue took it");
+        assert!(
+            done.iter().all(|key| key.0 % 3 != 0),
+            "told as done although no queue took it"
+        );
         client.queue("later").await;
         let mut rest = world.published(200).await;
         rest.sort();
-        assert_eq!(rest, (1..=200).map(|n| ReportKey(n * 3)).collect::<Vec<_>>());
-        assert_eq!((client.depth("here").await, client.depth("later").await), (400, 200));
+        assert_eq!(
+            rest,
+            (1..=200).map(|n| ReportKey(n * 3)).collect::<Vec<_>>()
+        );
+        assert_eq!(
+            (client.depth("here").await, client.depth("later").await),
+            (400, 200)
+        );
     });
 }
 
@@ -91,7 +117,10 @@ fn unroutable() {
         assert_eq!(world.published(1).await, [ReportKey(7)]);
         let dead = client.take("ringback.dead", 1).await.remove(0);
         let text = String::from_utf8(dead.data).unwrap();
-        assert!(text.contains("unroutable") && text.contains("ch-7"), "{text}");
+        assert!(
+            text.contains("unroutable") && text.contains("ch-7"),
+            "{text}"
+        );
         assert!(!text.contains("482913"), "{text}");
     });
 }

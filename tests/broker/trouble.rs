@@ -18,7 +18,9 @@ fn blocked() {
         let client = Client::at(&world.url).await;
         client.queue("answers").await;
         rabbit::ctl(&["-q", "set_vm_memory_high_watermark", "0.0001"]);
-        let reports: Vec<_> = (1..=50).map(|key| report(key, "answers", in_an_hour())).collect();
+        let reports: Vec<_> = (1..=50)
+            .map(|key| report(key, "answers", in_an_hour()))
+            .collect();
         world.write(&reports).await;
         let handle = world.publisher.handle();
         for report in &reports {
@@ -48,7 +50,9 @@ fn restarted() {
         }
         tokio::task::spawn_blocking(rabbit::restart).await.unwrap();
         drop(held);
-        let reports: Vec<_> = (1..=50).map(|key| report(key, "answers", in_an_hour())).collect();
+        let reports: Vec<_> = (1..=50)
+            .map(|key| report(key, "answers", in_an_hour()))
+            .collect();
         world.write(&reports).await;
         for report in &reports {
             world.publisher.handle().offer(report.clone());

@@ -2,7 +2,10 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::{AtomicU32, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,7 +21,10 @@ use ringback::{
     challenge::{ChallengeKey, Millis},
     clock,
     config::settings::{Amqp, LedgerSettings, Settings},
-    intake::{ARRIVALS, Arrival, amqp::{self, Consumer, Intake}},
+    intake::{
+        ARRIVALS, Arrival,
+        amqp::{self, Consumer, Intake},
+    },
     ledger::{Batch, DoneReceiver, Ledger, Op, OutboxReport, ReportKey, Target, Wipe},
     report::publish::{Publisher, Publishing},
 };
@@ -44,9 +50,14 @@ pub struct World {
 
 /// Runs a test in a runtime of its own, with a limit.
 pub fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     runtime.expect("a runtime").block_on(async {
-        tokio::time::timeout(LIMIT * 2, test).await.expect("the test ends in time");
+        tokio::time::timeout(LIMIT * 2, test)
+            .await
+            .expect("the test ends in time");
     });
 }
 
@@ -97,7 +108,19 @@ impl World {
             control: control_out,
         };
         let consumer = Some(amqp::start(intake.clone()));
-        let world = World { url, folder, status, ledger, written, publisher, consumer, jobs, control, done, intake };
+        let world = World {
+            url,
+            folder,
+            status,
+            ledger,
+            written,
+            publisher,
+            consumer,
+            jobs,
+            control,
+            done,
+            intake,
+        };
         world.connected().await;
         world
     }
@@ -119,21 +142,35 @@ impl World {
     }
 
     pub async fn job(&mut self) -> Arrival {
-        within("a job", self.jobs.recv()).await.expect("the door is open")
+        within("a job", self.jobs.recv())
+            .await
+            .expect("the door is open")
     }
 
     /// Makes reports durable, as dispatch does before it offers them.
     pub async fn write(&mut self, reports: &[OutboxReport]) {
-        let ops = reports.iter().map(|r| Op::Report(Box::new(r.clone()))).collect();
-        self.ledger.submit(Batch { number: 1, ops }).await.expect("the ledger is open");
-        within("a commit", self.written.recv()).await.expect("the ledger answers");
+        let ops = reports
+            .iter()
+            .map(|r| Op::Report(Box::new(r.clone())))
+            .collect();
+        self.ledger
+            .submit(Batch { number: 1, ops })
+            .await
+            .expect("the ledger is open");
+        within("a commit", self.written.recv())
+            .await
+            .expect("the ledger answers");
     }
 
     /// Keys that the publisher says are done, so many.
     pub async fn published(&mut self, count: usize) -> Vec<ReportKey> {
         let mut all = Vec::new();
         while all.len() < count {
-            all.extend(within("a confirm", self.done.recv()).await.expect("the publisher lives"));
+            all.extend(
+                within("a confirm", self.done.recv())
+                    .await
+                    .expect("the publisher lives"),
+            );
         }
         all
     }
@@ -145,7 +182,11 @@ pub fn open_ledger(folder: &std::path::Path) -> (Ledger, DoneReceiver) {
         keys: Vec::new(),
         retention: Duration::from_secs(86_400),
     };
-    let wipe = Wipe { job: <[u8]>::to_vec, life: <[u8]>::to_vec, report: <[u8]>::to_vec };
+    let wipe = Wipe {
+        job: <[u8]>::to_vec,
+        life: <[u8]>::to_vec,
+        report: <[u8]>::to_vec,
+    };
     let (ledger, written, _) = Ledger::open(&settings, "gw-t", wipe).expect("a ledger");
     (ledger, written)
 }
@@ -155,8 +196,13 @@ pub fn report(key: i64, queue: &str, until: Millis) -> OutboxReport {
         report: ReportKey(key),
         challenge: ChallengeKey(key),
         seq: 1,
-        target: Target::ReplyTo { queue: queue.into(), correlation_id: Some(format!("c-{key}").into()) },
-        body: Arc::from(format!(r#"{{"challenge":"ch-{key}","code":"482913","seq":1}}"#).into_bytes()),
+        target: Target::ReplyTo {
+            queue: queue.into(),
+            correlation_id: Some(format!("c-{key}").into()),
+        },
+        body: Arc::from(
+            format!(r#"{{"challenge":"ch-{key}","code":"482913","seq":1}}"#).into_bytes(),
+        ),
         is_final: false,
         until,
     }
@@ -174,45 +220,91 @@ pub struct Client {
 
 impl Client {
     pub async fn at(url: &str) -> Client {
-        let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("a client");
+        let connection = Connection::connect(url, ConnectionProperties::default())
+            .await
+            .expect("a client");
         let channel = connection.create_channel().await.expect("a channel");
-        Client { connection, channel }
+        Client {
+            connection,
+            channel,
+        }
     }
 
     pub async fn queue(&self, name: &str) {
-        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        self.channel.queue_declare(name.into(), options, FieldTable::default()).await.expect("a queue");
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        self.channel
+            .queue_declare(name.into(), options, FieldTable::default())
+            .await
+            .expect("a queue");
     }
 
     pub async fn depth(&self, name: &str) -> u32 {
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let queue = self.channel.queue_declare(name.into(), options, FieldTable::default()).await;
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let queue = self
+            .channel
+            .queue_declare(name.into(), options, FieldTable::default())
+            .await;
         queue.expect("the queue").message_count()
     }
 
-    pub async fn publish(&self, exchange: &str, key: &str, body: &[u8], properties: BasicProperties) {
+    pub async fn publish(
+        &self,
+        exchange: &str,
+        key: &str,
+        body: &[u8],
+        properties: BasicProperties,
+    ) {
         self.channel
-            .basic_publish(exchange.into(), key.into(), BasicPublishOptions::default(), body, properties)
+            .basic_publish(
+                exchange.into(),
+                key.into(),
+                BasicPublishOptions::default(),
+                body,
+                properties,
+            )
             .await
             .expect("published");
     }
 
     pub async fn challenge(&self, id: &str) {
         let body = format!(r#"{{"id":"{id}","to":"+14255550100","method":"sms_code"}}"#);
-        self.publish("ringback", "challenge", body.as_bytes(), BasicProperties::default()).await;
+        self.publish(
+            "ringback",
+            "challenge",
+            body.as_bytes(),
+            BasicProperties::default(),
+        )
+        .await;
     }
 
     /// The next messages of a queue, so many, acked.
     pub async fn take(&self, queue: &str, count: usize) -> Vec<Delivery> {
         let channel = self.connection.create_channel().await.expect("a channel");
         let mut consumer = channel
-            .basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
+            .basic_consume(
+                queue.into(),
+                "".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
             .await
             .expect("a consumer");
         let mut all = Vec::new();
         while all.len() < count {
-            let delivery = within("a message", consumer.next()).await.expect("open").expect("a delivery");
-            delivery.ack(BasicAckOptions::default()).await.expect("acked");
+            let delivery = within("a message", consumer.next())
+                .await
+                .expect("open")
+                .expect("a delivery");
+            delivery
+                .ack(BasicAckOptions::default())
+                .await
+                .expect("acked");
             all.push(delivery);
         }
         let _ = channel.close(200, "OK".into()).await;
