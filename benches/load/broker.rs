@@ -32,11 +32,16 @@ pub struct Names {
 
 impl Names {
     pub fn new(what: &str) -> Names {
-        let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let stamp = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis();
         let prefix = format!("bench.{what}.{stamp}");
         Names {
             jobs: format!("{prefix}.jobs"),
-            replies: (0..REPLIES).map(|n| format!("{prefix}.reply.{n}")).collect(),
+            replies: (0..REPLIES)
+                .map(|n| format!("{prefix}.reply.{n}"))
+                .collect(),
             prefix,
         }
     }
@@ -73,7 +78,10 @@ pub struct Seen {
 
 impl Seen {
     pub fn finals_with_time(&self) -> Vec<(i64, Vec<u8>)> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub fn finals(&self) -> u64 {
@@ -86,8 +94,16 @@ impl Seen {
 
     /// Challenges of the first `count` without a final, and with more than one.
     pub fn wrong(&self, count: usize) -> (usize, usize) {
-        let each = || self.each.iter().take(count).map(|n| n.load(Ordering::Relaxed));
-        (each().filter(|n| *n == 0).count(), each().filter(|n| *n > 1).count())
+        let each = || {
+            self.each
+                .iter()
+                .take(count)
+                .map(|n| n.load(Ordering::Relaxed))
+        };
+        (
+            each().filter(|n| *n == 0).count(),
+            each().filter(|n| *n > 1).count(),
+        )
     }
 
     fn report(&self, n: usize, body: &[u8]) {
@@ -123,12 +139,25 @@ impl Load {
         };
         let channel = load.listening.create_channel().await?;
         for queue in &load.names.replies {
-            let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-            channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await?;
+            let options = QueueDeclareOptions {
+                durable: true,
+                ..QueueDeclareOptions::default()
+            };
+            channel
+                .queue_declare(queue.as_str().into(), options, FieldTable::default())
+                .await?;
             let seen = load.seen.clone();
-            let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+            let options = BasicConsumeOptions {
+                no_ack: true,
+                ..BasicConsumeOptions::default()
+            };
             let mut reports = channel
-                .basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default())
+                .basic_consume(
+                    queue.as_str().into(),
+                    "".into(),
+                    options,
+                    FieldTable::default(),
+                )
                 .await?;
             tokio::spawn(async move {
                 while let Some(Ok(delivery)) = reports.next().await {
@@ -144,18 +173,40 @@ impl Load {
     /// What the gateway would declare, for the floor.
     pub async fn declare_jobs(&self) -> Result<()> {
         let channel = self.publishing.create_channel().await?;
-        let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        let durable = ExchangeDeclareOptions {
+            durable: true,
+            ..ExchangeDeclareOptions::default()
+        };
         let (exchange, queue) = (self.names.prefix.as_str(), self.names.jobs.as_str());
         channel
-            .exchange_declare(exchange.into(), ExchangeKind::Topic, durable, FieldTable::default())
+            .exchange_declare(
+                exchange.into(),
+                ExchangeKind::Topic,
+                durable,
+                FieldTable::default(),
+            )
             .await?;
         let mut arguments = FieldTable::default();
-        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        channel.queue_declare(queue.into(), options, arguments).await?;
+        arguments.insert(
+            "x-queue-type".into(),
+            AMQPValue::LongString("quorum".into()),
+        );
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        channel
+            .queue_declare(queue.into(), options, arguments)
+            .await?;
         let bound = QueueBindOptions::default();
         channel
-            .queue_bind(queue.into(), exchange.into(), "challenge".into(), bound, FieldTable::default())
+            .queue_bind(
+                queue.into(),
+                exchange.into(),
+                "challenge".into(),
+                bound,
+                FieldTable::default(),
+            )
             .await?;
         Ok(())
     }
@@ -163,7 +214,9 @@ impl Load {
     /// A channel whose publishes are confirmed, and the window on it.
     pub async fn publisher(&self) -> Result<Publisher> {
         let channel = self.publishing.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
         Ok(Publisher {
             channel,
             exchange: self.names.prefix.as_str().into(),
@@ -172,7 +225,12 @@ impl Load {
     }
 
     /// Challenges `0..count` as fast as they are taken, with at most `open` on their way.
-    pub async fn flood(&self, count: usize, open: u64, job: impl Fn(usize) -> String) -> Result<()> {
+    pub async fn flood(
+        &self,
+        count: usize,
+        open: u64,
+        job: impl Fn(usize) -> String,
+    ) -> Result<()> {
         let mut publisher = self.publisher().await?;
         for n in 0..count {
             while n as u64 >= self.seen.finals() + open {
@@ -205,9 +263,15 @@ impl Load {
     pub async fn close(self) -> Result<()> {
         let channel = self.publishing.create_channel().await?;
         let (prefix, jobs) = (&self.names.prefix, &self.names.jobs);
-        let own = [jobs.clone(), format!("{prefix}.control"), format!("{prefix}.dead")];
+        let own = [
+            jobs.clone(),
+            format!("{prefix}.control"),
+            format!("{prefix}.dead"),
+        ];
         for queue in self.names.replies.iter().chain(&own) {
-            channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+            channel
+                .queue_delete(queue.as_str().into(), QueueDeleteOptions::default())
+                .await?;
         }
         self.publishing.close(200, "OK".into()).await?;
         self.listening.close(200, "OK".into()).await?;
@@ -240,7 +304,13 @@ impl Publisher {
         let key = "challenge".into();
         let confirm = self
             .channel
-            .basic_publish(self.exchange.clone(), key, options, body.as_bytes(), properties)
+            .basic_publish(
+                self.exchange.clone(),
+                key,
+                options,
+                body.as_bytes(),
+                properties,
+            )
             .await?;
         self.window.push_back(confirm);
         Ok(())
@@ -279,7 +349,9 @@ fn is_final(body: &[u8]) -> bool {
 
 /// Now, since 1970.
 pub fn millis() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -10,8 +10,7 @@ use std::{
 
 use ringback::{
     carrier::{
-        Call, Command, Content, Event, Handle, Link, Order, SAID, Said, What,
-        sip as driver_of,
+        Call, Command, Content, Event, Handle, Link, Order, SAID, Said, What, sip as driver_of,
     },
     challenge::{AttemptKey, ChallengeKey, Method, Millis},
     config::{Config, Settings},
@@ -37,7 +36,11 @@ use super::{
 /// Set-up and end: INVITE, 200, ACK, BYE, with the driver alone in a child; audio is offered, and hung up on.
 pub async fn bare(world: &World) -> Result<Vec<Figure>> {
     let count = world.count(20_000);
-    let trunk = trunk(TrunkConfig { media: false, ..quick(Record::counters_only()) }).await?;
+    let trunk = trunk(TrunkConfig {
+        media: false,
+        ..quick(Record::counters_only())
+    })
+    .await?;
     let floor = part(&["sip", &trunk.address().to_string(), &count.to_string()]).await?;
     let folder = world.folder.join(format!("driver-{}", std::process::id()));
     for (path, text) in &Setup::calls(trunk.address(), 1_000).files {
@@ -49,7 +52,13 @@ pub async fn bare(world: &World) -> Result<Vec<Figure>> {
     std::fs::remove_dir_all(&folder)?;
     let (ours, left) = (ours?, trunk.live_calls());
     Ok(vec![
-        Figure::new("calls set up and ended", "calls/s", Goal::AtLeast(1_500.0), ours.0).beside(floor.0),
+        Figure::new(
+            "calls set up and ended",
+            "calls/s",
+            Goal::AtLeast(1_500.0),
+            ours.0,
+        )
+        .beside(floor.0),
         Figure::new("CPU per call", "us", Goal::AtMost(300.0), ours.1).beside(floor.1),
         Figure::new("calls left up", "calls", Goal::AtMost(0.0), left as f64),
     ])
@@ -65,7 +74,10 @@ async fn part(words: &[&str]) -> Result<(f64, f64)> {
     });
     let said = said.await??;
     child.wait()?;
-    let figures: Vec<f64> = said.split_whitespace().filter_map(|w| w.parse().ok()).collect();
+    let figures: Vec<f64> = said
+        .split_whitespace()
+        .filter_map(|w| w.parse().ok())
+        .collect();
     match figures.as_slice() {
         [calls, seconds, cpu] => Ok((calls / seconds, *cpu)),
         _ => Err(format!("the part {words:?} did not finish").into()),
@@ -75,14 +87,29 @@ async fn part(words: &[&str]) -> Result<(f64, f64)> {
 /// The child of [`bare`]: the SIP driver of the carrier in `folder`, hanging up as soon as somebody answers.
 pub async fn driver(folder: &str, count: usize) -> Result<()> {
     let settings = Settings::in_folder(Path::new(folder));
-    let routes = Config::load_routes_and_carriers(&settings)
-        .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
-    let carrier = routes.carriers.get("fabrikam").ok_or("no carrier fabrikam")?.clone();
+    let routes = Config::load_routes_and_carriers(&settings).map_err(|faults| {
+        faults
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; ")
+    })?;
+    let carrier = routes
+        .carriers
+        .get("fabrikam")
+        .ok_or("no carrier fabrikam")?
+        .clone();
     let prompts = Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts");
     let voices = Catalogue::load(&prompts).map_err(|_| "the prompts can't be read")?;
     let (tx, mut said) = mpsc::channel(SAID);
     let (handle, _task) = driver_of::start(carrier, Arc::new(voices), tx).await?;
-    while !matches!(said.recv().await, Some(Said { what: What::Link(Link::Up), .. })) {}
+    while !matches!(
+        said.recv().await,
+        Some(Said {
+            what: What::Link(Link::Up),
+            ..
+        })
+    ) {}
     let before = super::process::cpu(std::process::id())?;
     let (started, mut begun, mut done) = (Instant::now(), 0, 0);
     while done < count {
@@ -91,7 +118,9 @@ pub async fn driver(folder: &str, count: usize) -> Result<()> {
             begun += 1;
         }
         match said.recv().await.ok_or("the driver ended")?.what {
-            What::Attempt(key, Event::Answered) => handle.commands.send(Command::HangUp(key)).await?,
+            What::Attempt(key, Event::Answered) => {
+                handle.commands.send(Command::HangUp(key)).await?
+            }
             What::Attempt(_, Event::CallEnded(_)) => done += 1,
             What::Attempt(_, Event::Failed(failure)) => {
                 return Err(format!("a call failed: {:?}", failure.cause).into());
@@ -102,13 +131,20 @@ pub async fn driver(folder: &str, count: usize) -> Result<()> {
     let own = super::process::cpu(std::process::id())? - before;
     let whole = started.elapsed();
     // What was used before the first call (recordings, start) is not a call's.
-    println!("{count} {} {}", whole.as_secs_f64(), own.as_secs_f64() * 1e6 / count as f64);
+    println!(
+        "{count} {} {}",
+        whole.as_secs_f64(),
+        own.as_secs_f64() * 1e6 / count as f64
+    );
     Ok(())
 }
 
 async fn order(handle: &Handle, n: usize) -> Result<()> {
     let order = Order {
-        key: AttemptKey { challenge: ChallengeKey(n as i64 + 1), attempt: 1 },
+        key: AttemptKey {
+            challenge: ChallengeKey(n as i64 + 1),
+            attempt: 1,
+        },
         to: Number::from_e164(&phone(n)).ok_or("no number")?,
         sender: SENDER.into(),
         content: Content::Call(Call {
@@ -119,7 +155,10 @@ async fn order(handle: &Handle, n: usize) -> Result<()> {
         }),
         deadline: Millis(millis() + 180_000),
     };
-    Ok(handle.commands.send(Command::Submit(Box::new(order))).await?)
+    Ok(handle
+        .commands
+        .send(Command::Submit(Box::new(order)))
+        .await?)
 }
 
 /// Whole MFA calls, then many at a time on one core.
@@ -131,9 +170,20 @@ pub async fn talk(world: &World) -> Result<Vec<Figure>> {
 
 /// INVITE, ring, prompt, #, BYE and both reports, 50 new calls a second.
 async fn whole(world: &World) -> Result<Vec<Figure>> {
-    let url = world.amqp.as_deref().ok_or("no broker; run it by scripts/bench")?;
+    let url = world
+        .amqp
+        .as_deref()
+        .ok_or("no broker; run it by scripts/bench")?;
     let count = world.count(1_000);
-    let run = Run::start(world, url, "whole", count, Duration::from_millis(1_500), None).await?;
+    let run = Run::start(
+        world,
+        url,
+        "whole",
+        count,
+        Duration::from_millis(1_500),
+        None,
+    )
+    .await?;
     let before = run.gateway.cpu()?;
     run.paced(count, PER_SECOND).await?;
     run.load.finals(count as u64).await?;
@@ -146,14 +196,27 @@ async fn whole(world: &World) -> Result<Vec<Figure>> {
         Figure::new("whole MFA call, CPU", "us", Goal::AtMost(3_000.0), cpu),
         Figure::new("# to BYE, p50", "ms", Goal::None, bye(0.5)),
         Figure::new("# to BYE, p99", "ms", Goal::AtMost(30.0), bye(0.99)),
-        Figure::new("# to report at the consumer, p99", "ms", Goal::AtMost(60.0), bye(0.99) + behind),
-        Figure::new("# pressed and heard", "calls", Goal::AtLeast(count as f64), key_to_bye.count() as f64),
+        Figure::new(
+            "# to report at the consumer, p99",
+            "ms",
+            Goal::AtMost(60.0),
+            bye(0.99) + behind,
+        ),
+        Figure::new(
+            "# pressed and heard",
+            "calls",
+            Goal::AtLeast(count as f64),
+            key_to_bye.count() as f64,
+        ),
     ])
 }
 
 /// 500 at a time, both ways, the gateway on one core.
 async fn many(world: &World) -> Result<Vec<Figure>> {
-    let url = world.amqp.as_deref().ok_or("no broker; run it by scripts/bench")?;
+    let url = world
+        .amqp
+        .as_deref()
+        .ok_or("no broker; run it by scripts/bench")?;
     let (abreast, rest) = (world.count(500), Duration::from_secs(2));
     let rate = abreast as u32 / 10;
     let count = rate as usize * 24;
@@ -177,9 +240,18 @@ async fn many(world: &World) -> Result<Vec<Figure>> {
     let (left, _) = run.gateway.memory()?;
     let stats = run.trunk.stats();
     let off = |share| stats.spacing.quantile_ms(share).unwrap_or(f64::NAN) - 20.0;
-    let floor = world.media.as_deref().map(|media| engine_floor(media, abreast)).transpose()?;
+    let floor = world
+        .media
+        .as_deref()
+        .map(|media| engine_floor(media, abreast))
+        .transpose()?;
     run.load.close().await?;
-    let share = Figure::new("gateway at 500 calls", "% of a core", Goal::AtMost(60.0), used * 100.0);
+    let share = Figure::new(
+        "gateway at 500 calls",
+        "% of a core",
+        Goal::AtMost(60.0),
+        used * 100.0,
+    );
     let spacing = Figure::new(
         "packets off their 20 ms, p99",
         "ms",
@@ -190,25 +262,59 @@ async fn many(world: &World) -> Result<Vec<Figure>> {
         Figure::new("calls up at once", "calls", Goal::None, live),
         floor.map_or(share.clone(), |f| share.beside(f.0)),
         floor.map_or(spacing.clone(), |f| spacing.beside(f.1)),
-        Figure::new("CPU per call-minute", "s", Goal::None, used * 60.0 / live.max(1.0)),
-        Figure::new("packets missing at the far end", "packets", Goal::None, stats.counts.packets_lost as f64),
-        Figure::new("memory per call", "kB", Goal::AtMost(100.0), (full - idle) * 1024.0 / live.max(1.0)),
-        Figure::new("5 s after the last call", "MB more than idle", Goal::None, left - idle),
+        Figure::new(
+            "CPU per call-minute",
+            "s",
+            Goal::None,
+            used * 60.0 / live.max(1.0),
+        ),
+        Figure::new(
+            "packets missing at the far end",
+            "packets",
+            Goal::None,
+            stats.counts.packets_lost as f64,
+        ),
+        Figure::new(
+            "memory per call",
+            "kB",
+            Goal::AtMost(100.0),
+            (full - idle) * 1024.0 / live.max(1.0),
+        ),
+        Figure::new(
+            "5 s after the last call",
+            "MB more than idle",
+            Goal::None,
+            left - idle,
+        ),
     ])
 }
 
 /// What the audio's floor takes of a core, and how far its packets are off (ms), as `benches/media.rs` says it.
 fn engine_floor(media: &Path, calls: usize) -> Result<(f64, f64)> {
-    let out = std::process::Command::new(media).args(["--bench", &calls.to_string(), "5"]).output()?;
+    let out = std::process::Command::new(media)
+        .args(["--bench", &calls.to_string(), "5"])
+        .output()?;
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    let line = text.lines().find(|l| l.starts_with("floor")).ok_or("no floor of the audio")?;
+    let line = text
+        .lines()
+        .find(|l| l.starts_with("floor"))
+        .ok_or("no floor of the audio")?;
     let word = line.split_whitespace().nth(1).and_then(|w| w.parse().ok());
-    let p99 = line.split("p99 ").nth(1).and_then(|rest| rest.split([';', ',']).next());
+    let p99 = line
+        .split("p99 ")
+        .nth(1)
+        .and_then(|rest| rest.split([';', ',']).next());
     let p99 = p99.and_then(|text| match text.trim() {
         ms if ms.ends_with("ms") => ms.trim_end_matches("ms").parse().ok(),
-        us => us.trim_end_matches("µs").parse::<f64>().ok().map(|us| us / 1e3),
+        us => us
+            .trim_end_matches("µs")
+            .parse::<f64>()
+            .ok()
+            .map(|us| us / 1e3),
     });
-    Ok(word.zip(p99).ok_or("the floor of the audio reads otherwise")?)
+    Ok(word
+        .zip(p99)
+        .ok_or("the floor of the audio reads otherwise")?)
 }
 
 /// A gateway with a broker before it and a trunk behind it.
@@ -234,9 +340,18 @@ impl Run {
         let trunk = trunk(config).await?;
         let load = Load::open(url, Names::new(what), count).await?;
         let amqp = load.names.section(url);
-        let setup = Setup { amqp, core, ..Setup::calls(trunk.address(), 2_000) };
+        let setup = Setup {
+            amqp,
+            core,
+            ..Setup::calls(trunk.address(), 2_000)
+        };
         let gateway = Gateway::start(world, &setup).await?;
-        Ok(Run { gateway, load, trunk, record })
+        Ok(Run {
+            gateway,
+            load,
+            trunk,
+            record,
+        })
     }
 
     async fn paced(&self, count: usize, per_second: u32) -> Result<()> {
@@ -256,15 +371,24 @@ impl Run {
         let ended: HashMap<&str, i64> = lines
             .iter()
             .filter_map(|line| {
-                let at = line.at.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis() as i64;
+                let at = line
+                    .at
+                    .duration_since(std::time::UNIX_EPOCH)
+                    .ok()?
+                    .as_millis() as i64;
                 line.entry.call().map(|call| (call.call_id.as_str(), at))
             })
             .collect();
-        let waits = self.load.seen.finals_with_time().into_iter().filter_map(|(at, body)| {
-            let body: serde_json::Value = serde_json::from_slice(&body).ok()?;
-            let ended = ended.get(body.get("reference")?.as_str()?)?;
-            Some((at - ended).max(0) as f64)
-        });
+        let waits = self
+            .load
+            .seen
+            .finals_with_time()
+            .into_iter()
+            .filter_map(|(at, body)| {
+                let body: serde_json::Value = serde_json::from_slice(&body).ok()?;
+                let ended = ended.get(body.get("reference")?.as_str()?)?;
+                Some((at - ended).max(0) as f64)
+            });
         quantile(waits.collect(), 0.99)
     }
 }
@@ -280,7 +404,10 @@ fn call_job(n: usize) -> String {
 fn quick(record: Record) -> TrunkConfig {
     TrunkConfig {
         ear: false,
-        habits: Habits { ring: Duration::from_millis(20), ..Habits::default() },
+        habits: Habits {
+            ring: Duration::from_millis(20),
+            ..Habits::default()
+        },
         record,
         ..TrunkConfig::default()
     }

@@ -24,20 +24,46 @@ use super::{
 pub fn run(world: &World) -> Vec<Figure> {
     let times = world.count(1_000_000);
     let (large, small) = (decision(250, 40, times), decision(25, 4, times));
-    let clean = ["+12025550123", "+46701234567", "+447400123456", "+4915123456789", "+33612345678"];
+    let clean = [
+        "+12025550123",
+        "+46701234567",
+        "+447400123456",
+        "+4915123456789",
+        "+33612345678",
+    ];
     let fast = each(times, |n| {
         black_box(analyse(black_box(clean[n % clean.len()]), None));
     });
-    let odd = ["+1 (202) 555-0123", "+46 70 123 45 67", "+44 7400 123456", "+49 1512 3456789"];
+    let odd = [
+        "+1 (202) 555-0123",
+        "+46 70 123 45 67",
+        "+44 7400 123456",
+        "+49 1512 3456789",
+    ];
     let slow = each(times / 50, |n| {
         black_box(analyse(black_box(odd[n % odd.len()]), None));
     });
     vec![
-        Figure::new("route decision, 250 countries, 40 carriers", "us", Goal::AtMost(5.0), large)
-            .beside(look_up(times)),
-        Figure::new("route decision, 25 countries, 4 carriers", "us", Goal::None, small),
-        Figure::new("number on the fast path (floor: the library)", "us", Goal::AtMost(1.0), fast)
-            .beside(slow),
+        Figure::new(
+            "route decision, 250 countries, 40 carriers",
+            "us",
+            Goal::AtMost(5.0),
+            large,
+        )
+        .beside(look_up(times)),
+        Figure::new(
+            "route decision, 25 countries, 4 carriers",
+            "us",
+            Goal::None,
+            small,
+        ),
+        Figure::new(
+            "number on the fast path (floor: the library)",
+            "us",
+            Goal::AtMost(1.0),
+            fast,
+        )
+        .beside(slow),
     ]
 }
 
@@ -66,7 +92,10 @@ fn decision(count: usize, carriers: u16, times: usize) -> f64 {
     let countries = countries(count);
     let table = table(&countries, carriers);
     let turns = Turns::of(&table);
-    let view = View { standing: &[], turns: &turns };
+    let view = View {
+        standing: &[],
+        turns: &turns,
+    };
     each(times, |n| {
         let ask = Ask {
             country: countries[n % countries.len()],
@@ -85,7 +114,9 @@ fn decision(count: usize, carriers: u16, times: usize) -> f64 {
 fn countries(count: usize) -> Vec<Country> {
     let letters = || (b'A'..=b'Z').map(char::from);
     let all = letters().flat_map(|a| letters().map(move |b| format!("{a}{b}")));
-    all.filter_map(|code| Country::parse(&code)).take(count).collect()
+    all.filter_map(|code| Country::parse(&code))
+        .take(count)
+        .collect()
 }
 
 /// Every country with all the carriers, in four tiers, four senders each.
@@ -99,7 +130,9 @@ fn table(countries: &[Country], carriers: u16) -> Table {
         programme: "mfa".into(),
         tenants: None,
     };
-    let names = (0..carriers).map(|n| Arc::from(format!("carrier-{n}"))).collect();
+    let names = (0..carriers)
+        .map(|n| Arc::from(format!("carrier-{n}")))
+        .collect();
     let mut table = Table::new(names, (0..10).map(sender).collect());
     for country in countries {
         let line = |n: u16| Line {
@@ -110,7 +143,11 @@ fn table(countries: &[Country], carriers: u16) -> Table {
             tier: 1 + (n * 4 / carriers) as u8,
             enabled: true,
         };
-        table.put(Some(*country), Channel::Sms, (0..carriers).map(line).collect());
+        table.put(
+            Some(*country),
+            Channel::Sms,
+            (0..carriers).map(line).collect(),
+        );
     }
     table
 }

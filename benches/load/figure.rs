@@ -26,15 +26,26 @@ pub struct Figure {
 
 impl Figure {
     pub fn new(what: &'static str, unit: &'static str, goal: Goal, value: f64) -> Figure {
-        Figure { what, unit, goal, value, floor: None }
+        Figure {
+            what,
+            unit,
+            goal,
+            value,
+            floor: None,
+        }
     }
 
     pub fn beside(self, floor: f64) -> Figure {
-        Figure { floor: Some(floor), ..self }
+        Figure {
+            floor: Some(floor),
+            ..self
+        }
     }
 
     pub fn line(&self) -> String {
-        let floor = self.floor.map_or(String::new(), |f| format!(" (floor {})", short(f)));
+        let floor = self
+            .floor
+            .map_or(String::new(), |f| format!(" (floor {})", short(f)));
         format!("{}: {} {}{floor}", self.what, short(self.value), self.unit)
     }
 }
@@ -59,7 +70,10 @@ impl Report {
     pub fn add(&mut self, row: &'static str, figures: Vec<Figure>) {
         for figure in figures {
             let (value, floor) = (figure.value, figure.floor);
-            let known = self.lines.iter_mut().find(|l| l.row == row && l.first.what == figure.what);
+            let known = self
+                .lines
+                .iter_mut()
+                .find(|l| l.row == row && l.first.what == figure.what);
             match known {
                 Some(line) => {
                     line.values.push(value);
@@ -88,7 +102,9 @@ impl Report {
         for line in &self.lines {
             let value = median(&line.values);
             let floor = (!line.floors.is_empty()).then(|| median(&line.floors));
-            let ratio = floor.filter(|f| *f > 0.0).map(|f| format!("{:.2}", value / f));
+            let ratio = floor
+                .filter(|f| *f > 0.0)
+                .map(|f| format!("{:.2}", value / f));
             // Writing into a String can't fail.
             let _ = writeln!(
                 out,
@@ -113,8 +129,12 @@ impl Report {
     /// Into the file: everything between the two marks is replaced.
     pub fn write(&self, path: &Path) -> Result<()> {
         let before = std::fs::read_to_string(path)?;
-        let (head, rest) = before.split_once(BEGIN).ok_or("BENCHMARKS.md has lost its marks")?;
-        let (_, tail) = rest.split_once(END).ok_or("BENCHMARKS.md has lost its marks")?;
+        let (head, rest) = before
+            .split_once(BEGIN)
+            .ok_or("BENCHMARKS.md has lost its marks")?;
+        let (_, tail) = rest
+            .split_once(END)
+            .ok_or("BENCHMARKS.md has lost its marks")?;
         let say = |name: &str| std::env::var(name).unwrap_or_else(|_| "unknown".to_owned());
         let text = format!(
             "{head}{BEGIN}\n\nMeasured {} at commit {} on {}.\n\n{}\n{END}{tail}",
@@ -130,7 +150,11 @@ impl Report {
 fn spread(values: &[f64]) -> String {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if values.len() > 1 { format!("{} to {}", short(least), short(most)) } else { String::new() }
+    if values.len() > 1 {
+        format!("{} to {}", short(least), short(most))
+    } else {
+        String::new()
+    }
 }
 
 fn wanted(goal: Goal) -> String {
@@ -169,7 +193,10 @@ pub fn median(values: &[f64]) -> f64 {
 pub fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let last = values.len().saturating_sub(1);
-    values.get((last as f64 * share).round() as usize).copied().unwrap_or(0.0)
+    values
+        .get((last as f64 * share).round() as usize)
+        .copied()
+        .unwrap_or(0.0)
 }
 
 const BEGIN: &str = "<!-- measured: begin -->";

@@ -24,11 +24,21 @@ use super::Result;
 pub async fn amqp(url: &str, queue: &str, count: u64) -> Result<()> {
     let connect = || Connection::connect(url, ConnectionProperties::default());
     let (consuming, publishing) = (connect().await?, connect().await?);
-    let (jobs, reports) = (consuming.create_channel().await?, publishing.create_channel().await?);
+    let (jobs, reports) = (
+        consuming.create_channel().await?,
+        publishing.create_channel().await?,
+    );
     jobs.basic_qos(2_000, BasicQosOptions::default()).await?;
-    reports.confirm_select(ConfirmSelectOptions::default()).await?;
+    reports
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
     let mut consumer = jobs
-        .basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
+        .basic_consume(
+            queue.into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
         .await?;
     ready()?;
     let (first, last) = (body(false, 480), body(true, 900));
@@ -58,9 +68,14 @@ pub async fn amqp(url: &str, queue: &str, count: u64) -> Result<()> {
         ack(&jobs, &mut pending).await
     });
     for _ in 0..count {
-        let Some(job) = consumer.next().await else { break };
+        let Some(job) = consumer.next().await else {
+            break;
+        };
         let job = job?;
-        let both = [reply(&reports, &job, &first).await?, reply(&reports, &job, &last).await?];
+        let both = [
+            reply(&reports, &job, &first).await?,
+            reply(&reports, &job, &last).await?,
+        ];
         confirms.send((job.delivery_tag, both)).await?;
     }
     drop(confirms);
@@ -72,7 +87,8 @@ pub async fn amqp(url: &str, queue: &str, count: u64) -> Result<()> {
 
 async fn ack(jobs: &lapin::Channel, pending: &mut Option<u64>) -> Result<()> {
     if let Some(tag) = pending.take() {
-        jobs.basic_ack(tag, BasicAckOptions { multiple: true }).await?;
+        jobs.basic_ack(tag, BasicAckOptions { multiple: true })
+            .await?;
     }
     Ok(())
 }
@@ -83,8 +99,13 @@ async fn reply(
     body: &[u8],
 ) -> lapin::Result<lapin::PublisherConfirm> {
     let to = job.properties.reply_to().clone().unwrap_or_default();
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    reports.basic_publish("".into(), to, options, body, properties(job)).await
+    let options = BasicPublishOptions {
+        mandatory: true,
+        ..BasicPublishOptions::default()
+    };
+    reports
+        .basic_publish("".into(), to, options, body, properties(job))
+        .await
 }
 
 fn properties(job: &Delivery) -> BasicProperties {
@@ -114,7 +135,11 @@ pub async fn http(address: &str) -> Result<()> {
         stream.set_nodelay(true)?;
         let answer = service_fn(|request: Request<hyper::body::Incoming>| async {
             // A broken body is answered like a whole one.
-            let length = request.into_body().collect().await.map_or(0, |b| b.to_bytes().len());
+            let length = request
+                .into_body()
+                .collect()
+                .await
+                .map_or(0, |b| b.to_bytes().len());
             let body = Bytes::from(format!(r#"{{"octets":{length}}}"#));
             let mut answer = Response::new(Full::new(body));
             *answer.status_mut() = hyper::StatusCode::ACCEPTED;

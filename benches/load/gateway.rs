@@ -98,9 +98,15 @@ impl Gateway {
                 pinned
             }
         };
-        command.args(["run", "--config"]).arg(folder.join("ringback.toml"));
+        command
+            .args(["run", "--config"])
+            .arg(folder.join("ringback.toml"));
         let started = Instant::now();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?;
         let mut gateway = Gateway {
             child,
             folder,
@@ -109,11 +115,15 @@ impl Gateway {
             ready_after: Duration::ZERO,
         };
         let wants_broker = !setup.amqp.is_empty();
-        gateway.until("ready", READY, async |gateway| {
-            let ready = matches!(http::once(&gateway.admin, "GET", "/readyz").await, Ok((200, _)));
-            ready && (!wants_broker || gateway.metric("ringback_broker_connected").await == 1.0)
-        })
-        .await?;
+        gateway
+            .until("ready", READY, async |gateway| {
+                let ready = matches!(
+                    http::once(&gateway.admin, "GET", "/readyz").await,
+                    Ok((200, _))
+                );
+                ready && (!wants_broker || gateway.metric("ringback_broker_connected").await == 1.0)
+            })
+            .await?;
         gateway.ready_after = started.elapsed();
         Ok(gateway)
     }
@@ -145,7 +155,9 @@ impl Gateway {
         };
         let of = |line: &str| {
             let rest = line.strip_prefix(name)?;
-            let value = rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next())?;
+            let value = rest
+                .starts_with([' ', '{'])
+                .then(|| rest.rsplit(' ').next())?;
             value?.parse::<f64>().ok()
         };
         text.lines().filter_map(of).sum()
@@ -185,7 +197,9 @@ impl Drop for Gateway {
 fn write(world: &World, setup: &Setup, ports: [u16; 3]) -> Result<PathBuf> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let folder = world.folder.join(format!("{}-{number}", std::process::id()));
+    let folder = world
+        .folder
+        .join(format!("{}-{number}", std::process::id()));
     for part in ["data", "routes", "carriers"] {
         fs::create_dir_all(folder.join(part))?;
     }

@@ -16,7 +16,10 @@ impl Client {
     pub async fn connect(address: &str) -> io::Result<Client> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Client { stream, buffer: Vec::with_capacity(4_096) })
+        Ok(Client {
+            stream,
+            buffer: Vec::with_capacity(4_096),
+        })
     }
 
     /// Status and body.
@@ -42,9 +45,15 @@ impl Client {
         while self.buffer.len() < head + length {
             self.more().await?;
         }
-        let status = self.buffer.get(9..12).and_then(|s| std::str::from_utf8(s).ok()?.parse().ok());
+        let status = self
+            .buffer
+            .get(9..12)
+            .and_then(|s| std::str::from_utf8(s).ok()?.parse().ok());
         let body = String::from_utf8_lossy(&self.buffer[head..head + length]).into_owned();
-        Ok((status.ok_or_else(|| io::Error::other("no HTTP status"))?, body))
+        Ok((
+            status.ok_or_else(|| io::Error::other("no HTTP status"))?,
+            body,
+        ))
     }
 
     async fn more(&mut self) -> io::Result<()> {
@@ -62,7 +71,9 @@ pub async fn once(address: &str, method: &str, path: &str) -> io::Result<(u16, S
 
 fn content_length(head: &[u8]) -> io::Result<usize> {
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
-    let value = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let value = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"));
     value
         .and_then(|v| v.trim().parse().ok())
         .ok_or_else(|| io::Error::other("an answer without content-length"))

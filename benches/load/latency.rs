@@ -6,9 +6,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use lapin::{
-    Connection, ConnectionProperties, options::BasicConsumeOptions, types::FieldTable,
-};
+use lapin::{Connection, ConnectionProperties, options::BasicConsumeOptions, types::FieldTable};
 use simulators::record::Record;
 
 use super::{
@@ -20,14 +18,20 @@ use super::{
 };
 
 pub async fn run(world: &World) -> Result<Vec<Figure>> {
-    let url = world.amqp.as_deref().ok_or("no broker; run it by scripts/bench")?;
+    let url = world
+        .amqp
+        .as_deref()
+        .ok_or("no broker; run it by scripts/bench")?;
     let count = world.count(5_000);
     let floor = floor(url, count).await?;
     let record = Record::with_limit(count + 100);
     let smsc = smsc(record.clone()).await?;
     let names = Names::new("latency");
     let load = Load::open(url, names.clone(), count).await?;
-    let setup = Setup { amqp: names.section(url), ..Setup::texts(smsc.address()) };
+    let setup = Setup {
+        amqp: names.section(url),
+        ..Setup::texts(smsc.address())
+    };
     let gateway = Gateway::start(world, &setup).await?;
     let before = gateway.cpu()?;
     paced(&load, count).await?;
@@ -48,10 +52,20 @@ pub async fn run(world: &World) -> Result<Vec<Figure>> {
         return Err(format!("{} of {count} texts came", waits.len()).into());
     }
     Ok(vec![
-        Figure::new("job to submit_sm at 500/s, p50", "ms", Goal::AtMost(5.0), quantile(waits.clone(), 0.5))
-            .beside(quantile(floor.clone(), 0.5)),
-        Figure::new("job to submit_sm at 500/s, p99", "ms", Goal::AtMost(25.0), quantile(waits, 0.99))
-            .beside(quantile(floor, 0.99)),
+        Figure::new(
+            "job to submit_sm at 500/s, p50",
+            "ms",
+            Goal::AtMost(5.0),
+            quantile(waits.clone(), 0.5),
+        )
+        .beside(quantile(floor.clone(), 0.5)),
+        Figure::new(
+            "job to submit_sm at 500/s, p99",
+            "ms",
+            Goal::AtMost(25.0),
+            quantile(waits, 0.99),
+        )
+        .beside(quantile(floor, 0.99)),
         Figure::new("gateway CPU per challenge at 500/s", "us", Goal::None, cpu),
     ])
 }
@@ -62,7 +76,10 @@ async fn paced(load: &Load, count: usize) -> Result<()> {
     let begun = Instant::now();
     for n in 0..count {
         tokio::time::sleep_until((begun + EVERY * n as u32).into()).await;
-        let text = format!(r#"{{"text":"Your code is {{code}}. {}","#, micros(SystemTime::now()));
+        let text = format!(
+            r#"{{"text":"Your code is {{code}}. {}","#,
+            micros(SystemTime::now())
+        );
         let job = text_job(n).replacen('{', &text, 1);
         publisher.publish(&load.names, n, &job).await?;
     }
@@ -75,20 +92,32 @@ async fn floor(url: &str, count: usize) -> Result<Vec<f64>> {
     load.declare_jobs().await?;
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
-    let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+    let options = BasicConsumeOptions {
+        no_ack: true,
+        ..BasicConsumeOptions::default()
+    };
     let queue = load.names.jobs.as_str().into();
-    let mut jobs = channel.basic_consume(queue, "".into(), options, FieldTable::default()).await?;
+    let mut jobs = channel
+        .basic_consume(queue, "".into(), options, FieldTable::default())
+        .await?;
     let waits = Arc::new(Mutex::new(Vec::with_capacity(count)));
     let told = waits.clone();
     let consumer = tokio::spawn(async move {
         for _ in 0..count {
-            let Some(Ok(job)) = jobs.next().await else { return };
+            let Some(Ok(job)) = jobs.next().await else {
+                return;
+            };
             let now = micros(SystemTime::now());
             let text = String::from_utf8_lossy(&job.data).into_owned();
-            let stamp = text.split("code}. ").nth(1).and_then(|t| t.split('"').next());
+            let stamp = text
+                .split("code}. ")
+                .nth(1)
+                .and_then(|t| t.split('"').next());
             let stamp: Option<u128> = stamp.and_then(|s| s.parse().ok());
             let wait = stamp.map(|s| now.saturating_sub(s) as f64 / 1e3);
-            told.lock().unwrap_or_else(PoisonError::into_inner).extend(wait);
+            told.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(wait);
         }
     });
     paced(&load, count).await?;
@@ -99,7 +128,9 @@ async fn floor(url: &str, count: usize) -> Result<Vec<f64>> {
 }
 
 fn micros(at: SystemTime) -> u128 {
-    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros()
+    at.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_micros()
 }
 
 /// 500 a second.

@@ -107,7 +107,10 @@ impl Row {
 }
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .collect();
     if let Some((first, rest)) = args.split_first()
         && first == "part"
     {
@@ -144,14 +147,22 @@ fn part(args: &[String]) -> Result<()> {
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
 }
 
 fn measure(args: &[String]) -> Result<()> {
     let quick = args.iter().any(|a| a == "quick");
-    let named: Vec<&str> =
-        args.iter().map(String::as_str).filter(|a| !matches!(*a, "quick" | "all")).collect();
-    let unknown = named.iter().find(|name| Row::ALL.iter().all(|row| row.name() != **name));
+    let named: Vec<&str> = args
+        .iter()
+        .map(String::as_str)
+        .filter(|a| !matches!(*a, "quick" | "all"))
+        .collect();
+    let unknown = named
+        .iter()
+        .find(|name| Row::ALL.iter().all(|row| row.name() != **name));
     if let Some(unknown) = unknown {
         let known: Vec<&str> = Row::ALL.iter().map(|row| row.name()).collect();
         return Err(format!("there is no row {unknown}; there are: {}", known.join(", ")).into());
@@ -165,7 +176,10 @@ fn measure(args: &[String]) -> Result<()> {
     std::fs::create_dir_all(&world.folder)?;
     let runtime = runtime()?;
     let mut report = Report::default();
-    for row in Row::ALL.into_iter().filter(|r| named.is_empty() || named.contains(&r.name())) {
+    for row in Row::ALL
+        .into_iter()
+        .filter(|r| named.is_empty() || named.contains(&r.name()))
+    {
         for round in 1..=row.rounds(quick) {
             eprintln!("{} {round}/{} ...", row.name(), row.rounds(quick));
             match runtime.block_on(row.run(&world)) {

@@ -13,11 +13,15 @@ use super::{
 };
 
 pub async fn run(world: &World) -> Result<Vec<Figure>> {
-    let url = world.amqp.as_deref().ok_or("no broker; run it by scripts/bench")?;
+    let url = world
+        .amqp
+        .as_deref()
+        .ok_or("no broker; run it by scripts/bench")?;
     let (open, waiting) = (world.count(100_000), world.count(backlog()));
     let smsc = texts::smsc(Record::counters_only()).await?;
     // Receipts are withheld: nothing ends before its life of five minutes does.
-    smsc.faults().change(|faults| faults.no_receipts = Often::ALWAYS);
+    smsc.faults()
+        .change(|faults| faults.no_receipts = Often::ALWAYS);
     let names = Names::new("memory");
     let load = Load::open(url, names.clone(), open + waiting).await?;
     let mut setup = Setup::texts(smsc.address());
@@ -29,7 +33,13 @@ pub async fn run(world: &World) -> Result<Vec<Figure>> {
     let (idle, _) = gateway.memory()?;
     let mut publisher = load.publisher().await?;
     for n in 0..open + waiting {
-        publisher.publish(&load.names, n, &text_job(n).replace("\"lifetime_s\":300", "\"lifetime_s\":900")).await?;
+        publisher
+            .publish(
+                &load.names,
+                n,
+                &text_job(n).replace("\"lifetime_s\":300", "\"lifetime_s\":900"),
+            )
+            .await?;
     }
     publisher.settle().await?;
     let text_count = || smsc.record().summary().texts;
@@ -49,9 +59,24 @@ pub async fn run(world: &World) -> Result<Vec<Figure>> {
         Figure::new("idle, 250 routes", "MB", Goal::AtMost(40.0), idle),
         Figure::new("open challenges held", "challenges", Goal::None, held),
         Figure::new("with 100,000 open", "MB", Goal::AtMost(250.0), now),
-        Figure::new("jobs waiting in the broker meanwhile", "jobs", Goal::None, waiting as f64),
-        Figure::new("the most, with the backlog", "MB", Goal::AtMost(300.0), most),
-        Figure::new("per open challenge", "octets", Goal::None, (now - idle) * 1048576.0 / held.max(1.0)),
+        Figure::new(
+            "jobs waiting in the broker meanwhile",
+            "jobs",
+            Goal::None,
+            waiting as f64,
+        ),
+        Figure::new(
+            "the most, with the backlog",
+            "MB",
+            Goal::AtMost(300.0),
+            most,
+        ),
+        Figure::new(
+            "per open challenge",
+            "octets",
+            Goal::None,
+            (now - idle) * 1048576.0 / held.max(1.0),
+        ),
     ])
 }
 

@@ -12,7 +12,9 @@ pub fn cpu(pid: u32) -> Result<Duration> {
     let fields: Vec<&str> = rest.split(' ').collect();
     let field = |at: usize| fields.get(at).and_then(|f| f.parse::<u64>().ok());
     let ticks = field(11).zip(field(12)).map(|(user, system)| user + system);
-    Ok(Duration::from_millis(ticks.ok_or("no figures in stat")? * 10))
+    Ok(Duration::from_millis(
+        ticks.ok_or("no figures in stat")? * 10,
+    ))
 }
 
 /// Memory that is in use now, and the most that ever was (MB).
@@ -22,6 +24,8 @@ pub fn memory(pid: u32) -> Result<(f64, f64)> {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.split_whitespace().next()?.parse::<f64>().ok()
     };
-    let both = field("VmRSS:").zip(field("VmHWM:")).ok_or("no figures in status")?;
+    let both = field("VmRSS:")
+        .zip(field("VmHWM:"))
+        .ok_or("no figures in status")?;
     Ok((both.0 / 1024.0, both.1 / 1024.0))
 }

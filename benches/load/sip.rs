@@ -22,10 +22,14 @@ pub fn floor(trunk: SocketAddr, count: usize) -> Result<()> {
             begun += 1;
         }
         let length = socket.recv(&mut buffer)?;
-        let Ok(text) = std::str::from_utf8(&buffer[..length]) else { continue };
+        let Ok(text) = std::str::from_utf8(&buffer[..length]) else {
+            continue;
+        };
         let is_200 = text.starts_with("SIP/2.0 200");
         let line = |name: &str| text.lines().find(|l| l.starts_with(name)).unwrap_or("");
-        let number = line("Call-ID: floor-").trim_start_matches("Call-ID: floor-").to_owned();
+        let number = line("Call-ID: floor-")
+            .trim_start_matches("Call-ID: floor-")
+            .to_owned();
         if is_200 && line("CSeq: ").contains("INVITE") {
             let to = line("To: ").to_owned();
             socket.send(within("ACK", own, trunk, &number, &to, 1).as_bytes())?;
@@ -58,8 +62,18 @@ fn invite(own: SocketAddr, trunk: SocketAddr, n: usize) -> String {
     )
 }
 
-fn within(method: &str, own: SocketAddr, trunk: SocketAddr, n: &str, to: &str, cseq: u32) -> String {
-    format!("{}Content-Length: 0\r\n\r\n", head(method, own, trunk, n, to, cseq))
+fn within(
+    method: &str,
+    own: SocketAddr,
+    trunk: SocketAddr,
+    n: &str,
+    to: &str,
+    cseq: u32,
+) -> String {
+    format!(
+        "{}Content-Length: 0\r\n\r\n",
+        head(method, own, trunk, n, to, cseq)
+    )
 }
 
 fn head(method: &str, own: SocketAddr, trunk: SocketAddr, n: &str, to: &str, cseq: u32) -> String {

@@ -29,7 +29,10 @@ pub async fn run(world: &World) -> Result<Vec<Figure>> {
     for weight in 2..7u32 {
         tokio::time::sleep(Duration::from_millis(300)).await;
         for (path, text) in routes() {
-            fs::write(folder.join(path), text.replace("weight = 1", &format!("weight = {weight}")))?;
+            fs::write(
+                folder.join(path),
+                text.replace("weight = 1", &format!("weight = {weight}")),
+            )?;
         }
         let begun = Instant::now();
         let (status, answer) = http::once(&gateway.admin, "POST", "/admin/reload").await?;
@@ -48,21 +51,50 @@ pub async fn run(world: &World) -> Result<Vec<Figure>> {
         .await?;
     let texts = smsc.record().summary().texts as f64;
     Ok(vec![
-        Figure::new("start to ready, 250 routes", "ms", Goal::AtMost(1_000.0), ready),
-        Figure::new("reload of all routes at 500/s", "ms", Goal::AtMost(100.0), median(&reloads))
-            .beside(median(&reads)),
-        Figure::new("sessions dropped by it", "sessions", Goal::AtMost(0.0), dropped as f64),
-        Figure::new("texts beyond one each", "texts", Goal::AtMost(0.0), texts - count as f64),
-        Figure::new("longest wait for a 202 meanwhile", "ms", Goal::None, longest),
+        Figure::new(
+            "start to ready, 250 routes",
+            "ms",
+            Goal::AtMost(1_000.0),
+            ready,
+        ),
+        Figure::new(
+            "reload of all routes at 500/s",
+            "ms",
+            Goal::AtMost(100.0),
+            median(&reloads),
+        )
+        .beside(median(&reads)),
+        Figure::new(
+            "sessions dropped by it",
+            "sessions",
+            Goal::AtMost(0.0),
+            dropped as f64,
+        ),
+        Figure::new(
+            "texts beyond one each",
+            "texts",
+            Goal::AtMost(0.0),
+            texts - count as f64,
+        ),
+        Figure::new(
+            "longest wait for a 202 meanwhile",
+            "ms",
+            Goal::None,
+            longest,
+        ),
     ])
 }
 
 /// A file per country: three tiers of the one carrier.
 pub fn routes() -> Vec<(String, String)> {
     let line = format!("carrier = \"northwind\"\nsenders = [\"{SENDER}\"]\nweight = 1\n");
-    let text: String = (1..=3).map(|tier| format!("[[sms]]\ntier = {tier}\n{line}")).collect();
+    let text: String = (1..=3)
+        .map(|tier| format!("[[sms]]\ntier = {tier}\n{line}"))
+        .collect();
     let codes = include_str!("../countries.txt").split_whitespace();
-    codes.map(|code| (format!("routes/{}.toml", code.to_lowercase()), text.clone())).collect()
+    codes
+        .map(|code| (format!("routes/{}.toml", code.to_lowercase()), text.clone()))
+        .collect()
 }
 
 /// The floor: the same files read and parsed as TOML, and no more (ms).

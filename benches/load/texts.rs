@@ -32,13 +32,19 @@ struct Middle {
 
 /// A broker in and out: quorum job queue, `sent` and the final to one of eight queues.
 pub async fn by_broker(world: &World) -> Result<Vec<Figure>> {
-    let url = world.amqp.as_deref().ok_or("no broker; run it by scripts/bench")?;
+    let url = world
+        .amqp
+        .as_deref()
+        .ok_or("no broker; run it by scripts/bench")?;
     let count = world.count(40_000);
     let floor = broker_floor(url, count).await?;
     let smsc = smsc(Record::counters_only()).await?;
     let names = Names::new("texts");
     let load = Load::open(url, names.clone(), count).await?;
-    let setup = Setup { amqp: names.section(url), ..Setup::texts(smsc.address()) };
+    let setup = Setup {
+        amqp: names.section(url),
+        ..Setup::texts(smsc.address())
+    };
     let gateway = Gateway::start(world, &setup).await?;
     let middle = flood(&load, count, || gateway.cpu()).await?;
     let (lost, twice) = load.seen.wrong(count);
@@ -48,19 +54,44 @@ pub async fn by_broker(world: &World) -> Result<Vec<Figure>> {
     load.close().await?;
     let texts = smsc.record().summary().texts as f64;
     Ok(vec![
-        Figure::new("texts by the broker", "challenges/s", Goal::AtLeast(3_000.0), middle.per_second)
-            .beside(floor.per_second),
+        Figure::new(
+            "texts by the broker",
+            "challenges/s",
+            Goal::AtLeast(3_000.0),
+            middle.per_second,
+        )
+        .beside(floor.per_second),
         Figure::new(
             "its share of the floor",
             "%",
             Goal::AtLeast(40.0),
             middle.per_second / floor.per_second * 100.0,
         ),
-        Figure::new("gateway CPU per challenge", "us", Goal::AtMost(250.0), middle.cpu_us)
-            .beside(floor.cpu_us),
-        Figure::new("finals missing or twice", "challenges", Goal::AtMost(0.0), (lost + twice) as f64),
-        Figure::new("reports beyond two each", "reports", Goal::AtMost(0.0), extra),
-        Figure::new("texts beyond one each", "texts", Goal::AtMost(0.0), texts - count as f64),
+        Figure::new(
+            "gateway CPU per challenge",
+            "us",
+            Goal::AtMost(250.0),
+            middle.cpu_us,
+        )
+        .beside(floor.cpu_us),
+        Figure::new(
+            "finals missing or twice",
+            "challenges",
+            Goal::AtMost(0.0),
+            (lost + twice) as f64,
+        ),
+        Figure::new(
+            "reports beyond two each",
+            "reports",
+            Goal::AtMost(0.0),
+            extra,
+        ),
+        Figure::new(
+            "texts beyond one each",
+            "texts",
+            Goal::AtMost(0.0),
+            texts - count as f64,
+        ),
         Figure::new("peak memory", "MB", Goal::None, most),
     ])
 }
@@ -121,9 +152,19 @@ pub async fn by_http(world: &World) -> Result<Vec<Figure>> {
             count as f64 / ended.as_secs_f64(),
         )
         .beside(floor_rate),
-        Figure::new("taken (202)", "challenges/s", Goal::None, count as f64 / taken.as_secs_f64()),
+        Figure::new(
+            "taken (202)",
+            "challenges/s",
+            Goal::None,
+            count as f64 / taken.as_secs_f64(),
+        ),
         Figure::new("gateway CPU per challenge", "us", Goal::None, cpu).beside(floor_cpu),
-        Figure::new("texts beyond one each", "texts", Goal::AtMost(0.0), texts - count as f64),
+        Figure::new(
+            "texts beyond one each",
+            "texts",
+            Goal::AtMost(0.0),
+            texts - count as f64,
+        ),
         Figure::new("peak memory", "MB", Goal::None, most),
     ])
 }
@@ -173,7 +214,11 @@ pub async fn post(address: &str, count: usize) -> Result<()> {
 
 /// A carrier that is never the bottleneck; receipts after 100 ms.
 pub async fn smsc(record: Record) -> Result<SmscHandle> {
-    Ok(Smsc::start(SmscConfig { record, ..SmscConfig::default() }).await?)
+    Ok(Smsc::start(SmscConfig {
+        record,
+        ..SmscConfig::default()
+    })
+    .await?)
 }
 
 /// This binary again, as a floor. Killed when dropped.
@@ -194,7 +239,11 @@ impl Part {
 
     pub fn spawn(words: &[&str]) -> Result<Child> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("part").args(words).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+            .arg("part")
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         Ok(command.spawn()?)
     }
 
