@@ -111,8 +111,11 @@ pub enum Event {
     Answered,
     /// A key was pressed in the call (which one stands in the outcome only).
     KeyPressed,
-    /// What a restart needs to end this call; must become durable.
+    /// What a restart needs to end this call; must become durable. Holds until [`Event::CallCleared`], which may come
+    /// well after the attempt is settled: a goodbye is still spoken.
     CallState(CallState),
+    /// Nothing of this call is up any more. The one event that may follow a settling one.
+    CallCleared,
     /// A call that was placed is over; the attempt is settled.
     CallEnded(CallEnd),
     /// The carrier did not take it, or took it back; the attempt is settled.

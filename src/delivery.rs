@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    carrier::{self, Blame, CallOutcome, CallState, Cause, Failure, ReceiptState, Verdict},
+    carrier::{self, Blame, CallOutcome, Cause, Failure, ReceiptState, Verdict},
     challenge::{Challenge, Channel, Method, Millis, Until},
     report::{self, Final, Note},
 };
@@ -176,7 +176,6 @@ impl Life {
             verdict: None,
             parts_delivered: 0,
             receipt_by: by.receipt_wait.map_or(Millis::NEVER, |wait| now + wait),
-            call: None,
         });
         debug_assert!(now < ch.deadline, "nothing is sent after the deadline");
         n
@@ -212,7 +211,8 @@ impl Life {
             carrier::Event::Ringing => self.ringing(now, at, out),
             carrier::Event::Answered => self.answered(now, at, out),
             carrier::Event::KeyPressed => self.drop_fallbacks(),
-            carrier::Event::CallState(state) => self.attempts[at].call = Some(state),
+            // The dialog's remains are the ledger's own matter.
+            carrier::Event::CallState(_) | carrier::Event::CallCleared => {}
             carrier::Event::CallEnded(end) => self.call_ended(ch, now, at, end, out),
             carrier::Event::Failed(failure) => self.failed(ch, now, at, failure, out),
             carrier::Event::InDoubt { cause: _ } => self.doubt(now, at, doubt_wait, out),
@@ -319,16 +319,15 @@ impl Life {
         self.conclude_if_over(ch, now, out);
     }
 
-    /// After a restart: an attempt whose intent has no outcome is in doubt; a call is given up (its dialog is ended
-    /// by what is known of it). Returns the calls to end.
+    /// After a restart: an attempt whose intent has no outcome is in doubt; a call is given up (its dialog is ended by
+    /// what the ledger holds of it).
     pub fn resume(
         &mut self,
         ch: &Challenge,
         now: Millis,
         doubt_wait: Duration,
         out: &mut Vec<Effect>,
-    ) -> Vec<(Arc<str>, CallState)> {
-        let mut orphans = Vec::new();
+    ) {
         for at in 0..self.attempts.len() {
             let attempt = &mut self.attempts[at];
             if !attempt.live() {
@@ -340,11 +339,9 @@ impl Life {
                 }
                 Channel::Sms => {}
                 Channel::Voice => {
-                    if let Some(state) = attempt.call.take() {
-                        orphans.push((attempt.carrier.clone(), state));
-                    }
                     attempt.in_doubt = true;
                     let rang = attempt.taken || self.hedged;
+                    attempt.settle(now, Outcome::InDoubt);
                     let failure = Failure {
                         verdict: if rang {
                             Verdict::StopChannel
@@ -354,14 +351,11 @@ impl Life {
                         blame: Blame::Us,
                         ..Cause::InDoubt.failure(None)
                     };
-                    let attempt = &mut self.attempts[at];
-                    attempt.settle(now, Outcome::InDoubt);
                     self.after_failure(ch, now, at, failure, out);
                 }
             }
         }
         self.conclude_if_over(ch, now, out);
-        orphans
     }
 
     // --- what it waits for -----------------------------------------------------------------------------------

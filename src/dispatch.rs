@@ -100,6 +100,8 @@ pub struct Dispatch {
     publish: Option<Box<dyn FnMut(OutboxReport) + Send>>,
     wake: Box<dyn FnMut(ChallengeKey) + Send>,
     late: late::Lookups,
+    /// Calls of an earlier life that were told to end.
+    orphans: Vec<AttemptKey>,
     recent: view::Recent,
     mono: Instant,
     swept: Instant,
@@ -171,6 +173,7 @@ impl Dispatch {
             publish: outputs.publish,
             wake: outputs.wake,
             late,
+            orphans: Vec::new(),
             recent: view::Recent::default(),
             mono: now.mono,
             swept: now.mono,
@@ -284,6 +287,7 @@ impl Dispatch {
         }
         if now.mono.saturating_duration_since(self.swept) >= SWEEP {
             self.swept = now.mono;
+            self.forget_orphans();
             self.people
                 .retain(|_, last| last.at.0 + place::AVOID_MS > now.wall.0);
         }
@@ -348,11 +352,6 @@ impl Dispatch {
                 Action::Word { ticket, .. } => ticket.answer(Answer::Unknown),
                 Action::Submit(at) => self.submit(at, now),
                 Action::HangUp(at) => self.hang_up(at),
-                Action::EndOrphan(carrier, state) => {
-                    if let Some(running) = self.carriers.get(&carrier) {
-                        running.command(Command::EndOrphan(state));
-                    }
-                }
                 Action::Publish(report) => {
                     if let Some(publish) = &mut self.publish {
                         publish(*report);

@@ -155,6 +155,13 @@ impl Prepared {
                 dispatch.resume(stored, now.wall);
             }
         }
+        let orphans = self
+            .recovered
+            .calls()
+            .map_err(|e| StartError::Recover(e.to_string()))?;
+        for (key, carrier, state) in orphans {
+            dispatch.end_orphan(key, &carrier, state);
+        }
         if resumed > 0 {
             tracing::info!(challenges = resumed, "taken up from the ledger");
         }

@@ -181,7 +181,7 @@ fn in_short(event: Event) -> Option<String> {
         Event::Ringing => Some("ringing".into()),
         Event::Answered => Some("answered".into()),
         Event::KeyPressed => Some("key".into()),
-        Event::CallState(_) => None,
+        Event::CallState(_) | Event::CallCleared => None,
         Event::CallEnded(end) => Some(format!("{:?} {}", end.outcome, end.digits)),
         Event::Failed(f) => {
             let code = f

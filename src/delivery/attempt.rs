@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    carrier::{CallState, Cause, Verdict},
+    carrier::{Cause, Verdict},
     challenge::{Channel, Method, Millis},
 };
 
@@ -47,8 +47,6 @@ pub struct Attempt {
     pub parts_delivered: u64,
     /// When a missing receipt ends the wait; NEVER: the challenge's own life.
     pub receipt_by: Millis,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub call: Option<CallState>,
 }
 
 /// Where an attempt stands.
@@ -121,7 +119,6 @@ impl Attempt {
     pub fn settle(&mut self, now: Millis, outcome: Outcome) {
         self.phase = Phase::Settled(outcome);
         self.ended = Some(now);
-        self.call = None;
     }
 
     /// What a report shows as its outcome, at the end of the challenge.

@@ -4,10 +4,9 @@
 //! actions are done, in order: jobs acked, orders handed to carriers, reports published. So an intent is on the disk
 //! before its first byte leaves, and nothing is acked that could be lost.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use crate::{
-    carrier::CallState,
     challenge::{AttemptKey, ChallengeKey},
     intake::{Answer, Ticket},
     ledger::{BATCHES, Batch, Done, EarlyWord, Known, Ledger, Op, OutboxReport},
@@ -28,7 +27,6 @@ pub enum Action {
     },
     Submit(AttemptKey),
     HangUp(AttemptKey),
-    EndOrphan(Arc<str>, CallState),
     Publish(Box<OutboxReport>),
     /// Somebody may be following this challenge by HTTP.
     Wake(ChallengeKey),
@@ -41,10 +39,7 @@ impl Action {
             Action::Submit(key) | Action::HangUp(key) => Some(key.challenge),
             Action::Publish(report) => Some(report.challenge),
             Action::Wake(key) => Some(*key),
-            Action::Taken(..)
-            | Action::Answer(..)
-            | Action::Word { .. }
-            | Action::EndOrphan(..) => None,
+            Action::Taken(..) | Action::Answer(..) | Action::Word { .. } => None,
         }
     }
 }

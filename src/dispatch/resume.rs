@@ -3,18 +3,18 @@
 //! Open challenges are taken up where their lives stand; an attempt whose intent has no outcome is in doubt; a call
 //! that may still be up is ended; the limiter's windows are filled again from the last minutes' arrivals.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Dispatch,
     effects::Change,
     open::{Open, PartOf},
-    pipeline::Action,
 };
 use crate::{
+    carrier::{CallState, Command},
     challenge::{AttemptKey, Challenge, Millis},
     delivery::Life,
-    ledger::Stored,
+    ledger::{Op, Stored},
 };
 
 /// After a restart a text in doubt is given this long for its receipt, before it is hedged.
@@ -64,14 +64,8 @@ impl Dispatch {
         let Some(open) = self.open.get_mut(key) else {
             return;
         };
-        let orphans = open
-            .life
+        open.life
             .resume(&open.ch, now, DOUBT_AFTER_RESTART, &mut self.effects);
-        for (carrier, state) in orphans {
-            self.pipeline
-                .actions
-                .push(Action::EndOrphan(carrier, state));
-        }
         if open.life.ended.is_none() {
             open.life.tick(&open.ch, now, &mut self.effects);
         }
@@ -81,5 +75,20 @@ impl Dispatch {
             }
         }
         self.settle(key, Change::Life, now);
+    }
+
+    /// Ends a call that an earlier life of this process may have left up.
+    pub fn end_orphan(&mut self, key: AttemptKey, carrier: &str, state: Arc<str>) {
+        if let Some(running) = self.carriers.get(carrier) {
+            running.command(Command::EndOrphan(CallState(state)));
+        }
+        self.orphans.push(key);
+    }
+
+    /// By now they are ended, or can't be.
+    pub(super) fn forget_orphans(&mut self) {
+        for key in self.orphans.drain(..) {
+            self.pipeline.ops.push(Op::CallDown { key });
+        }
     }
 }

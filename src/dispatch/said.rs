@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{Dispatch, effects::Change, open::PartOf};
 use crate::{
-    carrier::{Blame, Event, Failure, Link, Receipt, ReceiptState, Said, Verdict, What},
+    carrier::{Blame, CallState, Event, Failure, Link, Receipt, ReceiptState, Said, Verdict, What},
     challenge::{AttemptKey, Millis},
+    ledger::Op,
     operate::metrics,
     routing::health::{Evidence, Outcome},
 };
@@ -39,6 +40,22 @@ impl Dispatch {
     }
 
     fn attempt_said(&mut self, name: &Arc<str>, key: AttemptKey, event: Event, now: Millis) {
+        match event {
+            Event::CallState(CallState(state)) => {
+                let carrier = name.clone();
+                self.pipeline.ops.push(Op::CallUp {
+                    key,
+                    carrier,
+                    state,
+                });
+                return;
+            }
+            Event::CallCleared => {
+                self.pipeline.ops.push(Op::CallDown { key });
+                return;
+            }
+            _ => {}
+        }
         self.evidence(name, key, &event);
         let Some(open) = self.open.get_mut(key.challenge) else {
             self.answer_after_the_end(name, key, event);
@@ -103,6 +120,7 @@ impl Dispatch {
             | Event::Answered
             | Event::KeyPressed
             | Event::CallState(_)
+            | Event::CallCleared
             | Event::CallEnded(_) => None,
         };
         if let Some(outcome) = outcome {
@@ -118,7 +136,11 @@ impl Dispatch {
         let frees = match event {
             Event::Accepted { .. } | Event::InDoubt { .. } => !call,
             Event::Failed(_) | Event::CallEnded(_) => true,
-            Event::Ringing | Event::Answered | Event::KeyPressed | Event::CallState(_) => false,
+            Event::Ringing
+            | Event::Answered
+            | Event::KeyPressed
+            | Event::CallState(_)
+            | Event::CallCleared => false,
         };
         if frees && carrier.free_slot(key) {
             self.queue.room_changed();
@@ -129,7 +151,7 @@ impl Dispatch {
     fn answer_after_the_end(&mut self, name: &Arc<str>, key: AttemptKey, event: Event) {
         if let Event::Accepted { references } = event {
             for reference in references {
-                self.pipeline.ops.push(crate::ledger::Op::Reference {
+                self.pipeline.ops.push(Op::Reference {
                     carrier: name.clone(),
                     reference,
                     key,

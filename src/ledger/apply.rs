@@ -92,6 +92,8 @@ pub(super) struct Statements<'c> {
     outbox: Statement<'c>,
     outbox_done: Statement<'c>,
     kept: Statement<'c>,
+    call_up: Statement<'c>,
+    call_down: Statement<'c>,
     early: Statement<'c>,
     feedback: Statement<'c>,
     known: Statement<'c>,
@@ -125,6 +127,10 @@ impl<'c> Statements<'c> {
                 "INSERT INTO kept (report, challenge, seq, final, until, body)
                  VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             )?,
+            call_up: conn.prepare(
+                "INSERT OR REPLACE INTO calls (challenge, attempt, carrier, state) VALUES (?, ?, ?, ?)",
+            )?,
+            call_down: conn.prepare("DELETE FROM calls WHERE challenge = ? AND attempt = ?")?,
             early: conn.prepare(
                 "INSERT OR REPLACE INTO early (hmac, key, word, until) VALUES (?, ?, ?, ?)",
             )?,
@@ -195,6 +201,28 @@ impl<'c> Statements<'c> {
                 reference,
                 key,
             } => self.reference(desk, carrier, reference, *key)?,
+            Op::CallUp {
+                key,
+                carrier,
+                state,
+            } => {
+                desk.sealer.seal(
+                    Part::Call,
+                    key.challenge.0,
+                    state.as_bytes(),
+                    &mut desk.head,
+                )?;
+                self.call_up.execute(params![
+                    key.challenge.0,
+                    key.attempt,
+                    &**carrier,
+                    desk.head
+                ])?;
+            }
+            Op::CallDown { key } => {
+                self.call_down
+                    .execute(params![key.challenge.0, key.attempt])?;
+            }
             Op::Report(report) => self.report(desk, report)?,
             Op::ReportDone { report } => {
                 self.outbox_done.execute([report.0])?;
@@ -457,7 +485,9 @@ fn challenge_of(op: &Op) -> Option<ChallengeKey> {
     match op {
         Op::Accept(new) => Some(new.key),
         Op::Life { key, .. } | Op::End { key, .. } | Op::Feedback { key, .. } => Some(*key),
-        Op::Reference { key, .. } => Some(key.challenge),
+        Op::Reference { key, .. } | Op::CallUp { key, .. } | Op::CallDown { key } => {
+            Some(key.challenge)
+        }
         Op::Report(report) => Some(report.challenge),
         Op::ReportDone { .. } | Op::Early { .. } => None,
     }

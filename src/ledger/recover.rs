@@ -12,9 +12,9 @@ use super::{
     OpenError, ReadError, ReportKey, Stored,
     read::{raw_stored, select_stored},
     schema,
-    seal::{Keyring, Opener},
+    seal::{Keyring, Opener, Part},
 };
-use crate::challenge::{ChallengeKey, Millis};
+use crate::challenge::{AttemptKey, ChallengeKey, Millis};
 
 /// What the ledger held when it was opened. Also says which keys are free: those from `first_challenge` and
 /// `first_report` on, upwards by one. They are above all that were ever given, on any node, since the epoch is in them.
@@ -64,6 +64,30 @@ impl Recovered {
     }
 
     pub const PAGE: usize = 512;
+
+    /// The calls that may have been left up, with what is known of their dialogs.
+    pub fn calls(&mut self) -> Result<Vec<(AttemptKey, Arc<str>, Arc<str>)>, ReadError> {
+        let mut calls = Vec::new();
+        let mut select = self
+            .conn
+            .prepare("SELECT challenge, attempt, carrier, state FROM calls")?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let key = AttemptKey {
+                challenge: ChallengeKey(row.get(0)?),
+                attempt: row.get(1)?,
+            };
+            let sealed: Vec<u8> = row.get(3)?;
+            let state = self.opener.open(Part::Call, key.challenge.0, &sealed)?;
+            let carrier: String = row.get(2)?;
+            calls.push((
+                key,
+                carrier.into(),
+                String::from_utf8_lossy(&state).as_ref().into(),
+            ));
+        }
+        Ok(calls)
+    }
 
     fn begin(&self, now: Millis) -> Result<Walk, ReadError> {
         let recent = now - RECENT;

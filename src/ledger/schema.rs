@@ -214,6 +214,15 @@ CREATE TABLE kept (
 ) STRICT;
 CREATE INDEX kept_of ON kept (challenge, seq);
 
+-- Calls that a crash would leave up. state: the dialog.
+CREATE TABLE calls (
+    challenge INTEGER NOT NULL,
+    attempt   INTEGER NOT NULL,
+    carrier   TEXT NOT NULL,
+    state     BLOB NOT NULL,
+    PRIMARY KEY (challenge, attempt)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE early (
     hmac  BLOB PRIMARY KEY,
     key   INTEGER NOT NULL,

@@ -26,6 +26,7 @@ pub(super) enum Part {
     Kept = 6,
     /// The body of a dead letter, which leaves the ledger's file.
     Letter = 7,
+    Call = 8,
 }
 
 /// What is looked up: keeps the two kinds of HMAC apart.

@@ -28,6 +28,16 @@ pub enum Op {
         reference: Arc<str>,
         key: AttemptKey,
     },
+    /// A call is up, or being set up: what a restart needs to end it. Replaces what was known of it before.
+    CallUp {
+        key: AttemptKey,
+        carrier: Arc<str>,
+        state: Arc<str>,
+    },
+    /// Nothing of it is up any more.
+    CallDown {
+        key: AttemptKey,
+    },
     /// A report that somebody must get. Durable until [`Op::ReportDone`] (AMQP) or until retention (HTTP).
     Report(Box<OutboxReport>),
     ReportDone {

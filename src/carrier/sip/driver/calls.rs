@@ -7,7 +7,7 @@ use std::{
     cmp::Reverse,
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use super::{Trunk, targets::Target};
@@ -21,6 +21,7 @@ use crate::{
         },
     },
     challenge::{AttemptKey, Millis},
+    clock,
     config::carrier::Codec as Named,
     protocol::{
         rtp::{Codec, Key},
@@ -349,11 +350,17 @@ impl Trunk {
             self.settle_failed(call, cause::failure(&end, &self.config.status.clone()));
         }
         if let Some(active) = self.calls.remove(&call) {
-            if self.by_key.get(&active.key) == Some(&call) {
-                self.by_key.remove(&active.key);
-            }
             self.media.close(active.media.id);
             self.by_media.remove(&active.media.id);
+            // Else the attempt has gone on to another endpoint.
+            if self
+                .by_key
+                .get(&active.key)
+                .is_none_or(|current| *current == call)
+            {
+                self.by_key.remove(&active.key);
+                self.tell(active.key, Event::CallCleared);
+            }
         }
     }
 
@@ -478,11 +485,7 @@ fn script(
 }
 
 fn time_left(deadline: Millis) -> Duration {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let now = Millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
-    deadline.since(now).min(LONGEST_LIFE)
+    deadline.since(clock::now()).min(LONGEST_LIFE)
 }
 
 /// What the SIP machine's own cap leaves the talk to end by itself.

@@ -189,7 +189,7 @@ impl Bench {
             Event::Ringing => Some("ringing".into()),
             Event::Answered => Some("answered".into()),
             Event::KeyPressed => Some("key".into()),
-            Event::CallState(_) => None,
+            Event::CallState(_) | Event::CallCleared => None,
             Event::CallEnded(end) => Some(format!("{:?} {}", end.outcome, end.digits)),
             Event::Failed(f) => Some(format!("{} {:?}", f.cause.name(), f.verdict)),
             Event::InDoubt { .. } => Some("in doubt".into()),
