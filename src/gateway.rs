@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use crate::{
+    broker::Status,
     carrier::SAID,
     challenge::ChallengeKey,
     clock::Now,
@@ -20,9 +21,11 @@ use crate::{
     ledger::{Ledger, OpenError, OutboxReport, Recovered, ReportKey},
 };
 
+mod broker;
 mod drivers;
 mod wipe;
 
+use broker::{Broker, Out};
 pub use drivers::DriverError;
 use drivers::Drivers;
 
@@ -34,6 +37,7 @@ pub struct Gateway {
     pub callbacks: crate::carrier::callbacks::Table,
     config: Arc<Config>,
     drivers: Drivers,
+    broker: Option<Broker>,
     dispatch: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
 }
@@ -49,7 +53,7 @@ pub struct Doors {
     pub reports: broadcast::Sender<ChallengeKey>,
 }
 
-/// Where dispatch puts reports for the broker, and learns which are done.
+/// Where dispatch puts reports instead of on the configured broker: for tests, and for what runs without one.
 pub struct Publishing {
     pub publish: Box<dyn FnMut(OutboxReport) + Send>,
 }
@@ -67,6 +71,8 @@ pub enum StartError {
 
 /// How often the ledger wipes and forgets what is over.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// After all else has ended, so long for the reports at hand; the others stay in the ledger.
+const LAST_REPORTS: Duration = Duration::from_secs(3);
 /// Bound of an operator's questions that wait.
 const QUERIES: usize = 64;
 /// Bound of batches of published reports that wait for dispatch.
@@ -124,9 +130,25 @@ impl Prepared {
     pub async fn start(mut self, publishing: Option<Publishing>) -> Result<Gateway, StartError> {
         let now = Now::read();
         let reports = self.doors.reports.clone();
+        let amqp = self.config.settings.jobs.amqp.clone();
+        let out = match &publishing {
+            Some(_) => None,
+            None => amqp.map(|amqp| {
+                Out::start(
+                    Arc::new(amqp),
+                    self.config.settings.node.name.clone(),
+                    self.ledger.clone(),
+                    self.published.clone(),
+                )
+            }),
+        };
+        let publish = publishing.map(|p| p.publish).or_else(|| {
+            let handle = out.as_ref()?.handle();
+            Some(Box::new(move |report| handle.offer(report)) as _)
+        });
         let outputs = Outputs {
             ledger: self.ledger.clone(),
-            publish: publishing.map(|p| p.publish),
+            publish,
             wake: Box::new(move |key| {
                 // Nobody follows: nobody is woken.
                 let _ = reports.send(key);
@@ -165,13 +187,16 @@ impl Prepared {
         if resumed > 0 {
             tracing::info!(challenges = resumed, "taken up from the ledger");
         }
+        let dispatch = tokio::spawn(dispatch.run(self.inputs));
         let ledger = self.ledger.clone();
+        let broker = out.map(|out| out.open(&self.config.settings, ledger.clone(), &self.doors));
         Ok(Gateway {
             doors: self.doors,
             callbacks: drivers.callbacks(),
             drivers,
             config: self.config,
-            dispatch: tokio::spawn(dispatch.run(self.inputs)),
+            broker,
+            dispatch,
             housekeeping: tokio::spawn(housekeep(ledger)),
             ledger: self.ledger,
         })
@@ -181,6 +206,11 @@ impl Prepared {
 impl Gateway {
     pub fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// How the links to the broker stand; None: there is none.
+    pub fn broker(&self) -> Option<Status> {
+        self.broker.as_ref().map(|broker| broker.status.clone())
     }
 
     /// Another set of routes and carriers, found good as a whole: drivers of unchanged carriers keep their sessions.
@@ -221,6 +251,10 @@ impl Gateway {
 
     /// Stops taking, lets what is in the air settle within the limit, unbinds and hangs up, closes the ledger.
     pub async fn drain(self, limit: Duration) {
+        let publisher = match self.broker {
+            Some(broker) => Some(broker.close_door(limit).await),
+            None => None,
+        };
         let _ = self.doors.queries.send(Query::Drain(limit)).await;
         if self.dispatch.await.is_err() {
             tracing::error!(
@@ -228,6 +262,9 @@ impl Gateway {
             );
         }
         self.drivers.finished().await;
+        if let Some(publisher) = publisher {
+            publisher.stop(LAST_REPORTS).await;
+        }
         self.housekeeping.abort();
         self.ledger.close().await;
     }

@@ -19,6 +19,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
+    broker::Status,
     carrier::callbacks,
     config::{Config, Diff, Fault, Outcome, Reloader},
     dispatch::Query,
@@ -65,6 +66,8 @@ pub struct Control {
     /// Used by whoever holds the gateway, on a thread that may wait for a disk.
     reloader: Arc<Blocking<Reloader>>,
     guards: Vec<Guard>,
+    /// None: no broker is configured.
+    broker: Option<Status>,
     draining: AtomicBool,
 }
 
@@ -123,6 +126,7 @@ impl Running {
             ledger: gateway.ledger.clone(),
             started: Instant::now(),
             node: settings.node.name.clone(),
+            broker: gateway.broker(),
             gateway: Mutex::new(Some(gateway)),
             reloader: Arc::new(Blocking::new(reloader)),
             guards,

@@ -18,6 +18,13 @@ pub fn judge(control: &Control, carriers: Option<&[CarrierView]>) -> Vec<String>
     if let Err(reason) = control.ledger.healthy() {
         reasons.push(format!("the ledger takes nothing: {reason}"));
     }
+    if let Some(broker) = &control.broker {
+        if !broker.connected() {
+            reasons.push("the broker is not connected; it is tried again for ever".to_owned());
+        } else if broker.blocked() {
+            reasons.push("the broker takes no reports (memory or disk alarm)".to_owned());
+        }
+    }
     match carriers {
         None => reasons.push("dispatch does not answer".to_owned()),
         Some([]) => reasons.push("no route names a carrier".to_owned()),

@@ -1,0 +1,94 @@
+//! The gateway's two links to RabbitMQ: reports out first, jobs in last.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+
+use super::Doors;
+use crate::{
+    broker::{Status, Topology},
+    config::{Settings, settings::Amqp},
+    intake::amqp::{self, Consumer, Intake},
+    ledger::{Ledger, ReportKey},
+    report::publish::{Publisher, PublisherHandle, Publishing},
+};
+
+/// Reports go out; jobs do not come in yet.
+pub struct Out {
+    amqp: Arc<Amqp>,
+    topology: Topology,
+    publisher: Publisher,
+    pub status: Status,
+}
+
+/// Both links.
+pub struct Broker {
+    publisher: Publisher,
+    consumer: Consumer,
+    pub status: Status,
+}
+
+/// The job that was being taken alone when the process ended is named in a file beside the ledger.
+const SUSPECT: &str = "suspect";
+
+impl Out {
+    pub fn start(
+        amqp: Arc<Amqp>,
+        node: Arc<str>,
+        ledger: Ledger,
+        done: mpsc::Sender<Vec<ReportKey>>,
+    ) -> Out {
+        let (topology, status) = (Topology::default(), Status::default());
+        let publisher = Publisher::start(Publishing {
+            amqp: amqp.clone(),
+            topology: topology.clone(),
+            status: status.clone(),
+            ledger,
+            node,
+            done,
+        });
+        Out {
+            amqp,
+            topology,
+            publisher,
+            status,
+        }
+    }
+
+    pub fn handle(&self) -> PublisherHandle {
+        self.publisher.handle()
+    }
+
+    /// Dispatch runs: jobs may come.
+    pub fn open(self, settings: &Settings, ledger: Ledger, doors: &Doors) -> Broker {
+        let consumer = amqp::start(Intake {
+            amqp: self.amqp,
+            jobs_settings: Arc::new(settings.jobs.clone()),
+            topology: self.topology,
+            status: self.status.clone(),
+            ledger,
+            publisher: self.publisher.handle(),
+            node: settings.node.name.clone(),
+            suspect: suspect_file(settings),
+            jobs: doors.jobs.clone(),
+            control: doors.control.clone(),
+        });
+        Broker {
+            publisher: self.publisher,
+            consumer,
+            status: self.status,
+        }
+    }
+}
+
+impl Broker {
+    /// No more jobs: what was taken is acked. Gives the publisher back, to be stopped last.
+    pub async fn close_door(self, limit: Duration) -> Publisher {
+        self.consumer.stop(limit).await;
+        self.publisher
+    }
+}
+
+fn suspect_file(settings: &Settings) -> PathBuf {
+    settings.ledger.path.with_extension(SUSPECT)
+}
