@@ -21,6 +21,7 @@ use lapin::{
 use crate::config::{carrier::Tls, settings::Amqp};
 
 mod topology;
+mod version;
 
 pub use topology::Topology;
 

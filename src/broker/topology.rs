@@ -12,7 +12,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
-use super::{ANSWER, within};
+use super::{ANSWER, short, version, within};
 use crate::config::settings::Amqp;
 
 /// Declares; remembers what it has said about differences. One for the process, shared by both connections.
@@ -24,10 +24,12 @@ pub struct Topology {
 impl Topology {
     /// Declares everything. A channel that the broker closes over a difference is replaced by another.
     pub async fn declare(&self, connection: &Connection, amqp: &Amqp) -> Result<(), String> {
+        let unlimited = version::major(amqp).await.is_some_and(|major| major >= 4);
         let mut hand = Hand {
             connection,
             channel: None,
             told: self,
+            unlimited,
         };
         hand.exchange(&amqp.exchange, ExchangeKind::Topic).await?;
         hand.exchange(&amqp.reports, ExchangeKind::Topic).await?;
@@ -64,6 +66,8 @@ struct Hand<'a> {
     connection: &'a Connection,
     channel: Option<Channel>,
     told: &'a Topology,
+    /// Queues have a delivery limit unless told otherwise (from 4.0 on).
+    unlimited: bool,
 }
 
 /// What became of one declaration.
@@ -94,7 +98,7 @@ impl Hand<'_> {
             durable: true,
             ..ExchangeDeclareOptions::default()
         };
-        let declared = channel.exchange_declare(name.into(), kind, options, FieldTable::default());
+        let declared = channel.exchange_declare(short(name), kind, options, FieldTable::default());
         if let Said::Differs(how) = self.said(&format!("exchange {name}"), declared).await? {
             self.told.tell(&format!("exchange {name}"), &how);
         }
@@ -102,46 +106,32 @@ impl Hand<'_> {
     }
 
     /// A quorum queue without a delivery limit. From 4.0 on brokers have a limit by default, and it is switched off;
-    /// older ones have none and refuse the argument that says so.
+    /// older ones have none, and would take -1 for a limit that every second delivery exceeds.
     async fn queue(&mut self, name: &str) -> Result<(), String> {
-        let what = format!("queue {name}");
-        let Said::Differs(first) = self.declare(name, &what, true).await? else {
-            return Ok(());
-        };
-        let Said::Differs(how) = self.declare(name, &what, false).await? else {
-            if first.contains("inequivalent") {
-                self.told.tell(&what, &first);
-            }
-            return Ok(());
-        };
-        self.told.tell(&what, &how);
-        Ok(())
-    }
-
-    async fn declare(&mut self, name: &str, what: &str, unlimited: bool) -> Result<Said, String> {
         let channel = self.channel().await?;
+        let what = format!("queue {name}");
         let options = QueueDeclareOptions {
             durable: true,
             ..QueueDeclareOptions::default()
         };
         let mut arguments = FieldTable::default();
-        arguments.insert(
-            "x-queue-type".into(),
-            AMQPValue::LongString("quorum".into()),
-        );
-        if unlimited {
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        if self.unlimited {
             arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(-1));
         }
-        self.said(what, channel.queue_declare(name.into(), options, arguments))
-            .await
+        let declared = channel.queue_declare(short(name), options, arguments);
+        if let Said::Differs(how) = self.said(&what, declared).await? {
+            self.told.tell(&what, &how);
+        }
+        Ok(())
     }
 
     async fn bind(&mut self, queue: &str, exchange: &str, key: &str) -> Result<(), String> {
         let channel = self.channel().await?;
         let bound = channel.queue_bind(
-            queue.into(),
-            exchange.into(),
-            key.into(),
+            short(queue),
+            short(exchange),
+            short(key),
             QueueBindOptions::default(),
             FieldTable::default(),
         );
