@@ -115,7 +115,10 @@ impl Hand<'_> {
             ..QueueDeclareOptions::default()
         };
         let mut arguments = FieldTable::default();
-        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        arguments.insert(
+            "x-queue-type".into(),
+            AMQPValue::LongString("quorum".into()),
+        );
         if self.unlimited {
             arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(-1));
         }

@@ -45,10 +45,18 @@ pub(super) async fn major(amqp: &Amqp) -> Option<u32> {
 
 /// From `connection.start`: the server property `version`, a long string.
 fn version(start: &[u8]) -> Option<u32> {
-    let at = start.windows(NAME.len()).position(|octets| octets == NAME)? + NAME.len();
+    let at = start
+        .windows(NAME.len())
+        .position(|octets| octets == NAME)?
+        + NAME.len();
     let size = u32::from_be_bytes(start.get(at..at + 4)?.try_into().ok()?);
     let text = start.get(at + 4..)?.get(..usize::try_from(size).ok()?)?;
-    std::str::from_utf8(text).ok()?.split('.').next()?.parse().ok()
+    std::str::from_utf8(text)
+        .ok()?
+        .split('.')
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// The property's name and type as they stand in a field table.
@@ -63,9 +71,17 @@ mod tests {
 
     #[test]
     fn the_major_version_is_read_and_nothing_else_taken_for_it() {
-        assert_eq!(version(b"..\x07productS\0\0\0\x08RabbitMQ\x07versionS\0\0\0\x063.10.8more"), Some(3));
+        assert_eq!(
+            version(b"..\x07productS\0\0\0\x08RabbitMQ\x07versionS\0\0\0\x063.10.8more"),
+            Some(3)
+        );
         assert_eq!(version(b"\x07versionS\0\0\0\x054.3.0"), Some(4));
-        for bad in [&b""[..], b"\x07versionS", b"\x07versionS\0\0\0\xff4.3", b"\x07versionS\0\0\0\x01x"] {
+        for bad in [
+            &b""[..],
+            b"\x07versionS",
+            b"\x07versionS\0\0\0\xff4.3",
+            b"\x07versionS\0\0\0\x01x",
+        ] {
             assert_eq!(version(bad), None);
         }
     }
