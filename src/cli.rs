@@ -11,6 +11,7 @@ mod input;
 pub mod number;
 pub mod receipt;
 pub mod run;
+pub mod send;
 pub mod text;
 
 /// MFA telephony gateway: challenges in, texts and calls out, one final report each.
@@ -26,6 +27,8 @@ pub struct Cli {
 pub enum Verb {
     /// The gateway, until SIGTERM; SIGHUP reads routes and carriers again.
     Run(run::RunArgs),
+    /// One challenge to a running gateway, and its reports as they come.
+    Send(send::SendArgs),
     /// Every fault of the configuration at once, one line each.
     Check(check::CheckArgs),
     /// The plan for a number now: carriers and senders in order, and why.
@@ -45,6 +48,7 @@ pub fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match cli.verb {
         Verb::Run(args) => run::run(&args),
+        Verb::Send(args) => send::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Number(args) => number::run(&args),

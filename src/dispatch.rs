@@ -232,15 +232,16 @@ impl Dispatch {
             let taking = self.stopping == Stopping::No && self.has_room();
             let room = self.pipeline.room();
             let wake = self.next_wake(Now::read());
+            // A channel whose other side is gone gives nothing at once; such a branch is passed over.
             tokio::select! {
                 biased;
                 Some(done) = inputs.done.recv() => self.batch_done(done),
-                _ = inputs.said.recv_many(&mut said, TURN), if room => {}
-                _ = inputs.control.recv_many(&mut control, TURN), if room => {}
-                _ = inputs.published.recv_many(&mut published, TURN), if room => {}
+                1.. = inputs.said.recv_many(&mut said, TURN), if room => {}
+                1.. = inputs.control.recv_many(&mut control, TURN), if room => {}
+                1.. = inputs.published.recv_many(&mut published, TURN), if room => {}
                 Some(query) = inputs.queries.recv() => self.query(query),
                 Some(found) = self.late.next(), if room => self.late_found(found),
-                _ = inputs.jobs.recv_many(&mut jobs, TURN), if room && taking => {}
+                1.. = inputs.jobs.recv_many(&mut jobs, TURN), if room && taking => {}
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
             while let Ok(done) = inputs.done.try_recv() {

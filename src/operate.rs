@@ -95,6 +95,8 @@ pub enum Reloaded {
     Draining,
 }
 
+/// After the limit of a drain: for unbinding, hanging up and closing the ledger.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How long dispatch may take to answer the operator.
 const ANSWER: Duration = Duration::from_secs(1);
 
@@ -156,8 +158,10 @@ impl Running {
     pub async fn drain(self, limit: Duration) {
         self.control.draining.store(true, Ordering::Relaxed);
         let gateway = self.control.gateway.lock().await.take();
-        if let Some(gateway) = gateway {
-            gateway.drain(limit).await;
+        if let Some(gateway) = gateway
+            && tokio::time::timeout(limit + LAST_WORDS, gateway.drain(limit)).await.is_err()
+        {
+            tracing::error!("the gateway did not end in time; the ledger has what is open");
         }
         drop(self.stop);
         for listener in self.listeners {
