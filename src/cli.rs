@@ -28,7 +28,7 @@ pub enum Verb {
     /// The gateway, until SIGTERM; SIGHUP reads routes and carriers again.
     Run(run::RunArgs),
     /// One challenge to a running gateway, and its reports as they come.
-    Send(send::SendArgs),
+    Send(Box<send::SendArgs>),
     /// Every fault of the configuration at once, one line each.
     Check(check::CheckArgs),
     /// The plan for a number now: carriers and senders in order, and why.

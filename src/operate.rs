@@ -95,7 +95,7 @@ pub enum Reloaded {
     Draining,
 }
 
-/// After the limit of a drain: for unbinding, hanging up and closing the ledger.
+/// After the limit of a drain, once for the broker and once for what is in the air: for unbinding, hanging up and closing the ledger.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How long dispatch may take to answer the operator.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -159,7 +159,7 @@ impl Running {
         self.control.draining.store(true, Ordering::Relaxed);
         let gateway = self.control.gateway.lock().await.take();
         if let Some(gateway) = gateway
-            && tokio::time::timeout(limit + LAST_WORDS, gateway.drain(limit)).await.is_err()
+            && tokio::time::timeout(limit * 2 + LAST_WORDS, gateway.drain(limit)).await.is_err()
         {
             tracing::error!("the gateway did not end in time; the ledger has what is open");
         }

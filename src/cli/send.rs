@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use super::configured::BAD_CONFIGURATION;
 use crate::challenge::Method;
 
-//AMQP mod amqp;
+mod amqp;
 mod http;
 
 /// What the verb takes.
@@ -108,7 +108,7 @@ pub fn run(args: &SendArgs) -> ExitCode {
         let limit = Duration::from_secs(args.lifetime.unwrap_or(USUAL_LIFE)) + GRACE;
         let following = async {
             match &args.amqp {
-                Some(_) => Err(SendError::Failed("x".into())),
+                Some(url) => amqp::send(args, url, &job, &mut teller).await,
                 None => http::send(args, &job, &mut teller).await,
             }
         };
