@@ -159,7 +159,9 @@ impl Running {
         self.control.draining.store(true, Ordering::Relaxed);
         let gateway = self.control.gateway.lock().await.take();
         if let Some(gateway) = gateway
-            && tokio::time::timeout(limit * 2 + LAST_WORDS, gateway.drain(limit)).await.is_err()
+            && tokio::time::timeout(limit * 2 + LAST_WORDS, gateway.drain(limit))
+                .await
+                .is_err()
         {
             tracing::error!("the gateway did not end in time; the ledger has what is open");
         }

@@ -38,7 +38,12 @@ pub struct SendArgs {
     #[arg(long, value_name = "URL")]
     amqp: Option<String>,
     /// The broker's exchange for jobs.
-    #[arg(long, value_name = "NAME", default_value = "ringback", requires = "amqp")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "ringback",
+        requires = "amqp"
+    )]
     exchange: String,
     /// The HTTP listener's token.
     #[arg(long, env = "RINGBACK_HTTP_TOKEN", hide_env_values = true)]
@@ -94,7 +99,9 @@ const GRACE: Duration = Duration::from_secs(60);
 
 /// 0 when the challenge ended well, 1 when it did not or could not be sent, 2 on bad usage.
 pub fn run(args: &SendArgs) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -198,7 +205,11 @@ fn made_up() -> String {
     let mut octets = [0; 8];
     // Without randomness the time alone keeps ids apart.
     let _ = SystemRandom::new().fill(&mut octets);
-    format!("send-{}-{}", OffsetDateTime::now_utc().unix_timestamp(), hex::encode(octets))
+    format!(
+        "send-{}-{}",
+        OffsetDateTime::now_utc().unix_timestamp(),
+        hex::encode(octets)
+    )
 }
 
 /// Tells what comes, as lines.
@@ -267,7 +278,12 @@ fn line(report: &Value, show_code: bool) -> String {
         let _ = line.write_fmt(format_args!(" {what}"));
     };
     if let Some(carrier) = report["carrier"].as_str() {
-        add(format_args!("{} by {carrier} as {} ({})", text("channel"), text("sender"), text("why")));
+        add(format_args!(
+            "{} by {carrier} as {} ({})",
+            text("channel"),
+            text("sender"),
+            text("why")
+        ));
     }
     let reason = text("reason");
     if !reason.is_empty() && reason != text("event") {
@@ -292,7 +308,11 @@ fn line(report: &Value, show_code: bool) -> String {
 fn faults(list: &Value) -> String {
     let each = list.as_array().into_iter().flatten();
     let each = each.map(|f| {
-        format!("{}: {}", f["field"].as_str().unwrap_or("?"), f["reason"].as_str().unwrap_or("?"))
+        format!(
+            "{}: {}",
+            f["field"].as_str().unwrap_or("?"),
+            f["reason"].as_str().unwrap_or("?")
+        )
     });
     each.collect::<Vec<_>>().join("\n")
 }
@@ -316,13 +336,21 @@ mod tests {
         let report = json!({ "at": "2030-01-01T10:11:12.345Z", "event": "sent", "channel": "sms", "carrier": "northwind",
             "sender": "97671", "why": "weighted", "code": "482913", "seq": 2 });
         let quiet = line(&report, false);
-        assert_eq!(quiet, "10:11:12.345Z sent            sms by northwind as 97671 (weighted)");
+        assert_eq!(
+            quiet,
+            "10:11:12.345Z sent            sms by northwind as 97671 (weighted)"
+        );
         assert!(line(&report, true).ends_with("code 482913"));
     }
 
     #[test]
     fn only_a_good_final_is_success() {
-        let mut teller = Teller { json: true, show_code: false, good: false, last_seq: 0 };
+        let mut teller = Teller {
+            json: true,
+            show_code: false,
+            good: false,
+            last_seq: 0,
+        };
         assert!(!teller.report(br#"{"seq":1,"event":"sent","final":false}"#));
         assert!(teller.report(br#"{"seq":2,"event":"undelivered","final":true}"#) && !teller.good);
         assert!(!teller.report(br#"{"seq":2,"event":"delivered","final":true}"#) && !teller.good);

@@ -18,7 +18,14 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_ringback");
 
 async fn send(at: SocketAddr, number: &str, more: &[&str]) -> Output {
     let run = Command::new(PROGRAM)
-        .args(["send", number, "--method", "sms_code", "--http", &format!("http://{at}")])
+        .args([
+            "send",
+            number,
+            "--method",
+            "sms_code",
+            "--http",
+            &format!("http://{at}"),
+        ])
         .args(more)
         .output();
     let ended = tokio::time::timeout(LIMIT, run).await;
@@ -37,7 +44,12 @@ async fn send_follows_to_the_end_and_its_exit_code_says_how_it_went() {
     let code = w.record.codes_to("+12025550123").remove(0);
     assert!(!said.contains(&code), "the code is shown unasked: {said}");
 
-    let lines = send(w.running.http, "+12025550124", &["--json", "--code", "482913"]).await;
+    let lines = send(
+        w.running.http,
+        "+12025550124",
+        &["--json", "--code", "482913"],
+    )
+    .await;
     let lines = String::from_utf8_lossy(&lines.stdout).into_owned();
     let last: Value = serde_json::from_str(lines.lines().last().expect("a line")).expect("JSON");
     assert_eq!(last["event"], "delivered");
@@ -46,7 +58,10 @@ async fn send_follows_to_the_end_and_its_exit_code_says_how_it_went() {
     assert_eq!(bad.status.code(), Some(1), "undelivered is no success");
     let wrong = send(w.running.http, "+12025550123", &["--code", "12"]).await;
     assert_eq!(wrong.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&wrong.stderr).contains("code: "), "{wrong:?}");
+    assert!(
+        String::from_utf8_lossy(&wrong.stderr).contains("code: "),
+        "{wrong:?}"
+    );
     let nobody = send(crate::world::free_port(), "+12025550123", &[]).await;
     assert_eq!(nobody.status.code(), Some(1));
 }
@@ -75,13 +90,23 @@ impl Gateway {
             while let Some(line) = log.next_line().await.expect("read") {
                 let line: Value = serde_json::from_str(&line).expect("a JSON line");
                 if let (Some(http), Some(admin)) = (line["http"].as_str(), line["admin"].as_str()) {
-                    return (http.parse().expect("address"), admin.parse().expect("address"));
+                    return (
+                        http.parse().expect("address"),
+                        admin.parse().expect("address"),
+                    );
                 }
             }
             panic!("ended before it ran");
         };
-        let (http, admin) = tokio::time::timeout(LIMIT, started).await.expect("started in time");
-        Gateway { child, _log: log, http, admin }
+        let (http, admin) = tokio::time::timeout(LIMIT, started)
+            .await
+            .expect("started in time");
+        Gateway {
+            child,
+            _log: log,
+            http,
+            admin,
+        }
     }
 
     async fn signal(&self, name: &str) {
@@ -110,7 +135,10 @@ async fn run_starts_without_its_carrier_reloads_by_itself_and_drains() {
     let at = crate::world::free_port();
     folder.write("carriers/northwind.toml", &smpp_file(at));
     folder.write("routes/senders.toml", SENDERS);
-    folder.write("routes/us.toml", "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"97671\"]\n");
+    folder.write(
+        "routes/us.toml",
+        "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"97671\"]\n",
+    );
     let settings = settings_file(crate::world::free_port(), "[log]\nformat = \"json\"");
     folder.write("ringback.toml", &settings);
     let gateway = Gateway::start(&folder).await;
@@ -121,21 +149,40 @@ async fn run_starts_without_its_carrier_reloads_by_itself_and_drains() {
         ..smsc::SmscConfig::default()
     };
     let _smsc = smsc::Smsc::start(config).await.expect("a simulated SMSC");
-    until("ready", async || ask("GET", gateway.admin, "/readyz", "").await.status == 200).await;
-    assert_eq!(send(gateway.http, "+12025550123", &[]).await.status.code(), Some(0));
+    until("ready", async || {
+        ask("GET", gateway.admin, "/readyz", "").await.status == 200
+    })
+    .await;
+    assert_eq!(
+        send(gateway.http, "+12025550123", &[]).await.status.code(),
+        Some(0)
+    );
 
-    folder.write("routes/us.toml", "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"69829\"]\n");
-    until("reloaded by the file", async || senders(gateway.admin).await == serde_json::json!(["69829"])).await;
+    folder.write(
+        "routes/us.toml",
+        "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"69829\"]\n",
+    );
+    until("reloaded by the file", async || {
+        senders(gateway.admin).await == serde_json::json!(["69829"])
+    })
+    .await;
     gateway.signal("-HUP").await;
     // A second gateway on the same ports is bad configuration, and says which.
     let taken = settings.replace("127.0.0.1:0", &gateway.http.to_string());
     let second = Folder::new();
     second.write("ringback.toml", &taken);
-    let second = Command::new(PROGRAM).arg("run").arg("--config").arg(second.0.join("ringback.toml")).output();
+    let second = Command::new(PROGRAM)
+        .arg("run")
+        .arg("--config")
+        .arg(second.0.join("ringback.toml"))
+        .output();
     let second = second.await.expect("run");
     assert_eq!(second.status.code(), Some(2));
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(said.contains("[http]") && said.contains(&gateway.http.to_string()), "{said}");
+    assert!(
+        said.contains("[http]") && said.contains(&gateway.http.to_string()),
+        "{said}"
+    );
 
     gateway.signal("-TERM").await;
     assert_eq!(gateway.ended().await, Some(0));
@@ -144,10 +191,23 @@ async fn run_starts_without_its_carrier_reloads_by_itself_and_drains() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_configuration_ends_it_with_every_fault() {
     let folder = Folder::new();
-    folder.write("ringback.toml", "[node]\ncolour = 1\n[jobs]\nmax_open = \"many\"\n");
-    let run = Command::new(PROGRAM).arg("run").arg("--config").arg(folder.0.join("ringback.toml")).output();
-    let ended = tokio::time::timeout(LIMIT, run).await.expect("ended").expect("run");
+    folder.write(
+        "ringback.toml",
+        "[node]\ncolour = 1\n[jobs]\nmax_open = \"many\"\n",
+    );
+    let run = Command::new(PROGRAM)
+        .arg("run")
+        .arg("--config")
+        .arg(folder.0.join("ringback.toml"))
+        .output();
+    let ended = tokio::time::timeout(LIMIT, run)
+        .await
+        .expect("ended")
+        .expect("run");
     assert_eq!(ended.status.code(), Some(2));
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert!(said.lines().count() >= 2 && said.contains("colour") && said.contains("max_open"), "{said}");
+    assert!(
+        said.lines().count() >= 2 && said.contains("colour") && said.contains("max_open"),
+        "{said}"
+    );
 }

@@ -166,8 +166,14 @@ impl World {
         folder.write("carriers/northwind.toml", &smpp_file(smsc.address()));
         folder.write("carriers/tailspin.toml", &http_file(tailspin.address()));
         folder.write("routes/senders.toml", SENDERS);
-        folder.write("routes/us.toml", "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"97671\"]\n");
-        folder.write("routes/se.toml", "[[sms]]\ncarrier = \"tailspin\"\nsenders = [\"Ringback\"]\n");
+        folder.write(
+            "routes/us.toml",
+            "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"97671\"]\n",
+        );
+        folder.write(
+            "routes/se.toml",
+            "[[sms]]\ncarrier = \"tailspin\"\nsenders = [\"Ringback\"]\n",
+        );
         folder.write("ringback.toml", &settings_file(callbacks, settings));
         let running = Running::start(folder.config()).await;
         let running = running.unwrap_or_else(|e| panic!("{e}"));
@@ -183,7 +189,13 @@ impl World {
     }
 
     pub async fn post(&self, job: &Value) -> Answer {
-        ask("POST", self.running.http, "/v1/challenges", &job.to_string()).await
+        ask(
+            "POST",
+            self.running.http,
+            "/v1/challenges",
+            &job.to_string(),
+        )
+        .await
     }
 
     /// Follows to the end; the last is the final report.
@@ -196,7 +208,11 @@ impl World {
     }
 
     pub async fn names(&self, id: &str) -> Vec<String> {
-        self.reports(id).await.into_iter().map(|(_, name, _)| name).collect()
+        self.reports(id)
+            .await
+            .into_iter()
+            .map(|(_, name, _)| name)
+            .collect()
     }
 
     pub async fn admin(&self, path: &str) -> Answer {

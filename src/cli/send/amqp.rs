@@ -5,7 +5,9 @@ use std::{future::Future, time::Duration};
 use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Confirmation, Consumer,
-    options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
+    options::{
+        BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+    },
     types::{FieldTable, ShortString},
 };
 use serde_json::{Map, Value};
@@ -25,7 +27,11 @@ pub(super) async fn send(
     let connection = broker::connect(&Amqp::at(url), "ringback send").await;
     let connection = connection.map_err(SendError::Failed)?;
     let channel = within("a channel", connection.create_channel()).await?;
-    within("confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    within(
+        "confirms",
+        channel.confirm_select(ConfirmSelectOptions::default()),
+    )
+    .await?;
     let (queue, mut reports) = listen(&channel).await?;
     let id = job["id"].as_str().unwrap_or("");
     publish(&channel, &args.exchange, queue, id, job).await?;
@@ -48,7 +54,9 @@ pub(super) async fn send(
             return Ok(());
         }
     }
-    Err(SendError::Failed("the broker has closed the connection".to_owned()))
+    Err(SendError::Failed(
+        "the broker has closed the connection".to_owned(),
+    ))
 }
 
 /// A queue for this connection alone, and what comes into it.
@@ -90,17 +98,27 @@ async fn publish(
         .with_correlation_id(id.into());
     let sent = async {
         let confirm = channel
-            .basic_publish(exchange.into(), "challenge".into(), options, body.as_bytes(), properties)
+            .basic_publish(
+                exchange.into(),
+                "challenge".into(),
+                options,
+                body.as_bytes(),
+                properties,
+            )
             .await?;
         confirm.await
     };
     match within("a confirm", sent).await? {
         Confirmation::Ack(None) | Confirmation::NotRequested => Ok(()),
         Confirmation::Ack(Some(_)) => {
-            let reason = format!("exchange {exchange}: no queue takes jobs there; has a gateway been connected?");
+            let reason = format!(
+                "exchange {exchange}: no queue takes jobs there; has a gateway been connected?"
+            );
             Err(SendError::Failed(reason))
         }
-        Confirmation::Nack(_) => Err(SendError::Failed("the broker did not take the job".to_owned())),
+        Confirmation::Nack(_) => Err(SendError::Failed(
+            "the broker did not take the job".to_owned(),
+        )),
     }
 }
 
@@ -110,7 +128,11 @@ async fn within<T>(
 ) -> Result<T, SendError> {
     match tokio::time::timeout(ANSWER, asked).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(e)) => Err(SendError::Failed(format!("the broker gives no {what}: {e}"))),
-        Err(_) => Err(SendError::Failed(format!("the broker gives no {what}: it does not answer"))),
+        Ok(Err(e)) => Err(SendError::Failed(format!(
+            "the broker gives no {what}: {e}"
+        ))),
+        Err(_) => Err(SendError::Failed(format!(
+            "the broker gives no {what}: it does not answer"
+        ))),
     }
 }

@@ -52,14 +52,20 @@ pub(super) async fn send(
     }
     let id = job["id"].as_str().unwrap_or("");
     let tenant = args.tenant.as_deref().unwrap_or("default");
-    let path = format!("/v1/challenges/{}/reports?tenant={}", escaped(id), escaped(tenant));
+    let path = format!(
+        "/v1/challenges/{}/reports?tenant={}",
+        escaped(id),
+        escaped(tenant)
+    );
     for _ in 0..AGAIN {
         if gateway.follow(&path, teller).await? {
             return Ok(());
         }
         tokio::time::sleep(PAUSE).await;
     }
-    Err(SendError::Failed("the reports broke off before the final one".to_owned()))
+    Err(SendError::Failed(
+        "the reports broke off before the final one".to_owned(),
+    ))
 }
 
 impl<'a> Gateway<'a> {
@@ -69,11 +75,15 @@ impl<'a> Gateway<'a> {
             matches!(u.scheme_str(), Some("http" | "https")) && u.host().is_some()
         });
         if !sound {
-            return Err(SendError::Usage(format!("--http {url}: write it as http://127.0.0.1:8080")));
+            return Err(SendError::Usage(format!(
+                "--http {url}: write it as http://127.0.0.1:8080"
+            )));
         }
         let connector = HttpsConnectorBuilder::new()
             .with_native_roots()
-            .map_err(|e| SendError::Failed(format!("the system's certificates can't be read: {e}")))?
+            .map_err(|e| {
+                SendError::Failed(format!("the system's certificates can't be read: {e}"))
+            })?
             .https_or_http()
             .enable_http1()
             .build();
@@ -91,7 +101,9 @@ impl<'a> Gateway<'a> {
         headers: &[(&str, &str)],
         body: String,
     ) -> Result<Response<Incoming>, SendError> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base));
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
@@ -122,7 +134,9 @@ impl<'a> Gateway<'a> {
         }
         let mut lines = Vec::new();
         while let Some(Ok(frame)) = answer.frame().await {
-            let Ok(data) = frame.into_data() else { continue };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
             lines.extend_from_slice(&data);
             while let Some(end) = lines.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = lines.drain(..=end).collect();
@@ -134,7 +148,9 @@ impl<'a> Gateway<'a> {
                 }
             }
             if lines.len() > MOST {
-                return Err(SendError::Failed("an event without an end; is this a gateway?".to_owned()));
+                return Err(SendError::Failed(
+                    "an event without an end; is this a gateway?".to_owned(),
+                ));
             }
         }
         Ok(false)
@@ -160,7 +176,9 @@ fn cause(e: &dyn std::error::Error) -> String {
 /// For a path or a query: all but the unreserved characters of RFC 3986, section 2.3, percent-encoded.
 fn escaped(text: &str) -> String {
     let one = |b: u8| match b {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(b).to_string(),
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(b).to_string()
+        }
         b => format!("%{b:02X}"),
     };
     text.bytes().map(one).collect()
