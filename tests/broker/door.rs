@@ -84,10 +84,15 @@ fn bad_job() {
     });
 }
 
-/// After an orderly stop nothing is left in the job queue: everything was acked.
+/// While the door is still open, the broker holds no job any more, delivered or not: everything was acked.
 async fn emptied(mut world: World, client: &Client) {
+    until("every job to be acked", || {
+        let all = crate::rabbit::ctl(&["-q", "list_queues", "-p", vhost(&world), "name", "messages"]);
+        all.lines().any(|line| line.split_whitespace().eq(["ringback.jobs", "0"]))
+    })
+    .await;
     world.stop_consumer().await;
-    assert_eq!(client.depth("ringback.jobs").await, 0, "not acked");
+    assert_eq!(client.depth("ringback.jobs").await, 0);
 }
 
 fn duplicate() {
@@ -195,11 +200,8 @@ fn generation() {
         assert!(matches!(&second.job, Job::Challenge(ch) if &*ch.id == "g-2"));
         drop((again, second));
         world.stop_consumer().await;
-        assert_eq!(
-            client.depth("ringback.jobs").await,
-            2,
-            "the old ticket acked on the new channel"
-        );
+        // An ack by the old ticket would have taken one of them away for good.
+        client.take("ringback.jobs", 2).await;
     });
 }
 
