@@ -87,8 +87,10 @@ fn bad_job() {
 /// While the door is still open, the broker holds no job any more, delivered or not: everything was acked.
 async fn emptied(mut world: World, client: &Client) {
     until("every job to be acked", || {
-        let all = crate::rabbit::ctl(&["-q", "list_queues", "-p", vhost(&world), "name", "messages"]);
-        all.lines().any(|line| line.split_whitespace().eq(["ringback.jobs", "0"]))
+        let all =
+            crate::rabbit::ctl(&["-q", "list_queues", "-p", vhost(&world), "name", "messages"]);
+        all.lines()
+            .any(|line| line.split_whitespace().eq(["ringback.jobs", "0"]))
     })
     .await;
     world.stop_consumer().await;
