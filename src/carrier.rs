@@ -288,7 +288,7 @@ impl Cause {
 }
 
 /// What a carrier said later about something it took.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Receipt {
     /// Every form under which the reference may have been given (`receipt_id`), the literal one first.
     pub references: Vec<Arc<str>>,
@@ -300,6 +300,12 @@ pub struct Receipt {
     /// The phone and our sender as the receipt names them, to match an attempt in doubt.
     pub phone: Option<Arc<str>>,
     pub sender: Option<Arc<str>>,
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Receipt({}, {:?})", self.state.name(), self.references)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

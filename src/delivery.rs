@@ -113,7 +113,11 @@ pub struct Tried {
 
 /// Longest list of attempts on one leg: a bound against carriers that refuse for ever.
 pub const MAX_ATTEMPTS: usize = 10;
-/// How long a carrier that was full is left alone by a challenge.
+/// Most tries of one leg that found a carrier full; with the growing pause more than the longest life holds.
+pub const MAX_LATER: usize = 120;
+/// The pause after a full carrier doubles so often: to eight seconds.
+const LATER_DOUBLINGS: usize = 4;
+/// How long a carrier that was full is left alone by a challenge, the first time.
 pub const LATER_PAUSE: Duration = Duration::from_millis(500);
 /// An answered call that outlives its deadline is given up after this long.
 pub const CALL_OVERTIME: Duration = Duration::from_secs(600);
@@ -173,12 +177,20 @@ impl Life {
             hedge: want.hedge,
             taken: false,
             phase: Phase::Placed,
+            handed: false,
             verdict: None,
             parts_delivered: 0,
             receipt_by: by.receipt_wait.map_or(Millis::NEVER, |wait| now + wait),
         });
         debug_assert!(now < ch.deadline, "nothing is sent after the deadline");
         n
+    }
+
+    /// The intent was durable and the order is with its driver: from here on it may have been sent.
+    pub fn handed(&mut self, n: u16) {
+        if let Some(at) = self.index(n) {
+            self.attempts[at].handed = true;
+        }
     }
 
     /// The plan has nobody left for what was wanted.
@@ -206,6 +218,7 @@ impl Life {
         if self.ended.is_some() || !self.attempts[at].live() {
             return;
         }
+        self.attempts[at].handed = true;
         match event {
             carrier::Event::Accepted { references } => self.accepted(now, at, references, out),
             carrier::Event::Ringing => self.ringing(now, at, out),
@@ -291,7 +304,7 @@ impl Life {
     }
 
     /// Time has passed: whatever is due happens.
-    pub fn tick(&mut self, ch: &Challenge, now: Millis, out: &mut Vec<Effect>) {
+    pub fn tick(&mut self, ch: &Challenge, now: Millis, min_call: Duration, out: &mut Vec<Effect>) {
         if self.ended.is_some() {
             return;
         }
@@ -315,6 +328,10 @@ impl Life {
         }
         if self.fallback_due(ch).is_some_and(|due| now >= due) {
             self.open_next_by_time(ch, now, out);
+        }
+        while let Some(leg) = self.too_late_to_call(ch, now, min_call) {
+            self.close_leg(leg, Cause::Expired);
+            self.open_next(ch, now, out);
         }
         self.conclude_if_over(ch, now, out);
     }
@@ -402,8 +419,15 @@ impl Life {
         }
     }
 
+    /// The leg that wants a call for which too little time is left.
+    fn too_late_to_call(&self, ch: &Challenge, now: Millis, min_call: Duration) -> Option<u8> {
+        let want = self.want(ch, now, Duration::ZERO)?;
+        let late = want.method.channel() == Channel::Voice && ch.deadline.since(now) < min_call;
+        late.then_some(want.leg)
+    }
+
     /// When [`Life::tick`] is to be called again at the latest.
-    pub fn wake(&self, ch: &Challenge, now: Millis) -> Millis {
+    pub fn wake(&self, ch: &Challenge, now: Millis, min_call: Duration) -> Millis {
         if self.ended.is_some() {
             return Millis::NEVER;
         }
@@ -427,12 +451,29 @@ impl Life {
             .iter()
             .filter(|a| a.verdict == Some(Verdict::Later))
         {
-            let again = attempt.ended.unwrap_or(now) + LATER_PAUSE;
+            let again = self.pause_until(attempt, now);
             if again > now {
                 soonest = soonest.min(again);
             }
         }
+        let calls = |want: &Want| want.method.channel() == Channel::Voice;
+        if self.want(ch, now, Duration::ZERO).filter(calls).is_some() {
+            // From then on it is too late to call.
+            soonest = soonest.min(Millis((ch.deadline - min_call).0 + 1).max(now));
+        }
         soonest.min(self.fallback_due(ch).unwrap_or(Millis::NEVER))
+    }
+
+    /// How long the challenge leaves a carrier alone that was full: longer each time.
+    fn pause_until(&self, full: &Attempt, now: Millis) -> Millis {
+        let before = self
+            .attempts
+            .iter()
+            .filter(|a| a.n < full.n && a.leg == full.leg && a.carrier == full.carrier)
+            .filter(|a| a.verdict == Some(Verdict::Later))
+            .count();
+        let times = 1u32 << before.min(LATER_DOUBLINGS);
+        full.ended.unwrap_or(now) + LATER_PAUSE * times
     }
 
     /// The candidates of this leg that earlier attempts speak against.
@@ -447,12 +488,11 @@ impl Life {
                     pausing: false,
                 };
                 match (a.phase, a.verdict) {
-                    (Phase::Settled(_), Some(Verdict::Later)) => {
-                        (a.ended.unwrap_or(now) + LATER_PAUSE > now).then_some(Tried {
+                    (Phase::Settled(_), Some(Verdict::Later)) => (self.pause_until(a, now) > now)
+                        .then_some(Tried {
                             pausing: true,
                             ..whole
-                        })
-                    }
+                        }),
                     // Another sender of the same carrier may pass a block.
                     (Phase::Settled(_), _) if a.cause == Some(Cause::BlockedByOperator) => {
                         Some(Tried {
@@ -467,7 +507,14 @@ impl Life {
 
     /// More tries than this leg shall have?
     pub fn worn_out(&self, leg: u8) -> bool {
-        self.attempts.iter().filter(|a| a.leg == leg).count() >= MAX_ATTEMPTS
+        let all = self.attempts.iter().filter(|a| a.leg == leg);
+        let full = |a: &&Attempt| a.verdict == Some(Verdict::Later);
+        let (later, others) = all.fold((0, 0), |(later, others), a| match full(&a) {
+            true => (later + 1, others),
+            false => (later, others + 1),
+        });
+        // A carrier that is full has refused nothing for good: the deadline ends that wait, not a count.
+        others >= MAX_ATTEMPTS || later >= MAX_LATER
     }
 
     pub fn attempt(&self, n: u16) -> Option<&Attempt> {
@@ -478,7 +525,7 @@ impl Life {
     pub fn billable(&self) -> bool {
         self.attempts
             .iter()
-            .any(|a| a.taken || a.in_doubt || matches!(a.phase, Phase::Placed))
+            .any(|a| a.taken || a.in_doubt || (a.phase == Phase::Placed && a.handed))
     }
 
     // --- one thing each ----------------------------------------------------------------------------------------

@@ -90,6 +90,8 @@ pub struct Dispatch {
     doubts: Doubts,
     pipeline: Pipeline,
     effects: Vec<Effect>,
+    /// Ended before the ledger had said whether their ids are new: kept until it has, for the door's answer.
+    unborn: HashMap<ChallengeKey, open::Open>,
     /// Words for challenges that are on their way to the disk.
     deferred: Vec<(Arc<str>, Arc<str>, EarlyWord, Ticket)>,
     last_challenge: i64,
@@ -106,6 +108,8 @@ pub struct Dispatch {
     mono: Instant,
     swept: Instant,
     stopping: Stopping,
+    /// The calls that were up at the end of a drain have been hung up.
+    hung_up: bool,
 }
 
 /// What a person's last challenge came by.
@@ -127,6 +131,10 @@ enum Stopping {
 
 /// Most messages of one kind that one turn takes: a turn stays short, a batch bounded.
 const TURN: usize = 512;
+/// How long the timers of a challenge wait that is still on its way to the disk, unless it gets there sooner.
+const UNBORN_WAIT: Duration = Duration::from_secs(1);
+/// So long before the limit of a drain calls are hung up: their goodbyes and last words need a moment.
+const HANG_UP_BEFORE: Duration = Duration::from_secs(3);
 /// How often what is old is swept out.
 const SWEEP: Duration = Duration::from_secs(30);
 /// A final that is told again is tried for so long.
@@ -165,6 +173,7 @@ impl Dispatch {
             doubts: Doubts::default(),
             pipeline: Pipeline::new(outputs.ledger),
             effects: Vec::new(),
+            unborn: HashMap::new(),
             deferred: Vec::new(),
             last_challenge: first.0.0 - 1,
             last_report: first.1.0 - 1,
@@ -178,6 +187,7 @@ impl Dispatch {
             mono: now.mono,
             swept: now.mono,
             stopping: Stopping::No,
+            hung_up: false,
             config: config.clone(),
         };
         dispatch.configure(config);
@@ -235,7 +245,13 @@ impl Dispatch {
             // A channel whose other side is gone gives nothing at once; such a branch is passed over.
             tokio::select! {
                 biased;
-                Some(done) = inputs.done.recv() => self.batch_done(done),
+                done = inputs.done.recv() => match done {
+                    Some(done) => self.batch_done(done),
+                    None => {
+                        tracing::error!("the ledger's writer has ended by a fault of ours: nothing can go on");
+                        return;
+                    }
+                },
                 1.. = inputs.said.recv_many(&mut said, TURN), if room => {}
                 1.. = inputs.control.recv_many(&mut control, TURN), if room => {}
                 1.. = inputs.published.recv_many(&mut published, TURN), if room => {}
@@ -275,7 +291,14 @@ impl Dispatch {
         }
         while let Some(key) = self.open.due(now.wall) {
             if let Some(open) = self.open.get_mut(key) {
-                open.life.tick(&open.ch, now.wall, &mut self.effects);
+                if !open.durable {
+                    // Its id may turn out to be known: until then it tells nothing more.
+                    self.open.wake_at(key, now.wall + UNBORN_WAIT);
+                    continue;
+                }
+                let min_call = self.config.settings.jobs.min_call;
+                open.life
+                    .tick(&open.ch, now.wall, min_call, &mut self.effects);
             }
             if self.effects.is_empty() {
                 self.requeue(key, now.wall);
@@ -291,6 +314,11 @@ impl Dispatch {
             self.forget_orphans();
             self.people
                 .retain(|_, last| last.at.0 + place::AVOID_MS > now.wall.0);
+            for running in self.carriers.iter_mut() {
+                if running.sweep(now.mono) {
+                    self.queue.room_changed();
+                }
+            }
         }
         let free = self.pipeline.flush();
         self.act(free, now.wall);
@@ -343,9 +371,7 @@ impl Dispatch {
         for action in actions {
             match action {
                 Action::Taken(key, ticket) => {
-                    if let Some(open) = self.open.get_mut(key) {
-                        open.durable = true;
-                    }
+                    self.born(key, now);
                     ticket.answer(Answer::Taken);
                 }
                 Action::Answer(ticket, answer) => ticket.answer(answer),
@@ -374,6 +400,30 @@ impl Dispatch {
         }
     }
 
+    /// The ledger holds it. What had to wait for that goes on.
+    fn born(&mut self, key: ChallengeKey, now: Millis) {
+        let Some(open) = self.open.get_mut(key) else {
+            self.unborn.remove(&key);
+            return;
+        };
+        open.durable = true;
+        if let Some((_, line)) = open.waiting {
+            self.queue.unblock(line);
+        }
+        if open.wake <= now + UNBORN_WAIT {
+            self.open.wake_at(key, now);
+        }
+    }
+
+    /// The time of a drain is nearly over: no call may outlive the process. Each says how it ended.
+    fn hang_up_all(&self) {
+        for running in self.carriers.iter().filter(|c| c.is_voice()) {
+            for at in running.held() {
+                running.command(Command::HangUp(at));
+            }
+        }
+    }
+
     /// Begins to end: nothing new is taken, what is in the air may settle within the limit.
     fn drain(&mut self, limit: Duration) {
         if self.stopping == Stopping::No {
@@ -387,6 +437,9 @@ impl Dispatch {
         };
         let in_flight: usize = self.carriers.iter().map(Running::in_flight).sum();
         let settled = in_flight == 0 && self.pipeline.idle();
+        if now + HANG_UP_BEFORE >= limit && !std::mem::replace(&mut self.hung_up, true) {
+            self.hang_up_all();
+        }
         if settled || now >= limit {
             for running in self.carriers.iter() {
                 running.command(Command::Drain);

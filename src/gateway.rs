@@ -9,6 +9,7 @@ use tokio::{
     sync::{broadcast, mpsc, oneshot},
     task::JoinHandle,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     broker::Status,
@@ -39,6 +40,7 @@ pub struct Gateway {
     drivers: Drivers,
     broker: Option<Broker>,
     dispatch: JoinHandle<()>,
+    over: CancellationToken,
     housekeeping: JoinHandle<()>,
 }
 
@@ -187,7 +189,14 @@ impl Prepared {
         if resumed > 0 {
             tracing::info!(challenges = resumed, "taken up from the ledger");
         }
-        let dispatch = tokio::spawn(dispatch.run(self.inputs));
+        let over = CancellationToken::new();
+        // Dropped however dispatch ends, by a panic as well.
+        let ends = over.clone().drop_guard();
+        let inputs = self.inputs;
+        let dispatch = tokio::spawn(async move {
+            dispatch.run(inputs).await;
+            drop(ends);
+        });
         let ledger = self.ledger.clone();
         let broker = out.map(|out| out.open(&self.config.settings, ledger.clone(), &self.doors));
         Ok(Gateway {
@@ -197,6 +206,7 @@ impl Prepared {
             config: self.config,
             broker,
             dispatch,
+            over,
             housekeeping: tokio::spawn(housekeep(ledger)),
             ledger: self.ledger,
         })
@@ -211,6 +221,12 @@ impl Gateway {
     /// How the links to the broker stand; None: there is none.
     pub fn broker(&self) -> Option<Status> {
         self.broker.as_ref().map(|broker| broker.status.clone())
+    }
+
+    /// Cancelled once dispatch has ended. Without a drain that is a fault of ours (a panic, the ledger's writer gone):
+    /// nothing goes on, and the process must end so that what is open is taken up by the next one.
+    pub fn over(&self) -> CancellationToken {
+        self.over.clone()
     }
 
     /// Another set of routes and carriers, found good as a whole: drivers of unchanged carriers keep their sessions.

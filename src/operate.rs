@@ -69,6 +69,7 @@ pub struct Control {
     /// None: no broker is configured.
     broker: Option<Status>,
     draining: AtomicBool,
+    over: CancellationToken,
 }
 
 /// Why it can't run. All but a broken ledger's reading are the configuration's or the machine's: exit code 2.
@@ -129,6 +130,7 @@ impl Running {
             started: Instant::now(),
             node: settings.node.name.clone(),
             broker: gateway.broker(),
+            over: gateway.over(),
             gateway: Mutex::new(Some(gateway)),
             reloader: Arc::new(Blocking::new(reloader)),
             guards,
@@ -176,6 +178,11 @@ impl Running {
 impl Control {
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Waits until dispatch has ended; without a drain that is a fault of ours, and the process is of no use.
+    pub async fn broken(&self) {
+        self.over.cancelled().await;
     }
 
     /// Reads routes and carriers again, whole or not at all, and the listeners' tokens. What it came to is in the log.

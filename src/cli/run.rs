@@ -21,7 +21,7 @@ pub struct RunArgs {
     log: Option<String>,
 }
 
-/// 0 after a drain, 1 when a second signal has cut it short, 2 with a bad configuration or a port that is taken.
+/// 0 after a drain, 1 when a second signal has cut it short or a fault of ours has ended it, 2 with a bad configuration or a port that is taken.
 pub fn run(args: &RunArgs) -> ExitCode {
     let config = match args.config.load() {
         Ok(config) => config,
@@ -87,6 +87,12 @@ async fn serve(config: Config) -> ExitCode {
                 Word::Reload => reload(&running.control, "SIGHUP").await,
             },
             Some(_) = watch.changed() => reload(&running.control, "a file").await,
+            () = running.control.broken() => {
+                tracing::error!(
+                    "the gateway has ended by a fault of ours; what is open is in the ledger: start it again"
+                );
+                return ExitCode::FAILURE;
+            }
         }
     }
     drop(watch);

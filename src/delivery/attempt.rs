@@ -40,6 +40,9 @@ pub struct Attempt {
     #[serde(default, skip_serializing_if = "is_false")]
     pub taken: bool,
     pub phase: Phase,
+    /// Its driver has it. Not kept: what an earlier life of this process had placed may have been sent.
+    #[serde(skip, default = "yes")]
+    pub handed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
     /// Bit i: part i of the text has a positive receipt.
@@ -111,6 +114,11 @@ impl Attempt {
         !matches!(self.phase, Phase::Settled(_))
     }
 
+    /// Intended, and not yet handed to its driver: nothing of it can have left.
+    pub fn unsent(&self) -> bool {
+        self.phase == Phase::Placed && !self.handed
+    }
+
     /// A call that is up or being set up.
     pub fn call_up(&self) -> bool {
         self.channel() == Channel::Voice && self.live()
@@ -145,6 +153,10 @@ const MAX_PARTS: usize = 64;
 
 fn is_false(b: &bool) -> bool {
     !*b
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn is_zero(n: &u64) -> bool {

@@ -24,8 +24,12 @@ impl Life {
             // A person is on the line: what they say may be stronger than what is known.
             return;
         }
+        if now >= ch.deadline {
+            // The last talk is over, and nothing else is waited for beyond the deadline.
+            return self.deadline(ch, now, out);
+        }
         if delivered {
-            if ch.until == Until::Delivered || now >= ch.deadline {
+            if ch.until == Until::Delivered {
                 self.conclude(now, out);
             }
             return;
@@ -48,6 +52,10 @@ impl Life {
             }
         }
         for attempt in &mut self.attempts {
+            if attempt.unsent() {
+                attempt.settle(now, Outcome::Cancelled);
+                attempt.cause = Some(Cause::Expired);
+            }
             if attempt.call_up() && attempt.phase != Phase::Answered {
                 let outcome = if attempt.taken {
                     Outcome::Unanswered
@@ -117,6 +125,10 @@ impl Life {
                 attempt.settle(now, Outcome::Cancelled);
                 attempt.cause = attempt.cause.or(Some(Cause::Cancelled));
             } else {
+                if attempt.unsent() {
+                    attempt.settle(now, Outcome::Cancelled);
+                    attempt.cause = attempt.cause.or(Some(Cause::Cancelled));
+                }
                 attempt.in_doubt |= matches!(attempt.phase, Phase::Placed | Phase::Doubt { .. });
                 attempt.ended = Some(now);
             }

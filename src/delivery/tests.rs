@@ -73,10 +73,10 @@ impl Story {
 
     fn at(&mut self, seconds: f64) -> &mut Story {
         let until = Millis((seconds * 1000.0) as i64);
-        while self.life.wake(&self.ch, self.now) <= until {
-            let wake = self.life.wake(&self.ch, self.now).max(self.now);
+        while self.life.wake(&self.ch, self.now, MIN_CALL) <= until {
+            let wake = self.life.wake(&self.ch, self.now, MIN_CALL).max(self.now);
             self.now = Millis(wake.0.max(self.now.0 + 1));
-            self.life.tick(&self.ch, self.now, &mut self.out);
+            self.life.tick(&self.ch, self.now, MIN_CALL, &mut self.out);
         }
         self.now = until;
         self
@@ -95,7 +95,9 @@ impl Story {
             why: "weighted".into(),
             receipt_wait: None,
         };
-        self.life.place(&self.ch, self.now, want, by)
+        let n = self.life.place(&self.ch, self.now, want, by);
+        self.life.handed(n);
+        n
     }
 
     fn event(&mut self, n: u16, event: Event) {
@@ -311,6 +313,94 @@ fn no_receipt_by_the_deadline_is_unconfirmed() {
 #[test]
 fn nothing_taken_by_the_deadline_is_expired() {
     let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    s.at(180.0);
+    assert_eq!(s.last(), ("expired", Some("expired")));
+}
+
+#[test]
+fn what_was_never_handed_to_a_driver_was_never_sent() {
+    let by = || Placement {
+        carrier: "northwind".into(),
+        sender: "97671".into(),
+        route: "us.sms[0]".into(),
+        why: "weighted".into(),
+        receipt_wait: None,
+    };
+    let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    let want = s.wants().expect("a text");
+    s.life.place(&s.ch, s.now, want, by());
+    s.at(180.0);
+    assert_eq!(s.last(), ("expired", Some("expired")));
+    assert!(!s.life.billable() && !s.life.attempts[0].in_doubt);
+
+    let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    let want = s.wants().expect("a text");
+    s.life.place(&s.ch, s.now, want, by());
+    s.life.cancel(s.now, &mut s.out);
+    assert_eq!(s.last().0, "cancelled");
+    assert!(!s.life.billable() && !s.life.attempts[0].in_doubt);
+    // After a restart nobody knows any more.
+    let json = serde_json::to_string(&s.life.attempts[0]).expect("an attempt");
+    let again: Attempt = serde_json::from_str(&json).expect("an attempt");
+    assert!(again.handed);
+}
+
+#[test]
+fn a_call_that_outlives_the_deadline_ends_it_though_a_text_is_unanswered() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[(Method::VoiceConfirm, 60)]));
+    let text = s.place("northwind");
+    s.accepted(text, &["a"]);
+    s.at(149.0);
+    let call = s.place("fabrikam");
+    s.accepted(call, &["b"]);
+    s.event(call, Event::Answered);
+    s.at(185.0);
+    assert!(s.life.ended.is_none(), "a person is on the line");
+    s.ends(call, CallOutcome::NoKeypress);
+    assert!(s.life.ended.is_some(), "nothing is waited for any more");
+    assert_eq!(s.last(), ("unconfirmed", Some("no_receipt")));
+}
+
+#[test]
+fn a_call_for_which_too_little_time_is_left_gives_way_at_once() {
+    let mut s = Story::of(challenge(Method::VoiceConfirm, &[(Method::SmsCode, 170)]));
+    s.at(150.0);
+    assert!(s.wants().is_some_and(|w| w.method == Method::VoiceConfirm));
+    s.at(150.1);
+    assert!(s.wants().is_some_and(|w| w.method == Method::SmsCode));
+
+    let mut s = Story::of(challenge(Method::VoiceConfirm, &[]));
+    s.at(150.1);
+    assert_eq!(s.last(), ("expired", Some("expired")));
+
+    // The fallback is a call, and its time comes too late: the text's word is still waited for.
+    let mut s = Story::of(challenge(Method::SmsCode, &[(Method::VoiceConfirm, 160)]));
+    let text = s.place("northwind");
+    s.accepted(text, &["a"]);
+    s.at(161.0);
+    assert!(s.life.ended.is_none() && s.wants().is_none());
+    s.receipt(text, 0, ReceiptState::Undelivered);
+    assert_eq!(s.last().0, "undelivered", "at once, not at the deadline");
+}
+
+#[test]
+fn a_full_carrier_is_asked_again_until_the_deadline_ever_more_seldom() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    let mut tries = 0;
+    for tenth in 0..1_800 {
+        s.at(f64::from(tenth) / 10.0);
+        let free = s
+            .wants()
+            .filter(|want| s.life.tried(want.leg, s.now).count() == 0);
+        if let Some(want) = free {
+            assert!(!s.life.worn_out(want.leg), "given up after {tries}");
+            let n = s.place("northwind");
+            s.fails(n, Cause::Throttled);
+            tries += 1;
+        }
+    }
+    assert!((20..40).contains(&tries), "{tries}");
+    assert!(s.life.ended.is_none());
     s.at(180.0);
     assert_eq!(s.last(), ("expired", Some("expired")));
 }

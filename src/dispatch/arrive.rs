@@ -76,7 +76,8 @@ impl Dispatch {
             Admitted::No { reason } => life.reject(now, reason, &mut self.effects),
             Admitted::Yes { refused } => {
                 life.start(&ch, now, &refused, &mut self.effects);
-                life.tick(&ch, now, &mut self.effects);
+                let min_call = self.config.settings.jobs.min_call;
+                life.tick(&ch, now, min_call, &mut self.effects);
             }
         }
         self.pipeline.ops.push(Op::Accept(Box::new(NewChallenge {
@@ -196,12 +197,19 @@ impl Dispatch {
     /// The ledger knew the id: what was begun for it is undone, and the door is told.
     pub(super) fn known(&mut self, key: ChallengeKey, known: Known, ticket: Ticket, now: Millis) {
         self.unqueue(key);
-        let Some(open) = self.open.remove(key) else {
-            return;
+        let open = match self.open.remove(key) {
+            Some(open) => {
+                if !open.sent {
+                    self.unsent = self.unsent.saturating_sub(1);
+                }
+                open
+            }
+            // Refused at the door, say: over before the ledger knew of it.
+            None => match self.unborn.remove(&key) {
+                Some(open) => open,
+                None => return,
+            },
         };
-        if !open.sent {
-            self.unsent = self.unsent.saturating_sub(1);
-        }
         for attempt in &open.life.attempts {
             let at = crate::challenge::AttemptKey {
                 challenge: key,

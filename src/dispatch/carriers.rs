@@ -15,7 +15,7 @@ use crate::{
     },
     routing::{
         Bucket, Health, HealthSettings, Standing,
-        health::{Evidence, Outcome},
+        health::{Evidence, Outcome, Reason},
     },
 };
 
@@ -39,6 +39,8 @@ pub struct Running {
 const HEDGES_UNPACED: u32 = 20;
 /// A carrier's hedge budget is this part of its pace.
 const HEDGE_SHARE: u32 = 10;
+/// Longer than any order may take: the longest life of a challenge and the longest call after it.
+const LONGEST_HOLD: Duration = Duration::from_secs(900 + 600 + 60);
 /// Bounds of the wait before a hedge, whatever a carrier's answers took lately.
 const DOUBT_WAIT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
 
@@ -72,6 +74,10 @@ impl Running {
 
     /// What the plan is told: health first, then whether a slot is free by window and by pace.
     pub fn standing(&mut self, now: Instant, hedge: bool) -> Standing {
+        if self.handle.commands.is_closed() {
+            // The driver has ended: whoever waits for its slots would wait for ever.
+            return Standing::Suspended(Reason::NotConnected);
+        }
         let token = self.pace.ready(now) && (!hedge || self.hedges.ready(now));
         self.starved |= !token;
         let room = token && self.has_slot();
@@ -115,6 +121,23 @@ impl Running {
     /// When this order took its slot, if it still holds it.
     pub fn since(&self, key: AttemptKey) -> Option<Instant> {
         self.holding.get(&key).copied()
+    }
+
+    /// The orders that hold a slot.
+    pub fn held(&self) -> impl Iterator<Item = AttemptKey> + '_ {
+        self.holding.keys().copied()
+    }
+
+    /// Frees the slots of orders of which a driver that is gone will say nothing any more. True if there were any.
+    pub fn sweep(&mut self, now: Instant) -> bool {
+        let before = self.holding.len();
+        self.holding
+            .retain(|_, since| now.saturating_duration_since(*since) < LONGEST_HOLD);
+        let freed = before - self.holding.len();
+        if freed > 0 {
+            tracing::error!(carrier = %self.handle.name, orders = freed, "never settled by the driver; their slots are free again");
+        }
+        freed > 0
     }
 
     pub fn is_voice(&self) -> bool {

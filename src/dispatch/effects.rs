@@ -166,6 +166,9 @@ impl Dispatch {
             }
         }
         self.doubts.forget(key, &open);
+        if !open.durable {
+            self.unborn.insert(key, open);
+        }
     }
 
     pub(super) fn next_report(&mut self) -> ReportKey {

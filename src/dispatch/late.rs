@@ -28,6 +28,8 @@ const LATE_OVERTIME: std::time::Duration = std::time::Duration::from_secs(3_600)
 pub struct Found {
     carrier: Arc<str>,
     receipt: Receipt,
+    /// A challenge that ended a moment ago had the reference.
+    known: bool,
     stored: Option<(AttemptKey, Stored)>,
 }
 
@@ -56,9 +58,9 @@ impl Lookups {
 
 impl Dispatch {
     /// Nobody open is known for this receipt.
-    pub(super) fn look_up_late(&mut self, carrier: &Arc<str>, receipt: Receipt) {
+    pub(super) fn look_up_late(&mut self, carrier: &Arc<str>, receipt: Receipt, known: bool) {
         if self.late.running.len() >= LOOKUPS || receipt.state == ReceiptState::Intermediate {
-            metrics::receipt(carrier, receipt.state, false);
+            metrics::receipt(carrier, receipt.state, known);
             return;
         }
         let (ledger, carrier) = (self.late.ledger.clone(), carrier.clone());
@@ -71,6 +73,7 @@ impl Dispatch {
                         stored: Some((at, stored)),
                         carrier,
                         receipt,
+                        known,
                     };
                 }
             }
@@ -78,12 +81,14 @@ impl Dispatch {
                 stored: None,
                 carrier,
                 receipt,
+                known,
             }
         });
     }
 
     pub(super) fn late_found(&mut self, found: Found) {
-        metrics::receipt(&found.carrier, found.receipt.state, found.stored.is_some());
+        let matched = found.known || found.stored.is_some();
+        metrics::receipt(&found.carrier, found.receipt.state, matched);
         let Some((at, stored)) = found.stored else {
             tracing::debug!(carrier = %found.carrier, "a receipt for nothing we know");
             return;
@@ -94,6 +99,10 @@ impl Dispatch {
         let (Ok(ch), Ok(mut life)) = (job, life) else {
             return;
         };
+        if life.ended.is_none() {
+            // Open, or its end is on its way to the disk: not for us to change what is written of it.
+            return;
+        }
         let mut effects = Vec::new();
         life.receipt(&ch, now, at.attempt, 0, &found.receipt, &mut effects);
         if !self.broker || !self.frame.exchange_copy {

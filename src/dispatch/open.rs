@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use super::queue::RouteKey;
 use crate::{
     challenge::{AttemptKey, Challenge, ChallengeKey, Millis},
     delivery::{Life, Want},
@@ -18,8 +19,8 @@ pub struct Open {
     pub life: Life,
     /// The ledger holds it.
     pub durable: bool,
-    /// Standing in the queue for this attempt.
-    pub waiting: Option<Want>,
+    /// Standing in the queue for this attempt, in this line.
+    pub waiting: Option<(Want, RouteKey)>,
     /// The soonest timer that is set for it.
     pub wake: Millis,
     /// The first attempt has been handed to a carrier.

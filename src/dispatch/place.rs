@@ -1,8 +1,18 @@
 //! Binding late: carrier, sender and link are chosen in one step when a slot is free, earliest deadline first.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{
+    cmp::Reverse,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
-use super::{Dispatch, effects::Change, pipeline::Action, queue::RouteKey};
+use super::{
+    Dispatch,
+    effects::Change,
+    open::Open,
+    pipeline::Action,
+    queue::{self, RouteKey},
+};
 use crate::{
     carrier::{Call, Cause, Command, Content, Event, Order, Text, Verdict},
     challenge::{AttemptKey, ChallengeKey, Method, Millis},
@@ -31,7 +41,7 @@ impl Dispatch {
     /// A challenge just accepted: if a slot is free and nobody waits before it, its intent shares the accept's commit.
     pub(super) fn place_newborn(&mut self, key: ChallengeKey, now: Millis) {
         self.requeue(key, now);
-        let Some(at) = self.route_key(key) else {
+        let Some((_, at)) = self.open.get(key).and_then(|open| open.waiting) else {
             return;
         };
         if self.queue.heads(at, 1).next() == Some(key) {
@@ -45,16 +55,17 @@ impl Dispatch {
         let Some(open) = self.open.get_mut(key) else {
             return;
         };
-        let want = open.life.want(&open.ch, now, min_call);
-        let wake = open.life.wake(&open.ch, now);
-        let before = open.waiting;
-        if want != before {
+        let wake = open.life.wake(&open.ch, now, min_call);
+        let wanted = open
+            .life
+            .want(&open.ch, now, min_call)
+            .and_then(|want| Some((want, line_of(open, want, now)?)));
+        if wanted != open.waiting {
             self.unqueue(key);
-            if let Some(want) = want
-                && let Some(at) = self.route_key_of(key, want)
+            if let Some((_, at)) = wanted
                 && let Some(open) = self.open.get_mut(key)
             {
-                open.waiting = Some(want);
+                open.waiting = wanted;
                 self.queue.push(at, open.ch.deadline, key);
             }
         }
@@ -62,23 +73,12 @@ impl Dispatch {
     }
 
     pub(super) fn unqueue(&mut self, key: ChallengeKey) {
-        let Some(at) = self.route_key(key) else {
+        let Some(open) = self.open.get_mut(key) else {
             return;
         };
-        if let Some(open) = self.open.get_mut(key) {
-            open.waiting = None;
-            let deadline = open.ch.deadline;
-            self.queue.remove(at, deadline, key);
+        if let Some((_, at)) = open.waiting.take() {
+            self.queue.remove(at, open.ch.deadline, key);
         }
-    }
-
-    fn route_key(&self, key: ChallengeKey) -> Option<RouteKey> {
-        let waiting = self.open.get(key)?.waiting?;
-        self.route_key_of(key, waiting)
-    }
-
-    fn route_key_of(&self, key: ChallengeKey, want: Want) -> Option<RouteKey> {
-        Some((want.method.channel(), self.open.get(key)?.ch.country?))
     }
 
     /// Gives free slots to those who wait.
@@ -105,7 +105,7 @@ impl Dispatch {
         let Some(open) = self.open.get(key) else {
             return Placed::Gone;
         };
-        let Some(want) = open.waiting else {
+        let Some((want, _)) = open.waiting else {
             return Placed::Gone;
         };
         if open.life.worn_out(want.leg) {
@@ -185,6 +185,10 @@ impl Dispatch {
         change: Change,
     ) -> Placed {
         if let Some(open) = self.open.get_mut(key) {
+            if !open.durable && change == Change::Life {
+                // Its id may turn out to be known: until then it tells nothing more.
+                return Placed::NoSlot;
+            }
             open.life
                 .nobody_left(&open.ch, now, want, &mut self.effects);
         }
@@ -271,6 +275,9 @@ impl Dispatch {
             .get(&carrier)
             .is_some_and(|running| running.command(Command::Submit(Box::new(order))));
         if handed {
+            if let Some(open) = self.open.get_mut(at.challenge) {
+                open.life.handed(at.attempt);
+            }
             if at.attempt == 1 {
                 metrics::job_to_wire(to_wire);
             }
@@ -343,6 +350,20 @@ impl Dispatch {
             self.standing.push(standing);
         }
     }
+}
+
+/// Where a challenge that wants this stands.
+fn line_of(open: &Open, want: Want, now: Millis) -> Option<RouteKey> {
+    let mut tried = queue::Tried::default();
+    if want.hedge || !open.life.attempts.is_empty() {
+        let mut hash = DefaultHasher::new();
+        want.hedge.hash(&mut hash);
+        for t in open.life.tried(want.leg, now) {
+            (t.carrier, t.sender, t.pausing).hash(&mut hash);
+        }
+        tried = queue::Tried(hash.finish());
+    }
+    Some((want.method.channel(), open.ch.country?, tried))
 }
 
 fn tried(t: crate::delivery::Tried, cause: Option<Cause>) -> Tried {

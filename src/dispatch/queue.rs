@@ -1,4 +1,4 @@
-//! Who waits for a slot: by country and channel, earliest deadline first.
+//! Who waits for a slot: by country, channel and what was tried, earliest deadline first.
 
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
@@ -7,8 +7,14 @@ use crate::{
     number::Country,
 };
 
-/// Everybody with the same key has the same routes.
-pub type RouteKey = (Channel, Country);
+/// Everybody with the same key has the same routes and has tried the same: when the first finds no slot, hardly
+/// anybody behind does. Who has tried what others have not (or waits for the budget of hedges) stands elsewhere, so
+/// that nobody waits for a free carrier behind those who wait for a full one.
+pub type RouteKey = (Channel, Country, Tried);
+
+/// What the challenges of a line have behind them; the default: nothing yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tried(pub u64);
 
 #[derive(Debug, Default)]
 struct Line {
@@ -65,6 +71,13 @@ impl Queue {
         }
     }
 
+    /// Somebody of this line may be placed after all.
+    pub fn unblock(&mut self, at: RouteKey) {
+        if let Some(line) = self.lines.get_mut(&at) {
+            line.blocked = false;
+        }
+    }
+
     /// The lines that may find a slot, the one with the earliest deadline on top.
     pub fn open_lines(&self) -> BinaryHeap<(std::cmp::Reverse<Millis>, RouteKey)> {
         self.lines
@@ -97,8 +110,16 @@ mod tests {
 
     #[test]
     fn the_earliest_deadline_of_all_lines_comes_first() {
-        let us = (Channel::Sms, Country::parse("US").expect("US"));
-        let se = (Channel::Sms, Country::parse("SE").expect("SE"));
+        let us = (
+            Channel::Sms,
+            Country::parse("US").expect("US"),
+            Tried::default(),
+        );
+        let se = (
+            Channel::Sms,
+            Country::parse("SE").expect("SE"),
+            Tried::default(),
+        );
         let mut queue = Queue::default();
         queue.push(us, Millis(30), ChallengeKey(1));
         queue.push(us, Millis(20), ChallengeKey(2));

@@ -67,7 +67,8 @@ impl Dispatch {
         open.life
             .resume(&open.ch, now, DOUBT_AFTER_RESTART, &mut self.effects);
         if open.life.ended.is_none() {
-            open.life.tick(&open.ch, now, &mut self.effects);
+            let min_call = self.config.settings.jobs.min_call;
+            open.life.tick(&open.ch, now, min_call, &mut self.effects);
         }
         if let Some(to) = open.ch.to {
             for attempt in &open.life.attempts {

@@ -85,12 +85,18 @@ impl Dispatch {
                 self.doubts.settle(key, to, name);
             }
         }
-        for (part, reference) in references.iter().enumerate() {
+        let kept = |reference: &Arc<str>| {
+            let attempt = self.open.get(key.challenge)?.life.attempt(key.attempt)?;
+            attempt.references.contains(reference).then_some(())
+        };
+        // What the attempt didn't keep (a receipt had settled it under another form) leads nowhere.
+        let known: Vec<_> = references.iter().map(|r| kept(r).is_some()).collect();
+        for (part, reference) in references.iter().enumerate().filter(|(at, _)| known[*at]) {
             let part = u16::try_from(part).unwrap_or(u16::MAX);
             self.open
                 .refer(name, reference, PartOf { attempt: key, part });
         }
-        if lasting {
+        if lasting || !self.effects.is_empty() {
             self.settle(key.challenge, Change::Life, now);
         }
         for reference in &references {
@@ -163,9 +169,9 @@ impl Dispatch {
     pub(super) fn receipt_said(&mut self, name: &Arc<str>, receipt: Receipt, now: Millis) {
         match self.open.referred(name, &receipt.references) {
             Some(at) => self.receipt_for(name, at, receipt, now),
+            // Counted once: by what the look-up finds, or as known here.
             None if self.open.ended_lately(name, &receipt.references) => {
-                metrics::receipt(name, receipt.state, true);
-                self.look_up_late(name, receipt);
+                self.look_up_late(name, receipt, true);
             }
             None => self.pen.park(now, name, receipt),
         }
@@ -219,7 +225,7 @@ impl Dispatch {
                     }
                     self.receipt_for(&name, PartOf { attempt, part: 0 }, receipt, now);
                 }
-                None => self.look_up_late(&name, receipt),
+                None => self.look_up_late(&name, receipt, false),
             }
         }
     }

@@ -37,6 +37,9 @@ pub struct Drivers {
     said: mpsc::Sender<Said>,
 }
 
+/// How long a changed trunk waits for its calls to end before its successor takes the port: the trunk hangs up what
+/// is left well within it.
+const TRUNK_FAREWELL: Duration = Duration::from_secs(18);
 /// How long a driver may take to unbind or to end its calls after dispatch has stopped.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -107,7 +110,7 @@ impl Drivers {
                 if let Some(before) = self.handles.get(&carrier.name) {
                     // The trunk's port is free only when the driver before has let go of it.
                     let _ = before.commands.try_send(Command::Drain);
-                    let _ = tokio::time::timeout(FAREWELL, before.commands.closed()).await;
+                    let _ = tokio::time::timeout(TRUNK_FAREWELL, before.commands.closed()).await;
                 }
                 let voices = match &self.voices {
                     Some(voices) => voices.clone(),

@@ -2,5 +2,6 @@
 
 mod calls;
 mod carriers;
+mod seams;
 mod texts;
 mod world;
