@@ -12,6 +12,7 @@ pub mod number;
 pub mod receipt;
 pub mod run;
 pub mod send;
+pub mod simulate;
 pub mod text;
 
 /// MFA telephony gateway: challenges in, texts and calls out, one final report each.
@@ -33,6 +34,8 @@ pub enum Verb {
     Check(check::CheckArgs),
     /// The plan for a number now: carriers and senders in order, and why.
     Explain(explain::ExplainArgs),
+    /// The whole gateway with simulated carriers and phones, on this machine alone.
+    Simulate(simulate::SimulateArgs),
     /// What the gateway makes of a phone number.
     Number(number::NumberArgs),
     /// How a text goes on the air: encoding and segments.
@@ -51,6 +54,7 @@ pub fn main() -> ExitCode {
         Verb::Send(args) => send::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Simulate(args) => simulate::run(&args),
         Verb::Number(args) => number::run(&args),
         Verb::Text(args) => text::run(&args),
         Verb::Receipt(args) => receipt::run(&args),

@@ -13,7 +13,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{
+    EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
+    event::{AccessKind, AccessMode},
+};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -119,7 +122,15 @@ where
 }
 
 fn watcher(folders: &[PathBuf], nudge: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
-    let handler = move |_: notify::Result<notify::Event>| {
+    let handler = move |event: notify::Result<notify::Event>| {
+        // That somebody reads is no change; our own looks would call for the next look.
+        let only_read = |kind: EventKind| match kind {
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
+            kind => kind.is_access(),
+        };
+        if event.is_ok_and(|event| only_read(event.kind)) {
+            return;
+        }
         // Full: a look is coming anyway.
         let _ = nudge.try_send(());
     };

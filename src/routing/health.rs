@@ -340,8 +340,14 @@ impl Health {
 
     fn link_up(&mut self, now: Instant) {
         self.link_up = true;
-        let Phase::Suspended { reason, .. } = self.phase else {
-            return;
+        let reason = match self.phase {
+            Phase::Suspended { reason, .. } => reason,
+            // It has just been started, and the first probe was answered before the link was called up.
+            Phase::Probing {
+                reason: reason @ Reason::NotConnected,
+                ..
+            } => reason,
+            Phase::Probing { .. } | Phase::Healthy => return,
         };
         match reason {
             Reason::NotConnected => self.enter(now, Phase::Healthy),

@@ -136,6 +136,8 @@ pub struct Call {
     pub result: CallResult,
     /// Recognised clips in the order they were heard.
     pub heard: Vec<Heard>,
+    /// Whose recordings they were, such as `sv-SE`; none where nothing was recognised.
+    pub locale: Option<String>,
     /// Spoken digits in order.
     pub digits_heard: String,
     /// Keys the person pressed, in order.

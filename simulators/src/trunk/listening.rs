@@ -87,6 +87,7 @@ fn listen(ear: &Ear, call: &mut Call, audio: &Audio, gain_db: f32) {
         .collect();
     let understood = ear.listen(&samples);
     call.digits_heard = understood.digits();
+    call.locale = understood.locale;
     let millis = |at: Duration| at.as_millis() as u64;
     call.heard = understood
         .clips

@@ -64,6 +64,8 @@ pub fn name(status: u32) -> &'static str {
 fn parse(key: &str) -> Option<u32> {
     match key.strip_prefix("0x").or_else(|| key.strip_prefix("0X")) {
         Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        // With zeros in front it is the `err` of a receipt.
+        None if key.len() > 1 && key.starts_with('0') => None,
         None => key.parse().ok(),
     }
 }

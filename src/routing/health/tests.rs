@@ -257,3 +257,12 @@ fn one_that_says_nothing_about_its_link_is_tried_after_a_while() {
     assert!(health.tick(now + Duration::from_secs(5)));
     assert_eq!(health.state(), State::Probing(Reason::NotConnected));
 }
+
+#[test]
+fn one_whose_first_probe_is_answered_is_healthy_from_the_start() {
+    let now = Instant::now();
+    let mut health = Health::new(now, HealthSettings::default());
+    health.event(now, Evidence::Probe { ok: true });
+    health.event(now, Evidence::LinkUp);
+    assert_eq!(health.state(), State::Healthy);
+}

@@ -1,0 +1,223 @@
+//! The shipped configuration with other endpoints: every carrier's file is written anew so that it leads to its
+//! simulator, and so that the sample is soon over.
+//!
+//! Routes and recordings stay where they are, so that an edited route is in force at once. What is written here is an
+//! ordinary configuration: `ringback check --config`, `explain --config` and `run --config` take it.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use toml::{Table, Value, toml};
+
+use crate::config::{CarrierConfig, Config, Fault, carrier::Transport};
+
+/// The one account that all simulated carriers know.
+pub const USER: &str = "mfa";
+/// Its password, token and key: nothing but these simulators knows it. SMPP allows eight octets.
+pub const SECRET: &str = "example";
+/// Ringing is over sooner than anywhere else: a sample is watched by somebody.
+const RING: &str = "4s";
+const FILE: &str = "ringback.toml";
+const LEDGER: &str = "sqlite:ledger/ringback.db";
+
+/// What can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error("{path}: {source}", path = path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("{path}: {reason}", path = path.display())]
+    Form { path: PathBuf, reason: String },
+    /// The configuration's own faults, one a line.
+    #[error("{}", lines(.0))]
+    Faulty(Vec<Fault>),
+}
+
+/// Ports of the gateway's own listeners; 0: a free one.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    pub callbacks: u16,
+}
+
+/// Where a carrier's simulator listens.
+pub type Endpoints<'a> = &'a dyn Fn(&str) -> Option<SocketAddr>;
+
+/// Writes the configuration of a run into `folder` and reads it back. `besides`: keys for every carrier's file.
+pub fn write(
+    folder: &Path,
+    shipped: &Config,
+    ports: Ports,
+    besides: &[(&'static str, String)],
+    endpoints: Endpoints<'_>,
+) -> Result<Config, SetupError> {
+    let carriers = folder.join("carriers");
+    let secret = folder.join("secret");
+    make(&carriers)?;
+    make(&folder.join("ledger"))?;
+    put(&secret, SECRET.as_bytes())?;
+    for carrier in shipped.carriers.values() {
+        let name = format!("{}.toml", carrier.name);
+        let mut table = read(&shipped.settings.paths.carriers.join(&name))?;
+        if let Some(endpoint) = endpoints(&carrier.name) {
+            lead(&mut table, carrier, endpoint, &secret);
+        }
+        for (key, value) in besides {
+            table.insert((*key).to_owned(), value.as_str().into());
+        }
+        put(&carriers.join(name), table.to_string().as_bytes())?;
+    }
+    let file = folder.join(FILE);
+    put(
+        &file,
+        settings(shipped, &carriers, ports)?.to_string().as_bytes(),
+    )?;
+    Config::load(&file).map_err(SetupError::Faulty)
+}
+
+/// Leads a carrier to its simulator.
+fn lead(table: &mut Table, carrier: &CarrierConfig, endpoint: SocketAddr, secret: &Path) {
+    table.remove("tls");
+    let named = named(secret);
+    match &carrier.transport {
+        Transport::Smpp(_) => {
+            table.insert("endpoints".into(), texts(&[&endpoint.to_string()]));
+            table.insert("system_id".into(), USER.into());
+            table.insert("password".into(), named);
+        }
+        Transport::Http(_) => speak_http(table, endpoint, named),
+        Transport::Sip(_) => {
+            table.insert("endpoints".into(), texts(&[&format!("udp:{endpoint}")]));
+            table.insert("bind".into(), "127.0.0.1:0".into());
+            table.remove("advertised");
+            if let Some(Value::Table(rtp)) = table.get_mut("rtp") {
+                rtp.insert("address".into(), "127.0.0.1".into());
+            }
+            table.insert("username".into(), USER.into());
+            table.insert("password".into(), named);
+            table.insert("ring".into(), RING.into());
+        }
+    }
+}
+
+/// The simulated HTTP carrier knows one form of requests and callbacks, whatever the file said.
+fn speak_http(table: &mut Table, endpoint: SocketAddr, secret: Value) {
+    let mut form = toml! {
+        [request]
+        method = "POST"
+        headers = { "Content-Type" = "application/json" }
+        body = "{\"to\":{to},\"from\":{sender},\"text\":{text},\"ref\":{ref}}"
+        [response]
+        accepted = [200, 201, 202]
+        reference = "/id"
+        code = "/error/code"
+        [callback]
+        reference = "/id"
+        state = "/status"
+        delivered = ["delivered"]
+        undelivered = ["failed"]
+        code = "/code"
+        from = "/from"
+        to = "/to"
+        text = "/text"
+    };
+    if let Some(Value::Table(request)) = form.get_mut("request") {
+        let url = format!("http://{endpoint}/v1/messages");
+        request.insert("url".into(), url.into());
+        let bearer = Table::from_iter([("bearer".to_owned(), secret.clone())]);
+        request.insert("auth".into(), bearer.into());
+    }
+    if let Some(Value::Table(callback)) = form.get_mut("callback") {
+        callback.insert("keys".into(), Value::Array(vec![secret]));
+    }
+    table.extend(form);
+}
+
+/// The gateway's own file: as shipped, without a broker, on free ports, with a ledger of its own.
+fn settings(shipped: &Config, carriers: &Path, ports: Ports) -> Result<Table, SetupError> {
+    let mut table = read(&shipped.file)?;
+    let paths = &shipped.settings.paths;
+    let full = |path: &Path| -> Result<Value, SetupError> {
+        let full = std::path::absolute(path).map_err(|source| SetupError::File {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        Ok(full.display().to_string().into())
+    };
+    let places = [
+        ("routes", full(&paths.routes)?),
+        ("carriers", full(carriers)?),
+        ("prompts", full(&paths.prompts)?),
+    ];
+    for (key, place) in places {
+        set(&mut table, "paths", key, place);
+    }
+    set(&mut table, "node", "name", "simulate".into());
+    set(&mut table, "ledger", "url", LEDGER.into());
+    if let Some(Value::Table(jobs)) = table.get_mut("jobs") {
+        jobs.remove("amqp");
+    }
+    if let Some(Value::Table(ledger)) = table.get_mut("ledger") {
+        ledger.remove("keys");
+    }
+    for (section, port) in [("http", 0), ("callbacks", ports.callbacks), ("admin", 0)] {
+        set(
+            &mut table,
+            section,
+            "listen",
+            format!("127.0.0.1:{port}").into(),
+        );
+        if let Some(Value::Table(listener)) = table.get_mut(section) {
+            listener.remove("token");
+        }
+    }
+    Ok(table)
+}
+
+fn set(table: &mut Table, section: &str, key: &str, value: Value) {
+    let section = table
+        .entry(section)
+        .or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Table(section) = section {
+        section.insert(key.to_owned(), value);
+    }
+}
+
+fn named(secret: &Path) -> Value {
+    Table::from_iter([("file".to_owned(), secret.display().to_string().into())]).into()
+}
+
+fn texts(texts: &[&str]) -> Value {
+    Value::Array(texts.iter().map(|text| (*text).into()).collect())
+}
+
+fn read(path: &Path) -> Result<Table, SetupError> {
+    let text = fs::read_to_string(path).map_err(|source| SetupError::File {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    text.parse().map_err(|e: toml::de::Error| SetupError::Form {
+        path: path.to_path_buf(),
+        reason: e.message().to_owned(),
+    })
+}
+
+fn make(path: &Path) -> Result<(), SetupError> {
+    fs::create_dir_all(path).map_err(|source| SetupError::File {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+fn put(path: &Path, bytes: &[u8]) -> Result<(), SetupError> {
+    fs::write(path, bytes).map_err(|source| SetupError::File {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+fn lines(faults: &[Fault]) -> String {
+    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
