@@ -123,12 +123,23 @@ async fn overview(State(desk): State<Desk>) -> Response {
         "ready": reasons.is_empty(),
         "reasons": reasons,
         "reports_pending": pending,
+        "broker": broker_word(control),
         "finals": super::metrics::finals(),
         "open": super::metrics::open(),
         "carriers": carriers.unwrap_or_default(),
         "challenges": challenges,
     }))
     .into_response()
+}
+
+/// None: no broker is configured.
+fn broker_word(control: &Control) -> Option<&'static str> {
+    let broker = control.broker.as_ref()?;
+    Some(match (broker.connected(), broker.blocked()) {
+        (false, _) => "not connected",
+        (true, true) => "blocked",
+        (true, false) => "connected",
+    })
 }
 
 /// One entry of a route, as the page shows it.

@@ -12,8 +12,8 @@ use crate::{
     number::{self, Analysis, NumberPolicy, Reach},
     routing::{
         self, Standing,
-        plan::{Ask, Plan, View, plan},
-        table::Turns,
+        plan::{Ask, Candidate, Plan, View, plan},
+        table::{Table, Turns},
     },
 };
 
@@ -113,8 +113,7 @@ pub fn explain(
             refused = Some("no_route");
         }
     }
-    let table = &config.table;
-    let sender = |ix| table.sender(ix).map_or(String::new(), |s| s.id.to_string());
+    let (candidates, left_out) = shown(&config.table, &found, args.caller_id);
     Explained {
         e164: analysis.e164,
         country: analysis.country.map(|c| c.to_string()),
@@ -122,33 +121,31 @@ pub fn explain(
         method: args.method.name(),
         at: args.at.and_then(|at| at.format(&Rfc3339).ok()),
         refused,
-        candidates: found
-            .candidates
-            .iter()
-            .map(|c| Row {
-                tier: c.tier,
-                carrier: table.carrier_name(c.carrier).to_owned(),
-                sender: sender(c.sender),
-                share: (f64::from(c.share) * 100.0).round() / 100.0,
-                why: c.why.name(),
-                route: table
-                    .line(c.line)
-                    .map_or(String::new(), |l| l.name.to_string()),
-            })
-            .collect(),
-        left_out: found
-            .left_out
-            .iter()
-            .map(|o| Omitted {
-                carrier: o.carrier.map(|c| table.carrier_name(c).to_owned()),
-                sender: o
-                    .sender
-                    .map(sender)
-                    .or_else(|| args.caller_id.map(str::to_owned)),
-                why: o.why.to_string(),
-            })
-            .collect(),
+        candidates,
+        left_out,
     }
+}
+
+/// The plan in names instead of places in the table.
+fn shown(table: &Table, found: &Plan, caller_id: Option<&str>) -> (Vec<Row>, Vec<Omitted>) {
+    let sender = |ix| table.sender(ix).map_or(String::new(), |s| s.id.to_string());
+    let row = |c: &Candidate| Row {
+        tier: c.tier,
+        carrier: table.carrier_name(c.carrier).to_owned(),
+        sender: sender(c.sender),
+        share: (f64::from(c.share) * 100.0).round() / 100.0,
+        why: c.why.name(),
+        route: table
+            .line(c.line)
+            .map_or(String::new(), |l| l.name.to_string()),
+    };
+    let candidates = found.candidates.iter().map(row).collect();
+    let left_out = found.left_out.iter().map(|o| Omitted {
+        carrier: o.carrier.map(|c| table.carrier_name(c).to_owned()),
+        sender: o.sender.map(sender).or_else(|| caller_id.map(str::to_owned)),
+        why: o.why.to_string(),
+    });
+    (candidates, left_out.collect())
 }
 
 /// Why nothing would be sent, before any route is looked at.

@@ -27,6 +27,7 @@ pub fn install() {
         // Refused only where somebody records already: then that one shows them.
         let _ = metrics::set_global_recorder(recorder);
         describe();
+        put_at_zero();
         handle
     });
     tokio::spawn(async move {
@@ -46,7 +47,7 @@ pub fn render() -> String {
         .unwrap_or_default()
 }
 
-/// Words for each name; those without labels are there from the start.
+/// Words for each name.
 fn describe() {
     describe_counter!(
         "ringback_final_reports_total",
@@ -107,6 +108,10 @@ fn describe() {
         Unit::Seconds,
         "From a job's arrival to its order to the carrier."
     );
+}
+
+/// Those without labels, and those whose labels are known, are there from the start.
+fn put_at_zero() {
     for name in [
         "broker_connected",
         "broker_blocked",

@@ -24,6 +24,10 @@ pub(super) async fn send(
     job: &Map<String, Value>,
     teller: &mut Teller,
 ) -> Result<(), SendError> {
+    if !["amqp://", "amqps://"].iter().any(|s| url.starts_with(s)) {
+        let reason = "--amqp: write it as amqp://user:password@127.0.0.1:5672";
+        return Err(SendError::Usage(reason.to_owned()));
+    }
     let connection = broker::connect(&Amqp::at(url), "ringback send").await;
     let connection = connection.map_err(SendError::Failed)?;
     let channel = within("a channel", connection.create_channel()).await?;
