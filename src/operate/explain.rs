@@ -142,7 +142,10 @@ fn shown(table: &Table, found: &Plan, caller_id: Option<&str>) -> (Vec<Row>, Vec
     let candidates = found.candidates.iter().map(row).collect();
     let left_out = found.left_out.iter().map(|o| Omitted {
         carrier: o.carrier.map(|c| table.carrier_name(c).to_owned()),
-        sender: o.sender.map(sender).or_else(|| caller_id.map(str::to_owned)),
+        sender: o
+            .sender
+            .map(sender)
+            .or_else(|| caller_id.map(str::to_owned)),
         why: o.why.to_string(),
     });
     (candidates, left_out.collect())
