@@ -17,6 +17,12 @@ impl Broker {
     /// The one in the environment, or a new one.
     pub fn find() -> Broker {
         let ours = std::env::var("RINGBACK_TEST_AMQP").is_err();
+        let words = |text: &str| -> Vec<(String, String)> {
+            text.lines()
+                .filter_map(|line| line.strip_prefix("export ")?.split_once('='))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect()
+        };
         let environment = if ours {
             let out = Command::new(script())
                 .arg("start")
@@ -27,13 +33,12 @@ impl Broker {
                 "no broker to test with: {} (Debian's package is rabbitmq-server)",
                 String::from_utf8_lossy(&out.stderr)
             );
-            String::from_utf8_lossy(&out.stdout)
-                .lines()
-                .filter_map(|line| line.strip_prefix("export ")?.split_once('='))
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect()
+            words(&String::from_utf8_lossy(&out.stdout))
         } else {
-            std::env::vars().collect()
+            // What rabbitmqctl needs lies beside the broker's data.
+            let folder = std::env::var("RINGBACK_RABBIT_DIR").expect("set by scripts/rabbit");
+            let file = Path::new(&folder).join("env");
+            words(&std::fs::read_to_string(file).expect("the broker's environment"))
         };
         ENVIRONMENT.set(environment).expect("there is one broker");
         Broker { ours }
