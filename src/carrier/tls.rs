@@ -96,13 +96,13 @@ pub mod testing {
 
     /// Listens with TLS in front of `target`.
     pub async fn front(target: SocketAddr) -> SocketAddr {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let ring = Arc::new(rustls::crypto::ring::default_provider());
         let roots = Arc::new(roots(Some(&file("ca.pem"))).unwrap());
-        let clients = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+        let clients = WebPkiClientVerifier::builder_with_provider(roots, ring.clone())
             .build()
             .unwrap();
         let key = PrivateKeyDer::from_pem_file(file("key.pem")).unwrap();
-        let config = ServerConfig::builder_with_provider(provider)
+        let config = ServerConfig::builder_with_provider(ring)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_client_cert_verifier(clients)

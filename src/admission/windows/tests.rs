@@ -1,3 +1,5 @@
+//! Sliding windows in made-up time: who is refused, when they open again, and what is forgotten.
+
 use std::time::Duration;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Verdicts: what the demonstration takes for right and for wrong.
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
