@@ -28,12 +28,13 @@ pub fn judge(control: &Control, carriers: Option<&[CarrierView]>) -> Vec<String>
     match carriers {
         None => reasons.push("dispatch does not answer".to_owned()),
         Some([]) => reasons.push("no route names a carrier".to_owned()),
-        Some(carriers) if !carriers.iter().any(|c| c.state == "healthy") => {
+        // One that is probed takes challenges, and becomes healthy by nothing else.
+        Some(carriers) if carriers.iter().all(|c| c.state == "suspended") => {
             let each = carriers
                 .iter()
-                .map(|c| format!("{} {} ({})", c.name, c.state, c.reason));
+                .map(|c| format!("{} ({})", c.name, c.reason));
             let each: Vec<String> = each.collect();
-            reasons.push(format!("no carrier is healthy: {}", each.join(", ")));
+            reasons.push(format!("every carrier is suspended: {}", each.join(", ")));
         }
         Some(_) => {}
     }
