@@ -171,8 +171,9 @@ async fn a_reload_keeps_what_has_not_changed() {
 async fn readiness_says_why_not() {
     let w = World::new("").await;
     assert_eq!(w.admin("/readyz").await.status, 200);
-    // Only northwind is left in the routes, and it goes away.
+    // Only northwind is left, and it goes away.
     std::fs::remove_file(w.folder.0.join("routes/se.toml")).expect("removed");
+    std::fs::remove_file(w.folder.0.join("carriers/tailspin.toml")).expect("removed");
     assert_eq!(
         ask("POST", w.running.admin, "/admin/reload", "")
             .await
