@@ -197,11 +197,31 @@ impl Life {
     pub fn nobody_left(&mut self, ch: &Challenge, now: Millis, want: Want, out: &mut Vec<Effect>) {
         if want.hedge {
             self.hedged = true;
+            self.give_up_doubtful(ch, now, out);
         } else if let Some(leg) = self.legs.get_mut(want.leg as usize) {
             leg.state = LegState::Closed(Some(Cause::CarrierFault));
             self.open_next(ch, now, out);
         }
         self.conclude_if_over(ch, now, out);
+    }
+
+    /// A leg whose attempts are all over, one of them in doubt, and that may make no other: nothing comes of it any
+    /// more. (A text in doubt isn't over: its receipt may still come.)
+    fn give_up_doubtful(&mut self, ch: &Challenge, now: Millis, out: &mut Vec<Effect>) {
+        let Some(leg) = self.legs.iter().position(|l| l.state == LegState::Open) else {
+            return;
+        };
+        let mut doubtful = false;
+        for attempt in self.attempts.iter().filter(|a| usize::from(a.leg) == leg) {
+            if attempt.live() {
+                return;
+            }
+            doubtful |= attempt.phase == Phase::Settled(Outcome::InDoubt);
+        }
+        if doubtful && self.hedged {
+            self.close_leg(leg as u8, Cause::InDoubt);
+            self.open_next(ch, now, out);
+        }
     }
 
     /// What a carrier's driver says of an attempt. `doubt_wait`: this carrier's measured wait before a hedge.
@@ -230,6 +250,7 @@ impl Life {
             carrier::Event::Failed(failure) => self.failed(ch, now, at, failure, out),
             carrier::Event::InDoubt { cause: _ } => self.doubt(now, at, doubt_wait, out),
         }
+        self.give_up_doubtful(ch, now, out);
         self.conclude_if_over(ch, now, out);
     }
 

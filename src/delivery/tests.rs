@@ -589,6 +589,28 @@ fn after_a_restart_a_call_that_perhaps_never_rang_is_placed_again_as_a_hedge() {
 }
 
 #[test]
+fn a_call_in_doubt_that_nobody_can_hedge_gives_way_to_the_next_method() {
+    let mut s = Story::of(challenge(Method::VoiceConfirm, &[(Method::SmsCode, 120)]));
+    s.place("fabrikam");
+    s.life
+        .resume(&s.ch, Millis(4_000), Duration::from_secs(3), &mut s.out);
+    s.now = Millis(4_000);
+    let want = s.wants().expect("a hedge");
+    s.life.nobody_left(&s.ch, s.now, want, &mut s.out);
+    assert!(s.wants().is_some_and(|w| w.method == Method::SmsCode));
+
+    // The hedge fails: the same.
+    let mut s = Story::of(challenge(Method::VoiceConfirm, &[]));
+    s.place("fabrikam");
+    s.life
+        .resume(&s.ch, Millis(4_000), Duration::from_secs(3), &mut s.out);
+    s.now = Millis(4_000);
+    let hedge = s.place("contoso");
+    s.fails(hedge, Cause::CarrierFault);
+    assert_eq!(s.last(), ("unconfirmed", Some("in_doubt")));
+}
+
+#[test]
 fn a_refused_first_method_leaves_the_others() {
     let ch = challenge(Method::SmsCode, &[(Method::VoiceCode, 20)]);
     let mut life = Life::new(&ch);

@@ -113,6 +113,7 @@ impl Dispatch {
             return;
         };
         let call = carrier.is_voice();
+        let stood = carrier.health.standing();
         let outcome = match event {
             Event::Accepted { .. } => Some(Outcome::Accepted),
             Event::InDoubt { .. } => Some(Outcome::InDoubt),
@@ -148,7 +149,9 @@ impl Dispatch {
             | Event::CallState(_)
             | Event::CallCleared => false,
         };
-        if frees && carrier.free_slot(key) {
+        let freed = frees && carrier.free_slot(key);
+        // A probe that went well lets others in, though a call keeps its slot.
+        if freed || carrier.health.standing() != stood {
             self.queue.room_changed();
         }
     }
@@ -188,8 +191,12 @@ impl Dispatch {
                 }
                 ReceiptState::Intermediate | ReceiptState::Unknown => None,
             };
+            let stood = carrier.health.standing();
             if let Some(evidence) = evidence {
                 carrier.health.event(self.mono, evidence);
+            }
+            if carrier.health.standing() != stood {
+                self.queue.room_changed();
             }
         }
         let Some(open) = self.open.get_mut(key.challenge) else {

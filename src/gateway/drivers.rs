@@ -79,15 +79,30 @@ impl Drivers {
         config: &Config,
         names: &BTreeSet<Arc<str>>,
     ) -> Result<Vec<Running>, DriverError> {
-        let mut started = Vec::new();
+        let desks = self.desks.clone();
+        let mut started: Vec<Running> = Vec::new();
         for carrier in names.iter().filter_map(|name| config.carriers.get(name)) {
-            let handle = self.start_one(carrier, config).await?;
-            let name = carrier.name.clone();
-            if let Some(before) = self.handles.insert(name, handle.clone()) {
+            match self.start_one(carrier, config).await {
+                Ok(handle) => {
+                    started.push(Running::new(carrier.clone(), handle, Now::read().mono));
+                }
+                Err(error) => {
+                    // The whole set or nothing: dispatch never hears of those that did start.
+                    for running in &started {
+                        running.command(Command::Drain);
+                    }
+                    self.desks = desks;
+                    return Err(error);
+                }
+            }
+        }
+        for running in &started {
+            let handle = running.handle.clone();
+            if let Some(before) = self.handles.insert(handle.name.clone(), handle) {
                 self.leaving.push(before);
             }
-            started.push(Running::new(carrier.clone(), handle, Now::read().mono));
         }
+        self.leaving.retain(|before| !before.commands.is_closed());
         self.publish_desks();
         Ok(started)
     }
@@ -107,15 +122,15 @@ impl Drivers {
                 handle
             }
             Transport::Sip(_) => {
+                let voices = match &self.voices {
+                    Some(voices) => voices.clone(),
+                    None => self.voices.insert(load_voices(config)?).clone(),
+                };
                 if let Some(before) = self.handles.get(&carrier.name) {
                     // The trunk's port is free only when the driver before has let go of it.
                     let _ = before.commands.try_send(Command::Drain);
                     let _ = tokio::time::timeout(TRUNK_FAREWELL, before.commands.closed()).await;
                 }
-                let voices = match &self.voices {
-                    Some(voices) => voices.clone(),
-                    None => self.voices.insert(load_voices(config)?).clone(),
-                };
                 carrier::sip::start(carrier.clone(), voices, said).await?.0
             }
         })
