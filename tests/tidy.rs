@@ -15,10 +15,9 @@ const FILE_LINES: usize = 500;
 const FUNCTION_LINES: usize = 70;
 
 /// Files that are too long today, with their lines. Mended: the line goes. Grown: the test fails.
-const LONG_FILES: &[(&str, usize)] = &[("src/delivery.rs", 818), ("src/intake/job/check.rs", 502)];
+const LONG_FILES: &[(&str, usize)] = &[("src/intake/job/check.rs", 502)];
 /// Functions that are too long today, likewise.
 const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
-    ("src/dispatch/place.rs", "try_place", 76),
     ("src/gateway.rs", "start", 82),
     ("src/intake/job/check.rs", "challenge", 75),
     ("src/ledger/apply.rs", "op", 77),

@@ -19,7 +19,10 @@ use crate::{
     delivery::{Placement, Want},
     message::templates,
     operate::metrics,
-    routing::plan::{self, Ask, Avoid, Choice, Standing, Tried, View},
+    routing::{
+        plan::{self, Ask, Avoid, Choice, Standing, Tried, View},
+        table::Table,
+    },
 };
 
 /// How many of a line are asked before the line counts as blocked: the first may have tried what the next has not.
@@ -159,16 +162,7 @@ impl Dispatch {
                     .filter(|t| !t.pausing)
                     .map(|t| tried(t, None))
                     .collect();
-                let everyone = vec![Standing::Healthy; self.standing.len()];
-                let view = View {
-                    standing: &everyone,
-                    turns: &self.turns,
-                };
-                let ask = Ask {
-                    tried: &lasting,
-                    ..ask
-                };
-                if plan::first(&self.config.table, view, &ask) == Choice::Nothing {
+                if nobody_at_all(&self.config.table, view, &ask, &lasting) {
                     self.nobody_left(key, want, now, change)
                 } else {
                     Placed::NoSlot
@@ -350,6 +344,16 @@ impl Dispatch {
             self.standing.push(standing);
         }
     }
+}
+
+/// Would nobody bring it even if every carrier were well and free?
+fn nobody_at_all(table: &Table, view: View<'_>, ask: &Ask<'_>, tried: &[Tried]) -> bool {
+    let everyone = vec![Standing::Healthy; view.standing.len()];
+    let view = View {
+        standing: &everyone,
+        ..view
+    };
+    plan::first(table, view, &Ask { tried, ..*ask }) == Choice::Nothing
 }
 
 /// Where a challenge that wants this stands.
