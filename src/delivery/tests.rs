@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    carrier::{CallEnd, Event, Receipt},
+    carrier::{CallEnd, CallOutcome, Event, Receipt},
     challenge::{Code, Door, Expect, Fallback},
     number::{Country, Number},
 };
