@@ -2,7 +2,11 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt};
+use tracing::{Level, Metadata, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, registry,
+    util::SubscriberInitExt,
+};
 
 use crate::config::settings::{Log, LogFormat};
 
@@ -16,11 +20,25 @@ pub fn begin(settings: Log, filter: Option<&str>) -> Result<(), String> {
         Some(filter) => EnvFilter::try_new(filter).map_err(|e| format!("log filter: {e}"))?,
         None => EnvFilter::new(USUAL),
     };
-    let to = fmt().with_env_filter(filter).with_writer(io::stderr);
-    // Refused only where somebody logs already: then that holds.
-    let _ = match settings.format {
-        LogFormat::Text => to.with_ansi(io::stderr().is_terminal()).finish().try_init(),
-        LogFormat::Json => to.json().flatten_event(true).finish().try_init(),
+    let lines = fmt::layer().with_writer(io::stderr);
+    let lines = match settings.format {
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    let keeps = filter_fn(keeps_secrets).with_max_level_hint(LevelFilter::TRACE);
+    // Refused only where somebody logs already: then that holds.
+    let _ = registry()
+        .with(filter)
+        .with(lines.with_filter(keeps))
+        .try_init();
     Ok(())
+}
+
+/// Libraries below the line write whole frames and requests at their finer levels, and the AMQP library a returned
+/// message with its body even as a warning: no filter lets those through.
+fn keeps_secrets(about: &Metadata<'_>) -> bool {
+    let ours = ["ringback", "carrier_sim", "simulators"]
+        .iter()
+        .any(|name| about.target().starts_with(name));
+    ours || *about.level() <= Level::WARN && about.target() != "lapin::returned_messages"
 }
