@@ -290,6 +290,7 @@ impl Dispatch {
             }
         }
         while let Some(key) = self.open.due(now.wall) {
+            self.missing_receipts(key, now.wall);
             if let Some(open) = self.open.get_mut(key) {
                 if !open.durable {
                     // Its id may turn out to be known: until then it tells nothing more.

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use super::{Dispatch, effects::Change, open::PartOf};
 use crate::{
-    carrier::{Blame, CallState, Event, Failure, Link, Receipt, ReceiptState, Said, Verdict, What},
-    challenge::{AttemptKey, Millis},
+    carrier::{
+        Blame, CallState, Cause, Event, Failure, Link, Receipt, ReceiptState, Said, Verdict, What,
+    },
+    challenge::{AttemptKey, ChallengeKey, Channel, Millis},
+    delivery::{Attempt, Phase},
     ledger::Op,
     operate::metrics,
     routing::health::{Evidence, Outcome},
@@ -177,6 +180,26 @@ impl Dispatch {
                 self.look_up_late(name, receipt, true);
             }
             None => self.pen.park(now, name, receipt),
+        }
+    }
+
+    /// Receipts that have not come in their time speak against their carriers. Asked before the tick that notices
+    /// it; each attempt counts once.
+    pub(super) fn missing_receipts(&mut self, key: ChallengeKey, now: Millis) {
+        let Some(open) = self.open.get(key) else {
+            return;
+        };
+        let late = |a: &&Attempt| {
+            a.channel() == Channel::Sms
+                && a.phase == Phase::Taken
+                && a.cause != Some(Cause::NoReceipt)
+                && now >= a.receipt_by.min(open.ch.deadline)
+        };
+        for attempt in open.life.attempts.iter().filter(late) {
+            if let Some(carrier) = self.carriers.get_mut(&attempt.carrier) {
+                let evidence = Evidence::Receipt { delivered: false };
+                carrier.health.event(self.mono, evidence);
+            }
         }
     }
 

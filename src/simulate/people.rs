@@ -7,6 +7,8 @@ use std::collections::HashSet;
 
 use simulators::script::Dice;
 
+use crate::number;
+
 /// Where a person lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -96,11 +98,13 @@ impl People {
             let start = starts[self.below(starts.len())];
             let rest = self.dice.below(10u64.pow(digits));
             let number = format!("{start}{rest:0width$}", width = digits as usize);
-            // Nobody special, and no first digit that a plan may not know.
             let special = &number[number.len() - 4..number.len() - 2] == "90";
-            let low = matches!(place, Place::France | Place::Mexico | Place::Britain)
-                && (rest / 10u64.pow(digits - 1) < 1);
-            if !special && !low && self.met.insert(number.as_str().into()) {
+            let found = number::analyse(&number, None);
+            if !special
+                && found.valid
+                && found.refused.is_none()
+                && self.met.insert(number.as_str().into())
+            {
                 return number;
             }
         }
@@ -112,7 +116,7 @@ impl People {
             let mut number = self.anybody(place);
             number.truncate(number.len() - 4);
             number.push_str(&format!("90{nn:02}"));
-            if self.met.insert(number.as_str().into()) {
+            if number::analyse(&number, None).valid && self.met.insert(number.as_str().into()) {
                 return number;
             }
         }

@@ -76,7 +76,10 @@ pub async fn watch(world: &mut World, screen: &Screen) {
                 }
             }
             changed = changes.changed() => if changed.is_err() { return },
-            Some(reloaded) = world.edited() => screen.note(&edited(&reloaded)),
+            Some(_) = world.edited() => {
+                let reloaded = world.reload().await;
+                screen.note(&edited(&reloaded));
+            }
         }
     }
 }

@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     clock,
-    config::{Config, watch::Watch},
+    config::{
+        Config,
+        watch::{Changed, Watch},
+    },
     dispatch::{CarrierView, Query},
     intake::{
         Answer, Arrival, Job, Ticket,
@@ -115,10 +118,14 @@ impl World {
         self.folder.path()
     }
 
-    /// The next edit of a route: what came of it.
-    pub async fn edited(&mut self) -> Option<Reloaded> {
-        self.watch.changed().await?;
-        Some(self.gateway.control.reload().await)
+    /// The next edit of a route.
+    pub async fn edited(&mut self) -> Option<Changed> {
+        self.watch.changed().await
+    }
+
+    /// Reads routes and carriers again.
+    pub async fn reload(&self) -> Reloaded {
+        self.gateway.control.reload().await
     }
 
     /// Waits until every carrier that a route names is well, at most so long: the sample wants them all.
