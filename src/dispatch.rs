@@ -212,8 +212,7 @@ impl Dispatch {
         // Checked when the file was read.
         self.numbers = NumberPolicy::new(&allow).unwrap_or_default();
         self.turns = Turns::of(&config.table);
-        self.carriers
-            .keep(&config.carriers.keys().cloned().collect());
+        self.carriers.keep(&config.routes().used());
         self.config = config;
         self.reckon();
         self.queue.room_changed();

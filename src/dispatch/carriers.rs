@@ -1,7 +1,7 @@
 //! The carriers as dispatch sees them: slots, pace, health, and the budget for hedges.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -227,7 +227,7 @@ impl Carriers {
     }
 
     /// Those that the configuration doesn't name any more finish what they have.
-    pub fn keep(&mut self, names: &HashSet<Arc<str>>) {
+    pub fn keep(&mut self, names: &BTreeSet<Arc<str>>) {
         for running in &mut self.all {
             if !names.contains(&running.handle.name) && !running.leaving {
                 running.leaving = true;
