@@ -351,9 +351,14 @@ impl Dispatch {
         let Released {
             actions,
             known,
+            lost,
             early,
             words,
         } = self.pipeline.done(done);
+        for (key, ticket) in lost {
+            self.undo(key);
+            ticket.answer(Answer::Busy);
+        }
         for (key, known, ticket) in known {
             self.known(key, known, ticket, now.wall);
         }

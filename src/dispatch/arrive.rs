@@ -194,8 +194,8 @@ impl Dispatch {
             .push(Action::Answer(ticket, Answer::Taken));
     }
 
-    /// The ledger knew the id: what was begun for it is undone, and the door is told.
-    pub(super) fn known(&mut self, key: ChallengeKey, known: Known, ticket: Ticket, now: Millis) {
+    /// What was begun for a challenge that the ledger did not take is undone: nothing of it was told or sent.
+    pub(super) fn undo(&mut self, key: ChallengeKey) -> Option<Open> {
         self.unqueue(key);
         let open = match self.open.remove(key) {
             Some(open) => {
@@ -205,22 +205,29 @@ impl Dispatch {
                 open
             }
             // Refused at the door, say: over before the ledger knew of it.
-            None => match self.unborn.remove(&key) {
-                Some(open) => open,
-                None => return,
-            },
+            None => self.unborn.remove(&key)?,
         };
         for attempt in &open.life.attempts {
             let at = crate::challenge::AttemptKey {
                 challenge: key,
                 attempt: attempt.n,
             };
-            if let Some(carrier) = self.carriers.get_mut(&attempt.carrier) {
-                carrier.free_slot(at);
+            if let Some(carrier) = self.carriers.get_mut(&attempt.carrier)
+                && carrier.free_slot(at)
+            {
+                self.queue.room_changed();
             }
         }
         self.windows
             .give_back(&open.ch, &self.config.settings.limits, open.ch.arrived);
+        Some(open)
+    }
+
+    /// The ledger knew the id: what was begun for it is undone, and the door is told.
+    pub(super) fn known(&mut self, key: ChallengeKey, known: Known, ticket: Ticket, now: Millis) {
+        let Some(open) = self.undo(key) else {
+            return;
+        };
         if known.content != open.ch.content {
             ticket.answer(Answer::Conflict);
             return;

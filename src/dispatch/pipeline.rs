@@ -50,6 +50,8 @@ pub struct Released {
     pub actions: Vec<Action>,
     /// Challenges that were known already, with the ticket of the job that came again.
     pub known: Vec<(ChallengeKey, Known, Ticket)>,
+    /// Challenges that the ledger could not hold, with their jobs' tickets.
+    pub lost: Vec<(ChallengeKey, Ticket)>,
     /// Challenges for which a word had come before them.
     pub early: Vec<(ChallengeKey, EarlyWord)>,
     /// Words with what the ledger knows of their challenge, if anything.
@@ -143,6 +145,9 @@ impl Pipeline {
         }
         for action in actions {
             match action {
+                Action::Taken(key, ticket) if done.lost.contains(&key) => {
+                    released.lost.push((key, ticket));
+                }
                 Action::Taken(key, ticket) => match done.known.iter().find(|(k, _)| *k == key) {
                     Some((_, known)) => released.known.push((key, known.clone(), ticket)),
                     None => released.actions.push(Action::Taken(key, ticket)),
@@ -160,8 +165,9 @@ impl Pipeline {
                     released.words.push((word, known, ticket));
                 }
                 other => {
-                    let known = |key| done.known.iter().any(|(k, _)| *k == key);
-                    if !other.needs().is_some_and(known) {
+                    let out =
+                        |key| done.known.iter().any(|(k, _)| *k == key) || done.lost.contains(&key);
+                    if !other.needs().is_some_and(out) {
                         released.actions.push(other);
                     }
                 }

@@ -167,6 +167,7 @@ impl<'c> Statements<'c> {
                     done.refused.push(place);
                     if let Op::Accept(new) = op {
                         out.insert(new.key);
+                        done.lost.push(new.key);
                     }
                 }
                 Err(Fault::Outside(error)) => return Err(error),

@@ -196,6 +196,7 @@ async fn an_op_at_fault_leaves_the_rest_alone(home: &dyn Home) {
     ];
     let said = write(&ledger, &mut done, ops).await;
     assert_eq!(said.refused, [2, 3]);
+    assert_eq!(said.lost.len(), 1, "an accept, so that it isn't acked");
     assert!(ledger.find("contoso-bank", "a").await.unwrap().is_some());
     assert!(ledger.find("contoso-bank", "b").await.unwrap().is_some());
     assert_eq!(ledger.pending_count().await.unwrap(), 1);

@@ -140,6 +140,8 @@ pub struct Done {
     /// Ops that the ledger can't hold (a key used twice, a value too long), by their place in the batch: nothing of
     /// them is written, the rest of the batch is. Never happens while keys are given as [`Recovered`] says.
     pub refused: Vec<usize>,
+    /// The challenges among them whose very accept was refused: nobody holds them, so nobody may say that they are taken.
+    pub lost: Vec<ChallengeKey>,
 }
 
 /// What the ledger knows of an id that came again.
