@@ -99,13 +99,14 @@ impl Lane {
         mark: &mut Option<&mut Mark>,
     ) -> Result<(), String> {
         let mut next = first;
-        for _ in 0..TURN {
+        for taken in 1.. {
             match next {
                 Some(Ok(delivery)) => self.delivery(delivery, mark)?,
                 Some(Err(error)) => return Err(error.to_string()),
                 None => return Err("the broker has cancelled the consumer (queue deleted?)".into()),
             }
-            if !self.reads() {
+            // Decided before the next one is out of the client's hands: what is taken from it can't be put back.
+            if taken >= TURN || !self.reads() {
                 break;
             }
             match self.consumer.next().now_or_never() {
