@@ -59,7 +59,8 @@ async fn a_foreign_smsc_reads_a_thousand_texts() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/smpp/peer.py");
     let mut peer = Command::new(python)
         .arg(script)
-        .args(["--texts", &TEXTS.to_string(), "--seconds", "150"])
+        .args(["--until-eof", "--seconds", "200"])
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -79,6 +80,8 @@ async fn a_foreign_smsc_reads_a_thousand_texts() {
         let end = caller.story(&letter.id).finals.remove(0);
         assert_eq!(end["event"], "delivered", "{end:#}");
     }
+    // At the end of its input it says what it has seen.
+    drop(peer.stdin.take());
     let last = timeout(LIMIT, said.next_line()).await.expect("in time");
     let last: Value = serde_json::from_str(&last.expect("a line").expect("one")).expect("JSON");
     assert_eq!(last["decode_errors"], 0, "{last:#}");

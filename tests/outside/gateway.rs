@@ -92,7 +92,7 @@ impl Gateway {
         let pid = self.child.id().expect("it still runs").to_string();
         let told = Command::new("kill").args(["-TERM", &pid]).status().await;
         assert!(told.is_ok_and(|s| s.success()), "kill -TERM {pid}");
-        let ended = timeout(Duration::from_secs(40), self.child.wait()).await;
+        let ended = timeout(Duration::from_secs(60), self.child.wait()).await;
         let status = ended.expect("a drain within its limit").expect("a status");
         status.code().unwrap_or(-1)
     }

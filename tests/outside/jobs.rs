@@ -33,6 +33,8 @@ const fn row(
     }
 }
 
+/// Of most of them, in seconds: what is in doubt ends with it.
+const LIFE: u32 = 60;
 const TEXT: &str = "sms_code";
 const CALL: &str = "voice_confirm";
 const DELIVERED: &[&str] = &["delivered/delivered"];
@@ -111,7 +113,13 @@ pub const TABLE: &[Row] = &[
         Some(27),
         &["undelivered/unreachable"],
     ),
-    row("503", 1, CALL, Some(28), &["failed/carriers_exhausted"]),
+    row(
+        "503",
+        1,
+        CALL,
+        Some(28),
+        &["failed/carriers_exhausted", "expired/expired"],
+    ),
     row("hangs up", 1, CALL, Some(29), NO_KEY),
     row("# after the repeat", 1, CALL, Some(31), CONFIRMED),
     row("digits in band", 2, CALL, Some(32), CONFIRMED),
@@ -170,7 +178,7 @@ fn job(row: &'static Row, n: usize) -> Job {
         _ => row.method != CALL,
     };
     let code = given.then(|| format!("{:08}", 10_000_000 + n * 7_919 % 90_000_000));
-    let mut body = json!({ "v": 1, "id": id, "to": format!("+{number}"), "method": row.method });
+    let mut body = json!({ "v": 1, "id": id, "to": format!("+{number}"), "method": row.method, "lifetime_s": LIFE });
     if let Some(code) = &code {
         body["code"] = json!(code);
     }

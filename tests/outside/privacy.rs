@@ -81,13 +81,17 @@ async fn nothing_personal_is_left_lying_about() {
     by_http(&town, &mut secrets).await;
     let all = |c: &Caller| c.ended().0 >= letters.len() && c.errors().len() >= bad.len();
     let came = caller.until(LIMIT, all).await;
+    let open = letters.iter().map(|l| (&l.id, caller.story(&l.id)));
+    let open = open.filter(|(_, story)| story.finals.is_empty());
+    let open = open.map(|(id, story)| format!("{id} {:?}", story.events));
     assert!(
         came,
-        "{} of {} have ended, {} of {} errors",
+        "{} of {} have ended, {} of {} errors; open: {:?}",
         caller.ended().0,
         letters.len(),
         caller.errors().len(),
-        bad.len()
+        bad.len(),
+        open.collect::<Vec<_>>()
     );
     let made = letters.iter().filter_map(|l| caller.story(&l.id).code);
     made.collect::<Vec<_>>()

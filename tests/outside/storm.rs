@@ -17,6 +17,8 @@ use crate::{
 const ENDING: Duration = Duration::from_secs(100);
 /// Until what was up when the last final came has hung up.
 const HANGING_UP: Duration = Duration::from_secs(60);
+/// Until the trunk has read what a gateway said at its end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 const LOG: &str = "info,lapin=warn";
 
 /// So many challenges, unless the environment wants fewer.
@@ -123,8 +125,9 @@ async fn the_gateway_is_killed_five_times() {
         return;
     };
     let all = storm.jobs.len();
+    // Its queues stand before the first job comes.
+    let mut gateway = storm.gateway().await;
     let murder = async {
-        let mut gateway = storm.gateway().await;
         for n in 1..=5 {
             storm.ended(all * n / 7).await;
             gateway.kill().await;
@@ -164,10 +167,12 @@ async fn the_gateway_is_drained_and_started_again() {
     let change = async {
         storm.ended(storm.jobs.len() / 3).await;
         assert_eq!(gateway.drain().await, 0, "{}", tail(&storm.town));
-        assert_eq!(storm.town.live_calls(), 0, "a drain leaves no call up");
+        // Its last words may still lie in the trunk's socket.
+        let quiet = || storm.town.live_calls() == 0;
+        until(LAST_WORDS, "no call left up by a drain", quiet).await;
         storm.gateway().await
     };
     let ((), gateway) = tokio::join!(storm.blow(300), change);
-    storm.judge(Law::Strict).await;
+    storm.judge(Law::Drained).await;
     assert_eq!(gateway.drain().await, 0, "{}", tail(&storm.town));
 }

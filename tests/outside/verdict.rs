@@ -16,6 +16,8 @@ use crate::{
 pub enum Law {
     /// Nothing went wrong but what the table says.
     Strict,
+    /// A call that was up at the end of a drain was hung up.
+    Drained,
     /// The gateway was killed: what was in the air may be in doubt, if it says so.
     Killed,
 }
@@ -109,9 +111,21 @@ fn as_the_table_says(job: &Job, end: &Value, law: Law, wrong: &mut Vec<String>) 
         return;
     }
     let doubtful = attempts(end).any(|a| a["in_doubt"] == true);
-    let cut_off = attempts(end).any(|a| a["channel"] == "voice");
-    // A submit in doubt has no reference that a receipt could name; a call dies with the gateway.
-    if law == Law::Killed && (doubtful || cut_off) && !said.starts_with("rejected") {
+    let called = attempts(end).any(|a| a["channel"] == "voice");
+    // Where a session is dropped, all that it had in the air is in doubt with what it was dropped for.
+    let excused = doubtful && said == "unconfirmed/in_doubt"
+        || match law {
+            Law::Strict => false,
+            Law::Drained => called && said == "undelivered/cancelled",
+            // A submit in doubt has no reference that a receipt could name; a call dies with the gateway; a carrier by
+            // HTTP gives a receipt up after a few tries.
+            Law::Killed => {
+                (doubtful && !said.starts_with("rejected"))
+                    || (called && said.starts_with("undelivered"))
+                    || by == "unconfirmed/no_receipt by tailspin"
+            }
+        };
+    if excused {
         return;
     }
     wrong.push(format!("{said}, not {:?}: {}", job.row.finals, brief(end)));
