@@ -208,8 +208,7 @@ impl Driver {
 
     async fn probed(&mut self, found: Result<(), String>) {
         self.probing = None;
-        self.say(What::Link(Link::Probe { ok: found.is_ok() }))
-            .await;
+        let ok = found.is_ok();
         match found {
             Ok(()) => {
                 self.next_probe = self.config.probe.map(|probe| Instant::now() + probe);
@@ -217,6 +216,8 @@ impl Driver {
             }
             Err(reason) => self.down(reason).await,
         }
+        // After the link's own word: so the answer counts for the state that it has brought about.
+        self.say(What::Link(Link::Probe { ok })).await;
     }
 
     async fn up(&mut self) {

@@ -19,6 +19,7 @@ mod window;
 mod words;
 
 use std::{
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -47,7 +48,7 @@ pub struct Health {
     doubts_in_a_row: u32,
     throttles: u32,
     throttled_since: Option<Instant>,
-    receipts: Sliding,
+    receipts: Recent,
     baseline: Baseline,
     answers: Answers,
 }
@@ -73,6 +74,45 @@ enum Phase {
 struct Baseline {
     share: f32,
     seen: u32,
+}
+
+/// The last receipts, so few that a collapse shows soon. Only what has left them becomes baseline: else the baseline
+/// would fall with what is held against it.
+#[derive(Clone, Debug, Default)]
+struct Recent {
+    last: VecDeque<(Instant, bool)>,
+    good: u32,
+}
+
+/// So many receipts are held against the baseline at the most.
+const RECENT: usize = 64;
+
+impl Recent {
+    /// Takes one in; those that are too old or too many go, into the baseline.
+    fn add(&mut self, now: Instant, window: Duration, delivered: bool, baseline: &mut Baseline) {
+        self.last.push_back((now, delivered));
+        self.good += u32::from(delivered);
+        let old = |at: Instant| now.saturating_duration_since(at) > window;
+        while let Some((at, was)) = self.last.front().copied()
+            && (self.last.len() > RECENT || old(at))
+        {
+            self.last.pop_front();
+            self.good -= u32::from(was);
+            baseline.add(was);
+        }
+    }
+
+    fn seen(&self) -> u32 {
+        self.last.len() as u32
+    }
+
+    fn share(&self) -> f32 {
+        self.good as f32 / self.seen().max(1) as f32
+    }
+
+    fn clear(&mut self) {
+        *self = Recent::default();
+    }
 }
 
 /// The baseline forgets over about so many receipts.
@@ -105,7 +145,7 @@ impl Health {
             doubts_in_a_row: 0,
             throttles: 0,
             throttled_since: None,
-            receipts: Sliding::new(now, settings.receipts.window),
+            receipts: Recent::default(),
             baseline: Baseline::default(),
             answers: Answers::default(),
             settings,
@@ -313,15 +353,14 @@ impl Health {
     fn receipt(&mut self, now: Instant, delivered: bool) {
         match self.phase {
             Phase::Healthy => {
-                self.receipts.add(now, delivered);
-                self.baseline.add(delivered);
                 let s = &self.settings.receipts;
-                let (good, bad) = self.receipts.sums(now);
-                let enough = good + bad >= s.floor && self.baseline.seen >= s.baseline_floor;
-                let share = good as f32 / (good + bad).max(1) as f32;
+                self.receipts
+                    .add(now, s.window, delivered, &mut self.baseline);
+                let enough =
+                    self.receipts.seen() >= s.floor && self.baseline.seen >= s.baseline_floor;
                 if enough
                     && self.baseline.share >= BASELINE_LEAST
-                    && share < self.baseline.share * s.share
+                    && self.receipts.share() < self.baseline.share * s.share
                 {
                     self.suspend(now, Reason::ReceiptsCollapsed);
                 }

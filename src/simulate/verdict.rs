@@ -157,6 +157,12 @@ fn same(one: &str, other: &str) -> bool {
     }
 }
 
+/// Is this what is left of a code, some digits lost?
+fn is_part_of(heard: &str, code: &str) -> bool {
+    let mut left = code.chars();
+    heard.chars().all(|digit| left.any(|c| c == digit))
+}
+
 /// What happened in a call; None: it never got to the person.
 fn call_faults(call: &Call, case: &Case, code: &str, faults: &mut Vec<String>) -> Option<Phone> {
     if call.result != CallResult::Answered {
@@ -171,8 +177,11 @@ fn call_faults(call: &Call, case: &Case, code: &str, faults: &mut Vec<String>) -
         ));
     }
     if !call.digits_heard.is_empty() {
-        let whole = !code.is_empty() && call.digits_heard.len().is_multiple_of(code.len());
-        if !whole || call.digits_heard.replace(code, "") != "" {
+        // The code is read twice. On a busy machine a digit may be lost on the way; who has heard it whole once, and
+        // nothing else, knows it.
+        let rest = call.digits_heard.replacen(code, "", 1);
+        let whole = !code.is_empty() && rest.len() + code.len() == call.digits_heard.len();
+        if !whole || !is_part_of(&rest, code) {
             faults.push(format!("heard {}; the code is {code}", call.digits_heard));
         }
         return Some(Phone::Hears);

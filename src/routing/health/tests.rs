@@ -240,6 +240,21 @@ fn receipts_that_collapse_against_the_own_baseline_suspend() {
 }
 
 #[test]
+fn under_load_a_collapse_shows_within_a_few_dozen_receipts() {
+    let mut story = Story::new();
+    for _ in 0..500 {
+        story.tell(Evidence::Receipt { delivered: true });
+    }
+    let mut lost = 0;
+    while story.health.state() == State::Healthy && lost < 500 {
+        story.tell(Evidence::Receipt { delivered: false });
+        lost += 1;
+    }
+    story.is(State::Suspended(Reason::ReceiptsCollapsed));
+    assert!(lost <= 40, "{lost}");
+}
+
+#[test]
 fn a_carrier_that_never_had_good_receipts_has_no_baseline_to_fall_from() {
     let mut story = Story::new();
     for _ in 0..500 {
