@@ -13,13 +13,13 @@ use crate::{
     ALONE,
     broker::Broker,
     caller::{Caller, Letter},
-    gateway::{Gateway, tail},
+    gateway::{Gateway, get, tail},
     jobs::letter,
     town::Town,
 };
 
 const TEXTS: usize = 1_000;
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Each alphabet, one part and several, and the characters that cost two.
 const WORDS: [&str; 6] = [
@@ -75,7 +75,20 @@ async fn a_foreign_smsc_reads_a_thousand_texts() {
     let letters: Vec<Letter> = (0..TEXTS).map(text).collect();
     caller.publish(&letters, 200).await;
     let all = caller.until(LIMIT, |c| c.ended().0 >= TEXTS).await;
-    assert!(all, "{} have ended\n{}", caller.ended().0, tail(&town));
+    let open = (0..TEXTS).filter(|n| caller.story(&letters[*n].id).finals.is_empty());
+    let mut kinds = [0; WORDS.len()];
+    open.for_each(|n| kinds[n % WORDS.len()] += 1);
+    let metrics = get(town.admin, "/metrics").await.unwrap_or_default();
+    let receipts = metrics
+        .lines()
+        .filter(|l| l.starts_with("ringback_receipts_total"));
+    assert!(
+        all,
+        "{} have ended; open, by their words: {kinds:?}\n{:#?}\n{}",
+        caller.ended().0,
+        receipts.collect::<Vec<_>>(),
+        tail(&town)
+    );
     for letter in &letters {
         let end = caller.story(&letter.id).finals.remove(0);
         assert_eq!(end["event"], "delivered", "{end:#}");
