@@ -8,8 +8,10 @@ use std::{
 
 use super::queue::RouteKey;
 use crate::{
+    carrier::Receipt,
     challenge::{AttemptKey, Challenge, ChallengeKey, Millis},
     delivery::{Life, Want},
+    number::Number,
 };
 
 /// A challenge that has not ended.
@@ -104,18 +106,30 @@ impl OpenTable {
             .insert((carrier.clone(), reference.clone()), at);
     }
 
-    /// The attempt that one of these references leads to.
-    pub fn referred(&self, carrier: &Arc<str>, references: &[Arc<str>]) -> Option<PartOf> {
-        references
-            .iter()
-            .find_map(|r| self.references.get(&(carrier.clone(), r.clone())).copied())
+    /// The attempt that a receipt speaks of. Its reference as it stands is believed; another form of it (hex for
+    /// decimal, padded) only for the same phone, since carriers that count upwards have such neighbours.
+    pub fn referred(&self, carrier: &Arc<str>, receipt: &Receipt) -> Option<PartOf> {
+        let of = |reference: &Arc<str>| {
+            self.references
+                .get(&(carrier.clone(), reference.clone()))
+                .copied()
+        };
+        let (literal, derived) = receipt.references.split_first()?;
+        of(literal).or_else(|| {
+            derived.iter().find_map(|form| {
+                let at = of(form)?;
+                let to = self.all.get(&at.attempt.challenge)?.ch.to?;
+                same_phone(receipt, to).then_some(at)
+            })
+        })
     }
 
-    /// Did a challenge that ended lately have one of these references?
-    pub fn ended_lately(&self, carrier: &Arc<str>, references: &[Arc<str>]) -> bool {
-        references
-            .iter()
-            .any(|r| self.lately.contains(&(carrier.clone(), r.clone())))
+    /// Did a challenge that ended lately have this reference?
+    pub fn ended_lately(&self, carrier: &Arc<str>, receipt: &Receipt) -> bool {
+        receipt
+            .references
+            .first()
+            .is_some_and(|literal| self.lately.contains(&(carrier.clone(), literal.clone())))
     }
 
     fn remember(&mut self, reference: Reference) {
@@ -175,3 +189,17 @@ impl OpenTable {
             .collect();
     }
 }
+
+/// Does the receipt name this phone? Carriers write numbers with and without plus or country code; one that names none
+/// contradicts nothing.
+pub fn same_phone(receipt: &Receipt, to: Number) -> bool {
+    let Some(phone) = &receipt.phone else {
+        return true;
+    };
+    let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
+    digits.len() >= LEAST_DIGITS
+        && (to.digits().ends_with(&digits) || digits.ends_with(to.digits()))
+}
+
+/// Fewer digits than this name no phone.
+const LEAST_DIGITS: usize = 6;

@@ -103,7 +103,7 @@ impl Dispatch {
             self.settle(key.challenge, Change::Life, now);
         }
         for reference in &references {
-            if let Some(early) = self.pen.take(name, reference) {
+            if let Some(early) = self.pen.take(name, reference, to) {
                 self.receipt_said(name, early, now);
             }
         }
@@ -173,10 +173,10 @@ impl Dispatch {
     }
 
     pub(super) fn receipt_said(&mut self, name: &Arc<str>, receipt: Receipt, now: Millis) {
-        match self.open.referred(name, &receipt.references) {
+        match self.open.referred(name, &receipt) {
             Some(at) => self.receipt_for(name, at, receipt, now),
             // Counted once: by what the look-up finds, or as known here.
-            None if self.open.ended_lately(name, &receipt.references) => {
+            None if self.open.ended_lately(name, &receipt) => {
                 self.look_up_late(name, receipt, true);
             }
             None => self.pen.park(now, name, receipt),
@@ -239,7 +239,7 @@ impl Dispatch {
     /// Receipts whose response never came: perhaps they speak of a text in doubt, perhaps of a challenge long over.
     pub(super) fn empty_pen(&mut self, now: Millis) {
         while let Some((name, receipt)) = self.pen.overdue(now) {
-            if let Some(at) = self.open.referred(&name, &receipt.references) {
+            if let Some(at) = self.open.referred(&name, &receipt) {
                 self.receipt_for(&name, at, receipt, now);
                 continue;
             }
