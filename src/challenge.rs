@@ -253,14 +253,53 @@ pub struct Challenge {
     pub arrived: Millis,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller_id: Option<Number>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub meta: BTreeMap<Arc<str>, Arc<str>>,
+    #[serde(default, skip_serializing_if = "Meta::is_empty")]
+    pub meta: Meta,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<ReplyTo>,
     pub door: Door,
     /// SHA-256 over the job's canonical content: tells "the same again" from "another with this id".
     #[serde(with = "hex::serde")]
     pub content: [u8; 32],
+}
+
+/// What the caller wants echoed: a few words by name, in the order of their names, and no octet more than they need,
+/// because an open challenge is kept in memory.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Meta(Box<[(Arc<str>, Arc<str>)]>);
+
+impl Meta {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn clear(&mut self) {
+        *self = Meta::default();
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.iter().map(|(name, _)| name)
+    }
+}
+
+impl FromIterator<(Arc<str>, Arc<str>)> for Meta {
+    /// The last of two of the same name counts.
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, Arc<str>)>>(words: I) -> Meta {
+        let sorted: BTreeMap<Arc<str>, Arc<str>> = words.into_iter().collect();
+        Meta(sorted.into_iter().collect())
+    }
+}
+
+impl Serialize for Meta {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|(name, word)| (name, word)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Meta {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Meta, D::Error> {
+        BTreeMap::deserialize(from).map(Meta::from_iter)
+    }
 }
 
 /// Text, meta and user say too much for a log.

@@ -162,6 +162,8 @@ impl Life {
     pub fn place(&mut self, ch: &Challenge, now: Millis, want: Want, by: Placement) -> u16 {
         let n = u16::try_from(self.attempts.len() + 1).unwrap_or(u16::MAX);
         self.hedged |= want.hedge;
+        // Nearly always there is one, and it is kept as long as the challenge is open.
+        self.attempts.reserve_exact(1);
         self.attempts.push(Attempt {
             n,
             leg: want.leg,

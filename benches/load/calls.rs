@@ -193,9 +193,9 @@ async fn whole(world: &World) -> Result<Vec<Figure>> {
     let bye = |share| key_to_bye.quantile_ms(share).unwrap_or(0.0);
     let behind = run.reported_after_end();
     let confirmed = run.load.seen.finals_with_time();
-    let confirmed = confirmed.iter().filter(|(_, body)| {
-        String::from_utf8_lossy(body).contains(r#""event":"confirmed""#)
-    });
+    let confirmed = confirmed
+        .iter()
+        .filter(|(_, body)| String::from_utf8_lossy(body).contains(r#""event":"confirmed""#));
     let confirmed = confirmed.count() as f64;
     run.load.close().await?;
     Ok(vec![

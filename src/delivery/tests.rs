@@ -1,6 +1,6 @@
 //! Stories of one challenge, in invented time.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 
@@ -42,7 +42,7 @@ fn challenge(method: Method, fallback: &[(Method, u64)]) -> Challenge {
         deadline: Millis(180_000),
         arrived: Millis(0),
         caller_id: None,
-        meta: BTreeMap::new(),
+        meta: Default::default(),
         reply_to: None,
         door: Door::Amqp,
         content: [0; 32],

@@ -42,7 +42,8 @@ type Reference = (Arc<str>, Arc<str>);
 
 #[derive(Debug, Default)]
 pub struct OpenTable {
-    all: HashMap<ChallengeKey, Open>,
+    /// Boxed: a table that grows moves what it holds.
+    all: HashMap<ChallengeKey, Box<Open>>,
     ids: HashMap<CallerId, ChallengeKey>,
     references: HashMap<Reference, PartOf>,
     /// References of challenges that ended lately, so that a second receipt is known for what it is.
@@ -64,15 +65,15 @@ impl OpenTable {
     pub fn insert(&mut self, key: ChallengeKey, open: Open) {
         self.ids
             .insert((open.ch.tenant.clone(), open.ch.id.clone()), key);
-        self.all.insert(key, open);
+        self.all.insert(key, Box::new(open));
     }
 
     pub fn get(&self, key: ChallengeKey) -> Option<&Open> {
-        self.all.get(&key)
+        self.all.get(&key).map(|open| &**open)
     }
 
     pub fn get_mut(&mut self, key: ChallengeKey) -> Option<&mut Open> {
-        self.all.get_mut(&key)
+        self.all.get_mut(&key).map(|open| &mut **open)
     }
 
     pub fn by_id(&self, tenant: &Arc<str>, id: &Arc<str>) -> Option<ChallengeKey> {
@@ -97,7 +98,7 @@ impl OpenTable {
                 }
             }
         }
-        Some(open)
+        Some(*open)
     }
 
     /// From now on a receipt with this reference speaks of this attempt.

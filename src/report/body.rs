@@ -2,13 +2,13 @@
 //!
 //! Code, reply and digits stand in the copy of the asking server only. Everything else is the same in both.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::{Event, Note};
 use crate::{
-    challenge::{Challenge, ChallengeKey, Channel, Millis},
+    challenge::{Challenge, ChallengeKey, Channel, Meta, Millis},
     delivery::{Attempt, Life},
     number::Country,
 };
@@ -118,7 +118,7 @@ struct Body<'a> {
     user: Option<&'a str>,
     at: String,
     node: &'a str,
-    meta: &'a BTreeMap<Arc<str>, Arc<str>>,
+    meta: &'a Meta,
     seq: u32,
     event: &'static str,
     r#final: bool,

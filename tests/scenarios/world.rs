@@ -346,7 +346,7 @@ pub fn challenge(id: &str, to: &str, method: Method) -> Challenge {
         deadline: now + Duration::from_secs(180),
         arrived: now,
         caller_id: None,
-        meta: BTreeMap::new(),
+        meta: Default::default(),
         reply_to: Some(ReplyTo {
             queue: "caller".into(),
             correlation_id: Some(id.into()),

@@ -1,7 +1,6 @@
 //! The rules of a job, each in one place: from what was written to a [`Challenge`] or a control word.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -15,7 +14,7 @@ use super::{
     walk::shown,
 };
 use crate::{
-    challenge::{Challenge, Code, Expect, Fallback, Method, Millis, ReplyTo, Until},
+    challenge::{Challenge, Code, Expect, Fallback, Meta, Method, Millis, ReplyTo, Until},
     config::settings::Jobs,
     intake::Job,
     number::{self, Analysis, Number, Refusal},
@@ -452,7 +451,7 @@ impl Given<'_, '_> {
 }
 
 /// What the allow-list lets through.
-fn kept_meta(raw: &Raw<'_>, settings: &Jobs) -> BTreeMap<Arc<str>, Arc<str>> {
+fn kept_meta(raw: &Raw<'_>, settings: &Jobs) -> Meta {
     raw.meta
         .iter()
         .flat_map(|meta| &meta.0)
