@@ -20,6 +20,7 @@ use lapin::{
 
 use crate::config::{carrier::Tls, settings::Amqp};
 
+pub mod client;
 mod topology;
 mod version;
 

@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub mod case;
+pub mod door;
 pub mod far_end;
 pub mod folder;
 pub mod follow;
@@ -29,6 +30,7 @@ pub mod usage;
 pub mod verdict;
 pub mod world;
 
+use crate::config::settings::Amqp;
 use load::{EVERYWHERE, Mix};
 use sample::Sample;
 use scenario::Scenario;
@@ -44,6 +46,8 @@ pub struct Options {
     pub seed: u64,
     /// Keep configuration and ledger there.
     pub data: Option<PathBuf>,
+    /// Jobs and reports go through this broker.
+    pub broker: Option<Amqp>,
     pub what: What,
 }
 
@@ -85,6 +89,7 @@ pub async fn run(options: &Options) -> Result<bool, WorldError> {
         Some(good) => {
             stay::introduce(&world, &screen);
             stay::forget(&world.follow);
+            world.follow_all();
             tokio::select! {
                 () = stay::watch(&mut world, &screen) => {}
                 () = end.end() => {}
@@ -118,6 +123,7 @@ fn order(options: &Options) -> Order {
             What::Scenario(scenario) => scenario.carriers(),
             What::Sample | What::Load { .. } => Vec::new(),
         },
+        broker: options.broker.clone(),
     }
 }
 
@@ -192,6 +198,12 @@ async fn introduce(world: &World, options: &Options, screen: &Screen) {
             "removed at the end"
         }
     ));
+    if let Some(door) = &world.door {
+        screen.say(&format!(
+            "  broker     jobs by exchange {}, reports by a queue of our own; removed at the end",
+            door.amqp().exchange
+        ));
+    }
     screen.say(&format!(
         "  seed       {} (--seed repeats this run)",
         options.seed

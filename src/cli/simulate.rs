@@ -1,4 +1,5 @@
-//! `ringback simulate`: the whole of it with simulated carriers and phones, no broker and no database server.
+//! `ringback simulate`: the whole of it with simulated carriers and phones, no database server, and a broker only where
+//! one is named.
 
 use std::{
     path::PathBuf,
@@ -10,6 +11,7 @@ use clap::Args;
 
 use super::configured::BAD_CONFIGURATION;
 use crate::{
+    broker::client,
     config::settings::{Log, LogFormat},
     operate,
     simulate::{self, Options, What, scenario::Scenario, world::WorldError},
@@ -39,6 +41,9 @@ pub struct SimulateArgs {
     /// The same seed, the same people, codes and behaviour.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Jobs and reports go through this RabbitMQ: amqp:// or amqps://; what is made there is removed at the end.
+    #[arg(long, value_name = "URL")]
+    amqp: Option<String>,
     /// Keep configuration and ledger in this folder.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -59,11 +64,19 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: &SimulateArgs) -> ExitCode {
+    let broker = match args.amqp.as_deref().map(client::address).transpose() {
+        Ok(broker) => broker,
+        Err(reason) => {
+            eprintln!("{reason}");
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
     let options = Options {
         once: args.once,
         json: args.json,
         seed: args.seed.unwrap_or_else(any_seed),
         data: args.data.clone(),
+        broker,
         what: match (args.scenario, args.rate) {
             (Some(scenario), _) => What::Scenario(scenario),
             (None, Some(rate)) => What::Load {
@@ -98,7 +111,7 @@ pub fn run(args: &SimulateArgs) -> ExitCode {
             eprintln!("ringback simulate: {error}");
             match error {
                 WorldError::Setup(_) | WorldError::Gateway(_) => ExitCode::from(BAD_CONFIGURATION),
-                WorldError::Io(_) => ExitCode::FAILURE,
+                WorldError::Io(_) | WorldError::Broker(_) => ExitCode::FAILURE,
             }
         }
     }

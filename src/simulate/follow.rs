@@ -1,4 +1,5 @@
-//! Follows challenges by their reports, as the asking server would: woken by the gateway, read from its ledger.
+//! Follows challenges by their reports, as the asking server would: woken by the gateway, read from its ledger (where
+//! they come through a broker: [`super::door`]).
 //!
 //! Knows nothing of what was expected. What has been told is kept until somebody takes it out ([`Follow::take`]), so
 //! it is bounded by what its users have under way.
@@ -101,10 +102,7 @@ impl Follow {
         wakes: broadcast::Receiver<ChallengeKey>,
         rest: Duration,
     ) -> (Follow, JoinHandle<()>) {
-        let follow = Follow(Arc::new(Shared {
-            stories: Mutex::default(),
-            changed: watch::Sender::new(0),
-        }));
+        let follow = Follow::new();
         let reader = Reader {
             ledger,
             follow: follow.clone(),
@@ -112,6 +110,14 @@ impl Follow {
             newest: ChallengeKey(0),
         };
         (follow, tokio::spawn(reader.run(wakes, rest)))
+    }
+
+    /// Knows nothing yet; somebody puts in what is told.
+    pub(super) fn new() -> Follow {
+        Follow(Arc::new(Shared {
+            stories: Mutex::default(),
+            changed: watch::Sender::new(0),
+        }))
     }
 
     /// What has been told of a challenge so far.
@@ -165,7 +171,7 @@ impl Follow {
         self.0.changed.subscribe()
     }
 
-    fn put(&self, told: Told, body: serde_json::Value) {
+    pub(super) fn put(&self, told: Told, body: serde_json::Value) {
         let mut stories = self.stories();
         let story = stories.entry(told.challenge.clone()).or_default();
         story.reports.push(told);

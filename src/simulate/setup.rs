@@ -5,14 +5,16 @@
 //! ordinary configuration: `ringback check --config`, `explain --config` and `run --config` take it.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use toml::{Table, Value, toml};
 
-use crate::config::{CarrierConfig, Config, Fault, carrier::Transport};
+use crate::config::{CarrierConfig, Config, Fault, carrier::Transport, settings::Amqp};
 
 /// The one account that all simulated carriers know.
 pub const USER: &str = "mfa";
@@ -41,15 +43,24 @@ pub struct Ports {
     pub callbacks: u16,
 }
 
+/// What a run has besides.
+#[derive(Clone, Copy, Debug)]
+pub struct Besides<'a> {
+    /// Keys for every carrier's file.
+    pub carriers: &'a [(&'static str, String)],
+    /// None: no broker.
+    pub amqp: Option<&'a Amqp>,
+}
+
 /// Where a carrier's simulator listens.
 pub type Endpoints<'a> = &'a dyn Fn(&str) -> Option<SocketAddr>;
 
-/// Writes the configuration of a run into `folder` and reads it back. `besides`: keys for every carrier's file.
+/// Writes the configuration of a run into `folder` and reads it back.
 pub fn write(
     folder: &Path,
     shipped: &Config,
     ports: Ports,
-    besides: &[(&'static str, String)],
+    besides: Besides<'_>,
     endpoints: Endpoints<'_>,
 ) -> Result<Config, SetupError> {
     let carriers = folder.join("carriers");
@@ -63,16 +74,19 @@ pub fn write(
         if let Some(endpoint) = endpoints(&carrier.name) {
             lead(&mut table, carrier, endpoint, &secret);
         }
-        for (key, value) in besides {
+        for (key, value) in besides.carriers {
             table.insert((*key).to_owned(), value.as_str().into());
         }
         put(&carriers.join(name), table.to_string().as_bytes())?;
     }
     let file = folder.join(FILE);
-    put(
-        &file,
-        settings(shipped, &carriers, ports)?.to_string().as_bytes(),
-    )?;
+    let mut table = settings(shipped, &carriers, ports)?;
+    if let Some(amqp) = besides.amqp {
+        let address = folder.join("broker");
+        hide(&address, amqp)?;
+        set(&mut table, "jobs", "amqp", through(amqp, &address).into());
+    }
+    put(&file, table.to_string().as_bytes())?;
     Config::load(&file).map_err(SetupError::Faulty)
 }
 
@@ -173,6 +187,44 @@ fn settings(shipped: &Config, carriers: &Path, ports: Ports) -> Result<Table, Se
         }
     }
     Ok(table)
+}
+
+/// Jobs and reports through a broker, under the names of this run; all that is told is published.
+fn through(amqp: &Amqp, address: &Path) -> Table {
+    let mut table = Table::from_iter([
+        ("url".to_owned(), named(address)),
+        ("events".to_owned(), "all".into()),
+        ("prefetch".to_owned(), i64::from(amqp.prefetch).into()),
+    ]);
+    let names = [
+        ("exchange", &amqp.exchange),
+        ("queue", &amqp.queue),
+        ("control", &amqp.control),
+        ("dead", &amqp.dead),
+        ("reports", &amqp.reports),
+    ];
+    for (key, name) in names {
+        table.insert(key.to_owned(), (&**name).into());
+    }
+    table
+}
+
+/// The broker's address may hold a password: a file for its owner alone.
+fn hide(path: &Path, amqp: &Amqp) -> Result<(), SetupError> {
+    let form = |reason| SetupError::Form {
+        path: path.to_path_buf(),
+        reason,
+    };
+    let address = amqp.url.read().map_err(form)?;
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600);
+    let written = file
+        .open(path)
+        .and_then(|mut file| file.write_all(address.as_bytes()));
+    written.map_err(|source| SetupError::File {
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 fn set(table: &mut Table, section: &str, key: &str, value: Value) {

@@ -31,6 +31,12 @@ pub fn introduce(world: &World, screen: &Screen) {
         "  jobs       http://{}/v1/challenges",
         gateway.http
     ));
+    if let Some(door) = &world.door {
+        screen.say(&format!(
+            "             and at the broker: --amqp URL --exchange {}",
+            door.amqp().exchange
+        ));
+    }
     screen.say(&format!(
         "  phones     http://{}/record",
         world.far.control()

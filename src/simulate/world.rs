@@ -10,16 +10,19 @@ use serde_json::Value;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
+    door::{self, Door},
     far_end::{FarEnd, Wish, free_port},
     folder::Folder,
     follow::Follow,
-    setup::{self, Ports, SetupError},
+    setup::{self, Besides, Ports, SetupError},
     shipped::Shipped,
 };
 use crate::{
+    broker::client::Replies,
     clock,
     config::{
         Config,
+        settings::Amqp,
         watch::{Changed, Watch},
     },
     dispatch::{CarrierView, Query},
@@ -42,6 +45,8 @@ pub struct Order {
     pub data: Option<PathBuf>,
     /// Keys that every carrier's file gets besides.
     pub carriers: Vec<(&'static str, String)>,
+    /// Jobs go through this broker, and reports come back through it.
+    pub broker: Option<Amqp>,
 }
 
 /// Everything that runs.
@@ -52,6 +57,8 @@ pub struct World {
     pub follow: Follow,
     pub folder: Folder,
     pub gateway: Running,
+    /// None: jobs are handed over within the process.
+    pub door: Option<Door>,
     following: JoinHandle<()>,
     watch: Watch,
 }
@@ -65,6 +72,10 @@ pub enum WorldError {
     Io(#[from] std::io::Error),
     #[error(transparent)]
     Gateway(#[from] RunError),
+    #[error(
+        "the broker can't be used: {0}; see that it runs and lets this user in, or leave --amqp out"
+    )]
+    Broker(String),
 }
 
 /// How long what is in the air may take to settle at the end.
@@ -72,6 +83,23 @@ const DRAIN: Duration = Duration::from_secs(3);
 
 impl World {
     pub async fn start(order: &Order) -> Result<World, WorldError> {
+        let Some(broker) = &order.broker else {
+            return World::begin(order, None).await;
+        };
+        let (door, replies) = Door::open(broker).await.map_err(WorldError::Broker)?;
+        match World::begin(order, Some((door.amqp(), replies))).await {
+            Ok(world) => Ok(World {
+                door: Some(door),
+                ..world
+            }),
+            Err(error) => {
+                door.remove().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn begin(order: &Order, broker: Option<(&Amqp, Replies)>) -> Result<World, WorldError> {
         let folder = Folder::make(order.data.as_deref())?;
         let shipped = Shipped::find(&folder.path().join("shipped"))?;
         let written =
@@ -90,18 +118,20 @@ impl World {
             folder.path(),
             &written,
             ports,
-            &order.carriers,
+            Besides {
+                carriers: &order.carriers,
+                amqp: broker.as_ref().map(|(amqp, _)| *amqp),
+            },
             &|carrier| far.address(carrier),
         )?;
         let config = Arc::new(config);
         // Watching begins before the start is over: a change meanwhile is a change.
         let watch = Watch::start(&config.settings);
         let gateway = Running::start((*config).clone()).await?;
-        let (follow, following) = Follow::start(
-            gateway.control.ledger.clone(),
-            gateway.control.doors.reports.subscribe(),
-            order.rest,
-        );
+        let (follow, following) = match broker {
+            Some((_, replies)) => door::follow(replies),
+            None => by_ledger(&gateway, order.rest),
+        };
         Ok(World {
             config,
             shipped,
@@ -109,6 +139,7 @@ impl World {
             follow,
             folder,
             gateway,
+            door: None,
             following,
             watch,
         })
@@ -116,6 +147,15 @@ impl World {
 
     pub fn data(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// From now on everybody's challenges are followed, those that others ask for, too.
+    pub fn follow_all(&mut self) {
+        if self.door.is_some() {
+            let (follow, following) = by_ledger(&self.gateway, Duration::ZERO);
+            self.follow = follow;
+            std::mem::replace(&mut self.following, following).abort();
+        }
     }
 
     /// The next edit of a route.
@@ -173,8 +213,11 @@ impl World {
         answer.ok().flatten().unwrap_or_default()
     }
 
-    /// Gives a job to the gateway, as it would come by HTTP. Waits while there is no room.
+    /// Gives a job to the gateway: through the broker, or as it would come by HTTP. Waits while there is no room.
     pub async fn ask(&self, job: &Value) -> Result<(), String> {
+        if let Some(door) = &self.door {
+            return door.ask(job).await;
+        }
         let read = job::parse(
             Kind::Challenge,
             job.to_string().as_bytes(),
@@ -198,8 +241,11 @@ impl World {
         sent.map_err(|_| "the gateway has stopped".to_owned())
     }
 
-    /// Cancels a challenge.
+    /// Cancels a challenge. What came of it, its reports tell; without a broker an answer does.
     pub async fn cancel(&self, id: &Arc<str>) -> Result<(), String> {
+        if let Some(door) = &self.door {
+            return door.cancel(id).await;
+        }
         let (ticket, answer) = oneshot::channel();
         let arrival = Arrival {
             job: Job::Cancel {
@@ -216,12 +262,22 @@ impl World {
         }
     }
 
-    /// Drains the gateway, stops the far end, removes the folder.
+    /// Drains the gateway, stops the far end, removes the folder and what stands at the broker.
     pub async fn stop(self) {
         self.gateway.drain(DRAIN).await;
         self.following.abort();
+        if let Some(door) = self.door {
+            door.remove().await;
+        }
         self.far.stop().await;
     }
+}
+
+/// Follows by the gateway's own ledger.
+fn by_ledger(gateway: &Running, rest: Duration) -> (Follow, JoinHandle<()>) {
+    let control = &gateway.control;
+    let wakes = control.doors.reports.subscribe();
+    Follow::start(control.ledger.clone(), wakes, rest)
 }
 
 /// How long dispatch may take to answer.

@@ -9,6 +9,7 @@ use std::{panic::AssertUnwindSafe, process::ExitCode};
 mod door;
 mod rabbit;
 mod reports;
+mod simulate;
 mod trouble;
 mod world;
 
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
         .skip(1)
         .filter(|a| !a.starts_with('-') && a != "terse")
         .collect();
-    let tests: Vec<Test> = [door::TESTS, reports::TESTS, trouble::TESTS]
+    let tests: Vec<Test> = [door::TESTS, reports::TESTS, simulate::TESTS, trouble::TESTS]
         .concat()
         .into_iter()
         .filter(|(name, _)| {
