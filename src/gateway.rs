@@ -183,8 +183,8 @@ impl Prepared {
             .recovered
             .calls()
             .map_err(|e| StartError::Recover(e.to_string()))?;
-        for (key, carrier, state) in orphans {
-            dispatch.end_orphan(key, &carrier, state);
+        for call in orphans {
+            dispatch.end_orphan(call.key, &call.carrier, call.state);
         }
         if resumed > 0 {
             tracing::info!(challenges = resumed, "taken up from the ledger");

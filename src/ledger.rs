@@ -50,7 +50,7 @@ mod conformance;
 #[cfg(test)]
 mod tests;
 
-pub use recover::Recovered;
+pub use recover::{LeftUp, Recovered};
 pub use types::*;
 
 /// The handle: cheap to clone, one ledger behind all of them. The writer ends when the last one is dropped and all

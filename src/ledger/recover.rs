@@ -29,6 +29,15 @@ pub struct Recovered {
     walk: Option<Walk>,
 }
 
+/// A call that may have been left up.
+#[derive(Clone, Debug)]
+pub struct LeftUp {
+    pub key: AttemptKey,
+    pub carrier: Arc<str>,
+    /// What is known of its dialog.
+    pub state: Arc<str>,
+}
+
 struct Walk {
     next: i64,
     recent: Millis,
@@ -66,7 +75,7 @@ impl Recovered {
     pub const PAGE: usize = 512;
 
     /// The calls that may have been left up, with what is known of their dialogs.
-    pub fn calls(&mut self) -> Result<Vec<(AttemptKey, Arc<str>, Arc<str>)>, ReadError> {
+    pub fn calls(&mut self) -> Result<Vec<LeftUp>, ReadError> {
         let mut calls = Vec::new();
         let mut select = self
             .conn
@@ -80,11 +89,11 @@ impl Recovered {
             let sealed: Vec<u8> = row.get(3)?;
             let state = self.opener.open(Part::Call, key.challenge.0, &sealed)?;
             let carrier: String = row.get(2)?;
-            calls.push((
+            calls.push(LeftUp {
                 key,
-                carrier.into(),
-                String::from_utf8_lossy(&state).as_ref().into(),
-            ));
+                carrier: carrier.into(),
+                state: String::from_utf8_lossy(&state).as_ref().into(),
+            });
         }
         Ok(calls)
     }
