@@ -89,7 +89,7 @@ pub async fn run(options: &Options) -> Result<bool, WorldError> {
         Some(good) => {
             stay::introduce(&world, &screen);
             stay::forget(&world.follow);
-            world.follow_all();
+            world.follow_others();
             tokio::select! {
                 () = stay::watch(&mut world, &screen) => {}
                 () = end.end() => {}

@@ -33,7 +33,7 @@ pub fn introduce(world: &World, screen: &Screen) {
     ));
     if let Some(door) = &world.door {
         screen.say(&format!(
-            "             and at the broker: --amqp URL --exchange {}",
+            "             and, not shown here, by the broker: --amqp URL --exchange {}",
             door.amqp().exchange
         ));
     }

@@ -149,8 +149,8 @@ impl World {
         self.folder.path()
     }
 
-    /// From now on everybody's challenges are followed, those that others ask for, too.
-    pub fn follow_all(&mut self) {
+    /// From now on others' challenges by HTTP are followed. Of those by the broker only who asks is told.
+    pub fn follow_others(&mut self) {
         if self.door.is_some() {
             let (follow, following) = by_ledger(&self.gateway, Duration::ZERO);
             self.follow = follow;
