@@ -79,6 +79,8 @@ pub enum Command {
     EndOrphan(CallState),
     /// Finish what is in the air, unbind or BYE, then end.
     Drain,
+    /// As [`Command::Drain`], but the process ends: calls that still talk are hung up within seconds.
+    End,
 }
 
 /// What a driver says, in order, on one bounded channel to dispatch.

@@ -447,7 +447,7 @@ impl Dispatch {
         }
         if settled || now >= limit {
             for running in self.carriers.iter() {
-                running.command(Command::Drain);
+                running.command(Command::End);
             }
             tracing::info!(
                 open = self.open.len(),

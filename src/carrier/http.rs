@@ -124,7 +124,7 @@ impl Driver {
                 command = inbox.recv(), if room => match command {
                     Some(Command::Submit(order)) => self.submit(&requester, order).await,
                     Some(Command::HangUp(_) | Command::EndOrphan(_)) => {} // a text can't be called back
-                    Some(Command::Drain) | None => break,
+                    Some(Command::Drain | Command::End) | None => break,
                 },
                 Some(done) = self.requests.join_next_with_id() => self.done(done).await,
                 found = poll_probe(&mut self.probing), if self.probing.is_some() => self.probed(found).await,
@@ -142,7 +142,7 @@ impl Driver {
             match command {
                 Command::Submit(order) => self.refuse(order.key).await,
                 Command::HangUp(_) | Command::EndOrphan(_) => {}
-                Command::Drain => break,
+                Command::Drain | Command::End => break,
             }
         }
         self.drain(inbox).await;

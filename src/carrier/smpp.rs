@@ -99,7 +99,7 @@ async fn split(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Command>) {
                 for command in batch.drain(..) {
                     match command {
                         Command::Submit(order) => hand_over(&shared, &binds, order).await,
-                        Command::Drain => ends = true,
+                        Command::Drain | Command::End => ends = true,
                         Command::HangUp(_) | Command::EndOrphan(_) => {} // a text can't be called back
                     }
                 }

@@ -40,8 +40,9 @@ pub struct Drivers {
 /// How long a changed trunk waits for its calls to end before its successor takes the port: the trunk hangs up what
 /// is left well within it.
 const TRUNK_FAREWELL: Duration = Duration::from_secs(18);
-/// How long a driver may take to unbind or to end its calls after dispatch has stopped.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a driver may take to unbind or to end its calls after dispatch has stopped: a trunk's last words and the
+/// answers to its BYEs.
+const FAREWELL: Duration = Duration::from_secs(8);
 
 impl Drivers {
     /// Loads the recordings, if some carrier makes calls.

@@ -168,7 +168,7 @@ struct Trunk {
     next_probe: Option<Instant>,
     probes_due: Option<Instant>,
     up: bool,
-    /// Since when no more orders are taken.
+    /// No more orders are taken; when what still talks is hung up.
     draining: Option<Instant>,
     /// Session id of the next SDP.
     session: u32,
@@ -249,14 +249,14 @@ impl Trunk {
                     // Nobody listens any more: the process is ending.
                     Err(_) => {
                         self.outbox.clear();
-                        self.drain();
+                        self.drain(LAST_WORDS);
                     }
                 },
                 order = inputs.orders.recv(), if commanded => match order {
                     Some(order) => self.command(order),
                     None => {
                         commanded = false;
-                        self.drain();
+                        self.drain(LAST_WORDS);
                     }
                 },
                 Some(news) = inputs.resolved.recv() => self.resolved(news),
@@ -267,18 +267,17 @@ impl Trunk {
 
     /// Drained, nothing is up, nothing is unsaid; or patience is over.
     fn is_finished(&self) -> bool {
-        let Some(since) = self.draining else {
+        let Some(hang_up) = self.draining else {
             return false;
         };
         let done = self.calls.is_empty() && self.endpoint.is_settled() && self.outbox.is_empty();
-        done || since.elapsed() > DRAIN_PATIENCE + HANGUP_PATIENCE
+        done || Instant::now() > hang_up + HANGUP_PATIENCE
     }
 
     fn next_deadline(&self) -> Option<Instant> {
         let talk = self.talks.peek().map(|Reverse((at, _))| *at);
-        let drain = self.draining.map(|since| {
-            let hang_up = since + DRAIN_PATIENCE;
-            if since.elapsed() < DRAIN_PATIENCE {
+        let drain = self.draining.map(|hang_up| {
+            if Instant::now() < hang_up {
                 hang_up
             } else {
                 hang_up + HANGUP_PATIENCE
@@ -308,10 +307,7 @@ impl Trunk {
         if self.next_probe.is_some_and(|at| at <= now) {
             self.probe(now);
         }
-        if self
-            .draining
-            .is_some_and(|since| now >= since + DRAIN_PATIENCE)
-        {
+        if self.draining.is_some_and(|hang_up| now >= hang_up) {
             self.hang_up_all(now);
         }
     }
@@ -351,16 +347,17 @@ impl Trunk {
             Command::Submit(order) => self.submit(order),
             Command::HangUp(key) => self.hang_up(key),
             Command::EndOrphan(state) => self.end_orphan(&state),
-            Command::Drain => self.drain(),
+            Command::Drain => self.drain(DRAIN_PATIENCE),
+            Command::End => self.drain(LAST_WORDS),
         }
     }
 
-    fn drain(&mut self) {
-        if self.draining.is_none() {
-            self.draining = Some(Instant::now());
-            self.slots.set(0);
-            self.next_probe = None;
-        }
+    /// Takes nothing new; calls may go on for so long.
+    fn drain(&mut self, patience: Duration) {
+        let hang_up = Instant::now() + patience;
+        self.draining = Some(self.draining.map_or(hang_up, |before| before.min(hang_up)));
+        self.slots.set(0);
+        self.next_probe = None;
     }
 
     fn resolved(&mut self, news: Result<Resolved, Arc<str>>) {
@@ -463,5 +460,7 @@ const DATAGRAMS_A_TURN: usize = 64;
 const NEWS: usize = 16;
 /// How long calls may go on after a drain; then they are hung up.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(12);
+/// The same where the process ends: a goodbye, or the end of a digit.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long the answers to those BYEs and CANCELs are awaited.
 const HANGUP_PATIENCE: Duration = Duration::from_secs(4);
