@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Windows {
     hasher: RandomState,
-    seen: HashMap<u64, VecDeque<Millis>>,
+    seen: HashMap<u64, Window>,
     /// When expired windows are dropped next.
     sweep_at: Millis,
 }
@@ -46,11 +46,10 @@ impl Windows {
             }
         }
         for key in keys.iter().flatten() {
-            let window = self.seen.entry(key.hash).or_default();
-            window.push_back(now);
-            while window.len() > key.pace.count as usize {
-                window.pop_front();
-            }
+            self.seen
+                .entry(key.hash)
+                .and_modify(|window| window.push(now, key.pace.count as usize))
+                .or_insert(Window::One(now));
         }
         None
     }
@@ -59,9 +58,9 @@ impl Windows {
     pub fn give_back(&mut self, ch: &Challenge, limits: &Limits, at: Millis) {
         for key in self.keys(ch, limits).iter().flatten() {
             if let Some(window) = self.seen.get_mut(&key.hash)
-                && let Some(at) = window.iter().rposition(|seen| *seen == at)
+                && window.forget(at)
             {
-                window.remove(at);
+                self.seen.remove(&key.hash);
             }
         }
     }
@@ -70,13 +69,7 @@ impl Windows {
         let Some(window) = self.seen.get_mut(&key.hash) else {
             return false;
         };
-        while window
-            .front()
-            .is_some_and(|first| *first + key.pace.per <= now)
-        {
-            window.pop_front();
-        }
-        window.len() >= key.pace.count as usize
+        window.count(now - key.pace.per) >= key.pace.count as usize
     }
 
     /// The windows that this challenge counts in.
@@ -129,7 +122,68 @@ impl Windows {
         .max()
         .unwrap_or_default();
         self.seen
-            .retain(|_, window| window.back().is_some_and(|last| *last + longest > now));
+            .retain(|_, window| window.last().is_some_and(|last| last + longest > now));
+    }
+}
+
+/// The arrivals that still count in one window. Most hold a single one and need no heap for it.
+#[derive(Debug)]
+enum Window {
+    One(Millis),
+    #[expect(
+        clippy::box_collection,
+        reason = "a window of one stays two words wide"
+    )]
+    More(Box<VecDeque<Millis>>),
+}
+
+impl Window {
+    /// Takes an arrival in; of more than `most` the oldest goes.
+    fn push(&mut self, now: Millis, most: usize) {
+        match self {
+            Window::One(first) => {
+                *self = Window::More(Box::new(VecDeque::from([*first, now])));
+            }
+            Window::More(all) => all.push_back(now),
+        }
+        if let Window::More(all) = self {
+            while all.len() > most {
+                all.pop_front();
+            }
+        }
+    }
+
+    /// How many arrived after `start`; the others are forgotten.
+    fn count(&mut self, start: Millis) -> usize {
+        match self {
+            Window::One(at) => usize::from(*at > start),
+            Window::More(all) => {
+                while all.front().is_some_and(|first| *first <= start) {
+                    all.pop_front();
+                }
+                all.len()
+            }
+        }
+    }
+
+    /// Takes one arrival at this moment back. True: nothing is left.
+    fn forget(&mut self, at: Millis) -> bool {
+        match self {
+            Window::One(only) => *only == at,
+            Window::More(all) => {
+                if let Some(place) = all.iter().rposition(|seen| *seen == at) {
+                    all.remove(place);
+                }
+                all.is_empty()
+            }
+        }
+    }
+
+    fn last(&self) -> Option<Millis> {
+        match self {
+            Window::One(only) => Some(*only),
+            Window::More(all) => all.back().copied(),
+        }
     }
 }
 
