@@ -77,6 +77,8 @@ pub enum Command {
     HangUp(AttemptKey),
     /// A call that an earlier life of this process may have left up: what is known of its dialog.
     EndOrphan(CallState),
+    /// This call's last [`Event::CallState`] is durable: what waits for it may leave.
+    Recorded(CallMark),
     /// Finish what is in the air, unbind or BYE, then end.
     Drain,
     /// As [`Command::Drain`], but the process ends: calls that still talk are hung up within seconds.
@@ -113,9 +115,10 @@ pub enum Event {
     Answered,
     /// A key was pressed in the call (which one stands in the outcome only).
     KeyPressed,
-    /// What a restart needs to end this call; must become durable. Holds until [`Event::CallCleared`], which may come
-    /// well after the attempt is settled: a goodbye is still spoken.
-    CallState(CallState),
+    /// What a restart needs to end this call. Nothing that makes or answers it leaves before [`Command::Recorded`] has
+    /// brought the mark back. Holds until [`Event::CallCleared`], which may come well after the attempt is settled: a
+    /// goodbye is still spoken.
+    CallState(CallState, CallMark),
     /// Nothing of this call is up any more. The one event that may follow a settling one.
     CallCleared,
     /// A call that was placed is over; the attempt is settled.
@@ -133,6 +136,10 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CallState(pub Arc<str>);
+
+/// Which call of its driver a state belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallMark(pub u64);
 
 /// How an answered call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -249,7 +249,7 @@ impl Life {
             carrier::Event::Answered => self.answered(now, at, out),
             carrier::Event::KeyPressed => self.drop_fallbacks(),
             // The dialog's remains are the ledger's own matter.
-            carrier::Event::CallState(_) | carrier::Event::CallCleared => {}
+            carrier::Event::CallState(..) | carrier::Event::CallCleared => {}
             carrier::Event::CallEnded(end) => self.call_ended(ch, now, at, end, out),
             carrier::Event::Failed(failure) => self.failed(ch, now, at, failure, out),
             carrier::Event::InDoubt { cause: _ } => self.doubt(now, at, doubt_wait, out),

@@ -320,7 +320,7 @@ impl Dispatch {
                 }
             }
         }
-        let free = self.pipeline.flush();
+        let free = self.pipeline.flush(now.mono);
         self.act(free, now.wall);
         metrics::dispatch(self.open.len(), self.queue.len());
     }
@@ -337,6 +337,7 @@ impl Dispatch {
         for at in walls.into_iter().flatten() {
             wake = wake.min(later(at));
         }
+        wake = wake.min(self.pipeline.due().unwrap_or(wake));
         for running in self.carriers.iter() {
             for at in [running.health.next_deadline(), running.next_token(now.mono)] {
                 wake = wake.min(at.unwrap_or(wake));
@@ -384,6 +385,11 @@ impl Dispatch {
                 Action::Word { ticket, .. } => ticket.answer(Answer::Unknown),
                 Action::Submit(at) => self.submit(at, now),
                 Action::HangUp(at) => self.hang_up(at),
+                Action::Recorded(carrier, mark) => {
+                    if let Some(running) = self.carriers.get(&carrier) {
+                        running.command_owner(|| Command::Recorded(mark));
+                    }
+                }
                 Action::Publish(report) => {
                     if let Some(publish) = &mut self.publish {
                         publish(*report);
@@ -401,7 +407,7 @@ impl Dispatch {
             .iter()
             .filter(|c| c.is_voice() && c.since(at).is_some())
         {
-            running.command(Command::HangUp(at));
+            running.command_owner(|| Command::HangUp(at));
         }
     }
 
@@ -424,7 +430,7 @@ impl Dispatch {
     fn hang_up_all(&self) {
         for running in self.carriers.iter().filter(|c| c.is_voice()) {
             for at in running.held() {
-                running.command(Command::HangUp(at));
+                running.command_owner(|| Command::HangUp(at));
             }
         }
     }

@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     broker::Status,
     carrier::SAID,
-    challenge::ChallengeKey,
+    challenge::{ChallengeKey, Millis},
     clock::Now,
     config::Config,
     dispatch::{Dispatch, Inputs, Outputs, Query},
     intake::{ARRIVALS, Arrival},
-    ledger::{Ledger, OpenError, OutboxReport, Recovered, ReportKey},
+    ledger::{Ledger, OpenError, OutboxReport, ReadError, Recovered, ReportKey},
 };
 
 mod broker;
@@ -159,35 +159,18 @@ impl Prepared {
         let first = (self.recovered.first_challenge, self.recovered.first_report);
         let mut dispatch = Dispatch::new(self.config.clone(), outputs, first, now);
         let mut drivers = Drivers::new(&self.config, self.said)?;
+        let broken = |e: ReadError| StartError::Recover(e.to_string());
+        let left_up = self.recovered.calls().map_err(broken)?;
+        drivers.remember_ports(&left_up);
         for running in drivers
             .start(&self.config, &self.config.routes().used())
             .await?
         {
             dispatch.add_carrier(running);
         }
-        let mut resumed = 0;
-        loop {
-            let page = self
-                .recovered
-                .next_page(now.wall)
-                .map_err(|e| StartError::Recover(e.to_string()))?;
-            if page.is_empty() {
-                break;
-            }
-            for stored in page {
-                resumed += usize::from(stored.ended.is_none());
-                dispatch.resume(stored, now.wall);
-            }
-        }
-        let orphans = self
-            .recovered
-            .calls()
-            .map_err(|e| StartError::Recover(e.to_string()))?;
-        for call in orphans {
+        take_up(&mut self.recovered, &mut dispatch, now.wall).map_err(broken)?;
+        for call in left_up {
             dispatch.end_orphan(call.key, &call.carrier, call.state);
-        }
-        if resumed > 0 {
-            tracing::info!(challenges = resumed, "taken up from the ledger");
         }
         let over = CancellationToken::new();
         // Dropped however dispatch ends, by a panic as well.
@@ -284,6 +267,29 @@ impl Gateway {
         self.housekeeping.abort();
         self.ledger.close().await;
     }
+}
+
+/// What was open goes on.
+fn take_up(
+    recovered: &mut Recovered,
+    dispatch: &mut Dispatch,
+    now: Millis,
+) -> Result<(), ReadError> {
+    let mut open = 0;
+    loop {
+        let page = recovered.next_page(now)?;
+        if page.is_empty() {
+            break;
+        }
+        for stored in page {
+            open += usize::from(stored.ended.is_none());
+            dispatch.resume(stored, now);
+        }
+    }
+    if open > 0 {
+        tracing::info!(challenges = open, "taken up from the ledger");
+    }
+    Ok(())
 }
 
 async fn housekeep(ledger: Ledger) {

@@ -1,10 +1,9 @@
 //! The house rules that a machine can hold: sizes, purity, words, and nothing half done.
 //!
-//! It reads the sources as text, with comments and literals masked by a small lexer. Where a file breaks a rule of
-//! size today it stands in a list with its size, which may shrink and never grow.
+//! It reads the sources as text, with comments and literals masked by a small lexer.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -14,14 +13,6 @@ const FILE_LINES: usize = 500;
 /// Lines of a function.
 const FUNCTION_LINES: usize = 70;
 
-/// Files that are too long today, with their lines. Mended: the line goes. Grown: the test fails.
-const LONG_FILES: &[(&str, usize)] = &[("src/intake/job/check.rs", 502)];
-/// Functions that are too long today, likewise.
-const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
-    ("src/gateway.rs", "start", 82),
-    ("src/intake/job/check.rs", "challenge", 75),
-    ("src/ledger/apply.rs", "op", 77),
-];
 /// The only places where `unsafe` may stand: batched socket calls.
 const UNSAFE: &[&str] = &[];
 
@@ -355,49 +346,20 @@ fn every_file_says_what_it_is() {
 
 #[test]
 fn files_and_functions_are_short() {
-    let mut files: BTreeMap<String, usize> = BTreeMap::new();
-    let mut long: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut faults = Vec::new();
     for source in sources().iter().filter(|s| !s.test) {
         // A test module at the end is no part of the size.
         let lines = source.shipped.trim_end().lines().count();
         if lines > FILE_LINES {
-            files.insert(source.path.clone(), lines);
+            faults.push(format!("{}: {lines} lines", source.path));
         }
         for (name, _, lines) in functions(&source.shipped) {
             if lines > FUNCTION_LINES {
-                long.insert((source.path.clone(), name), lines);
+                faults.push(format!("{}: {name}: {lines} lines", source.path));
             }
         }
     }
-    let mut faults = Vec::new();
-    for (path, allowed) in LONG_FILES {
-        shrinking(path, files.remove(*path), *allowed, &mut faults);
-    }
-    for (path, name, allowed) in LONG_FUNCTIONS {
-        let lines = long.remove(&((*path).to_owned(), (*name).to_owned()));
-        shrinking(&format!("{path}: {name}"), lines, *allowed, &mut faults);
-    }
-    faults.extend(
-        files
-            .iter()
-            .map(|(path, lines)| format!("{path}: {lines} lines")),
-    );
-    let named = |((path, name), lines): (&(String, String), &usize)| {
-        format!("{path}: {name}: {lines} lines")
-    };
-    faults.extend(long.iter().map(named));
     none(faults, "files have 500 lines at most, functions 70");
-}
-
-/// A known fault may only become smaller, and its line here goes with it.
-fn shrinking(what: &str, today: Option<usize>, allowed: usize, faults: &mut Vec<String>) {
-    match today {
-        None => faults.push(format!("{what}: mended; take it out of the list")),
-        Some(lines) if lines > allowed => {
-            faults.push(format!("{what}: {lines} lines, grown from {allowed}"));
-        }
-        Some(_) => {}
-    }
 }
 
 #[test]

@@ -11,3 +11,11 @@ mod driver;
 pub mod media;
 
 pub use driver::{StartError, start};
+
+use super::CallState;
+use crate::protocol::sip::Resume;
+
+/// The port on which the trunk expects whoever has this call: requests of the far end go there, also after a restart.
+pub fn port_of(state: &CallState) -> Option<u16> {
+    serde_json::from_str::<Resume>(&state.0).ok()?.port()
+}

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::mpsc;
+
 use crate::{
     carrier::{Command, Handle, Link},
     challenge::AttemptKey,
@@ -24,6 +26,8 @@ use crate::{
 pub struct Running {
     pub config: Arc<CarrierConfig>,
     pub handle: Handle,
+    /// Drivers of this name from before a reload that may still have calls up.
+    former: Vec<mpsc::Sender<Command>>,
     pub health: Health,
     pace: Bucket,
     hedges: Bucket,
@@ -61,6 +65,7 @@ impl Running {
             hedges: Bucket::new(Some(hedges)),
             health: Health::new(now, HealthSettings::default()),
             handle,
+            former: Vec::new(),
             config,
             holding: HashMap::new(),
             leaving: false,
@@ -162,6 +167,15 @@ impl Running {
         self.handle.commands.try_send(command).is_ok()
     }
 
+    /// About a call that this driver or one before it has: only the one that knows it acts.
+    pub fn command_owner(&self, command: impl Fn() -> Command) {
+        for former in &self.former {
+            // One that has ended has no calls.
+            let _ = former.try_send(command());
+        }
+        self.command(command());
+    }
+
     /// How long to wait before an attempt in doubt is hedged.
     pub fn doubt_wait(&self) -> Duration {
         self.health
@@ -215,9 +229,13 @@ impl Carriers {
         let name = running.handle.name.clone();
         match self.names.get(&name) {
             Some(at) => {
-                let before = std::mem::replace(&mut self.all[*at], running);
+                let mut before = std::mem::replace(&mut self.all[*at], running);
                 before.command(Command::Drain);
-                self.all[*at].holding.extend(before.holding);
+                let now = &mut self.all[*at];
+                now.holding.extend(before.holding);
+                before.former.push(before.handle.commands);
+                before.former.retain(|commands| !commands.is_closed());
+                now.former = before.former;
             }
             None => {
                 self.names.insert(name, self.all.len());

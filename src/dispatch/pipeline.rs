@@ -3,10 +3,18 @@
 //! Everything that one turn of dispatch decides becomes one batch. When the ledger says a batch is durable, its
 //! actions are done, in order: jobs acked, orders handed to carriers, reports published. So an intent is on the disk
 //! before its first byte leaves, and nothing is acked that could be lost.
+//!
+//! A commit costs the disk the same for one line as for a hundred. What somebody outside waits for goes at once; what
+//! only we wait for gathers for a moment, so that a quiet gateway doesn't commit each answer by itself.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
+    carrier::CallMark,
     challenge::{AttemptKey, ChallengeKey},
     intake::{Answer, Ticket},
     ledger::{BATCHES, Batch, Done, EarlyWord, Known, Ledger, Op, OutboxReport},
@@ -27,19 +35,36 @@ pub enum Action {
     },
     Submit(AttemptKey),
     HangUp(AttemptKey),
+    /// Tell the carrier that the ledger holds what its call needs.
+    Recorded(Arc<str>, CallMark),
     Publish(Box<OutboxReport>),
     /// Somebody may be following this challenge by HTTP.
     Wake(ChallengeKey),
 }
 
 impl Action {
+    /// Is somebody outside waiting for it: a phone, or who has given us the job?
+    fn hurries(&self) -> bool {
+        match self {
+            Action::Taken(..)
+            | Action::Answer(..)
+            | Action::Word { .. }
+            | Action::Submit(_)
+            | Action::HangUp(_)
+            | Action::Recorded(..) => true,
+            Action::Publish(_) | Action::Wake(_) => false,
+        }
+    }
+
     /// The new challenge without which this action makes no sense.
     fn needs(&self) -> Option<ChallengeKey> {
         match self {
             Action::Submit(key) | Action::HangUp(key) => Some(key.challenge),
             Action::Publish(report) => Some(report.challenge),
             Action::Wake(key) => Some(*key),
-            Action::Taken(..) | Action::Answer(..) | Action::Word { .. } => None,
+            Action::Taken(..) | Action::Answer(..) | Action::Word { .. } | Action::Recorded(..) => {
+                None
+            }
         }
     }
 }
@@ -64,7 +89,16 @@ pub struct Pipeline {
     pub ops: Vec<Op>,
     pub actions: Vec<Action>,
     flying: VecDeque<(u64, Vec<Action>)>,
+    /// When what has gathered began to.
+    since: Option<Instant>,
 }
+
+/// How long reports, and what carriers said, gather before they are committed.
+const GATHER: Duration = Duration::from_millis(2);
+/// How long what may be lost gathers: done a second time it does no harm.
+const GATHER_TIDYING: Duration = Duration::from_millis(20);
+/// So much needs no company.
+const GATHERED: usize = 256;
 
 impl Pipeline {
     pub fn new(ledger: Ledger) -> Pipeline {
@@ -74,6 +108,7 @@ impl Pipeline {
             ops: Vec::new(),
             actions: Vec::new(),
             flying: VecDeque::new(),
+            since: None,
         }
     }
 
@@ -86,8 +121,21 @@ impl Pipeline {
         self.flying.is_empty() && self.ops.is_empty() && self.actions.is_empty()
     }
 
-    /// Gives what has gathered to the ledger. What waits for nothing comes back at once.
-    pub fn flush(&mut self) -> Vec<Action> {
+    /// When what has gathered is to be given to the ledger.
+    pub fn due(&self) -> Option<Instant> {
+        let since = self.since.filter(|_| self.room())?;
+        let tidying = |op: &Op| matches!(op, Op::ReportDone { .. } | Op::CallDown { .. });
+        if self.ops.len() >= GATHERED || self.actions.iter().any(Action::hurries) {
+            Some(since)
+        } else if self.ops.iter().all(tidying) {
+            Some(since + GATHER_TIDYING)
+        } else {
+            Some(since + GATHER)
+        }
+    }
+
+    /// Gives what has gathered to the ledger once it is due. What waits for nothing comes back at once.
+    pub fn flush(&mut self, now: Instant) -> Vec<Action> {
         if self.ops.is_empty() {
             let actions = std::mem::take(&mut self.actions);
             return match self.flying.back_mut() {
@@ -99,9 +147,11 @@ impl Pipeline {
                 }
             };
         }
-        if !self.room() {
+        self.since.get_or_insert(now);
+        if self.due().is_none_or(|due| due > now) {
             return Vec::new();
         }
+        self.since = None;
         let number = self.next;
         self.next += 1;
         let batch = Batch {
@@ -116,6 +166,7 @@ impl Pipeline {
             Err(batch) => {
                 self.ops = batch.ops;
                 self.next = number;
+                self.since = Some(now);
             }
         }
         Vec::new()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Dispatch, effects::Change, open::PartOf};
+use super::{Dispatch, effects::Change, open::PartOf, pipeline::Action};
 use crate::{
     carrier::{
         Blame, CallState, Cause, Event, Failure, Link, Receipt, ReceiptState, Said, Verdict, What,
@@ -44,8 +44,10 @@ impl Dispatch {
 
     fn attempt_said(&mut self, name: &Arc<str>, key: AttemptKey, event: Event, now: Millis) {
         match event {
-            Event::CallState(CallState(state)) => {
+            Event::CallState(CallState(state), mark) => {
                 let carrier = name.clone();
+                let recorded = Action::Recorded(carrier.clone(), mark);
+                self.pipeline.actions.push(recorded);
                 self.pipeline.ops.push(Op::CallUp {
                     key,
                     carrier,
@@ -129,7 +131,7 @@ impl Dispatch {
             Event::Ringing
             | Event::Answered
             | Event::KeyPressed
-            | Event::CallState(_)
+            | Event::CallState(..)
             | Event::CallCleared
             | Event::CallEnded(_) => None,
         };
@@ -149,7 +151,7 @@ impl Dispatch {
             Event::Ringing
             | Event::Answered
             | Event::KeyPressed
-            | Event::CallState(_)
+            | Event::CallState(..)
             | Event::CallCleared => false,
         };
         let freed = frees && carrier.free_slot(key);

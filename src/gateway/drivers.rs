@@ -10,10 +10,11 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use crate::{
-    carrier::{self, Command, Handle, Said, callbacks, http::CallbackHandle},
+    carrier::{self, CallState, Command, Handle, Said, callbacks, http::CallbackHandle},
     clock::Now,
     config::{CarrierConfig, Config, carrier::Transport},
     dispatch::Running,
+    ledger::LeftUp,
     message::speech::Catalogue,
 };
 
@@ -29,6 +30,7 @@ pub enum DriverError {
 /// The running drivers.
 pub struct Drivers {
     handles: HashMap<Arc<str>, Handle>,
+    former_ports: HashMap<Arc<str>, u16>,
     /// Drivers that were told to finish.
     leaving: Vec<Handle>,
     callbacks: callbacks::Table,
@@ -58,6 +60,7 @@ impl Drivers {
         };
         Ok(Drivers {
             handles: HashMap::new(),
+            former_ports: HashMap::new(),
             leaving: Vec::new(),
             callbacks: Arc::new(ArcSwap::default()),
             desks: BTreeMap::new(),
@@ -132,9 +135,34 @@ impl Drivers {
                     let _ = before.commands.try_send(Command::Drain);
                     let _ = tokio::time::timeout(TRUNK_FAREWELL, before.commands.closed()).await;
                 }
+                if let Some(former) = self.on_former_port(carrier)
+                    && let Ok((handle, _)) =
+                        carrier::sip::start(former, voices.clone(), said.clone()).await
+                {
+                    return Ok(handle);
+                }
                 carrier::sip::start(carrier.clone(), voices, said).await?.0
             }
         })
+    }
+
+    /// Where the far ends of calls that were left up look for us: taken again by carriers that may choose their port.
+    pub fn remember_ports(&mut self, calls: &[LeftUp]) {
+        for call in calls {
+            let port = carrier::sip::port_of(&CallState(call.state.clone()));
+            self.former_ports
+                .extend(port.map(|port| (call.carrier.clone(), port)));
+        }
+    }
+
+    fn on_former_port(&mut self, carrier: &CarrierConfig) -> Option<Arc<CarrierConfig>> {
+        let port = self.former_ports.remove(&carrier.name)?;
+        let mut former = carrier.clone();
+        match &mut former.transport {
+            Transport::Sip(sip) if sip.bind.port() == 0 => sip.bind.set_port(port),
+            Transport::Sip(_) | Transport::Smpp(_) | Transport::Http(_) => return None,
+        }
+        Some(Arc::new(former))
     }
 
     /// Those that no route names any more are forgotten; dispatch tells them to finish.

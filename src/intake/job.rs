@@ -16,6 +16,7 @@ use crate::{
 mod canonical;
 mod check;
 mod code;
+mod given;
 mod raw;
 mod rules;
 #[cfg(test)]

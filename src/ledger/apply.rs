@@ -3,12 +3,14 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Statement, params};
+use rusqlite::{Connection, ErrorCode, Statement, params};
+
+mod known;
 
 use super::{
-    Batch, Done, EarlyWord, Known, NewChallenge, Op, OutboxReport, Target,
-    read::{self, Head, early_word, number_of},
-    seal::{Keyring, Lookup, Mac, Opener, Part, Sealer, Unsealable},
+    Batch, Done, NewChallenge, Op, OutboxReport, Target,
+    read::{self, Head, early_word},
+    seal::{Keyring, Lookup, Opener, Part, Sealer, Unsealable},
 };
 use crate::challenge::{AttemptKey, ChallengeKey, Millis};
 
@@ -206,20 +208,7 @@ impl<'c> Statements<'c> {
                 key,
                 carrier,
                 state,
-            } => {
-                desk.sealer.seal(
-                    Part::Call,
-                    key.challenge.0,
-                    state.as_bytes(),
-                    &mut desk.head,
-                )?;
-                self.call_up.execute(params![
-                    key.challenge.0,
-                    key.attempt,
-                    &**carrier,
-                    desk.head
-                ])?;
-            }
+            } => self.call_up(desk, *key, carrier, state)?,
             Op::CallDown { key } => {
                 self.call_down
                     .execute(params![key.challenge.0, key.attempt])?;
@@ -233,21 +222,10 @@ impl<'c> Statements<'c> {
                 id,
                 word,
                 until,
-            } => match self.known(desk, tenant, id)? {
-                Some(known) => {
-                    if known.ended.is_some() {
-                        self.feedback(known.key, *word)?;
-                    }
-                    done.met.push((place, known));
-                }
-                None => {
-                    let mac = desk.ring.mac(Lookup::Id, tenant, id);
-                    let number = desk.ring.number();
-                    self.early
-                        .execute(params![mac, number, number_of(*word), until.0])?;
-                    desk.early = true;
-                }
-            },
+            } => {
+                let known = self.word(desk, tenant, id, *word, *until)?;
+                done.met.extend(known.map(|known| (place, known)));
+            }
             Op::Feedback { key, verified, .. } => {
                 self.feedback.execute(params![verified, key.0])?;
             }
@@ -350,6 +328,21 @@ impl<'c> Statements<'c> {
         Ok(())
     }
 
+    fn call_up(
+        &mut self,
+        desk: &mut Desk,
+        key: AttemptKey,
+        carrier: &str,
+        state: &str,
+    ) -> Result<(), Fault> {
+        let challenge = key.challenge.0;
+        desk.sealer
+            .seal(Part::Call, challenge, state.as_bytes(), &mut desk.head)?;
+        self.call_up
+            .execute(params![challenge, key.attempt, carrier, desk.head])?;
+        Ok(())
+    }
+
     fn report(&mut self, desk: &mut Desk, report: &OutboxReport) -> Result<(), Fault> {
         let key = report.report.0;
         let (kind, route, correlation_id) = match &report.target {
@@ -411,69 +404,6 @@ impl<'c> Statements<'c> {
             |row| row.get(0),
         )?;
         if same { Ok(()) } else { Err(twice("report")) }
-    }
-
-    fn feedback(&mut self, key: ChallengeKey, word: EarlyWord) -> Result<(), Fault> {
-        let verified = match word {
-            EarlyWord::Cancel => return Ok(()),
-            EarlyWord::Verified => true,
-            EarlyWord::NotVerified => false,
-        };
-        self.feedback.execute(params![verified, key.0])?;
-        Ok(())
-    }
-
-    fn known(&mut self, desk: &mut Desk, tenant: &str, id: &str) -> Result<Option<Known>, Fault> {
-        let mac = desk.ring.mac(Lookup::Id, tenant, id);
-        match self.known_by(desk, mac)? {
-            Some(known) => Ok(Some(known)),
-            None => self.known_by_older(desk, tenant, id),
-        }
-    }
-
-    /// Rows that are not yet sealed anew are found under their own key only.
-    fn known_by_older(
-        &mut self,
-        desk: &mut Desk,
-        tenant: &str,
-        id: &str,
-    ) -> Result<Option<Known>, Fault> {
-        let ring = desk.ring.clone();
-        for mac in ring.older_macs(Lookup::Id, tenant, id) {
-            if let Some(known) = self.known_by(desk, mac)? {
-                return Ok(Some(known));
-            }
-        }
-        Ok(None)
-    }
-
-    fn known_by(&mut self, desk: &mut Desk, mac: Mac) -> Result<Option<Known>, Fault> {
-        let row = self
-            .known
-            .query_row([mac], |row| {
-                Ok((
-                    row.get::<_, i64>(0)?,
-                    row.get::<_, Vec<u8>>(1)?,
-                    row.get::<_, Option<i64>>(2)?,
-                    row.get::<_, Option<Vec<u8>>>(3)?,
-                ))
-            })
-            .optional()?;
-        let Some((key, head, ended, last)) = row else {
-            return Ok(None);
-        };
-        let opener = &mut desk.opener;
-        let head = Head::parse(&opener.open(Part::Head, key, &head)?)
-            .map_err(|error| Fault::Op(error.to_string()))?;
-        let last = last
-            .map(|sealed| opener.open(Part::Last, key, &sealed))
-            .transpose()?;
-        Ok(Some(Known {
-            key: ChallengeKey(key),
-            content: head.content,
-            ended: ended.map(Millis),
-            last,
-        }))
     }
 }
 

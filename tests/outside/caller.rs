@@ -3,13 +3,15 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    error::Error,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer,
+    ExchangeKind,
     message::Delivery,
     options::{
         BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
@@ -22,8 +24,12 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 /// Before a cut connection is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
+/// The longest wait for one answer of the broker.
+const LIMIT: Duration = Duration::from_secs(15);
 /// Jobs without a confirm.
 const WINDOW: usize = 500;
+
+type Failed = Box<dyn Error + Send + Sync>;
 
 /// What was heard of one challenge.
 #[derive(Clone, Debug, Default)]
@@ -173,12 +179,12 @@ impl Caller {
         }
     }
 
-    async fn publish_some(&self, left: &mut Vec<&Letter>, rate: u32) -> lapin::Result<()> {
-        let connection = Connection::connect(&self.url, ConnectionProperties::default()).await?;
-        let channel = connection.create_channel().await?;
-        channel
-            .confirm_select(ConfirmSelectOptions::default())
-            .await?;
+    async fn publish_some(&self, left: &mut Vec<&Letter>, rate: u32) -> Result<(), Failed> {
+        let properties = ConnectionProperties::default();
+        let connection = timeout(LIMIT, Connection::connect(&self.url, properties)).await??;
+        let channel = timeout(LIMIT, connection.create_channel()).await??;
+        let confirms = channel.confirm_select(ConfirmSelectOptions::default());
+        timeout(LIMIT, confirms).await??;
         let mut tick = tokio::time::interval(Duration::from_millis(10));
         let mut in_air = FuturesUnordered::new();
         let mut allowed = 0.0;
@@ -205,7 +211,7 @@ impl Caller {
         drop(in_air);
         match broken {
             Some(e) => Err(e),
-            None => connection.close(200, "done".into()).await,
+            None => Ok(timeout(LIMIT, connection.close(200, "done".into())).await??),
         }
     }
 
@@ -213,7 +219,7 @@ impl Caller {
         &self,
         channel: &Channel,
         letter: &'a Letter,
-    ) -> (&'a Letter, lapin::Result<Confirmation>) {
+    ) -> (&'a Letter, Result<Confirmation, Failed>) {
         let properties = BasicProperties::default()
             .with_type("challenge".into())
             .with_delivery_mode(2)
@@ -225,19 +231,12 @@ impl Caller {
             ..BasicPublishOptions::default()
         };
         let exchange = self.name.as_str().into();
-        let sent = channel
-            .basic_publish(
-                exchange,
-                "challenge".into(),
-                options,
-                &letter.body,
-                properties,
-            )
-            .await;
-        match sent {
-            Ok(confirm) => (letter, confirm.await),
-            Err(e) => (letter, Err(e)),
-        }
+        let key = "challenge".into();
+        let confirmed = async {
+            let sent = channel.basic_publish(exchange, key, options, &letter.body, properties);
+            Ok(timeout(LIMIT, async { sent.await?.await }).await??)
+        };
+        (letter, confirmed.await)
     }
 }
 
@@ -247,14 +246,35 @@ type Ears<'a> = (
     &'a std::sync::atomic::AtomicBool,
 );
 
-/// Until the connection is cut.
+/// Until the connection is cut. A broker that goes away may leave the client waiting for ever: nothing here waits
+/// without a limit.
 async fn listen(
     url: &str,
     name: &str,
     ears: Ears<'_>,
     standing: &watch::Sender<bool>,
-) -> lapin::Result<()> {
-    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+) -> Result<(), Failed> {
+    let properties = ConnectionProperties::default();
+    let connection = timeout(LIMIT, Connection::connect(url, properties)).await??;
+    let (mut own, mut everyone) = timeout(LIMIT, consume(&connection, name)).await??;
+    standing.send_replace(true);
+    let mut look = tokio::time::interval(PAUSE);
+    loop {
+        let (delivery, own) = tokio::select! {
+            Some(delivery) = own.next() => (delivery?, true),
+            Some(delivery) = everyone.next() => (delivery?, false),
+            _ = look.tick() => match connection.status().connected() {
+                true => continue,
+                false => return Err("cut".into()),
+            },
+        };
+        hear(&delivery, own, ears);
+        timeout(LIMIT, delivery.acker.ack(BasicAckOptions::default())).await??;
+    }
+}
+
+/// Declares the caller's queues and takes from both: its own replies, and the copies for everyone.
+async fn consume(connection: &Connection, name: &str) -> lapin::Result<(Consumer, Consumer)> {
     let channel = connection.create_channel().await?;
     channel.basic_qos(1_000, BasicQosOptions::default()).await?;
     let durable = ExchangeDeclareOptions {
@@ -297,18 +317,7 @@ async fn listen(
             FieldTable::default(),
         )
     };
-    let mut own = consume(&replies).await?;
-    let mut everyone = consume(&copies).await?;
-    standing.send_replace(true);
-    loop {
-        let (delivery, own) = tokio::select! {
-            Some(delivery) = own.next() => (delivery?, true),
-            Some(delivery) = everyone.next() => (delivery?, false),
-            else => return Ok(()),
-        };
-        hear(&delivery, own, ears);
-        delivery.acker.ack(BasicAckOptions::default()).await?;
-    }
+    Ok((consume(&replies).await?, consume(&copies).await?))
 }
 
 fn hear(delivery: &Delivery, own: bool, (heard, news, keep): Ears<'_>) {

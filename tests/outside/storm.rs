@@ -16,8 +16,6 @@ use crate::{
 /// After the last job was published: the longest life of those that end with it, and a slow machine.
 const ENDING: Duration = Duration::from_secs(100);
 /// Until what was up when the last final came has hung up.
-/// How often the gateway is killed in a storm.
-const KILLS: u64 = 5;
 const HANGING_UP: Duration = Duration::from_secs(60);
 /// Until the trunk has read what a gateway said at its end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -90,13 +88,8 @@ impl Storm {
         self.ended(all).await;
         let copied = |c: &Caller| c.ended().1 >= all;
         let copied = self.caller.until(Duration::from_secs(10), copied).await;
-        // An INVITE that left in the moment before a kill is not in the ledger yet, and a phone that rings for ever rings
-        // on: the known gap, one a kill at most. Nothing else leaves a call up.
-        let left = if matches!(law, Law::Killed) { KILLS } else { 0 };
-        until(HANGING_UP, "calls left up", || {
-            self.town.live_calls() <= left
-        })
-        .await;
+        let quiet = || self.town.live_calls() == 0;
+        until(HANGING_UP, "no call left up", quiet).await;
         let faults = verdict::faults(&self.town, &self.caller, &self.jobs, law);
         let table = verdict::table(&self.caller, &self.jobs);
         let shown: Vec<&str> = faults.iter().take(40).map(String::as_str).collect();

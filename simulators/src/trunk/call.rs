@@ -101,8 +101,8 @@ pub struct Call {
     pub deadlines: [Option<Instant>; TIMERS],
     /// When the INVITE came.
     pub since: Instant,
-    /// First end packet of the last `#`.
-    pub let_go: Option<Instant>,
+    /// First packet of the last key.
+    pub pressed_at: Option<Instant>,
     /// What will be written down.
     pub line: record::Call,
 }

@@ -41,7 +41,7 @@ pub struct Counts {
     pub packets_lost: u64,
     /// Of these, overtaken.
     pub packets_reordered: u64,
-    /// First end packet of the last key to the BYE after it.
+    /// First packet of the last key to the BYE after it.
     pub key_to_bye: Spread,
 }
 

@@ -49,13 +49,13 @@ pub struct Terms {
 /// What the talk asks of the signalling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
-    /// This key was pressed; `info`: and must be sent by INFO. `at`: the first end packet, or the last tone.
+    /// This key was pressed; `info`: and must be sent by INFO.
     Key {
         /// Which key.
         key: char,
         /// By INFO.
         info: bool,
-        /// When it was let go.
+        /// When its first packet left.
         at: Instant,
     },
     /// The person hangs up.
@@ -228,8 +228,8 @@ impl Talk {
             }
         }
         if self.answered.is_some() || self.terms.early.is_some() {
-            let let_go = self.sending.frame(&self.terms, out);
-            doing = doing.or(let_go.map(|key| Doing::Key {
+            let pressed = self.sending.frame(&self.terms, out);
+            doing = doing.or(pressed.map(|key| Doing::Key {
                 key,
                 info: false,
                 at: now,
@@ -315,11 +315,11 @@ impl Hearing {
 }
 
 impl Sending {
-    /// Write the next packet; the key that was let go with it.
+    /// Write the next packet; the key whose first it is.
     fn frame(&mut self, terms: &Terms, out: &mut Vec<u8>) -> Option<char> {
-        let mut let_go = None;
+        let begun = self.key.filter(|pressing| pressing.frames == 0);
         match (self.key, terms.keys) {
-            (Some(pressing), KeyWay::Event(kind)) => let_go = self.event(pressing, kind, out),
+            (Some(pressing), KeyWay::Event(kind)) => self.event(pressing, kind, out),
             (Some(pressing), _) => {
                 self.audio(
                     Sound::Key(pressing.key),
@@ -329,7 +329,6 @@ impl Sending {
                 );
                 let frames = pressing.frames + 1;
                 self.key = (frames < KEY_FRAMES).then_some(Pressing { frames, ..pressing });
-                let_go = self.key.is_none().then_some(pressing.key);
             }
             (None, _) => {
                 self.audio(self.sound, self.at, terms.law, out);
@@ -338,7 +337,7 @@ impl Sending {
         }
         self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(FRAME as u32);
-        let_go
+        begun.map(|pressing| pressing.key)
     }
 
     fn audio(&mut self, sound: Sound, at: u32, law: Law, out: &mut Vec<u8>) {
@@ -355,7 +354,7 @@ impl Sending {
 
     /// RFC 4733 section 2.5.1: the timestamp of the beginning in every packet, the duration growing, the end
     /// three times with the same duration.
-    fn event(&mut self, pressing: Pressing, kind: u8, out: &mut Vec<u8>) -> Option<char> {
+    fn event(&mut self, pressing: Pressing, kind: u8, out: &mut Vec<u8>) {
         let frames = pressing.frames + 1;
         let end = frames >= KEY_FRAMES;
         let duration = frames.min(KEY_FRAMES) * FRAME as u16;
@@ -367,7 +366,6 @@ impl Sending {
         self.write(kind, frames == 1, pressing.began, &event.write(), out);
         let over = frames == KEY_FRAMES + END_REPEATS;
         self.key = (!over).then_some(Pressing { frames, ..pressing });
-        (frames == KEY_FRAMES).then_some(pressing.key)
     }
 
     fn write(&self, kind: u8, marker: bool, timestamp: u32, payload: &[u8], out: &mut Vec<u8>) {

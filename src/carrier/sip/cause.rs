@@ -31,6 +31,11 @@ pub fn failure(end: &End, own: &BTreeMap<Arc<str>, Cause>) -> Failure {
         }
         End::RungOut => Cause::NoAnswer.failure(None),
         End::Cancelled | End::OurBye | End::Capped => Cause::Cancelled.failure(None),
+        // Our ledger did not hold the call in time.
+        End::Unsent => Failure {
+            blame: Blame::Us,
+            ..Cause::CarrierFault.failure(None)
+        },
         // No answer at all, no connection, SDP that can't be used: the next candidate may do better.
         End::Silent | End::Unreachable | End::BrokenMedia | End::Vanished | End::PeerBye => {
             Cause::CarrierFault.failure(None)
@@ -44,6 +49,7 @@ pub fn fails_over(end: &End) -> bool {
         End::Silent | End::Unreachable => true,
         End::Refused { status, .. } => matches!(status, 408 | 500..=599),
         End::RungOut
+        | End::Unsent
         | End::BrokenMedia
         | End::PeerBye
         | End::OurBye

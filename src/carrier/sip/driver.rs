@@ -28,7 +28,7 @@ use super::{
     media::{Engine, EngineConfig, MediaEvent, MediaId},
 };
 use crate::{
-    carrier::{COMMANDS, Command, Handle, Link, Said, Slots, What},
+    carrier::{COMMANDS, CallMark, Command, Handle, Link, Said, Slots, What},
     challenge::AttemptKey,
     config::carrier::{CarrierConfig, Endpoint as Peer, SipConfig, Transport as Kind},
     message::speech::Catalogue,
@@ -347,6 +347,10 @@ impl Trunk {
             Command::Submit(order) => self.submit(order),
             Command::HangUp(key) => self.hang_up(key),
             Command::EndOrphan(state) => self.end_orphan(&state),
+            Command::Recorded(CallMark(mark)) => {
+                self.endpoint
+                    .recorded(Instant::now(), CallHandle::from_bits(mark));
+            }
             Command::Drain => self.drain(DRAIN_PATIENCE),
             Command::End => self.drain(LAST_WORDS),
         }

@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{
-    BadJob, FAULTS, JobFault, Kind, Properties,
-    canonical::Content,
-    code, is_own_queue,
+    BadJob, FAULTS, JobFault, Kind, Properties, code,
+    given::{Given, To},
+    is_own_queue,
     raw::{Raw, RawFallback, Text},
     rules::{self, EXTENSION, FALLBACKS, META_KEY, META_VALUE, NAME, SHORT_STRING},
     walk::shown,
@@ -17,7 +17,7 @@ use crate::{
     challenge::{Challenge, Code, Expect, Fallback, Meta, Method, Millis, ReplyTo, Until},
     config::settings::Jobs,
     intake::Job,
-    number::{self, Analysis, Number, Refusal},
+    number::{self, Number},
 };
 
 /// Everything that is wrong, or the job.
@@ -216,15 +216,17 @@ impl Check {
             door: properties.door,
             content,
         };
-        if self.faults.is_empty() && ch.code.is_none() && needs_code(&ch) {
-            ch.code = self.keep(
-                "code",
-                code::make(settings.code_length),
-                "none could be made",
-            );
+        self.make_code(&mut ch, settings);
+        Some(Job::Challenge(Box::new(ch)))
+    }
+
+    /// Where one is needed and none was given.
+    fn make_code(&mut self, ch: &mut Challenge, settings: &Jobs) {
+        if self.faults.is_empty() && ch.code.is_none() && needs_code(ch) {
+            let made = code::make(settings.code_length);
+            ch.code = self.keep("code", made, "none could be made");
             ch.code_made = true;
         }
-        Some(Job::Challenge(Box::new(ch)))
     }
 
     fn to(&mut self, raw: &Raw<'_>) -> Option<To> {
@@ -361,92 +363,6 @@ impl Check {
                 self.fault(&format!("meta.{}", shown(key)), "longer than 2048 octets");
             }
         }
-    }
-}
-
-/// What the number turned out to be.
-struct To {
-    number: Option<Number>,
-    country: Option<number::Country>,
-    refused: Option<Refusal>,
-    extension: Option<Arc<str>>,
-}
-
-impl To {
-    fn of(found: Analysis) -> To {
-        let refused = match (found.number, found.refused) {
-            (None, None) => Some(Refusal {
-                reason: number::Reason::InvalidNumber,
-                detail: number::Detail::Unreadable,
-            }),
-            (_, refused) => refused,
-        };
-        To {
-            number: found.number,
-            country: found.country,
-            refused,
-            extension: found.extension.map(Into::into),
-        }
-    }
-}
-
-/// What the caller gave, for the hash over it.
-struct Given<'a, 'r> {
-    raw: &'a Raw<'r>,
-    to: &'a To,
-    method: Method,
-    fallback: &'a [Fallback],
-    expect: Expect,
-    until: Until,
-    locale: &'a str,
-    lifetime: Duration,
-    issued_at: Option<Millis>,
-}
-
-impl Given<'_, '_> {
-    fn content(&self) -> [u8; 32] {
-        let mut content = Content::new();
-        match self.to.number {
-            Some(number) => content.text(Some(number.e164())),
-            None => content
-                .text(self.raw.to.as_deref())
-                .text(self.raw.region.as_deref()),
-        };
-        let extension = self
-            .raw
-            .extension
-            .as_deref()
-            .or(self.to.extension.as_deref());
-        content.text(extension).text(Some(self.method.name()));
-        content.number(i64::try_from(self.fallback.len()).ok());
-        for one in self.fallback {
-            content
-                .text(Some(one.method.name()))
-                .number(i64::try_from(one.after.as_secs()).ok());
-        }
-        content
-            .number(Some(self.expect as i64))
-            .number(Some(self.until as i64))
-            .text(self.raw.code.as_deref())
-            .text(self.raw.pin.as_deref())
-            .text(self.raw.text.as_deref())
-            .text(Some(&self.locale.to_ascii_lowercase()))
-            .number(i64::try_from(self.lifetime.as_secs()).ok())
-            .number(self.issued_at.map(|at| at.0))
-            .text(self.raw.user.as_deref())
-            .text(self.raw.caller_id.as_deref());
-        let mut meta: Vec<(&str, &str)> = self
-            .raw
-            .meta
-            .iter()
-            .flat_map(|meta| &meta.0)
-            .map(|(key, value)| (&**key, &**value))
-            .collect();
-        meta.sort_unstable();
-        for (key, value) in meta {
-            content.text(Some(key)).text(Some(value));
-        }
-        content.finish()
     }
 }
 

@@ -5,6 +5,9 @@
 //! ([`Endpoint::poll_output`]), and the next deadline ([`Endpoint::next_deadline`]). We only place calls (UAC), so a
 //! request from outside is either part of one of our dialogs (`incoming`) or a stranger's (`stranger`).
 //!
+//! No call outlives the memory of it: an INVITE, and the ACK of its answer, wait until the owner has made durable what
+//! a restart needs to end the call ([`Event::Resume`], [`Endpoint::recorded`]).
+//!
 //! Timers: one heap of wake-ups; what is due is asked of the transaction or call itself, so a wake-up that has
 //! become pointless costs one look-up, and stale ones are swept when they outnumber the live.
 
@@ -95,6 +98,17 @@ pub struct Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallHandle(u64);
 
+impl CallHandle {
+    /// As a number, to be given back by [`CallHandle::from_bits`].
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    pub fn from_bits(bits: u64) -> CallHandle {
+        CallHandle(bits)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProbeHandle(u64);
 
@@ -136,7 +150,8 @@ pub enum Event {
         call: CallHandle,
         remote: sdp::Remote,
     },
-    /// What a restart needs to end this call; replaces what was said before.
+    /// What a restart needs to end this call; replaces what was said before. An INVITE or an ACK waits for
+    /// [`Endpoint::recorded`].
     Resume {
         call: CallHandle,
         resume: Box<Resume>,
@@ -167,6 +182,8 @@ pub enum End {
     Silent,
     /// The connection was refused: nothing has left.
     Unreachable,
+    /// Never [`Endpoint::recorded`] in time: nothing has left.
+    Unsent,
     /// Rang longer than `Limits::ring`.
     RungOut,
     /// Answered with SDP that can't be used, or none.

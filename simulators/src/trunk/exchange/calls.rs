@@ -16,11 +16,9 @@ impl Exchange {
                 };
                 call.line.pressed.push(key);
                 self.counts.keys += 1;
+                call.pressed_at = Some(at);
                 if info {
-                    call.let_go = Some(now);
                     self.key_by_info(id, key, now);
-                } else {
-                    call.let_go = Some(at);
                 }
             }
             Heard::Ended(told) => {

@@ -92,7 +92,7 @@ impl Exchange {
             .call_of(basics)
             .and_then(|id| Some((id, self.calls.get_mut(&id)?)));
         let found = call.and_then(|(id, call)| {
-            let call_let_go = call.let_go.take();
+            let pressed_at = call.pressed_at.take();
             let tag = basics.to_tag.as_deref();
             let alone = call.legs.len() == 1;
             let leg = call
@@ -100,15 +100,15 @@ impl Exchange {
                 .iter_mut()
                 .find(|leg| Some(leg.tag.as_str()) == tag)?;
             leg.over = true;
-            Some((id, leg.acked, alone, call_let_go))
+            Some((id, leg.acked, alone, pressed_at))
         });
-        let Some((id, acked, alone, let_go)) = found else {
+        let Some((id, acked, alone, pressed_at)) = found else {
             let bytes = message.response(481, Some("x"), peer.address()).end();
             return self.reply(message, basics, peer, bytes, now);
         };
         self.counts.byes += 1;
-        if let Some(let_go) = let_go.filter(|_| alone) {
-            self.counts.key_to_bye.add(now.duration_since(let_go));
+        if let Some(pressed_at) = pressed_at.filter(|_| alone) {
+            self.counts.key_to_bye.add(now.duration_since(pressed_at));
         }
         if !acked {
             self.broken("sip", "a BYE for an answer that was not ACKed".into());

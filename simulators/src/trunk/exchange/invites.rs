@@ -83,7 +83,7 @@ impl Exchange {
             audio: None,
             deadlines: [None; TIMERS],
             since: now,
-            let_go: None,
+            pressed_at: None,
             line,
             invite: message,
             basics,

@@ -13,7 +13,7 @@ use std::{
 use super::{Trunk, targets::Target};
 use crate::{
     carrier::{
-        self, Call, CallEnd, CallState, Cause, Content, Event, Failure, Order, What,
+        self, Call, CallEnd, CallMark, CallState, Cause, Content, Event, Failure, Order, What,
         sip::{
             address, cause,
             conversation::{Ask, Conversation, Input, Output as Saying, Script},
@@ -201,7 +201,7 @@ impl Trunk {
             Sip::Answered { call, remote } => self.answered(now, call, &remote),
             Sip::Key { call, key, held: _ } => self.info_key(now, call, key),
             Sip::Media { call, remote } => self.connect(call, &remote),
-            Sip::Resume { call, resume } => self.remember(call, &resume),
+            Sip::Resume { call, resume } => self.remember(now, call, &resume),
             Sip::Ended { call, end } => self.ended(now, call, end),
             Sip::Cleared { call } => self.cleared(call),
             Sip::Probed { probe, status } => self.probed(probe, status.is_some()),
@@ -274,17 +274,20 @@ impl Trunk {
         }
     }
 
-    fn remember(&mut self, call: CallHandle, resume: &Resume) {
+    fn remember(&mut self, now: Instant, call: CallHandle, resume: &Resume) {
         let Some(key) = self
             .calls
             .get(&call)
             .filter(|active| !active.settled)
             .map(|active| active.key)
         else {
-            return;
+            return self.endpoint.recorded(now, call);
         };
         match serde_json::to_string(resume) {
-            Ok(text) => self.tell(key, Event::CallState(CallState(text.into()))),
+            Ok(text) => {
+                let mark = CallMark(call.to_bits());
+                self.tell(key, Event::CallState(CallState(text.into()), mark));
+            }
             Err(error) => tracing::error!(carrier = %self.config.name, %error, "call state"),
         }
     }

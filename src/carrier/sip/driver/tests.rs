@@ -178,7 +178,7 @@ async fn calls_of_a_process_that_died_are_ended_by_the_next() {
     let last = |b: &Bench, key: AttemptKey| -> Option<CallState> {
         let mut states = b.log.iter().rev().filter(|(k, _)| *k == key);
         states.find_map(|(_, e)| match e {
-            Event::CallState(state) => Some(state.clone()),
+            Event::CallState(state, _) => Some(state.clone()),
             _ => None,
         })
     };
@@ -197,6 +197,20 @@ async fn calls_of_a_process_that_died_are_ended_by_the_next() {
     seen(&trunk, "+12025559021").await;
     seen(&trunk, "+12025559024").await;
     assert_eq!(trunk.live_calls(), 0);
+}
+
+#[tokio::test]
+async fn no_phone_rings_for_a_call_that_a_restart_would_not_know() {
+    let trunk = trunk(|_| {}).await;
+    let mut b = Bench::start(config(vec![peer(Carry::Udp, trunk.address())])).await;
+    b.records = false;
+    let key = b.call("+12025550123", Method::VoiceConfirm).await;
+    assert_eq!(b.settle(key).await, "carrier_fault NextCandidate");
+    assert!(trunk.record().calls_to("+12025550123").is_empty());
+    b.records = true;
+    let key = b.call("+12025550124", Method::VoiceConfirm).await;
+    assert!(b.settle(key).await.ends_with("Confirmed #"));
+    b.drained().await;
 }
 
 #[tokio::test]

@@ -55,6 +55,8 @@ pub(super) struct Call {
     /// The end of the phase.
     pub deadline: Option<Instant>,
     pub dialog: Option<Dialog>,
+    /// What waits until the last `Event::Resume` is durable.
+    pub held: Option<Held>,
     /// The ACK of the 2xx, for its copies.
     pub ack: Option<(Bytes, SocketAddr, Transport)>,
     /// To tags and ACKs of other forks.
@@ -66,6 +68,15 @@ pub(super) struct Call {
     /// `Event::Ended` has been said.
     pub told: bool,
     pub woken_at: Option<Instant>,
+}
+
+/// A message that leaves only once a restart could end the call it makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Held {
+    /// The INVITE, ready to go. Nothing has left.
+    Invite(Bytes),
+    /// The ACK of the 2xx: without it the peer says its answer again, to us or to who comes after us.
+    Ack,
 }
 
 /// A request of the peer that we answered.

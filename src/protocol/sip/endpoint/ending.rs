@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::call::Phase;
+use super::call::{Held, Phase};
 use super::pending_key;
 use super::write;
 use super::{CallHandle, End, Endpoint, Event, Machine, Owner, Pending, ProbeHandle, Transport};
@@ -54,6 +54,16 @@ impl Endpoint {
             return;
         };
         state.deadline = None;
+        if matches!(state.held, Some(Held::Invite(_))) {
+            // Nothing waits at the peer: the first INVITE has not left, or an earlier one is answered.
+            let end = if end == End::Cancelled {
+                end
+            } else {
+                End::Unsent
+            };
+            self.end(call, end);
+            return self.clear(now, call);
+        }
         match state.phase {
             Phase::Calling => {
                 state.phase = Phase::Abandoned;
@@ -104,6 +114,12 @@ impl Endpoint {
 
     pub(super) fn bye(&mut self, now: Instant, call: CallHandle) {
         let (branch, cnonce) = (self.tokens.draw(), self.tokens.draw());
+        let Some(state) = self.calls.get_mut(&call.0) else {
+            return;
+        };
+        if state.held == Some(Held::Ack) {
+            self.send_ack(call);
+        }
         let Some(state) = self.calls.get_mut(&call.0) else {
             return;
         };

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use super::call::{Call, MAX_CHALLENGES, MAX_FORKS, MAX_REDIRECTS, Phase};
+use bytes::Bytes;
+
+use super::call::{Call, Held, MAX_CHALLENGES, MAX_FORKS, MAX_REDIRECTS, Phase};
 use super::pending_key;
 use super::write::{self, InviteLines, branch_token};
 use super::{
@@ -21,7 +23,7 @@ pub(super) fn call_key(tokens: &Tokens, call_id: &str) -> u64 {
 }
 
 impl Endpoint {
-    /// Places a call under a fresh Call-ID.
+    /// Places a call under a fresh Call-ID. The INVITE leaves once the call is [`Endpoint::recorded`].
     pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<CallHandle, Unfit> {
         check(&invite)?;
         let mut call_id = String::with_capacity(17 + self.config.sent_by.len());
@@ -42,6 +44,7 @@ impl Endpoint {
             ring_until: now + invite.limits.ring,
             deadline: Some(now + invite.limits.first_answer.min(invite.limits.ring)),
             dialog: None,
+            held: None,
             ack: None,
             forks: Vec::new(),
             remote: None,
@@ -53,7 +56,7 @@ impl Endpoint {
         };
         self.calls.insert(handle.0, call);
         self.authorize_invite(handle);
-        self.send_invite(now, handle);
+        self.prepare_invite(handle);
         self.arm_call(handle);
         Ok(handle)
     }
@@ -76,14 +79,15 @@ impl Endpoint {
         state.authorization = Some(session.authorize(who, "INVITE", &state.invite.uri, cnonce));
     }
 
-    fn send_invite(&mut self, now: Instant, call: CallHandle) {
+    /// The INVITE is ready; it leaves once a restart could end what it begins.
+    fn prepare_invite(&mut self, call: CallHandle) {
         let branch = self.tokens.draw();
         let Some(state) = self.calls.get_mut(&call.0) else {
             return;
         };
         state.cseq += 1;
         state.branch = branch;
-        let (to, transport) = (state.invite.to, state.invite.transport);
+        let transport = state.invite.transport;
         let bytes = write::invite(
             &self.config,
             &InviteLines {
@@ -99,6 +103,31 @@ impl Endpoint {
                 body: sdp::offer(&state.invite.media).as_bytes(),
             },
         );
+        state.held = Some(Held::Invite(bytes));
+        self.tell_resume(call);
+    }
+
+    /// What the last [`Event::Resume`] of this call said is durable: what waited for it leaves.
+    pub fn recorded(&mut self, now: Instant, call: CallHandle) {
+        let Some(state) = self.calls.get_mut(&call.0) else {
+            return;
+        };
+        match state.held.take() {
+            Some(Held::Invite(bytes)) => self.send_invite(now, call, bytes),
+            Some(Held::Ack) => self.send_ack(call),
+            None => {}
+        }
+    }
+
+    fn send_invite(&mut self, now: Instant, call: CallHandle, bytes: Bytes) {
+        let Some(state) = self.calls.get_mut(&call.0) else {
+            return;
+        };
+        if state.phase == Phase::Calling {
+            let first_answer = now + state.invite.limits.first_answer;
+            state.deadline = Some(first_answer.min(state.ring_until));
+        }
+        let (branch, to, transport) = (state.branch, state.invite.to, state.invite.transport);
         let machine = Machine::Invite(InviteClient::new(
             now,
             transport.is_reliable(),
@@ -118,6 +147,18 @@ impl Endpoint {
             },
         );
         self.arm_pending(branch);
+        self.arm_call(call);
+    }
+
+    /// The ACK of the 2xx, for the first time or again.
+    pub(super) fn send_ack(&mut self, call: CallHandle) {
+        let Some(state) = self.calls.get_mut(&call.0) else {
+            return;
+        };
+        state.held = None;
+        if let Some((ack, to, transport)) = state.ack.clone() {
+            self.transmit(to, transport, ack);
+        }
     }
 
     pub(super) fn response(&mut self, now: Instant, message: &Message) {
@@ -196,7 +237,6 @@ impl Endpoint {
         };
         match state.phase {
             Phase::Calling | Phase::Proceeding => {
-                let first = state.phase == Phase::Calling;
                 state.phase = Phase::Proceeding;
                 state.deadline = Some(state.ring_until);
                 let early = sdp::read(message.body(), &state.invite.media.codecs).ok();
@@ -209,9 +249,6 @@ impl Endpoint {
                     status,
                     early,
                 });
-                if first {
-                    self.tell_resume(call);
-                }
             }
             Phase::Abandoned => {
                 self.cancel(now, call);
@@ -227,9 +264,8 @@ impl Endpoint {
         };
         if let Some(dialog) = &state.dialog {
             if dialog.remote_tag == tag {
-                if let Some((ack, to, transport)) = state.ack.clone() {
-                    self.transmit(to, transport, ack);
-                }
+                // Said again, it can't wait any longer.
+                self.send_ack(call);
             } else {
                 self.fork(now, call, message);
             }
@@ -249,7 +285,8 @@ impl Endpoint {
             state.authorization.as_ref(),
         );
         state.dialog = Some(dialog);
-        state.ack = Some((ack.clone(), to, transport));
+        state.ack = Some((ack, to, transport));
+        state.held = Some(Held::Ack);
         let wanted = state.is_live();
         state.phase = Phase::Up;
         // Media is taken from what the answer says; an early answer stands in where the 2xx repeats none.
@@ -259,7 +296,6 @@ impl Endpoint {
         };
         state.remote.clone_from(&remote);
         state.deadline = Some(now + state.invite.limits.call);
-        self.transmit(to, transport, ack);
         self.tell_resume(call);
         match remote {
             Some(remote) if wanted => {
@@ -319,10 +355,10 @@ impl Endpoint {
         let wanted = state.is_live();
         if wanted && matches!(status, 401 | 407) && self.take_challenge(call, status, message) {
             self.authorize_invite(call);
-            return self.send_invite(now, call);
+            return self.prepare_invite(call);
         }
         if wanted && (300..400).contains(&status) && self.take_redirect(call, message) {
-            return self.send_invite(now, call);
+            return self.prepare_invite(call);
         }
         let reason = message.header(HeaderName::Reason).map(str::to_owned);
         let seconds = |value: &str| {

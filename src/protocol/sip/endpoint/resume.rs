@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Call, Phase};
+use super::call::{Call, Held, Phase};
 use super::outgoing::call_key;
 use super::write::{self, InviteLines};
 use super::{CallHandle, Endpoint, Invite, Limits, Machine, Owner, Pending, Transport};
@@ -45,6 +45,12 @@ impl Resume {
         &self.call_id
     }
 
+    /// The port on which the peer reaches who has this call.
+    pub fn port(&self) -> Option<u16> {
+        let (_, port) = self.sent_by.rsplit_once(':')?;
+        port.parse().ok()
+    }
+
     pub fn is_answered(&self) -> bool {
         self.dialog.is_some()
     }
@@ -73,7 +79,8 @@ impl Endpoint {
         })
     }
 
-    /// Ends a call of an earlier life: BYE if it was answered, else CANCEL, and a BYE to an answer that crosses it.
+    /// Ends a call of an earlier life: ACK (the earlier life may not have come to it) and BYE if it was answered, else
+    /// CANCEL, and a BYE to an answer that crosses it.
     /// [`Event::Cleared`](super::Event::Cleared) follows, never `Ended`.
     pub fn end_orphan(&mut self, now: Instant, resume: Resume) -> CallHandle {
         let handle = CallHandle(call_key(&self.tokens, &resume.call_id));
@@ -84,6 +91,11 @@ impl Endpoint {
         let invite = self.orphan_invite(&resume);
         let mut call = orphan(resume, now);
         if let Some(dialog) = &mut call.dialog {
+            let (to, transport) = dialog.next_hop((call.invite.to, call.invite.transport));
+            let sequence = (dialog.cseq, self.tokens.draw(), transport);
+            let ack = write::in_dialog(&self.config, "ACK", dialog, sequence, None);
+            call.ack = Some((ack, to, transport));
+            call.held = Some(Held::Ack);
             dialog.cseq = dialog.cseq.saturating_add(CSEQ_GAP);
         }
         let (branch, to, transport) = (call.branch, call.invite.to, call.invite.transport);
@@ -175,6 +187,7 @@ fn orphan(resume: Resume, now: Instant) -> Call {
         ring_until: now,
         deadline: None,
         dialog: resume.dialog,
+        held: None,
         ack: None,
         forks: Vec::new(),
         remote: None,

@@ -1,5 +1,6 @@
 //! Whole calls against a scripted far end, in instants that stand still until a test moves them.
 
 mod calls;
+mod durable;
 mod far_end;
 mod trouble;

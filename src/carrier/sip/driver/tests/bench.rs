@@ -97,6 +97,8 @@ pub struct Bench {
     pub next: i64,
     pub log: Vec<(AttemptKey, Event)>,
     pub links: Vec<Link>,
+    /// What is told of a call is durable at once; else it never is.
+    pub records: bool,
 }
 
 impl Bench {
@@ -127,6 +129,7 @@ impl Bench {
             next: 0,
             log: Vec::new(),
             links: Vec::new(),
+            records: true,
         };
         bench.until(|b| b.links.contains(&Link::Up)).await;
         assert!(bench.handle.slots.get() > 0);
@@ -141,7 +144,12 @@ impl Bench {
                 .expect("a driver")
                 .what
             {
-                What::Attempt(key, event) => self.log.push((key, event)),
+                What::Attempt(key, event) => {
+                    if let (Event::CallState(_, mark), true) = (&event, self.records) {
+                        self.command(Command::Recorded(*mark)).await;
+                    }
+                    self.log.push((key, event));
+                }
                 What::Link(link) => self.links.push(link),
                 What::Receipt(_) | What::Inbound(_) => panic!("no texts here"),
             }
@@ -189,7 +197,7 @@ impl Bench {
             Event::Ringing => Some("ringing".into()),
             Event::Answered => Some("answered".into()),
             Event::KeyPressed => Some("key".into()),
-            Event::CallState(_) | Event::CallCleared => None,
+            Event::CallState(..) | Event::CallCleared => None,
             Event::CallEnded(end) => Some(format!("{:?} {}", end.outcome, end.digits)),
             Event::Failed(f) => Some(format!("{} {:?}", f.cause.name(), f.verdict)),
             Event::InDoubt { .. } => Some("in doubt".into()),

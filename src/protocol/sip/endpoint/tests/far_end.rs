@@ -21,6 +21,8 @@ pub struct Bench {
     pub sent: Vec<Message>,
     pub events: Vec<Event>,
     pub resumes: Vec<Resume>,
+    /// What is told is durable at once; else it never is.
+    pub records: bool,
 }
 
 pub fn peer() -> SocketAddr {
@@ -51,6 +53,7 @@ impl Bench {
             sent,
             events,
             resumes,
+            records: true,
         }
     }
 
@@ -92,7 +95,12 @@ impl Bench {
                     self.sent
                         .push(Message::parse(&bytes).expect("what we send is good"));
                 }
-                Output::Event(Event::Resume { resume, .. }) => self.resumes.push(*resume),
+                Output::Event(Event::Resume { call, resume }) => {
+                    self.resumes.push(*resume);
+                    if self.records {
+                        self.endpoint.recorded(self.now, call);
+                    }
+                }
                 Output::Event(event) => self.events.push(event),
             }
         }

@@ -1,0 +1,107 @@
+//! Nothing that a restart could not end leaves: INVITE and ACK wait for the word that their call is recorded.
+
+use std::time::Duration;
+
+use super::far_end::{Bench, SDP};
+
+const SECOND: Duration = Duration::from_secs(1);
+const NONCE: &str = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n";
+
+#[test]
+fn an_invite_leaves_when_its_call_is_recorded() {
+    let mut b = Bench::new();
+    b.records = false;
+    let call = b.call();
+    assert!(b.take().is_empty());
+    assert_eq!(b.resumes.len(), 1);
+    assert!(!b.resumes[0].is_answered());
+    b.now += 3 * SECOND;
+    b.endpoint.recorded(b.now, call);
+    b.endpoint.recorded(b.now, call);
+    b.pass(Duration::ZERO);
+    assert_eq!(b.take(), ["INVITE"], "once");
+    b.pass(4 * SECOND);
+    assert!(
+        b.told().is_empty(),
+        "the first answer is due from the INVITE on"
+    );
+    b.pass(2 * SECOND);
+    assert_eq!(b.told(), ["ended Silent"]);
+}
+
+#[test]
+fn a_call_that_is_never_recorded_never_leaves() {
+    let mut b = Bench::new();
+    b.records = false;
+    let call = b.call();
+    b.pass(10 * SECOND);
+    assert_eq!(b.told(), ["ended Unsent", "cleared"]);
+    b.endpoint.recorded(b.now, call);
+    b.pass(60 * SECOND);
+    assert!(b.take().is_empty());
+    assert_eq!(b.endpoint.kept(), (0, 0, 0));
+}
+
+#[test]
+fn a_call_hung_up_before_it_is_recorded_needs_no_cancel() {
+    let mut b = Bench::new();
+    b.records = false;
+    let call = b.call();
+    b.endpoint.hangup(b.now, call);
+    b.endpoint.recorded(b.now, call);
+    b.pass(60 * SECOND);
+    assert_eq!(b.told(), ["ended Cancelled", "cleared"]);
+    assert!(b.take().is_empty());
+}
+
+#[test]
+fn an_invite_with_credentials_waits_as_the_first_one_did() {
+    let mut b = Bench::new();
+    let call = b.call();
+    let invite = b.sent[0].clone();
+    b.records = false;
+    b.take();
+    b.answer(&invite, 401, "far", NONCE, "");
+    assert_eq!(b.take(), ["ACK"]);
+    b.endpoint.recorded(b.now, call);
+    b.pass(Duration::ZERO);
+    assert_eq!(b.take(), ["INVITE"]);
+}
+
+#[test]
+fn the_ack_waits_until_the_answer_is_recorded_or_said_again() {
+    for again in [false, true] {
+        let mut b = Bench::new();
+        let call = b.call();
+        let invite = b.sent[0].clone();
+        b.records = false;
+        b.take();
+        b.answer(&invite, 200, "far", "", SDP);
+        assert!(b.take().is_empty());
+        assert_eq!(b.told(), ["answered 192.0.2.9:4000"], "talk begins at once");
+        assert!(b.resumes.last().is_some_and(|resume| resume.is_answered()));
+        if again {
+            b.answer(&invite, 200, "far", "", SDP);
+        } else {
+            b.endpoint.recorded(b.now, call);
+            b.pass(Duration::ZERO);
+        }
+        assert_eq!(b.take(), ["ACK"]);
+        b.endpoint.recorded(b.now, call);
+        b.pass(Duration::ZERO);
+        assert!(b.take().is_empty());
+    }
+}
+
+#[test]
+fn who_hangs_up_before_the_answer_is_recorded_acks_it_first() {
+    let mut b = Bench::new();
+    let call = b.call();
+    let invite = b.sent[0].clone();
+    b.records = false;
+    b.take();
+    b.answer(&invite, 200, "far", "", SDP);
+    b.endpoint.hangup(b.now, call);
+    b.pass(Duration::ZERO);
+    assert_eq!(b.take(), ["ACK", "BYE"]);
+}
