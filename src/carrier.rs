@@ -15,7 +15,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     challenge::{AttemptKey, Code, Method, Millis},
@@ -96,10 +96,52 @@ pub struct Said {
 #[derive(Debug)]
 pub enum What {
     Attempt(AttemptKey, Event),
+    /// From the network. The carrier is told that we have it when the slip comes back.
+    Incoming(Incoming, Slip),
+    Link(Link),
+}
+
+/// What a carrier brings us unasked.
+#[derive(Clone, Debug)]
+pub enum Incoming {
     Receipt(Receipt),
     /// A text from a phone, to one of our senders.
-    Inbound(Inbound),
-    Link(Link),
+    Text(Inbound),
+}
+
+/// The slip that a driver gives with what it was brought: only when dispatch gives it back is the carrier answered, so
+/// that nothing is taken over that a crash could lose. A slip that is dropped leaves the carrier without an answer, and
+/// it will say it again.
+#[derive(Debug)]
+pub enum Slip {
+    /// Brought in this session, under this number.
+    Session(mpsc::UnboundedSender<u32>, u32),
+    /// Brought by a request that waits.
+    Request(oneshot::Sender<()>),
+}
+
+impl Slip {
+    /// It is safe with us. Whoever brought it may have gone meanwhile: then it comes again, and is known.
+    pub fn give_back(self) {
+        match self {
+            Slip::Session(session, number) => drop(session.send(number)),
+            Slip::Request(request) => drop(request.send(())),
+        }
+    }
+}
+
+#[cfg(test)]
+impl What {
+    /// As dispatch does it: what was brought is safe.
+    pub fn taken(self) -> What {
+        match self {
+            What::Incoming(incoming, slip) => {
+                slip.give_back();
+                What::Incoming(incoming, Slip::Request(oneshot::channel().0))
+            }
+            other => other,
+        }
+    }
 }
 
 /// What became of an order, step by step.

@@ -390,6 +390,7 @@ impl Dispatch {
                         running.command_owner(|| Command::Recorded(mark));
                     }
                 }
+                Action::GiveBack(slip) => slip.give_back(),
                 Action::Publish(report) => {
                     if let Some(publish) = &mut self.publish {
                         publish(*report);

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    carrier::CallMark,
+    carrier::{CallMark, Slip},
     challenge::{AttemptKey, ChallengeKey},
     intake::{Answer, Ticket},
     ledger::{BATCHES, Batch, Done, EarlyWord, Known, Ledger, Op, OutboxReport},
@@ -37,6 +37,8 @@ pub enum Action {
     HangUp(AttemptKey),
     /// Tell the carrier that the ledger holds what its call needs.
     Recorded(Arc<str>, CallMark),
+    /// Tell the carrier that what it brought is safe.
+    GiveBack(Slip),
     Publish(Box<OutboxReport>),
     /// Somebody may be following this challenge by HTTP.
     Wake(ChallengeKey),
@@ -52,7 +54,7 @@ impl Action {
             | Action::Submit(_)
             | Action::HangUp(_)
             | Action::Recorded(..) => true,
-            Action::Publish(_) | Action::Wake(_) => false,
+            Action::GiveBack(_) | Action::Publish(_) | Action::Wake(_) => false,
         }
     }
 
@@ -62,9 +64,11 @@ impl Action {
             Action::Submit(key) | Action::HangUp(key) => Some(key.challenge),
             Action::Publish(report) => Some(report.challenge),
             Action::Wake(key) => Some(*key),
-            Action::Taken(..) | Action::Answer(..) | Action::Word { .. } | Action::Recorded(..) => {
-                None
-            }
+            Action::Taken(..)
+            | Action::Answer(..)
+            | Action::Word { .. }
+            | Action::Recorded(..)
+            | Action::GiveBack(_) => None,
         }
     }
 }

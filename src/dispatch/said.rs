@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Dispatch, effects::Change, open::PartOf, pipeline::Action};
 use crate::{
     carrier::{
-        Blame, CallState, Cause, Event, Failure, Link, Receipt, ReceiptState, Said, Verdict, What,
+        Blame, CallState, Cause, Event, Failure, Incoming, Link, Receipt, ReceiptState, Said,
+        Verdict, What,
     },
     challenge::{AttemptKey, ChallengeKey, Channel, Millis},
     delivery::{Attempt, Phase},
@@ -19,11 +20,17 @@ impl Dispatch {
         let carrier = said.carrier;
         match said.what {
             What::Attempt(key, event) => self.attempt_said(&carrier, key, event, now),
-            What::Receipt(receipt) => self.receipt_said(&carrier, receipt, now),
-            What::Inbound(inbound) => {
-                // Two-way texts aren't served yet: it is counted, and that is all.
-                metrics::inbound(&carrier);
-                tracing::debug!(%carrier, to = %inbound.to, "a person wrote to us");
+            What::Incoming(incoming, slip) => {
+                match incoming {
+                    Incoming::Receipt(receipt) => self.receipt_said(&carrier, receipt, now),
+                    Incoming::Text(inbound) => {
+                        // Two-way texts aren't served yet: it is counted, and that is all.
+                        metrics::inbound(&carrier);
+                        tracing::debug!(%carrier, to = %inbound.to, "a person wrote to us");
+                    }
+                }
+                // The carrier may forget it once what it has led to is durable.
+                self.pipeline.actions.push(Action::GiveBack(slip));
             }
             What::Link(link) => self.link_said(&carrier, &link),
         }

@@ -5,7 +5,7 @@
 //! and counted once. May not log a body.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,11 +13,11 @@ use std::{
 use hyper::HeaderMap;
 use ring::{digest, hmac};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::answer::word;
 use crate::{
-    carrier::{Cause, Inbound, Receipt, ReceiptState, Said, What},
+    carrier::{Cause, Inbound, Incoming, Receipt, ReceiptState, Said, Slip, What},
     challenge::Millis,
     config::carrier::{CarrierConfig, HttpCallback},
 };
@@ -28,7 +28,7 @@ pub const MAX_BODY: usize = 64 * 1024;
 const SKEW: Duration = Duration::from_secs(300);
 /// Bodies remembered, to tell repeats.
 const MAX_SEEN: usize = 32_768;
-/// How long dispatch may be behind before the carrier is asked to come again.
+/// How long dispatch and the ledger may be behind before the carrier is asked to come again.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Keys are read again no sooner than this.
 const KEY_LIFE: Duration = Duration::from_secs(1);
@@ -60,8 +60,18 @@ struct Keys {
 
 #[derive(Default)]
 struct Seen {
-    bodies: HashSet<[u8; 32]>,
+    /// By their marks; true: taken for good.
+    bodies: HashMap<[u8; 32], bool>,
     order: VecDeque<[u8; 32]>,
+}
+
+/// What is known of a body.
+#[derive(Debug, PartialEq, Eq)]
+enum Memory {
+    New,
+    Known,
+    /// It came a moment ago and is not yet safe.
+    Waiting,
 }
 
 impl CallbackHandle {
@@ -106,27 +116,36 @@ impl Desk {
         {
             return 401;
         }
-        let Some(what) = serde_json::from_slice(body)
+        let Some(incoming) = serde_json::from_slice(body)
             .ok()
             .and_then(|value| read(callback, &self.config, &value))
         else {
             return 400;
         };
         let mark = mark(body);
-        if !self.seen().remember(mark) {
+        match self.seen().remember(mark) {
+            Memory::New => {}
+            Memory::Known => return 200,
+            Memory::Waiting => return 503,
+        }
+        let taken = tokio::time::timeout(PATIENCE, self.hand_over(incoming)).await;
+        let mut seen = self.seen();
+        if taken.unwrap_or(false) {
+            seen.taken(mark);
             return 200;
         }
+        seen.forget(&mark);
+        503
+    }
+
+    /// True: dispatch has it, for good.
+    async fn hand_over(&self, incoming: Incoming) -> bool {
+        let (slip, back) = oneshot::channel();
         let said = Said {
             carrier: self.config.name.clone(),
-            what,
+            what: What::Incoming(incoming, Slip::Request(slip)),
         };
-        match tokio::time::timeout(PATIENCE, self.said.send(said)).await {
-            Ok(Ok(())) => 200,
-            Ok(Err(_)) | Err(_) => {
-                self.seen().forget(&mark);
-                503
-            }
-        }
+        self.said.send(said).await.is_ok() && back.await.is_ok()
     }
 
     fn signed(&self, callback: &HttpCallback, signature: &str, body: &[u8], now: Millis) -> bool {
@@ -186,18 +205,23 @@ impl Desk {
 }
 
 impl Seen {
-    /// False: it was seen before.
-    fn remember(&mut self, mark: [u8; 32]) -> bool {
-        if !self.bodies.insert(mark) {
-            return false;
-        }
+    fn remember(&mut self, mark: [u8; 32]) -> Memory {
+        match self.bodies.get(&mark) {
+            Some(true) => return Memory::Known,
+            Some(false) => return Memory::Waiting,
+            None => self.bodies.insert(mark, false),
+        };
         if self.order.len() >= MAX_SEEN
             && let Some(oldest) = self.order.pop_front()
         {
             self.bodies.remove(&oldest);
         }
         self.order.push_back(mark);
-        true
+        Memory::New
+    }
+
+    fn taken(&mut self, mark: [u8; 32]) {
+        self.bodies.entry(mark).and_modify(|taken| *taken = true);
     }
 
     fn forget(&mut self, mark: &[u8; 32]) {
@@ -213,7 +237,7 @@ fn mark(body: &[u8]) -> [u8; 32] {
 }
 
 /// A receipt where there is a reference and a state, else a text from a phone.
-fn read(callback: &HttpCallback, config: &CarrierConfig, value: &Value) -> Option<What> {
+fn read(callback: &HttpCallback, config: &CarrierConfig, value: &Value) -> Option<Incoming> {
     let at =
         |pointer: &Option<Arc<str>>| pointer.as_deref().and_then(|pointer| word(value, pointer));
     let state = word(value, &callback.state);
@@ -231,7 +255,7 @@ fn read(callback: &HttpCallback, config: &CarrierConfig, value: &Value) -> Optio
             (false, true) => ReceiptState::Undelivered,
             (false, false) => ReceiptState::Intermediate,
         };
-        return Some(What::Receipt(Receipt {
+        return Some(Incoming::Receipt(Receipt {
             references: vec![reference],
             state,
             carrier_code: code,
@@ -245,7 +269,7 @@ fn read(callback: &HttpCallback, config: &CarrierConfig, value: &Value) -> Optio
         .as_deref()
         .and_then(|pointer| value.pointer(pointer))?
         .as_str()?;
-    Some(What::Inbound(Inbound {
+    Some(Incoming::Text(Inbound {
         from: at(&callback.from)?,
         to: at(&callback.to)?,
         body: text.into(),

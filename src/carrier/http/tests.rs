@@ -13,7 +13,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    carrier::{Content, Failure, Receipt, ReceiptState, Text, Verdict, callbacks},
+    carrier::{Content, Failure, Incoming, Receipt, ReceiptState, Text, Verdict, callbacks},
     challenge::ChallengeKey,
     config::carrier::{HttpAuth, HttpCallback, HttpConfig, HttpRequest, HttpResponse, Secret, Tls},
     number::Number,
@@ -180,8 +180,8 @@ impl Rig {
                     }
                     at += 1;
                 }
-                self.heard
-                    .push(self.said.recv().await.expect("the driver has ended").what);
+                let said = self.said.recv().await.expect("the driver has ended");
+                self.heard.push(said.what.taken());
             }
         };
         tokio::time::timeout(LIMIT, looking)
@@ -226,7 +226,9 @@ impl Rig {
 
     async fn receipt(&mut self) -> Receipt {
         let receipt = |what: &What| match what {
-            What::Receipt(receipt) if receipt.state != ReceiptState::Intermediate => {
+            What::Incoming(Incoming::Receipt(receipt), _)
+                if receipt.state != ReceiptState::Intermediate =>
+            {
                 Some(receipt.clone())
             }
             _ => None,

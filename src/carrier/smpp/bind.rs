@@ -23,11 +23,11 @@ use super::{
 };
 use crate::{
     carrier::{
-        Cause, Event, Link, Order, What,
+        Cause, Event, Link, Order, Slip, What,
         connect::{self, Stream},
     },
     challenge::Millis,
-    protocol::smpp::{self, Closed, Session},
+    protocol::smpp::{self, Closed, Deliver, Session},
     retry::{SHORTEST, Waits},
 };
 
@@ -187,7 +187,9 @@ impl Bind {
             Ok(settings) => settings,
             Err(reason) => return (Ended::Lost(reason), false),
         };
+        let (slips, given_back) = mpsc::unbounded_channel();
         let mut run = Run {
+            slips,
             session: Session::new(settings, Instant::now()),
             orders: Orders::new(shared.statuses.clone()),
             bound: false,
@@ -198,7 +200,7 @@ impl Bind {
             outcomes: Vec::new(),
             bind: self,
         };
-        let ended = run.carry(stream).await;
+        let ended = run.carry(stream, given_back).await;
         let reason = match &ended {
             Ended::Lost(reason) => reason.clone(),
             Ended::Finished => "drained".to_owned(),
@@ -213,6 +215,8 @@ impl Bind {
 struct Run<'a> {
     bind: &'a mut Bind,
     session: Session,
+    /// Where dispatch says which deliveries are safe. As many as the session leaves unanswered.
+    slips: mpsc::UnboundedSender<u32>,
     orders: Orders,
     bound: bool,
     was_bound: bool,
@@ -225,7 +229,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn carry(&mut self, stream: Box<dyn Stream>) -> Ended {
+    async fn carry(
+        &mut self,
+        stream: Box<dyn Stream>,
+        mut given_back: mpsc::UnboundedReceiver<u32>,
+    ) -> Ended {
         let (mut reading, mut writing) = tokio::io::split(stream);
         let mut input = BytesMut::with_capacity(READ);
         let mut told = Vec::with_capacity(BATCH);
@@ -263,6 +271,12 @@ impl Run<'_> {
                     Err(e) => return Ended::Lost(connect::describe(&e)),
                 },
                 count = self.bind.inbox.recv_many(&mut told, BATCH), if takes => self.told(count, &mut told),
+                Some(safe) = given_back.recv() => {
+                    self.session.delivered(safe);
+                    while let Ok(safe) = given_back.try_recv() {
+                        self.session.delivered(safe);
+                    }
+                }
                 () = &mut timer => self.session.timeout(Instant::now()),
             }
         }
@@ -317,15 +331,9 @@ impl Run<'_> {
                     self.say_link(link).await;
                 }
                 smpp::Event::Probe { ok } => self.say_link(Link::Probe { ok }).await,
-                smpp::Event::Delivered(deliver) => {
+                smpp::Event::Delivered { deliver, sequence } => {
                     self.say_outcomes(Instant::now()).await; // in the order in which the peer spoke
-                    let shared = &self.bind.shared;
-                    match receipts::read(&deliver, shared.smpp.receipt_id, &shared.statuses) {
-                        Some(what) => self.say(what).await,
-                        None => {
-                            tracing::debug!(carrier = %shared.config.name, ?deliver, "neither receipt nor text")
-                        }
-                    }
+                    self.brought(&deliver, sequence).await;
                 }
             }
         }
@@ -343,7 +351,7 @@ impl Run<'_> {
             return Some(Ended::Finished);
         }
         if let Some(until) = self.drain_until
-            && (self.orders.unsettled() == 0 || until <= now)
+            && (self.orders.unsettled() + self.session.undelivered() == 0 || until <= now)
         {
             self.session.unbind(now);
             if !self.bound {
@@ -351,6 +359,21 @@ impl Run<'_> {
             }
         }
         None
+    }
+
+    /// The peer is answered when dispatch gives the slip back.
+    async fn brought(&mut self, deliver: &Deliver, sequence: u32) {
+        let shared = &self.bind.shared;
+        match receipts::read(deliver, shared.smpp.receipt_id, &shared.statuses) {
+            Some(incoming) => {
+                let slip = Slip::Session(self.slips.clone(), sequence);
+                self.say(What::Incoming(incoming, slip)).await;
+            }
+            None => {
+                tracing::debug!(carrier = %shared.config.name, ?deliver, "neither receipt nor text");
+                self.session.delivered(sequence);
+            }
+        }
     }
 
     async fn say_outcomes(&mut self, now: Instant) {
@@ -401,7 +424,8 @@ impl Run<'_> {
     /// Sets the timer to the next deadline; a later deadline is found when the earlier one fires.
     fn wind(&self, timer: std::pin::Pin<&mut Sleep>) {
         let session = self.session.next_deadline();
-        let drain = self.drain_until.filter(|_| self.orders.unsettled() > 0);
+        let waits = self.orders.unsettled() + self.session.undelivered() > 0;
+        let drain = self.drain_until.filter(|_| waits);
         let next = [session, drain]
             .into_iter()
             .flatten()

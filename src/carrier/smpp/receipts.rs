@@ -1,15 +1,15 @@
-//! What came in by deliver_sm or data_sm, in the gateway's words: a receipt or a text from a phone.
+//! Incoming came in by deliver_sm or data_sm, in the gateway's words: a receipt or a text from a phone.
 
 use std::sync::Arc;
 
 use super::status::Statuses;
 use crate::{
-    carrier::{Inbound, Receipt, ReceiptState, What},
+    carrier::{Inbound, Incoming, Receipt, ReceiptState},
     config::carrier::ReceiptId,
     message::text,
     protocol::smpp::{
         Deliver,
-        receipt::{self, Incoming, Kind, MessageState},
+        receipt::{self, Kind, MessageState},
     },
 };
 
@@ -17,13 +17,13 @@ use crate::{
 const PADDED: [usize; 2] = [8, 10];
 
 /// None: it names no message and is no text; counted by the caller.
-pub fn read(deliver: &Deliver, mode: ReceiptId, statuses: &Statuses) -> Option<What> {
+pub fn read(deliver: &Deliver, mode: ReceiptId, statuses: &Statuses) -> Option<Incoming> {
     let tlvs: Vec<(u16, &[u8])> = deliver
         .tlvs
         .iter()
         .map(|(tag, value)| (*tag, &value[..]))
         .collect();
-    let read = receipt::read(&Incoming {
+    let read = receipt::read(&receipt::Incoming {
         esm_class: deliver.esm_class,
         data_coding: deliver.data_coding,
         short_message: &deliver.message,
@@ -32,14 +32,14 @@ pub fn read(deliver: &Deliver, mode: ReceiptId, statuses: &Statuses) -> Option<W
     let on_the_way = match read.kind {
         Kind::Receipt => false,
         Kind::Intermediate => true,
-        Kind::MobileOriginated => return Some(What::Inbound(inbound(deliver))),
+        Kind::MobileOriginated => return Some(Incoming::Text(inbound(deliver))),
         Kind::Unparsable => return None,
     };
     let state = match (on_the_way, read.state) {
         (true, _) => ReceiptState::Intermediate,
         (false, state) => final_state(state),
     };
-    Some(What::Receipt(Receipt {
+    Some(Incoming::Receipt(Receipt {
         references: read.id.map(|id| references(&id, mode)).unwrap_or_default(),
         state,
         cause: read
@@ -210,7 +210,8 @@ mod tests {
         let own = [(Arc::from("027"), crate::carrier::Cause::HandsetOff)].into();
         let statuses = Statuses::new(&own);
         let message = b"id:4711 sub:001 dlvrd:000 submit date:2401011200 done date:2401011201 stat:UNDELIV err:027 text:";
-        let Some(What::Receipt(receipt)) = read(&deliver(4, message), ReceiptId::Same, &statuses)
+        let Some(Incoming::Receipt(receipt)) =
+            read(&deliver(4, message), ReceiptId::Same, &statuses)
         else {
             panic!("no receipt");
         };
@@ -226,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_text_from_a_phone_is_no_receipt() {
-        let Some(What::Inbound(text)) =
+        let Some(Incoming::Text(text)) =
             read(&deliver(0, b"yes"), ReceiptId::Auto, &Statuses::default())
         else {
             panic!("no text");
@@ -236,7 +237,7 @@ mod tests {
             ("+12025550123", "97671", "yes")
         );
         let part = deliver(0x40, &[0x05, 0, 3, 1, 2, 1, b'h', b'i']);
-        let Some(What::Inbound(text)) = read(&part, ReceiptId::Auto, &Statuses::default()) else {
+        let Some(Incoming::Text(text)) = read(&part, ReceiptId::Auto, &Statuses::default()) else {
             panic!("no text")
         };
         assert_eq!(&*text.body, "hi");
@@ -245,7 +246,7 @@ mod tests {
     #[test]
     fn something_on_its_way_is_never_final() {
         let message = b"id:4711 stat:ENROUTE err:000";
-        let Some(What::Receipt(receipt)) =
+        let Some(Incoming::Receipt(receipt)) =
             read(&deliver(4, message), ReceiptId::Same, &Statuses::default())
         else {
             panic!("no receipt");

@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt;
 
 use super::*;
 use crate::{
-    carrier::{ReceiptState, Verdict},
+    carrier::{Incoming, ReceiptState, Verdict},
     config::carrier::{Carry, ReceiptId, Tls},
 };
 use rig::{LIMIT, Rig, Setting, bound, config, phone, rig, smsc};
@@ -321,7 +321,7 @@ async fn a_reply_of_a_person_comes_in() {
     let mut rig = bound(&smsc, Setting::default()).await;
     assert!(smsc.text_from("+12025550123", "97671", "yes, Grüße"));
     let inbound = |what: &What| match what {
-        What::Inbound(text) => Some((
+        What::Incoming(Incoming::Text(text), _) => Some((
             text.from.to_string(),
             text.to.to_string(),
             text.body.to_string(),
@@ -377,11 +377,12 @@ async fn one_bind_carries_many_texts_and_every_receipt() {
             .unwrap()
             .unwrap()
             .what
+            .taken()
         {
             What::Attempt(key, Event::Accepted { references: ids }) => {
                 assert!(references.insert(ids[0].clone(), key).is_none());
             }
-            What::Receipt(receipt) => {
+            What::Incoming(Incoming::Receipt(receipt), _) => {
                 assert!(references.contains_key(&receipt.references[0]));
                 delivered += 1;
             }

@@ -17,6 +17,8 @@ use super::pdu::{self, Deliver, Frame, FrameError, Submit, command, status};
 const MAX_LATE: usize = 4_096;
 /// Octets waiting to be written beyond which nothing more is read: the peer must take its answers first.
 const MAX_OUTPUT: usize = 1 << 20;
+/// Deliveries without our answer beyond which no more is read: a peer's window is far smaller.
+const MAX_BROUGHT: usize = 4_096;
 /// Sequence numbers run from 1 to this (3.2).
 const LAST_SEQUENCE: u32 = 0x7FFF_FFFF;
 
@@ -46,8 +48,11 @@ pub enum Event {
     Unanswered {
         token: u64,
     },
-    /// A receipt or a text from a phone; already acknowledged.
-    Delivered(Deliver),
+    /// A receipt or a text from a phone, under the peer's number; it waits for [`Session::delivered`].
+    Delivered {
+        deliver: Deliver,
+        sequence: u32,
+    },
     /// enquire_link was answered, or not.
     Probe {
         ok: bool,
@@ -87,6 +92,8 @@ pub struct Session {
     due: VecDeque<(Instant, u32)>,
     late: HashMap<u32, u64>,
     late_order: VecDeque<u32>,
+    /// What the peer brought and we have not answered: command and number, oldest first.
+    brought: VecDeque<(u32, u32)>,
     probing: Option<(u32, Instant)>,
     next_probe: Option<Instant>,
     heard: Instant,
@@ -125,6 +132,7 @@ impl Session {
             due: VecDeque::new(),
             late: HashMap::new(),
             late_order: VecDeque::new(),
+            brought: VecDeque::new(),
             probing: None,
             next_probe: None,
             heard: now,
@@ -262,7 +270,7 @@ impl Session {
 
     /// Whether more input is welcome: not while the peer does not take what it has asked for.
     pub fn wants_input(&self) -> bool {
-        self.output.len() < MAX_OUTPUT
+        self.output.len() < MAX_OUTPUT && self.brought.len() < MAX_BROUGHT
     }
 
     pub fn counters(&self) -> Counters {
@@ -290,7 +298,7 @@ impl Session {
                     pdu::write_bare(command | command::RESPONSE, status::OK, sequence, out)
                 });
             }
-            command::DELIVER_SM | command::DATA_SM => self.delivered(frame),
+            command::DELIVER_SM | command::DATA_SM => self.brought(frame),
             command::UNBIND => {
                 self.write(|_, out| {
                     pdu::write_bare(command | command::RESPONSE, status::OK, sequence, out)
@@ -312,7 +320,29 @@ impl Session {
         }
     }
 
-    fn delivered(&mut self, frame: Frame) {
+    /// Answers a deliver_sm or data_sm: we have what it brought, for good.
+    pub fn delivered(&mut self, sequence: u32) {
+        let Some(at) = self
+            .brought
+            .iter()
+            .position(|(_, number)| *number == sequence)
+        else {
+            return;
+        };
+        let Some((command, _)) = self.brought.remove(at) else {
+            return;
+        };
+        if self.state != State::Closed {
+            self.write(|_, out| pdu::write_delivered(command, status::OK, sequence, out));
+        }
+    }
+
+    /// Deliveries of the peer that wait for [`Session::delivered`].
+    pub fn undelivered(&self) -> usize {
+        self.brought.len()
+    }
+
+    fn brought(&mut self, frame: Frame) {
         let Frame {
             command,
             sequence,
@@ -330,8 +360,10 @@ impl Session {
                 status::REFUSED_FOR_GOOD
             }
             (_, Some(deliver)) => {
-                self.events.push_back(Event::Delivered(deliver));
-                status::OK
+                self.brought.push_back((command, sequence));
+                self.events
+                    .push_back(Event::Delivered { deliver, sequence });
+                return;
             }
         };
         self.write(|_, out| pdu::write_delivered(command, status, sequence, out));

@@ -7,7 +7,7 @@ use simulators::{
 
 use super::super::*;
 use crate::{
-    carrier::{Content, Receipt, Text},
+    carrier::{Content, Incoming, Receipt, Text},
     challenge::{AttemptKey, ChallengeKey, Millis},
     config::carrier::{Carry, Endpoint, ReceiptId, Tls},
     number::Number,
@@ -143,7 +143,7 @@ impl Rig {
                     at += 1;
                 }
                 let said = self.said.recv().await.expect("the driver has ended");
-                self.heard.push(said.what);
+                self.heard.push(said.what.taken());
             }
         };
         tokio::time::timeout(LIMIT, looking)
@@ -188,7 +188,7 @@ impl Rig {
 
     pub async fn receipt(&mut self) -> Receipt {
         let receipt = |what: &What| match what {
-            What::Receipt(receipt) => Some(receipt.clone()),
+            What::Incoming(Incoming::Receipt(receipt), _) => Some(receipt.clone()),
             _ => None,
         };
         self.wait(receipt).await

@@ -211,7 +211,6 @@ fn the_peers_requests_are_answered() {
             status::REFUSED_FOR_GOOD,
             72,
         ),
-        (command::DATA_SM | command::RESPONSE, 0, 73),
     ];
     assert_eq!(said(&mut session), expected);
     assert_eq!(
@@ -223,10 +222,19 @@ fn the_peers_requests_are_answered() {
         }
     );
     let events = events(&mut session);
-    let [Event::Delivered(deliver)] = &events[..] else {
+    let [Event::Delivered { deliver, sequence }] = &events[..] else {
         panic!("{events:?}")
     };
     assert_eq!(deliver.destination.digits, "456");
+    // Answered once we have it for good, and once only.
+    assert_eq!((said(&mut session), session.undelivered()), (vec![], 1));
+    session.delivered(*sequence);
+    session.delivered(*sequence);
+    let answer = (command::DATA_SM | command::RESPONSE, 0, 73);
+    assert_eq!(
+        (said(&mut session), session.undelivered()),
+        (vec![answer], 0)
+    );
 }
 
 #[test]

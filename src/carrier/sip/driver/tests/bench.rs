@@ -151,7 +151,7 @@ impl Bench {
                     self.log.push((key, event));
                 }
                 What::Link(link) => self.links.push(link),
-                What::Receipt(_) | What::Inbound(_) => panic!("no texts here"),
+                What::Incoming(..) => panic!("no texts here"),
             }
         }
     }
