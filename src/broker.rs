@@ -14,8 +14,9 @@ use std::{
 
 use lapin::{
     Connection, ConnectionProperties, Event,
-    tcp::{OwnedIdentity, OwnedTLSConfig},
+    tcp::{AMQPUriTcpExt, OwnedIdentity, OwnedTLSConfig},
     types::ShortString,
+    uri::{AMQPScheme, AMQPUri},
 };
 
 use crate::config::{carrier::Tls, settings::Amqp};
@@ -74,7 +75,7 @@ impl Status {
 pub(crate) async fn connect(settings: &Amqp, name: &str) -> Result<Connection, String> {
     let url = settings.url.read()?;
     let tls = tls(&settings.tls)?;
-    let mut uri: lapin::uri::AMQPUri = url
+    let mut uri: AMQPUri = url
         .parse()
         .map_err(|_| "the broker's address is no AMQP URI".to_owned())?;
     uri.query
@@ -82,7 +83,23 @@ pub(crate) async fn connect(settings: &Amqp, name: &str) -> Result<Connection, S
         .get_or_insert(HEARTBEAT.as_secs() as u16);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let runtime = lapin::runtime::default_runtime().map_err(|e| e.to_string())?;
-    let connecting = Connection::connect_uri_with_config(uri, properties, tls, runtime);
+    // As for carriers: the name that the certificate must carry may be another than the host's.
+    let name = settings.tls.name.clone();
+    let connect = async move |uri: AMQPUri, runtime| {
+        let plain = AMQPUri {
+            scheme: AMQPScheme::AMQP,
+            ..uri.clone()
+        };
+        let stream = plain.connect_async(&runtime).await?;
+        Ok(match uri.scheme {
+            AMQPScheme::AMQP => stream,
+            AMQPScheme::AMQPS => {
+                let name = name.as_deref().unwrap_or(&uri.authority.host);
+                stream.into_tls(name, tls.as_ref()).await?
+            }
+        })
+    };
+    let connecting = Connection::connector(uri, runtime, connect, properties);
     within(CONNECT, "connecting", connecting).await
 }
 

@@ -1,6 +1,6 @@
 //! `ringback run`: the gateway, until it is told to end.
 
-use std::{future::Future, process::ExitCode, time::Duration};
+use std::{future::Future, num::NonZeroUsize, process::ExitCode, time::Duration};
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -32,6 +32,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
         return ExitCode::from(BAD_CONFIGURATION);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
         .enable_all()
         .build()
     {
@@ -46,6 +47,15 @@ pub fn run(args: &RunArgs) -> ExitCode {
     runtime.shutdown_background();
     code
 }
+
+/// Threads for the tasks. The ledger, the audio and the broker's connections have threads of their own, and dispatch is
+/// one task: more workers than half of the cores mostly wake each other.
+fn workers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+    (cores / 2).clamp(1, WORKERS_MOST)
+}
+
+const WORKERS_MOST: usize = 8;
 
 async fn serve(config: Config) -> ExitCode {
     let mut signals = match Signals::listen() {

@@ -98,9 +98,9 @@ pub struct Pipeline {
 }
 
 /// How long reports, and what carriers said, gather before they are committed.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(4);
 /// How long what may be lost gathers: done a second time it does no harm.
-const GATHER_TIDYING: Duration = Duration::from_millis(20);
+const GATHER_TIDYING: Duration = Duration::from_millis(50);
 /// So much needs no company.
 const GATHERED: usize = 256;
 

@@ -1,19 +1,28 @@
 //! Jobs in: what stands at the broker, bad jobs, acks, suspects.
 
+use std::path::Path;
+
 use lapin::{
     BasicProperties,
     options::{BasicGetOptions, BasicRejectOptions, QueueDeclareOptions},
     types::FieldTable,
 };
-use ringback::intake::{Answer, Job};
+use ringback::{
+    config::{
+        carrier::{Secret, Tls},
+        settings::Amqp,
+    },
+    intake::{Answer, Job},
+};
 
-use crate::world::{Client, World, fresh, run, until, within};
+use crate::world::{Client, World, fresh, in_an_hour, report, run, until, within};
 
 pub const TESTS: &[(&str, fn())] = &[
     (
         "what_must_stand_is_declared_twice_and_used_where_it_differs",
         topology,
     ),
+    ("jobs_and_reports_go_over_tls_with_certificates", tls),
     ("a_bad_job_is_told_buried_and_acked", bad_job),
     ("the_same_id_with_other_content_is_a_duplicate", duplicate),
     ("control_words_have_their_own_way", control),
@@ -39,6 +48,55 @@ fn topology() {
         for queue in ["ringback.control", "ringback.dead"] {
             assert_eq!(client.depth(queue).await, 0);
         }
+    });
+}
+
+/// The broker's certificate names another host than its address, and it takes nobody without one of ours.
+fn tls() {
+    run(async {
+        let (url, folder) = fresh("tls");
+        let (client, by_tls) = (Client::at(&url).await, crate::rabbit::by_tls(&url));
+        let folder_of_keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls");
+        let file = |name: &str| folder_of_keys.join(name);
+        let right = Tls {
+            ca: Some(file("ca.pem")),
+            cert: Some(file("cert.pem")),
+            key: Some(Secret::File(file("key.pem"))),
+            name: Some("carrier.test".into()),
+        };
+        let wrong = Tls {
+            name: Some("elsewhere.test".into()),
+            ..right.clone()
+        };
+        let stranger = Tls {
+            cert: None,
+            key: None,
+            ..right.clone()
+        };
+        for (what, tls) in [
+            ("another name", wrong),
+            ("no certificate of ours", stranger),
+        ] {
+            let amqp = Amqp {
+                tls,
+                ..Amqp::at(&by_tls)
+            };
+            assert!(
+                ringback::broker::client::Client::connect(&amqp, "t")
+                    .await
+                    .is_err(),
+                "{what}"
+            );
+        }
+        let mut world = World::at(by_tls, folder, |amqp| amqp.tls = right).await;
+        client.challenge("s-1").await;
+        assert!(matches!(world.job().await.job, Job::Challenge(ch) if &*ch.id == "s-1"));
+        client.queue("answers").await;
+        let report = report(1, "answers", in_an_hour());
+        world.write(std::slice::from_ref(&report)).await;
+        world.publisher.handle().offer(report);
+        world.published(1).await;
+        client.take("answers", 1).await;
     });
 }
 

@@ -61,6 +61,12 @@ pub fn ctl(arguments: &[&str]) -> String {
     run(Path::new("/usr/lib/rabbitmq/bin/rabbitmqctl"), arguments)
 }
 
+/// The same vhost, over TLS.
+pub fn by_tls(url: &str) -> String {
+    let plain = variable("RINGBACK_TEST_AMQP");
+    url.replace(&plain, &variable("RINGBACK_TEST_AMQPS"))
+}
+
 /// The address of this vhost, made anew.
 pub fn vhost(name: &str) -> String {
     ctl(&["-q", "add_vhost", name]);

@@ -4,8 +4,8 @@
 //! closes; keys and ends of playing come back on one bounded channel. Packets from anywhere but the signalled address
 //! are counted and ignored: the address is never learned from what arrives, or digits could be forged.
 //!
-//! One thread ticks every [`TICK`]: it reads every socket once a tick and sends a quarter of the calls their packet.
-//! That costs less than a wake-up per packet or a timer per call, and keys wait no longer than a tick. No `unsafe`:
+//! One thread ticks every [`TICK`]: it sends a quarter of the calls their packet and reads the sockets of half of them.
+//! That costs less than a wake-up per packet or a timer per call, and keys wait no longer than two ticks. No `unsafe`:
 //! with a socket per call there is nothing to batch in one system call.
 
 mod call;
@@ -244,7 +244,7 @@ impl Shared {
     }
 }
 
-/// How often sockets are read, and the grid on which packets are sent. A divisor of 20 ms.
+/// The grid on which packets are sent. A divisor of 20 ms.
 const TICK: Duration = Duration::from_millis(5);
 /// Events on their way to the driver.
 const EVENTS: usize = 4_096;

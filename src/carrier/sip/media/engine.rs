@@ -1,4 +1,4 @@
-//! The thread: every tick reads all sockets, and sends to the shard whose turn it is.
+//! The thread: every tick sends to the shard whose turn it is, and reads the sockets of every other one.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -127,7 +127,10 @@ pub(super) fn run(shared: &Shared, events: mpsc::Sender<MediaEvent>) {
             if i == turn {
                 shard.send(now, &mut tell);
             }
-            shard.receive(now, &mut tell);
+            // Most reads find nothing: each socket is asked twice in 20 ms.
+            if i % 2 == turn % 2 {
+                shard.receive(now, &mut tell);
+            }
         }
         tell.flush();
         next += TICK;
