@@ -3,9 +3,20 @@
 use std::time::Duration;
 
 use super::far_end::{Bench, SDP};
+use crate::protocol::sip::{CallHandle, codec::Message};
 
 const SECOND: Duration = Duration::from_secs(1);
 const NONCE: &str = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n";
+
+/// A call whose INVITE has left; from here on nothing is recorded.
+fn invited() -> (Bench, CallHandle, Message) {
+    let mut b = Bench::new();
+    let call = b.call();
+    let invite = b.sent[0].clone();
+    b.records = false;
+    b.take();
+    (b, call, invite)
+}
 
 #[test]
 fn an_invite_leaves_when_its_call_is_recorded() {
@@ -56,11 +67,7 @@ fn a_call_hung_up_before_it_is_recorded_needs_no_cancel() {
 
 #[test]
 fn an_invite_with_credentials_waits_as_the_first_one_did() {
-    let mut b = Bench::new();
-    let call = b.call();
-    let invite = b.sent[0].clone();
-    b.records = false;
-    b.take();
+    let (mut b, call, invite) = invited();
     b.answer(&invite, 401, "far", NONCE, "");
     assert_eq!(b.take(), ["ACK"]);
     b.endpoint.recorded(b.now, call);
@@ -71,11 +78,7 @@ fn an_invite_with_credentials_waits_as_the_first_one_did() {
 #[test]
 fn the_ack_waits_until_the_answer_is_recorded_or_said_again() {
     for again in [false, true] {
-        let mut b = Bench::new();
-        let call = b.call();
-        let invite = b.sent[0].clone();
-        b.records = false;
-        b.take();
+        let (mut b, call, invite) = invited();
         b.answer(&invite, 200, "far", "", SDP);
         assert!(b.take().is_empty());
         assert_eq!(b.told(), ["answered 192.0.2.9:4000"], "talk begins at once");
@@ -95,11 +98,7 @@ fn the_ack_waits_until_the_answer_is_recorded_or_said_again() {
 
 #[test]
 fn who_hangs_up_before_the_answer_is_recorded_acks_it_first() {
-    let mut b = Bench::new();
-    let call = b.call();
-    let invite = b.sent[0].clone();
-    b.records = false;
-    b.take();
+    let (mut b, call, invite) = invited();
     b.answer(&invite, 200, "far", "", SDP);
     b.endpoint.hangup(b.now, call);
     b.pass(Duration::ZERO);
