@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicU16, AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -243,10 +243,16 @@ pub fn text(id: &str, to: &str) -> Value {
     json!({ "v": 1, "id": id, "to": to, "method": "sms_code" })
 }
 
-/// A port that was free a moment ago: the carrier must know it before the gateway starts.
+/// Below those that the system gives away, and never the same twice: nobody is given it before its use.
 pub fn free_port() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = 19_000 + u16::try_from(std::process::id() % 40).expect("below 40") * 20;
+    let mut ports = std::iter::repeat_with(|| start + NEXT.fetch_add(1, Ordering::Relaxed));
+    let free = ports.find_map(|port| {
+        let at = SocketAddr::from(([127, 0, 0, 1], port));
+        std::net::TcpListener::bind(at).is_ok().then_some(at)
+    });
+    free.expect("a free port")
 }
 
 pub fn settings_file(callbacks: SocketAddr, more: &str) -> String {
