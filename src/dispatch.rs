@@ -387,7 +387,7 @@ impl Dispatch {
                 Action::HangUp(at) => self.hang_up(at),
                 Action::Recorded(carrier, mark) => {
                     if let Some(running) = self.carriers.get(&carrier) {
-                        running.command_owner(|| Command::Recorded(mark));
+                        running.command(Command::Recorded(mark));
                     }
                 }
                 Action::GiveBack(slip) => slip.give_back(),
@@ -408,7 +408,7 @@ impl Dispatch {
             .iter()
             .filter(|c| c.is_voice() && c.since(at).is_some())
         {
-            running.command_owner(|| Command::HangUp(at));
+            running.command(Command::HangUp(at));
         }
     }
 
@@ -431,7 +431,7 @@ impl Dispatch {
     fn hang_up_all(&self) {
         for running in self.carriers.iter().filter(|c| c.is_voice()) {
             for at in running.held() {
-                running.command_owner(|| Command::HangUp(at));
+                running.command(Command::HangUp(at));
             }
         }
     }

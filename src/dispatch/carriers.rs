@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
-
 use crate::{
     carrier::{Command, Handle, Link},
     challenge::AttemptKey,
@@ -26,8 +24,6 @@ use crate::{
 pub struct Running {
     pub config: Arc<CarrierConfig>,
     pub handle: Handle,
-    /// Drivers of this name from before a reload that may still have calls up.
-    former: Vec<mpsc::Sender<Command>>,
     pub health: Health,
     pace: Bucket,
     hedges: Bucket,
@@ -65,7 +61,6 @@ impl Running {
             hedges: Bucket::new(Some(hedges)),
             health: Health::new(now, HealthSettings::default()),
             handle,
-            former: Vec::new(),
             config,
             holding: HashMap::new(),
             leaving: false,
@@ -167,15 +162,6 @@ impl Running {
         self.handle.commands.try_send(command).is_ok()
     }
 
-    /// About a call that this driver or one before it has: only the one that knows it acts.
-    pub fn command_owner(&self, command: impl Fn() -> Command) {
-        for former in &self.former {
-            // One that has ended has no calls.
-            let _ = former.try_send(command());
-        }
-        self.command(command());
-    }
-
     /// How long to wait before an attempt in doubt is hedged.
     pub fn doubt_wait(&self) -> Duration {
         self.health
@@ -229,13 +215,9 @@ impl Carriers {
         let name = running.handle.name.clone();
         match self.names.get(&name) {
             Some(at) => {
-                let mut before = std::mem::replace(&mut self.all[*at], running);
+                let before = std::mem::replace(&mut self.all[*at], running);
                 before.command(Command::Drain);
-                let now = &mut self.all[*at];
-                now.holding.extend(before.holding);
-                before.former.push(before.handle.commands);
-                before.former.retain(|commands| !commands.is_closed());
-                now.former = before.former;
+                self.all[*at].holding.extend(before.holding);
             }
             None => {
                 self.names.insert(name, self.all.len());

@@ -1,4 +1,4 @@
-//! Incoming came in by deliver_sm or data_sm, in the gateway's words: a receipt or a text from a phone.
+//! What came in by deliver_sm or data_sm, in the gateway's words: a receipt or a text from a phone.
 
 use std::sync::Arc;
 
