@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     admission::Windows,
-    carrier::{Command, Said},
+    carrier::{Command, Event, Said},
     challenge::{AttemptKey, ChallengeKey, Channel, Millis},
     clock::Now,
     config::{Config, settings::MaxUnsent},
@@ -92,6 +92,8 @@ pub struct Dispatch {
     effects: Vec<Effect>,
     /// Ended before the ledger had said whether their ids are new: kept until it has, for the door's answer.
     unborn: HashMap<ChallengeKey, open::Open>,
+    /// What drivers said of challenges that are on their way to the disk.
+    unheard: Vec<(Arc<str>, AttemptKey, Event)>,
     /// Words for challenges that are on their way to the disk.
     deferred: Vec<(Arc<str>, Arc<str>, EarlyWord, Ticket)>,
     last_challenge: i64,
@@ -105,6 +107,8 @@ pub struct Dispatch {
     /// Calls of an earlier life that were told to end.
     orphans: Vec<AttemptKey>,
     recent: view::Recent,
+    /// Open and waiting, as the gauges show them.
+    shown: Option<(usize, usize)>,
     mono: Instant,
     swept: Instant,
     stopping: Stopping,
@@ -174,6 +178,7 @@ impl Dispatch {
             pipeline: Pipeline::new(outputs.ledger),
             effects: Vec::new(),
             unborn: HashMap::new(),
+            unheard: Vec::new(),
             deferred: Vec::new(),
             last_challenge: first.0.0 - 1,
             last_report: first.1.0 - 1,
@@ -184,6 +189,7 @@ impl Dispatch {
             late,
             orphans: Vec::new(),
             recent: view::Recent::default(),
+            shown: None,
             mono: now.mono,
             swept: now.mono,
             stopping: Stopping::No,
@@ -271,7 +277,7 @@ impl Dispatch {
                 self.arrived(arrival, now.wall);
             }
             for report in published.drain(..).flatten() {
-                self.pipeline.ops.push(Op::ReportDone { report });
+                self.pipeline.write(Op::ReportDone { report });
             }
             self.turn(now);
             if self.stopped(now.mono) {
@@ -322,7 +328,11 @@ impl Dispatch {
         }
         let free = self.pipeline.flush(now.mono);
         self.act(free, now.wall);
-        metrics::dispatch(self.open.len(), self.queue.len());
+        let figures = (self.open.len(), self.queue.len());
+        // To find the gauges costs more than most turns do.
+        if self.shown.replace(figures) != Some(figures) {
+            metrics::dispatch(figures.0, figures.1);
+        }
     }
 
     /// Is there room for more challenges?
@@ -370,6 +380,9 @@ impl Dispatch {
             self.word_answered(word, known, ticket, now.wall);
         }
         self.act(actions, now.wall);
+        for (carrier, key, event) in std::mem::take(&mut self.unheard) {
+            self.attempt_said(&carrier, key, event, now.wall);
+        }
         self.deferred_words(now.wall);
     }
 
@@ -385,11 +398,7 @@ impl Dispatch {
                 Action::Word { ticket, .. } => ticket.answer(Answer::Unknown),
                 Action::Submit(at) => self.submit(at, now),
                 Action::HangUp(at) => self.hang_up(at),
-                Action::Recorded(carrier, mark) => {
-                    if let Some(running) = self.carriers.get(&carrier) {
-                        running.command(Command::Recorded(mark));
-                    }
-                }
+                Action::Recorded { at, carrier, mark } => self.recorded(at, &carrier, mark, now),
                 Action::GiveBack(slip) => slip.give_back(),
                 Action::Publish(report) => {
                     if let Some(publish) = &mut self.publish {

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     admission::{self, Admitted, Rules},
+    carrier::Command,
     challenge::{Challenge, ChallengeKey, Channel, Millis},
     delivery::Life,
     intake::{Answer, Arrival, Job, Ticket},
@@ -56,7 +57,7 @@ impl Dispatch {
                 Answer::Conflict
             };
             // After what is already on its way to the disk: an ack says that the ledger holds it.
-            self.pipeline.actions.push(Action::Answer(ticket, answer));
+            self.pipeline.then(Action::Answer(ticket, answer));
             return;
         }
         ch.arrived = now;
@@ -80,7 +81,7 @@ impl Dispatch {
                 life.tick(&ch, now, min_call, &mut self.effects);
             }
         }
-        self.pipeline.ops.push(Op::Accept(Box::new(NewChallenge {
+        self.pipeline.write(Op::Accept(Box::new(NewChallenge {
             key,
             tenant: ch.tenant.clone(),
             id: ch.id.clone(),
@@ -91,7 +92,7 @@ impl Dispatch {
             life: Vec::new(),
             last: None,
         })));
-        self.pipeline.actions.push(Action::Taken(key, ticket));
+        self.pipeline.then(Action::Taken(key, ticket));
         self.unsent += 1;
         self.recent.arrived(key);
         self.open.insert(
@@ -119,15 +120,14 @@ impl Dispatch {
     ) {
         match self.open.by_id(&tenant, &id) {
             None => {
-                let place = self.pipeline.ops.len();
                 let until = now + EARLY;
-                self.pipeline.ops.push(Op::Early {
+                let place = self.pipeline.write(Op::Early {
                     tenant,
                     id,
                     word,
                     until,
                 });
-                self.pipeline.actions.push(Action::Word {
+                self.pipeline.then(Action::Word {
                     place,
                     word,
                     ticket,
@@ -138,9 +138,7 @@ impl Dispatch {
             }
             Some(key) => {
                 self.word_for(key, word, now);
-                self.pipeline
-                    .actions
-                    .push(Action::Answer(ticket, Answer::Taken));
+                self.pipeline.then(Action::Answer(ticket, Answer::Taken));
             }
         }
     }
@@ -183,15 +181,13 @@ impl Dispatch {
             EarlyWord::NotVerified => Some(false),
         };
         if let Some(verified) = verified {
-            self.pipeline.ops.push(Op::Feedback {
+            self.pipeline.write(Op::Feedback {
                 key: known.key,
                 verified,
                 at: now,
             });
         }
-        self.pipeline
-            .actions
-            .push(Action::Answer(ticket, Answer::Taken));
+        self.pipeline.then(Action::Answer(ticket, Answer::Taken));
     }
 
     /// What was begun for a challenge that the ledger did not take is undone: nothing of it was told or sent.
@@ -212,10 +208,14 @@ impl Dispatch {
                 challenge: key,
                 attempt: attempt.n,
             };
-            if let Some(carrier) = self.carriers.get_mut(&attempt.carrier)
-                && carrier.free_slot(at)
-            {
-                self.queue.room_changed();
+            if let Some(carrier) = self.carriers.get_mut(&attempt.carrier) {
+                // A call may have been prepared for it.
+                if carrier.is_voice() {
+                    carrier.command(Command::HangUp(at));
+                }
+                if carrier.free_slot(at) {
+                    self.queue.room_changed();
+                }
             }
         }
         self.windows
@@ -246,13 +246,11 @@ impl Dispatch {
                 until: now + super::AGAIN_OVERTIME,
             };
             self.pipeline
-                .actions
-                .push(Action::Publish(Box::new(report.clone())));
-            self.pipeline.ops.push(Op::Report(Box::new(report)));
+                .then(Action::Publish(Box::new(report.clone())));
+            self.pipeline.write(Op::Report(Box::new(report)));
         }
         let last = known.last.map(Arc::from);
         self.pipeline
-            .actions
-            .push(Action::Answer(ticket, Answer::Again { last }));
+            .then(Action::Answer(ticket, Answer::Again { last }));
     }
 }

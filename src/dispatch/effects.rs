@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Dispatch, pipeline::Action};
+use super::{
+    Dispatch,
+    pipeline::{self, Action},
+};
 use crate::{
     challenge::{AttemptKey, ChallengeKey, Door, Millis},
     config::settings::Events,
@@ -23,6 +26,8 @@ const REPORT_OVERTIME: std::time::Duration = std::time::Duration::from_secs(3_60
 pub(super) enum Change {
     /// The life has gone on and must be durable.
     Life,
+    /// The same, but a restart wouldn't miss it: a call that rings is ended then, however much is known of it.
+    Passing,
     /// A new challenge: its accept carries the life.
     Born,
 }
@@ -35,7 +40,7 @@ impl Dispatch {
         for effect in &effects {
             match effect {
                 Effect::HangUp(n) => {
-                    self.pipeline.actions.push(Action::HangUp(AttemptKey {
+                    self.pipeline.then(Action::HangUp(AttemptKey {
                         challenge: key,
                         attempt: *n,
                     }));
@@ -53,9 +58,9 @@ impl Dispatch {
             return;
         };
         let ended = open.life.ended.is_some();
-        if change == Change::Life {
+        if change != Change::Born {
             let life = encode(&open.life);
-            self.pipeline.ops.push(match (&open.life.ended, last) {
+            let op = match (&open.life.ended, last) {
                 (Some(end), Some(last)) => Op::End {
                     key,
                     life,
@@ -63,14 +68,13 @@ impl Dispatch {
                     at: end.at,
                 },
                 _ => Op::Life { key, life },
-            });
-        } else if let Some(Op::Accept(new)) = self
-            .pipeline
-            .ops
-            .iter_mut()
-            .rev()
-            .find(|op| matches!(op, Op::Accept(new) if new.key == key))
-        {
+            };
+            if change == Change::Passing && !ended {
+                self.pipeline.write_within(pipeline::NEWS, op);
+            } else {
+                self.pipeline.write(op);
+            }
+        } else if let Some(new) = self.pipeline.newborn(key) {
             new.life = encode(&open.life);
             new.last = last;
         }
@@ -128,13 +132,12 @@ impl Dispatch {
                 until,
             };
             if report.target == Target::Http {
-                self.pipeline.actions.push(Action::Wake(key));
+                self.pipeline.then(Action::Wake(key));
             } else {
                 self.pipeline
-                    .actions
-                    .push(Action::Publish(Box::new(report.clone())));
+                    .then(Action::Publish(Box::new(report.clone())));
             }
-            self.pipeline.ops.push(Op::Report(Box::new(report)));
+            self.pipeline.write(Op::Report(Box::new(report)));
         }
         last.then(|| asker.to_vec())
     }
@@ -157,7 +160,7 @@ impl Dispatch {
             };
             if attempt.live() {
                 for reference in &attempt.references {
-                    self.pipeline.ops.push(Op::Reference {
+                    self.pipeline.write(Op::Reference {
                         carrier: attempt.carrier.clone(),
                         reference: reference.clone(),
                         key: at,

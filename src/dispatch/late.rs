@@ -138,10 +138,9 @@ impl Dispatch {
             until: now + LATE_OVERTIME,
         };
         self.pipeline
-            .actions
-            .push(super::Action::Publish(Box::new(report.clone())));
-        self.pipeline.ops.push(Op::Report(Box::new(report)));
-        self.pipeline.ops.push(Op::Life {
+            .then(super::Action::Publish(Box::new(report.clone())));
+        self.pipeline.write(Op::Report(Box::new(report)));
+        self.pipeline.write(Op::Life {
             key: at.challenge,
             life: super::effects::encode(&life),
         });

@@ -5,10 +5,11 @@
 //! before its first byte leaves, and nothing is acked that could be lost.
 //!
 //! A commit costs the disk the same for one line as for a hundred. What somebody outside waits for goes at once; what
-//! only we wait for gathers for a moment, so that a quiet gateway doesn't commit each answer by itself.
+//! only we wait for gathers for a moment, so that a quiet gateway doesn't commit each answer by itself. A call's intent
+//! waits for its driver to have prepared the INVITE, so that both stand in one commit.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,7 +18,7 @@ use crate::{
     carrier::{CallMark, Slip},
     challenge::{AttemptKey, ChallengeKey},
     intake::{Answer, Ticket},
-    ledger::{BATCHES, Batch, Done, EarlyWord, Known, Ledger, Op, OutboxReport},
+    ledger::{BATCHES, Batch, Done, EarlyWord, Known, Ledger, NewChallenge, Op, OutboxReport},
 };
 
 /// Something that waits for the ledger.
@@ -36,7 +37,11 @@ pub enum Action {
     Submit(AttemptKey),
     HangUp(AttemptKey),
     /// Tell the carrier that the ledger holds what its call needs.
-    Recorded(Arc<str>, CallMark),
+    Recorded {
+        at: AttemptKey,
+        carrier: Arc<str>,
+        mark: CallMark,
+    },
     /// Tell the carrier that what it brought is safe.
     GiveBack(Slip),
     Publish(Box<OutboxReport>),
@@ -45,30 +50,33 @@ pub enum Action {
 }
 
 impl Action {
-    /// Is somebody outside waiting for it: a phone, or who has given us the job?
-    fn hurries(&self) -> bool {
+    /// How long it may wait for company. Not at all if somebody outside waits for it: a phone, or who has given us
+    /// the job.
+    fn patience(&self) -> Duration {
         match self {
             Action::Taken(..)
             | Action::Answer(..)
             | Action::Word { .. }
             | Action::Submit(_)
             | Action::HangUp(_)
-            | Action::Recorded(..) => true,
-            Action::GiveBack(_) | Action::Publish(_) | Action::Wake(_) => false,
+            | Action::Recorded { .. } => Duration::ZERO,
+            Action::Publish(report) if !report.is_final => NEWS,
+            Action::GiveBack(_) | Action::Publish(_) => SOON,
+            Action::Wake(_) => NEWS,
         }
     }
 
     /// The new challenge without which this action makes no sense.
     fn needs(&self) -> Option<ChallengeKey> {
         match self {
-            Action::Submit(key) | Action::HangUp(key) => Some(key.challenge),
+            Action::Submit(at) | Action::HangUp(at) | Action::Recorded { at, .. } => {
+                Some(at.challenge)
+            }
             Action::Publish(report) => Some(report.challenge),
             Action::Wake(key) => Some(*key),
-            Action::Taken(..)
-            | Action::Answer(..)
-            | Action::Word { .. }
-            | Action::Recorded(..)
-            | Action::GiveBack(_) => None,
+            Action::Taken(..) | Action::Answer(..) | Action::Word { .. } | Action::GiveBack(_) => {
+                None
+            }
         }
     }
 }
@@ -90,19 +98,54 @@ pub struct Released {
 pub struct Pipeline {
     ledger: Ledger,
     next: u64,
-    pub ops: Vec<Op>,
-    pub actions: Vec<Action>,
+    ops: Vec<Op>,
+    actions: Vec<Action>,
     flying: VecDeque<(u64, Vec<Action>)>,
-    /// When what has gathered began to.
-    since: Option<Instant>,
+    /// The least patience of what has come since the last flush.
+    patience: Option<Duration>,
+    /// When what has gathered is to go.
+    due: Option<Instant>,
+    /// The next batch goes no sooner, unless it is full.
+    not_before: Option<Instant>,
+    expected: Expected,
 }
 
-/// How long reports, and what carriers said, gather before they are committed.
-const GATHER: Duration = Duration::from_millis(4);
+/// Calls whose drivers prepare their INVITEs: the batch with their intents waits for them, but not long.
+#[derive(Debug, Default)]
+struct Expected {
+    calls: HashSet<AttemptKey>,
+    until: Option<Instant>,
+}
+
+/// How long finals, and what carriers said, gather before they are committed.
+const SOON: Duration = Duration::from_millis(4);
+/// How long what is told on the way, and changes nothing for a restart, gathers.
+pub const NEWS: Duration = Duration::from_millis(25);
 /// How long what may be lost gathers: done a second time it does no harm.
-const GATHER_TIDYING: Duration = Duration::from_millis(50);
+const TIDYING: Duration = Duration::from_millis(50);
+/// From one batch to the next at the least: where much happens, what comes in between shares a commit. The first after a
+/// quiet moment goes at once.
+const PACE: Duration = Duration::from_millis(4);
+/// How long a batch waits for calls that are being prepared: far longer than a driver takes that is well.
+const PREPARING: Duration = Duration::from_millis(2);
 /// So much needs no company.
 const GATHERED: usize = 256;
+
+/// How long it may wait for company.
+fn patience(op: &Op) -> Duration {
+    match op {
+        Op::ReportDone { .. } | Op::CallDown { .. } => TIDYING,
+        Op::Report(report) if !report.is_final => NEWS,
+        Op::Accept(_)
+        | Op::Life { .. }
+        | Op::End { .. }
+        | Op::Reference { .. }
+        | Op::CallUp { .. }
+        | Op::Report(_)
+        | Op::Early { .. }
+        | Op::Feedback { .. } => SOON,
+    }
+}
 
 impl Pipeline {
     pub fn new(ledger: Ledger) -> Pipeline {
@@ -112,7 +155,10 @@ impl Pipeline {
             ops: Vec::new(),
             actions: Vec::new(),
             flying: VecDeque::new(),
-            since: None,
+            patience: None,
+            due: None,
+            not_before: None,
+            expected: Expected::default(),
         }
     }
 
@@ -125,21 +171,59 @@ impl Pipeline {
         self.flying.is_empty() && self.ops.is_empty() && self.actions.is_empty()
     }
 
+    /// To be written with the next batch. Gives its place there.
+    pub fn write(&mut self, op: Op) -> usize {
+        self.write_within(patience(&op), op)
+    }
+
+    /// As [`Pipeline::write`], where the op itself doesn't tell how long it may wait.
+    pub fn write_within(&mut self, patience: Duration, op: Op) -> usize {
+        self.at_most(patience);
+        self.ops.push(op);
+        self.ops.len() - 1
+    }
+
+    /// To be done once everything that was written until now is durable.
+    pub fn then(&mut self, action: Action) {
+        self.at_most(action.patience());
+        self.actions.push(action);
+    }
+
+    /// A challenge whose accept stands in the next batch.
+    pub fn newborn(&mut self, key: ChallengeKey) -> Option<&mut NewChallenge> {
+        self.ops.iter_mut().rev().find_map(|op| match op {
+            Op::Accept(new) if new.key == key => Some(&mut **new),
+            _ => None,
+        })
+    }
+
+    fn at_most(&mut self, patience: Duration) {
+        self.patience = Some(self.patience.map_or(patience, |least| least.min(patience)));
+    }
+
+    /// This call is being prepared: what must be written before its INVITE leaves will come in a moment.
+    pub fn expect(&mut self, call: AttemptKey, now: Instant) {
+        self.expected.calls.insert(call);
+        self.expected.until.get_or_insert(now + PREPARING);
+    }
+
+    /// It has come, or it won't.
+    pub fn heard_of(&mut self, call: AttemptKey) {
+        if self.expected.calls.remove(&call) && self.expected.calls.is_empty() {
+            self.expected.until = None;
+        }
+    }
+
     /// When what has gathered is to be given to the ledger.
     pub fn due(&self) -> Option<Instant> {
-        let since = self.since.filter(|_| self.room())?;
-        let tidying = |op: &Op| matches!(op, Op::ReportDone { .. } | Op::CallDown { .. });
-        if self.ops.len() >= GATHERED || self.actions.iter().any(Action::hurries) {
-            Some(since)
-        } else if self.ops.iter().all(tidying) {
-            Some(since + GATHER_TIDYING)
-        } else {
-            Some(since + GATHER)
-        }
+        let due = self.due.filter(|_| self.room())?;
+        let waits = [self.expected.until, self.not_before];
+        Some(waits.into_iter().flatten().fold(due, Instant::max))
     }
 
     /// Gives what has gathered to the ledger once it is due. What waits for nothing comes back at once.
     pub fn flush(&mut self, now: Instant) -> Vec<Action> {
+        let patience = self.patience.take();
         if self.ops.is_empty() {
             let actions = std::mem::take(&mut self.actions);
             return match self.flying.back_mut() {
@@ -151,11 +235,14 @@ impl Pipeline {
                 }
             };
         }
-        self.since.get_or_insert(now);
-        if self.due().is_none_or(|due| due > now) {
+        self.due = patience.map(|p| now + p).into_iter().chain(self.due).min();
+        let full = self.ops.len() >= GATHERED && self.room();
+        if !full && self.due().is_none_or(|due| due > now) {
             return Vec::new();
         }
-        self.since = None;
+        self.due = None;
+        self.not_before = Some(now + PACE);
+        self.expected = Expected::default();
         let number = self.next;
         self.next += 1;
         let batch = Batch {
@@ -170,7 +257,7 @@ impl Pipeline {
             Err(batch) => {
                 self.ops = batch.ops;
                 self.next = number;
-                self.since = Some(now);
+                self.due = Some(now);
             }
         }
         Vec::new()

@@ -14,9 +14,9 @@ use super::{
     queue::{self, RouteKey},
 };
 use crate::{
-    carrier::{Call, Cause, Command, Content, Event, Order, Text, Verdict},
-    challenge::{AttemptKey, ChallengeKey, Method, Millis},
-    delivery::{Placement, Want},
+    carrier::{Call, CallMark, Cause, Command, Content, Event, Order, Text, Verdict},
+    challenge::{AttemptKey, ChallengeKey, Channel, Method, Millis},
+    delivery::{Attempt, Placement, Want},
     message::templates,
     operate::metrics,
     routing::{
@@ -244,7 +244,9 @@ impl Dispatch {
         if let Some(running) = self.carriers.get_mut(&carrier) {
             running.take_slot(self.mono, at, want.hedge);
         }
-        self.pipeline.actions.push(Action::Submit(at));
+        if want.method.channel() == Channel::Sms || !self.prepare(at, now) {
+            self.pipeline.then(Action::Submit(at));
+        }
         if change == Change::Life {
             self.settle(key, Change::Life, now);
         } else {
@@ -254,30 +256,70 @@ impl Dispatch {
 
     /// The intent is durable: the order goes to the carrier, unless the world has changed meanwhile.
     pub(super) fn submit(&mut self, at: AttemptKey, now: Millis) {
-        let order = self.order(at, now);
-        let Some((carrier, order)) = order else {
+        let Some((carrier, order)) = self.order(at, now) else {
             self.never_sent(at);
             return;
         };
-        let to_wire = now.since(
-            self.open
-                .get(at.challenge)
-                .map_or(now, |open| open.ch.arrived),
+        if self.command(&carrier, Command::Submit(Box::new(order))) {
+            self.handed(at, now);
+        } else {
+            self.unsent_fails(at, &carrier, Cause::CarrierFault, now);
+        }
+    }
+
+    /// A call's order goes to its driver before the intent is durable: no INVITE leaves before [`Dispatch::recorded`].
+    /// False: the driver doesn't take it now.
+    fn prepare(&mut self, at: AttemptKey, now: Millis) -> bool {
+        let prepared = self.order(at, now).is_some_and(|(carrier, order)| {
+            self.command(&carrier, Command::Submit(Box::new(order)))
+        });
+        if prepared {
+            self.pipeline.expect(at, self.mono);
+        }
+        prepared
+    }
+
+    /// What a restart needs to end this call is durable, and so is its intent: what waits for it may leave, unless the
+    /// world has changed meanwhile.
+    pub(super) fn recorded(
+        &mut self,
+        at: AttemptKey,
+        carrier: &Arc<str>,
+        mark: CallMark,
+        now: Millis,
+    ) {
+        let open = self.open.get(at.challenge);
+        let attempt = open.and_then(|open| open.life.attempt(at.attempt).filter(|a| a.live()));
+        let (unsent, in_time) = (
+            attempt.is_some_and(Attempt::unsent),
+            open.is_some_and(|open| now < open.ch.deadline),
         );
-        let handed = self
-            .carriers
-            .get(&carrier)
-            .is_some_and(|running| running.command(Command::Submit(Box::new(order))));
-        if handed {
-            if let Some(open) = self.open.get_mut(at.challenge) {
-                open.life.handed(at.attempt);
-            }
-            if at.attempt == 1 {
-                metrics::job_to_wire(to_wire);
-            }
+        if attempt.is_none() || (unsent && !in_time) {
+            // The slot is freed when the driver says that it is over.
+            self.command(carrier, Command::HangUp(at));
             return;
         }
-        self.unsent_fails(at, &carrier, Cause::CarrierFault, now);
+        self.command(carrier, Command::Recorded(mark));
+        if unsent {
+            self.handed(at, now);
+        }
+    }
+
+    /// False: the driver is gone or swamped.
+    fn command(&self, carrier: &Arc<str>, command: Command) -> bool {
+        let running = self.carriers.get(carrier);
+        running.is_some_and(|running| running.command(command))
+    }
+
+    /// From here on it may have been sent.
+    fn handed(&mut self, at: AttemptKey, now: Millis) {
+        let Some(open) = self.open.get_mut(at.challenge) else {
+            return;
+        };
+        open.life.handed(at.attempt);
+        if at.attempt == 1 {
+            metrics::job_to_wire(now.since(open.ch.arrived));
+        }
     }
 
     fn order(&self, at: AttemptKey, now: Millis) -> Option<(Arc<str>, Order)> {

@@ -89,7 +89,7 @@ impl Dispatch {
     /// By now they are ended, or can't be.
     pub(super) fn forget_orphans(&mut self) {
         for key in self.orphans.drain(..) {
-            self.pipeline.ops.push(Op::CallDown { key });
+            self.pipeline.write(Op::CallDown { key });
         }
     }
 }

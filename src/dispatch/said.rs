@@ -1,6 +1,6 @@
 //! What the carriers' drivers say: answers, receipts, links.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{Dispatch, effects::Change, open::PartOf, pipeline::Action};
 use crate::{
@@ -30,7 +30,7 @@ impl Dispatch {
                     }
                 }
                 // The carrier may forget it once what it has led to is durable.
-                self.pipeline.actions.push(Action::GiveBack(slip));
+                self.pipeline.then(Action::GiveBack(slip));
             }
             What::Link(link) => self.link_said(&carrier, &link),
         }
@@ -49,26 +49,40 @@ impl Dispatch {
         self.queue.room_changed();
     }
 
-    fn attempt_said(&mut self, name: &Arc<str>, key: AttemptKey, event: Event, now: Millis) {
+    pub(super) fn attempt_said(
+        &mut self,
+        name: &Arc<str>,
+        key: AttemptKey,
+        event: Event,
+        now: Millis,
+    ) {
+        self.pipeline.heard_of(key);
         match event {
             Event::CallState(CallState(state), mark) => {
+                let (at, carrier) = (key, name.clone());
+                self.pipeline.then(Action::Recorded { at, carrier, mark });
                 let carrier = name.clone();
-                let recorded = Action::Recorded(carrier.clone(), mark);
-                self.pipeline.actions.push(recorded);
-                self.pipeline.ops.push(Op::CallUp {
+                self.pipeline.write(Op::CallUp {
                     key,
                     carrier,
                     state,
                 });
-                return;
             }
             Event::CallCleared => {
-                self.pipeline.ops.push(Op::CallDown { key });
-                return;
+                self.pipeline.write(Op::CallDown { key });
             }
-            _ => {}
+            // A call that can't be placed. Its challenge's id may turn out to be known: until then nothing is told.
+            event if self.open.get(key.challenge).is_some_and(|o| !o.durable) => {
+                self.unheard.push((name.clone(), key, event));
+            }
+            event => {
+                self.evidence(name, key, &event);
+                self.attempt_goes_on(name, key, event, now);
+            }
         }
-        self.evidence(name, key, &event);
+    }
+
+    fn attempt_goes_on(&mut self, name: &Arc<str>, key: AttemptKey, event: Event, now: Millis) {
         let Some(open) = self.open.get_mut(key.challenge) else {
             self.answer_after_the_end(name, key, event);
             return;
@@ -76,17 +90,15 @@ impl Dispatch {
         let Some(attempt) = open.life.attempt(key.attempt) else {
             return;
         };
-        let was_in_doubt = attempt.in_doubt;
+        let (was_in_doubt, change) = (attempt.in_doubt, change_by(&event, attempt.channel()));
         let references = match &event {
             Event::Accepted { references } => references.clone(),
             _ => Vec::new(),
         };
-        let lasting = !matches!(event, Event::KeyPressed);
-        let wait = self
-            .carriers
-            .get(name)
-            .map(|c| c.doubt_wait())
-            .unwrap_or_default();
+        let wait = match (&event, self.carriers.get(name)) {
+            (Event::InDoubt { .. }, Some(carrier)) => carrier.doubt_wait(),
+            _ => Duration::ZERO,
+        };
         open.life
             .event(&open.ch, now, key.attempt, event, wait, &mut self.effects);
         let to = open.ch.to;
@@ -97,23 +109,29 @@ impl Dispatch {
                 self.doubts.settle(key, to, name);
             }
         }
-        let kept = |reference: &Arc<str>| {
-            let attempt = self.open.get(key.challenge)?.life.attempt(key.attempt)?;
-            attempt.references.contains(reference).then_some(())
-        };
-        // What the attempt didn't keep (a receipt had settled it under another form) leads nowhere.
-        let known: Vec<_> = references.iter().map(|r| kept(r).is_some()).collect();
-        for (part, reference) in references.iter().enumerate().filter(|(at, _)| known[*at]) {
-            let part = u16::try_from(part).unwrap_or(u16::MAX);
-            self.open
-                .refer(name, reference, PartOf { attempt: key, part });
-        }
-        if lasting || !self.effects.is_empty() {
+        self.refer(name, key, &references);
+        if let Some(change) = change {
+            self.settle(key.challenge, change, now);
+        } else if !self.effects.is_empty() {
             self.settle(key.challenge, Change::Life, now);
         }
         for reference in &references {
             if let Some(early) = self.pen.take(name, reference, to) {
                 self.receipt_said(name, early, now);
+            }
+        }
+    }
+
+    /// From now on receipts with these references speak of this attempt. What the attempt didn't keep (a receipt had
+    /// settled it under another form) leads nowhere.
+    fn refer(&mut self, name: &Arc<str>, key: AttemptKey, references: &[Arc<str>]) {
+        for (part, reference) in references.iter().enumerate() {
+            let open = self.open.get(key.challenge);
+            let attempt = open.and_then(|open| open.life.attempt(key.attempt));
+            if attempt.is_some_and(|attempt| attempt.references.contains(reference)) {
+                let part = u16::try_from(part).unwrap_or(u16::MAX);
+                self.open
+                    .refer(name, reference, PartOf { attempt: key, part });
             }
         }
     }
@@ -172,7 +190,7 @@ impl Dispatch {
     fn answer_after_the_end(&mut self, name: &Arc<str>, key: AttemptKey, event: Event) {
         if let Event::Accepted { references } = event {
             for reference in references {
-                self.pipeline.ops.push(Op::Reference {
+                self.pipeline.write(Op::Reference {
                     carrier: name.clone(),
                     reference,
                     key,
@@ -267,5 +285,14 @@ impl Dispatch {
                 None => self.look_up_late(&name, receipt, false),
             }
         }
+    }
+}
+
+/// What an event changes that must be durable, if anything.
+fn change_by(event: &Event, channel: Channel) -> Option<Change> {
+    match (event, channel) {
+        (Event::KeyPressed, _) => None,
+        (Event::Ringing, _) | (Event::Accepted { .. }, Channel::Voice) => Some(Change::Passing),
+        _ => Some(Change::Life),
     }
 }

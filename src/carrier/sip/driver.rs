@@ -5,6 +5,7 @@
 //! dispatch has no room for waits in an outbox, so that a slow reader never delays a key or an ACK.
 
 mod calls;
+mod talks;
 mod targets;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //!
 //! The SIP driver opens a port for a call's SDP, connects it to the address the far end has signalled, plays and
 //! closes; keys and ends of playing come back on one bounded channel. Packets from anywhere but the signalled address
-//! are counted and ignored: the address is never learned from what arrives, or digits could be forged.
+//! are refused: the address is never learned from what arrives, or digits could be forged.
 //!
 //! One thread ticks every [`TICK`]: it sends a quarter of the calls their packet and reads the sockets of half of them.
 //! That costs less than a wake-up per packet or a timer per call, and keys wait no longer than two ticks. No `unsafe`:
@@ -89,9 +89,7 @@ pub struct MediaStats {
     pub received: u64,
     pub lost: u64,
     pub jitter_ms: f64,
-    /// Packets from another address than the signalled one.
-    pub foreign: u64,
-    /// Packets before an address was signalled.
+    /// Packets from before an address was signalled.
     pub early: u64,
     /// Packets from the right address that were no RTP of this call.
     pub ignored: u64,

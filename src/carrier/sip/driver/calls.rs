@@ -4,50 +4,49 @@
 //! exactly once, by `CallEnded` if it was answered and by `Failed` if not.
 
 use std::{
-    cmp::Reverse,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{Trunk, targets::Target};
+use super::{Trunk, talks::script, targets::Target};
 use crate::{
     carrier::{
-        self, Call, CallEnd, CallMark, CallState, Cause, Content, Event, Failure, Order, What,
+        self, CallMark, CallState, Cause, Content, Event, Failure, Order, What,
         sip::{
             address, cause,
-            conversation::{Ask, Conversation, Input, Output as Saying, Script},
-            media::{Connection, MediaEvent, MediaPort},
+            conversation::{Ask, Conversation, Input},
+            media::{Connection, MediaPort},
         },
     },
     challenge::{AttemptKey, Millis},
     clock,
     config::carrier::Codec as Named,
     protocol::{
-        rtp::{Codec, Key},
+        rtp::Codec,
         sip::{CallHandle, End, Event as Sip, Invite, Limits, Resume, sdp},
     },
 };
 
 /// A call that has not been cleared.
 pub(super) struct Active {
-    key: AttemptKey,
+    pub(super) key: AttemptKey,
     order: Box<Order>,
     ask: Ask,
-    media: MediaPort,
+    pub(super) media: MediaPort,
     /// The Call-ID.
     reference: Arc<str>,
     /// Addresses asked for this order so far.
     tried: Vec<SocketAddr>,
-    talk: Option<Conversation>,
+    pub(super) talk: Option<Conversation>,
     /// The talk's wake-up that counts.
-    woken_at: Option<Instant>,
+    pub(super) woken_at: Option<Instant>,
     accepted: bool,
     ringing: bool,
     /// How it ended, once it did.
     end: Option<End>,
     /// The attempt is settled.
-    settled: bool,
+    pub(super) settled: bool,
 }
 
 impl Trunk {
@@ -264,16 +263,6 @@ impl Trunk {
         self.media.connect(active.media.id, to);
     }
 
-    /// A key by SIP INFO; the same press may have been heard in the audio too.
-    fn info_key(&mut self, now: Instant, call: CallHandle, key: char) {
-        let (Some(active), Some(key)) = (self.calls.get(&call), Key::from_char(key)) else {
-            return;
-        };
-        if self.media.info(active.media.id, key, now) {
-            self.talk(now, call, Input::Key(key));
-        }
-    }
-
     fn remember(&mut self, now: Instant, call: CallHandle, resume: &Resume) {
         let Some(key) = self
             .calls
@@ -297,8 +286,12 @@ impl Trunk {
             return;
         };
         active.end = Some(end.clone());
-        self.media.close(active.media.id);
+        let heard = self.media.close(active.media.id);
         self.by_media.remove(&active.media.id);
+        if heard.is_some_and(|audio| audio.received == 0 && audio.sent >= DEAF_AFTER) {
+            tracing::warn!(carrier = %self.config.name, call = %active.reference,
+                "no audio came from the address that the far end has signalled: keys can't be heard; does a firewall or NAT keep it from rtp.ports?");
+        }
         if active.talk.is_some() {
             let input = if matches!(end, End::OurBye | End::Capped) {
                 Input::Cancel
@@ -377,120 +370,21 @@ impl Trunk {
         }
     }
 
-    /// The audio speaks.
-    pub(super) fn heard(&mut self, event: MediaEvent) {
-        let now = Instant::now();
-        let (id, input) = match event {
-            MediaEvent::Key {
-                id,
-                key,
-                source: _,
-                at: _,
-            } => (id, Input::Key(key)),
-            MediaEvent::PlayDone { id, tag } => (id, Input::PlayDone(tag)),
-        };
-        if let Some(call) = self.by_media.get(&id).copied() {
-            self.talk(now, call, input);
-        }
-    }
-
-    pub(super) fn talk_timeouts(&mut self, now: Instant) {
-        while let Some(Reverse((at, call))) = self.talks.peek().copied() {
-            if at > now {
-                break;
-            }
-            self.talks.pop();
-            if self
-                .calls
-                .get(&call)
-                .is_some_and(|active| active.woken_at == Some(at))
-            {
-                self.talk(now, call, Input::Tick);
-            }
-        }
-    }
-
-    fn talk(&mut self, now: Instant, call: CallHandle, input: Input) {
-        if let Some(talk) = self
-            .calls
-            .get_mut(&call)
-            .and_then(|active| active.talk.as_mut())
-        {
-            talk.handle(now, input);
-            self.talk_said(now, call);
-        }
-    }
-
-    /// Carries out what the talk wants.
-    fn talk_said(&mut self, now: Instant, call: CallHandle) {
-        loop {
-            let Some(active) = self.calls.get_mut(&call) else {
-                return;
-            };
-            let Some(talk) = &mut active.talk else { return };
-            let (key, media) = (active.key, active.media.id);
-            match talk.poll() {
-                Some(Saying::Play { tag, segments }) => self.media.play(media, tag, &segments),
-                Some(Saying::KeyPressed) => self.tell(key, Event::KeyPressed),
-                Some(Saying::Outcome { ending, digits }) => {
-                    active.settled = true;
-                    let end = CallEnd {
-                        outcome: ending.outcome(),
-                        digits: digits.into(),
-                    };
-                    self.tell(key, Event::CallEnded(end));
-                }
-                Some(Saying::HangUp) => self.endpoint.hangup(now, call),
-                None => break,
-            }
-        }
-        let Some(active) = self.calls.get_mut(&call) else {
-            return;
-        };
-        let next = active.talk.as_ref().and_then(Conversation::deadline);
-        if next != active.woken_at {
-            active.woken_at = next;
-            self.talks.extend(next.map(|at| Reverse((at, call))));
-        }
-    }
-
     fn fail(&mut self, key: AttemptKey, failure: Failure) {
         self.tell(key, Event::Failed(failure));
     }
 
-    fn tell(&mut self, key: AttemptKey, event: carrier::Event) {
+    pub(super) fn tell(&mut self, key: AttemptKey, event: carrier::Event) {
         self.outbox.push_back(What::Attempt(key, event));
     }
 }
 
-fn script(
-    sip: &crate::config::carrier::SipConfig,
-    voices: &crate::message::speech::Catalogue,
-    call: &Call,
-    ask: Ask,
-    deadline: Millis,
-    now: Instant,
-) -> Script {
-    Script {
-        ask,
-        voice: voices.best(&call.locale).clone(),
-        extension: call
-            .extension
-            .iter()
-            .flat_map(|digits| digits.chars())
-            .filter_map(Key::from_char)
-            .collect(),
-        key_wait: sip.key_wait,
-        call: sip.call,
-        deadline: now + time_left(deadline),
-        farewell: sip.farewell,
-    }
-}
-
-fn time_left(deadline: Millis) -> Duration {
+pub(super) fn time_left(deadline: Millis) -> Duration {
     deadline.since(clock::now()).min(LONGEST_LIFE)
 }
 
+/// Packets sent in an answered call after which it is odd that none has come: two seconds of them.
+const DEAF_AFTER: u64 = 100;
 /// What the SIP machine's own cap leaves the talk to end by itself.
 const CAP_MARGIN: Duration = Duration::from_secs(10);
 /// Longer than any challenge lives: keeps sums of instants in range.

@@ -1,7 +1,7 @@
 //! One call's sockets around its `rtp::Stream`.
 
 use std::{
-    io::ErrorKind,
+    io::{self, ErrorKind},
     net::{SocketAddr, UdpSocket},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -15,12 +15,16 @@ pub(super) struct Call {
     rtp: UdpSocket,
     rtcp: UdpSocket,
     far_end: Option<FarEnd>,
+    /// The last visit found a packet.
+    found: bool,
     figures: MediaStats,
 }
 
 #[derive(Debug)]
 struct FarEnd {
     remote: SocketAddr,
+    /// The kernel knows it too. Not so where there was no way to it at that time.
+    bound: bool,
     stream: Stream,
     next_report: Option<Instant>,
 }
@@ -31,19 +35,24 @@ impl Call {
             rtp,
             rtcp,
             far_end: None,
+            found: false,
             figures: MediaStats::default(),
         }
     }
 
+    /// The far end has signalled where it is. The kernel is told too: it keeps away what comes from elsewhere, and finds
+    /// the way there once and not for each packet.
     pub fn connect(&mut self, remote: SocketAddr, config: StreamConfig) {
+        let bound = self.rtp.connect(remote).is_ok();
         match &mut self.far_end {
             Some(far_end) => {
-                far_end.remote = remote;
+                (far_end.remote, far_end.bound) = (remote, bound);
                 far_end.stream.change(config.codec, config.key_type);
             }
             None => {
                 self.far_end = Some(FarEnd {
                     remote,
+                    bound,
                     stream: Stream::new(config),
                     next_report: None,
                 })
@@ -79,7 +88,7 @@ impl Call {
         let far_end = self.far_end.as_mut()?;
         let mut packet = [0u8; SENT_PACKET];
         let (length, ended) = far_end.stream.frame(&mut packet);
-        if self.rtp.send_to(&packet[..length], far_end.remote).is_err() {
+        if far_end.transmit(&self.rtp, &packet[..length]).is_err() {
             self.figures.unsent += 1;
         }
         let due = *far_end.next_report.get_or_insert(now + REPORT_EVERY);
@@ -98,18 +107,30 @@ impl Call {
     }
 
     /// Reads what has arrived; `heard` is called for each new key press.
+    ///
+    /// One packet at a visit is all there is, nearly always: whether there are more is asked only where the visit
+    /// before found one too.
     pub fn receive(&mut self, now: Instant, mut heard: impl FnMut(Heard)) {
         let mut packet = [0u8; MAX_PACKET];
+        let most = if self.found { PACKETS_A_TICK } else { 1 };
+        self.found = false;
+        let mut read = 0;
         for _ in 0..PACKETS_A_TICK {
+            if read == most {
+                return;
+            }
             let (length, from) = match self.rtp.recv_from(&mut packet) {
                 Ok(received) => received,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // An ICMP of an earlier packet; the next read goes on.
                 Err(_) => continue,
             };
+            read += 1;
+            self.found = true;
             match &mut self.far_end {
                 None => self.figures.early += 1,
-                Some(far_end) if far_end.remote != from => self.figures.foreign += 1,
+                // It came before the kernel knew better.
+                Some(far_end) if far_end.remote != from => self.figures.early += 1,
                 Some(far_end) => {
                     if far_end
                         .stream
@@ -153,6 +174,19 @@ impl Call {
             lost: reception.lost,
             jitter_ms: reception.jitter_ms,
             ..self.figures
+        }
+    }
+}
+
+impl FarEnd {
+    fn transmit(&self, socket: &UdpSocket, packet: &[u8]) -> io::Result<usize> {
+        if !self.bound {
+            return socket.send_to(packet, self.remote);
+        }
+        match socket.send(packet) {
+            // Said of an earlier packet, instead of sending this one: nobody listened there then.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => socket.send(packet),
+            sent => sent,
         }
     }
 }

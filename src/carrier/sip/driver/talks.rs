@@ -1,0 +1,132 @@
+//! The talks of answered calls: what is heard goes to the machine of the talk, and what it wants is done.
+
+use std::{cmp::Reverse, time::Instant};
+
+use super::{Trunk, calls::time_left};
+use crate::{
+    carrier::{
+        Call, CallEnd, Event,
+        sip::{
+            conversation::{Ask, Conversation, Input, Output as Saying, Script},
+            media::MediaEvent,
+        },
+    },
+    challenge::Millis,
+    config::carrier::SipConfig,
+    message::speech::Catalogue,
+    protocol::{rtp::Key, sip::CallHandle},
+};
+
+impl Trunk {
+    /// A key by SIP INFO; the same press may have been heard in the audio too.
+    pub(super) fn info_key(&mut self, now: Instant, call: CallHandle, key: char) {
+        let (Some(active), Some(key)) = (self.calls.get(&call), Key::from_char(key)) else {
+            return;
+        };
+        if self.media.info(active.media.id, key, now) {
+            self.talk(now, call, Input::Key(key));
+        }
+    }
+
+    /// The audio speaks.
+    pub(super) fn heard(&mut self, event: MediaEvent) {
+        let now = Instant::now();
+        let (id, input) = match event {
+            MediaEvent::Key {
+                id,
+                key,
+                source: _,
+                at: _,
+            } => (id, Input::Key(key)),
+            MediaEvent::PlayDone { id, tag } => (id, Input::PlayDone(tag)),
+        };
+        if let Some(call) = self.by_media.get(&id).copied() {
+            self.talk(now, call, input);
+        }
+    }
+
+    pub(super) fn talk_timeouts(&mut self, now: Instant) {
+        while let Some(Reverse((at, call))) = self.talks.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.talks.pop();
+            if self
+                .calls
+                .get(&call)
+                .is_some_and(|active| active.woken_at == Some(at))
+            {
+                self.talk(now, call, Input::Tick);
+            }
+        }
+    }
+
+    pub(super) fn talk(&mut self, now: Instant, call: CallHandle, input: Input) {
+        if let Some(talk) = self
+            .calls
+            .get_mut(&call)
+            .and_then(|active| active.talk.as_mut())
+        {
+            talk.handle(now, input);
+            self.talk_said(now, call);
+        }
+    }
+
+    /// Carries out what the talk wants.
+    pub(super) fn talk_said(&mut self, now: Instant, call: CallHandle) {
+        loop {
+            let Some(active) = self.calls.get_mut(&call) else {
+                return;
+            };
+            let Some(talk) = &mut active.talk else { return };
+            let (key, media) = (active.key, active.media.id);
+            match talk.poll() {
+                Some(Saying::Play { tag, segments }) => self.media.play(media, tag, &segments),
+                Some(Saying::KeyPressed) => self.tell(key, Event::KeyPressed),
+                Some(Saying::Outcome { ending, digits }) => {
+                    active.settled = true;
+                    let end = CallEnd {
+                        outcome: ending.outcome(),
+                        digits: digits.into(),
+                    };
+                    self.tell(key, Event::CallEnded(end));
+                }
+                Some(Saying::HangUp) => self.endpoint.hangup(now, call),
+                None => break,
+            }
+        }
+        let Some(active) = self.calls.get_mut(&call) else {
+            return;
+        };
+        let next = active.talk.as_ref().and_then(Conversation::deadline);
+        if next != active.woken_at {
+            active.woken_at = next;
+            self.talks.extend(next.map(|at| Reverse((at, call))));
+        }
+    }
+}
+
+/// What the talk of a call needs to know.
+pub(super) fn script(
+    sip: &SipConfig,
+    voices: &Catalogue,
+    call: &Call,
+    ask: Ask,
+    deadline: Millis,
+    now: Instant,
+) -> Script {
+    Script {
+        ask,
+        voice: voices.best(&call.locale).clone(),
+        extension: call
+            .extension
+            .iter()
+            .flat_map(|digits| digits.chars())
+            .filter_map(Key::from_char)
+            .collect(),
+        key_wait: sip.key_wait,
+        call: sip.call,
+        deadline: now + time_left(deadline),
+        farewell: sip.farewell,
+    }
+}
