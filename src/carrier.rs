@@ -75,8 +75,6 @@ pub enum Command {
     Submit(Box<Order>),
     /// End this attempt's call (cancelled, or another method has succeeded). Texts can't be called back.
     HangUp(AttemptKey),
-    /// A call that an earlier life of this process may have left up: what is known of its dialog.
-    EndOrphan(CallState),
     /// This call's last [`Event::CallState`] is durable: what waits for it may leave.
     Recorded(CallMark),
     /// Finish what is in the air, unbind or BYE, then end.

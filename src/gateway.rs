@@ -161,7 +161,7 @@ impl Prepared {
         let mut drivers = Drivers::new(&self.config, self.said)?;
         let broken = |e: ReadError| StartError::Recover(e.to_string());
         let left_up = self.recovered.calls().map_err(broken)?;
-        drivers.remember_ports(&left_up);
+        drivers.left_up(&left_up);
         for running in drivers
             .start(&self.config, &self.config.routes().used())
             .await?
@@ -170,7 +170,7 @@ impl Prepared {
         }
         take_up(&mut self.recovered, &mut dispatch, now.wall).map_err(broken)?;
         for call in left_up {
-            dispatch.end_orphan(call.key, &call.carrier, call.state);
+            dispatch.left_up(call.key);
         }
         let over = CancellationToken::new();
         // Dropped however dispatch ends, by a panic as well.

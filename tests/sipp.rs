@@ -128,7 +128,7 @@ async fn run(at: usize, scenario: &str, carry: Carry) -> (String, Option<i32>) {
     let (tx, mut said) = mpsc::channel(100);
     let voices = Catalogue::load(&root().join("prompts")).expect("prompts");
     let config = Arc::new(config(at, carry, address));
-    let (handle, task) = sip::start(config, Arc::new(voices), tx)
+    let (handle, task) = sip::start(config, Arc::new(voices), tx, &[])
         .await
         .expect("a driver");
     handle

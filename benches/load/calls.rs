@@ -102,7 +102,7 @@ pub async fn driver(folder: &str, count: usize) -> Result<()> {
     let prompts = Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts");
     let voices = Catalogue::load(&prompts).map_err(|_| "the prompts can't be read")?;
     let (tx, mut said) = mpsc::channel(SAID);
-    let (handle, _task) = driver_of::start(carrier, Arc::new(voices), tx).await?;
+    let (handle, _task) = driver_of::start(carrier, Arc::new(voices), tx, &[]).await?;
     while !matches!(
         said.recv().await,
         Some(Said {

@@ -123,7 +123,7 @@ impl Driver {
             tokio::select! {
                 command = inbox.recv(), if room => match command {
                     Some(Command::Submit(order)) => self.submit(&requester, order).await,
-                    Some(Command::HangUp(_) | Command::EndOrphan(_) | Command::Recorded(_)) => {} // a text can't be called back
+                    Some(Command::HangUp(_) | Command::Recorded(_)) => {} // a text can't be called back
                     Some(Command::Drain | Command::End) | None => break,
                 },
                 Some(done) = self.requests.join_next_with_id() => self.done(done).await,
@@ -141,7 +141,7 @@ impl Driver {
         while let Some(command) = inbox.recv().await {
             match command {
                 Command::Submit(order) => self.refuse(order.key).await,
-                Command::HangUp(_) | Command::EndOrphan(_) | Command::Recorded(_) => {}
+                Command::HangUp(_) | Command::Recorded(_) => {}
                 Command::Drain | Command::End => break,
             }
         }

@@ -100,7 +100,7 @@ async fn split(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Command>) {
                     match command {
                         Command::Submit(order) => hand_over(&shared, &binds, order).await,
                         Command::Drain | Command::End => ends = true,
-                        Command::HangUp(_) | Command::EndOrphan(_) | Command::Recorded(_) => {} // a text can't be called back
+                        Command::HangUp(_) | Command::Recorded(_) => {} // a text can't be called back
                     }
                 }
             }

@@ -3,7 +3,7 @@
 //! Open challenges are taken up where their lives stand; an attempt whose intent has no outcome is in doubt; a call
 //! that may still be up is ended; the limiter's windows are filled again from the last minutes' arrivals.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{
     Dispatch,
@@ -11,7 +11,6 @@ use super::{
     open::{Open, PartOf},
 };
 use crate::{
-    carrier::{CallState, Command},
     challenge::{AttemptKey, Challenge, Millis},
     delivery::Life,
     ledger::{Op, Stored},
@@ -78,11 +77,8 @@ impl Dispatch {
         self.settle(key, Change::Life, now);
     }
 
-    /// Ends a call that an earlier life of this process may have left up.
-    pub fn end_orphan(&mut self, key: AttemptKey, carrier: &str, state: Arc<str>) {
-        if let Some(running) = self.carriers.get(carrier) {
-            running.command(Command::EndOrphan(CallState(state)));
-        }
+    /// A call that an earlier life of this process may have left up: its carrier's driver ends it.
+    pub fn left_up(&mut self, key: AttemptKey) {
         self.orphans.push(key);
     }
 

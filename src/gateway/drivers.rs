@@ -30,7 +30,8 @@ pub enum DriverError {
 /// The running drivers.
 pub struct Drivers {
     handles: HashMap<Arc<str>, Handle>,
-    former_ports: HashMap<Arc<str>, u16>,
+    /// Calls of an earlier life, for the trunks that had them.
+    left_up: HashMap<Arc<str>, Vec<CallState>>,
     /// Drivers that were told to finish.
     leaving: Vec<Handle>,
     callbacks: callbacks::Table,
@@ -60,7 +61,7 @@ impl Drivers {
         };
         Ok(Drivers {
             handles: HashMap::new(),
-            former_ports: HashMap::new(),
+            left_up: HashMap::new(),
             leaving: Vec::new(),
             callbacks: Arc::new(ArcSwap::default()),
             desks: BTreeMap::new(),
@@ -135,34 +136,26 @@ impl Drivers {
                     let _ = before.commands.try_send(Command::Drain);
                     let _ = tokio::time::timeout(TRUNK_FAREWELL, before.commands.closed()).await;
                 }
-                if let Some(former) = self.on_former_port(carrier)
+                let left_up = self.left_up.remove(&carrier.name).unwrap_or_default();
+                if let Some(former) = on_former_port(carrier, &left_up)
                     && let Ok((handle, _)) =
-                        carrier::sip::start(former, voices.clone(), said.clone()).await
+                        carrier::sip::start(former, voices.clone(), said.clone(), &left_up).await
                 {
                     return Ok(handle);
                 }
-                carrier::sip::start(carrier.clone(), voices, said).await?.0
+                carrier::sip::start(carrier.clone(), voices, said, &left_up)
+                    .await?
+                    .0
             }
         })
     }
 
-    /// Where the far ends of calls that were left up look for us: taken again by carriers that may choose their port.
-    pub fn remember_ports(&mut self, calls: &[LeftUp]) {
+    /// Calls that an earlier life of this process may have left up: ended by the first driver of their carrier.
+    pub fn left_up(&mut self, calls: &[LeftUp]) {
         for call in calls {
-            let port = carrier::sip::port_of(&CallState(call.state.clone()));
-            self.former_ports
-                .extend(port.map(|port| (call.carrier.clone(), port)));
+            let of_carrier = self.left_up.entry(call.carrier.clone()).or_default();
+            of_carrier.push(CallState(call.state.clone()));
         }
-    }
-
-    fn on_former_port(&mut self, carrier: &CarrierConfig) -> Option<Arc<CarrierConfig>> {
-        let port = self.former_ports.remove(&carrier.name)?;
-        let mut former = carrier.clone();
-        match &mut former.transport {
-            Transport::Sip(sip) if sip.bind.port() == 0 => sip.bind.set_port(port),
-            Transport::Sip(_) | Transport::Smpp(_) | Transport::Http(_) => return None,
-        }
-        Some(Arc::new(former))
     }
 
     /// Those that no route names any more are forgotten; dispatch tells them to finish.
@@ -193,6 +186,17 @@ impl Drivers {
         });
         futures_util::future::join_all(waits).await;
     }
+}
+
+/// Where the far ends of calls that were left up look for us: taken again by carriers that may choose their port.
+fn on_former_port(carrier: &CarrierConfig, left_up: &[CallState]) -> Option<Arc<CarrierConfig>> {
+    let port = left_up.iter().find_map(carrier::sip::port_of)?;
+    let mut former = carrier.clone();
+    match &mut former.transport {
+        Transport::Sip(sip) if sip.bind.port() == 0 => sip.bind.set_port(port),
+        Transport::Sip(_) | Transport::Smpp(_) | Transport::Http(_) => return None,
+    }
+    Some(Arc::new(former))
 }
 
 fn load_voices(config: &Config) -> Result<Arc<Catalogue>, DriverError> {

@@ -1,5 +1,7 @@
 //! Calls over SIP and RTP: what the person heard and pressed, and what was reported.
 
+use std::{collections::BTreeMap, net::UdpSocket};
+
 use ringback::challenge::Method;
 use serde_json::Value;
 
@@ -97,4 +99,58 @@ async fn what_people_do_with_a_call_is_told() {
             "{number}: {last:#}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_asked_for_again_is_placed_once() {
+    let w = World::with(Plan::default()).await;
+    let ch = || challenge("c-4", "+12025550123", Method::VoiceConfirm);
+    let first = w.ask(ch()).await;
+    assert_eq!(first["event"], "confirmed", "{first:#}");
+    // The challenge is over: that its id is known, the ledger alone can say.
+    w.send(ch()).await;
+    let finals = |heard: &[Value]| heard.iter().filter(|r| r["final"] == true).nth(1).cloned();
+    let again = w.caller.until("c-4", finals).await;
+    assert_eq!(first["report_id"], again["report_id"]);
+    let next = w
+        .ask(challenge("c-5", "+12025550124", Method::VoiceConfirm))
+        .await;
+    assert_eq!(next["event"], "confirmed", "{next:#}");
+    assert_eq!(w.trunks["fabrikam"].stats().counts.invites, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trunk_without_a_free_port_for_audio_is_passed_over() {
+    // The one port for audio is somebody else's.
+    let (_taken, port) = std::iter::repeat_with(|| UdpSocket::bind("127.0.0.1:0").expect("a port"))
+        .map(|socket| (socket.local_addr().expect("an address").port(), socket))
+        .find(|(port, _)| port % 2 == 0)
+        .map(|(port, socket)| (socket, port))
+        .expect("an even one");
+    let rtp = format!(
+        "rtp = {{ address = \"127.0.0.1\", ports = \"{port}-{}\" }}",
+        port + 1
+    );
+    let route = "[[voice]]\ncarrier = \"fabrikam\"\ncaller_ids = [\"+18553308653\"]\n\
+                 [[voice]]\ntier = 2\ncarrier = \"contoso\"\ncaller_ids = [\"+18553308653\"]\n";
+    let w = World::with(Plan {
+        smsc: Vec::new(),
+        trunks: vec!["fabrikam", "contoso"],
+        extra: BTreeMap::from([("fabrikam", rtp)]),
+        routes: BTreeMap::from([("us", route.to_owned())]),
+        ..Plan::default()
+    })
+    .await;
+    let last = w
+        .ask(challenge("c-6", "+12025550123", Method::VoiceConfirm))
+        .await;
+    assert_eq!(last["event"], "confirmed", "{last:#}");
+    let carriers: Vec<_> = last["attempts"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|attempt| attempt["carrier"].clone())
+        .collect();
+    assert_eq!(carriers, ["fabrikam", "contoso"], "{last:#}");
+    assert_eq!(w.trunks["fabrikam"].stats().counts.invites, 0);
 }

@@ -381,9 +381,11 @@ fn smpp_file(at: SocketAddr, extra: &str) -> String {
 }
 
 fn sip_file(at: SocketAddr, extra: &str) -> String {
+    let rtp = "rtp = { address = \"127.0.0.1\", ports = \"30000-39999\" }";
+    let rtp = if extra.contains("rtp =") { "" } else { rtp };
     format!(
         "transport = \"sip\"\nendpoints = [\"udp:{at}\"]\nbind = \"127.0.0.1:0\"\n\
-         rtp = {{ address = \"127.0.0.1\", ports = \"30000-39999\" }}\nkey_wait = \"1s\"\nring = \"3s\"\n{extra}\n"
+         {rtp}\nkey_wait = \"1s\"\nring = \"3s\"\n{extra}\n"
     )
 }
 

@@ -29,7 +29,7 @@ use super::{
     media::{Engine, EngineConfig, MediaEvent, MediaId},
 };
 use crate::{
-    carrier::{COMMANDS, CallMark, Command, Handle, Link, Said, Slots, What},
+    carrier::{COMMANDS, CallMark, CallState, Command, Handle, Link, Said, Slots, What},
     challenge::AttemptKey,
     config::carrier::{CarrierConfig, Endpoint as Peer, SipConfig, Transport as Kind},
     message::speech::Catalogue,
@@ -60,11 +60,14 @@ pub enum StartError {
     Random,
 }
 
-/// Starts a trunk's task. It runs until it is drained or nobody can command it any more.
+/// Starts a trunk's task. It runs until it is drained or nobody can command it any more. Calls that an earlier life of
+/// this process may have `left_up` are ended, and known from the first datagram on: whose far end hangs up meanwhile
+/// gets its answer.
 pub async fn start(
     config: Arc<CarrierConfig>,
     voices: Arc<Catalogue>,
     said: mpsc::Sender<Said>,
+    left_up: &[CallState],
 ) -> Result<(Handle, JoinHandle<()>), StartError> {
     let name = config.name.clone();
     let Kind::Sip(sip) = config.transport.clone() else {
@@ -97,6 +100,7 @@ pub async fn start(
     for known in targets::literal(&endpoints) {
         trunk.resolved(Ok(known));
     }
+    left_up.iter().for_each(|state| trunk.end_orphan(state));
     let slots = trunk.slots.clone();
     let (commands, orders) = mpsc::channel(COMMANDS);
     let task = tokio::spawn(trunk.run(Inputs {
@@ -347,7 +351,6 @@ impl Trunk {
         match command {
             Command::Submit(order) => self.submit(order),
             Command::HangUp(key) => self.hang_up(key),
-            Command::EndOrphan(state) => self.end_orphan(&state),
             Command::Recorded(CallMark(mark)) => {
                 self.endpoint
                     .recorded(Instant::now(), CallHandle::from_bits(mark));

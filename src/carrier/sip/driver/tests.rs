@@ -189,11 +189,8 @@ async fn calls_of_a_process_that_died_are_ended_by_the_next() {
     b.task.abort();
     assert_eq!(trunk.live_calls(), 2);
 
-    let next = Bench::start(quiet).await;
-    next.command(Command::EndOrphan(first)).await;
-    next.command(Command::EndOrphan(second)).await;
-    next.command(Command::EndOrphan(CallState("{}".into())))
-        .await;
+    let unreadable = CallState("{}".into());
+    let _next = Bench::start_after(quiet, &[first, second, unreadable]).await;
     seen(&trunk, "+12025559021").await;
     seen(&trunk, "+12025559024").await;
     assert_eq!(trunk.live_calls(), 0);

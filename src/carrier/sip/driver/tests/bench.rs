@@ -104,6 +104,11 @@ pub struct Bench {
 impl Bench {
     /// A driver whose link is up.
     pub async fn start(config: CarrierConfig) -> Bench {
+        Bench::start_after(config, &[]).await
+    }
+
+    /// The same, after a life that has left calls up.
+    pub async fn start_after(config: CarrierConfig, left_up: &[CallState]) -> Bench {
         let voices = Catalogue::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts"))
             .expect("prompts");
         let (tx, said) = mpsc::channel(1_000);
@@ -111,7 +116,7 @@ impl Bench {
         // The port of a driver that has just been killed is free a moment later.
         let started = async {
             loop {
-                match start(config.clone(), voices.clone(), tx.clone()).await {
+                match start(config.clone(), voices.clone(), tx.clone(), left_up).await {
                     Err(StartError::Bind { .. }) => tokio::task::yield_now().await,
                     started => return started,
                 }
