@@ -125,7 +125,7 @@ pub const NEWS: Duration = Duration::from_millis(25);
 const TIDYING: Duration = Duration::from_millis(50);
 /// From one batch to the next at the least: where much happens, what comes in between shares a commit. The first after a
 /// quiet moment goes at once.
-const PACE: Duration = Duration::from_millis(4);
+const PACE: Duration = Duration::from_millis(2);
 /// How long a batch waits for calls that are being prepared: far longer than a driver takes that is well.
 const PREPARING: Duration = Duration::from_millis(2);
 /// So much needs no company.

@@ -59,6 +59,8 @@ pub(super) struct Lane {
     /// Answered since the last ack, and when that must go out.
     fresh: usize,
     ack_at: Option<Instant>,
+    /// The last ack. The next goes no sooner than [`ACK_WAIT`] after it; after a quiet moment at once.
+    acked: Instant,
     tick_at: Instant,
     stop_at: Option<Instant>,
 }
@@ -80,6 +82,7 @@ impl Lane {
             alone: None,
             fresh: 0,
             ack_at: None,
+            acked: Instant::now(),
             tick_at: Instant::now() + TICK,
             stop_at: None,
         }
@@ -256,7 +259,7 @@ impl Lane {
     fn settled(&mut self, tag: u64) {
         self.tags.answered(tag);
         self.fresh += 1;
-        self.ack_at.get_or_insert_with(|| Instant::now() + ACK_WAIT);
+        self.ack_at.get_or_insert(self.acked + ACK_WAIT);
     }
 
     /// Acks what is due; the front as one.
@@ -265,6 +268,7 @@ impl Lane {
         if due || self.fresh >= ACK_MANY || self.stop_at.is_some() {
             self.fresh = 0;
             self.ack_at = None;
+            self.acked = now;
             if let Some(ack) = self.tags.front() {
                 send(&self.channel, ack).await?;
             }
@@ -410,7 +414,7 @@ const TURN: usize = 128;
 const BURIALS: usize = 64;
 /// From this `x-delivery-count` on a job is taken alone.
 const SUSPECT: i64 = 3;
-/// An ack goes out after so many answers, or so long after the first.
+/// An ack goes out after so many answers, or so long after the one before.
 const ACK_MANY: usize = 64;
 const ACK_WAIT: Duration = Duration::from_millis(4);
 /// How often the lane looks after what waits.
