@@ -72,6 +72,8 @@ pub struct Call {
 /// What dispatch may tell a driver.
 #[derive(Debug)]
 pub enum Command {
+    /// Bring this to the person. The intent of a text is durable then; that of a call perhaps not yet: its INVITE waits for
+    /// [`Command::Recorded`].
     Submit(Box<Order>),
     /// End this attempt's call (cancelled, or another method has succeeded). Texts can't be called back.
     HangUp(AttemptKey),

@@ -51,6 +51,13 @@ pub struct Options {
     pub what: What,
 }
 
+impl Options {
+    /// Does it stay up after what it plays?
+    fn stays(&self) -> bool {
+        !self.once && matches!(self.what, What::Sample)
+    }
+}
+
 /// What a run plays.
 #[derive(Clone, Copy, Debug)]
 pub enum What {
@@ -85,7 +92,7 @@ pub async fn run(options: &Options) -> Result<bool, WorldError> {
         () = end.end() => None,
     };
     let good = match played {
-        Some(good) if options.once || !matches!(options.what, What::Sample) => good,
+        Some(good) if !options.stays() => good,
         Some(good) => {
             stay::introduce(&world, &screen);
             stay::forget(&world.follow);
@@ -124,6 +131,7 @@ fn order(options: &Options) -> Order {
             What::Sample | What::Load { .. } => Vec::new(),
         },
         broker: options.broker.clone(),
+        usual_ports: options.stays(),
     }
 }
 

@@ -167,10 +167,15 @@ pub fn free_port() -> io::Result<u16> {
     let places = FIXED_PORTS.end - FIXED_PORTS.start;
     let first = u16::try_from(std::process::id() % u32::from(places)).unwrap_or(0);
     let mut ports = (0..places).map(|n| FIXED_PORTS.start + (first + n) % places);
-    match ports.find(|port| TcpListener::bind(loopback(*port)).is_ok()) {
+    match ports.find(|port| is_free(*port)) {
         Some(port) => Ok(port),
         None => Ok(TcpListener::bind(loopback(0))?.local_addr()?.port()),
     }
+}
+
+/// Could it be listened on now?
+pub fn is_free(port: u16) -> bool {
+    TcpListener::bind(loopback(port)).is_ok()
 }
 
 /// Ports that neither the system gives away nor our audio uses.

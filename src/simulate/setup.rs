@@ -40,7 +40,9 @@ pub enum SetupError {
 /// Ports of the gateway's own listeners; 0: a free one.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
+    pub http: u16,
     pub callbacks: u16,
+    pub admin: u16,
 }
 
 /// What a run has besides.
@@ -175,7 +177,12 @@ fn settings(shipped: &Config, carriers: &Path, ports: Ports) -> Result<Table, Se
     if let Some(Value::Table(ledger)) = table.get_mut("ledger") {
         ledger.remove("keys");
     }
-    for (section, port) in [("http", 0), ("callbacks", ports.callbacks), ("admin", 0)] {
+    let listeners = [
+        ("http", ports.http),
+        ("callbacks", ports.callbacks),
+        ("admin", ports.admin),
+    ];
+    for (section, port) in listeners {
         set(
             &mut table,
             section,

@@ -11,7 +11,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
     door::{self, Door},
-    far_end::{FarEnd, Wish, free_port},
+    far_end::{FarEnd, Wish, free_port, is_free},
     folder::Folder,
     follow::Follow,
     setup::{self, Besides, Ports, SetupError},
@@ -22,7 +22,7 @@ use crate::{
     clock,
     config::{
         Config,
-        settings::Amqp,
+        settings::{Amqp, Listener},
         watch::{Changed, Watch},
     },
     dispatch::{CarrierView, Query},
@@ -47,6 +47,8 @@ pub struct Order {
     pub carriers: Vec<(&'static str, String)>,
     /// Jobs go through this broker, and reports come back through it.
     pub broker: Option<Amqp>,
+    /// Jobs and the page where `ringback run` has them, if nobody is there: a person will look for them.
+    pub usual_ports: bool,
 }
 
 /// Everything that runs.
@@ -104,8 +106,14 @@ impl World {
         let shipped = Shipped::find(&folder.path().join("shipped"))?;
         let written =
             Config::load(&shipped.root.join("ringback.toml")).map_err(SetupError::Faulty)?;
+        let usual = |listener: &Listener| match listener.listen.port() {
+            port if order.usual_ports && is_free(port) => port,
+            _ => 0,
+        };
         let ports = Ports {
+            http: usual(&written.settings.http),
             callbacks: free_port()?,
+            admin: usual(&written.settings.admin),
         };
         let wish = Wish {
             seed: order.seed,
