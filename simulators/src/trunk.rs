@@ -35,7 +35,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -117,6 +118,8 @@ pub struct TrunkHandle {
     script: Script,
     record: Record,
     exchange: Arc<Mutex<Exchange>>,
+    /// Calls in the record.
+    written: Arc<AtomicU64>,
     media: Arc<hub::Shared>,
     stop: watch::Sender<bool>,
     task: Option<JoinHandle<()>>,
@@ -149,13 +152,19 @@ impl TrunkHandle {
 
     /// Calls that ring or are up.
     pub fn live_calls(&self) -> u64 {
-        self.counts().live
+        self.exchange().counts().live
+    }
+
+    /// Calls that aren't in the record yet: they ring, are up, wait for the end of their signalling or for the ear.
+    pub fn unwritten_calls(&self) -> u64 {
+        let begun = self.exchange().begun();
+        begun.saturating_sub(self.written.load(Ordering::Acquire))
     }
 
     /// Counts so far.
     pub fn stats(&self) -> Stats {
         Stats {
-            counts: self.counts(),
+            counts: self.exchange().counts(),
             spacing: self.media.spacing(),
         }
     }
@@ -168,12 +177,9 @@ impl TrunkHandle {
         }
     }
 
-    fn counts(&self) -> Counts {
+    fn exchange(&self) -> MutexGuard<'_, Exchange> {
         // Nothing panics while it is held; a poisoned lock still holds whole values.
-        self.exchange
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .counts()
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -139,6 +139,15 @@ impl FarEnd {
         self.carriers.values().map(live).sum()
     }
 
+    /// Calls that the record doesn't hold yet.
+    pub fn unwritten_calls(&self) -> u64 {
+        let unwritten = |carrier: &Carrier| match carrier {
+            Carrier::Trunk(trunk) => trunk.unwritten_calls(),
+            Carrier::Smsc(_) | Carrier::Http(_) => 0,
+        };
+        self.carriers.values().map(unwritten).sum()
+    }
+
     pub async fn stop(self) {
         self.control.stop().await;
         for carrier in self.carriers.into_values() {

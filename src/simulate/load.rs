@@ -221,12 +221,12 @@ impl<'a> Load<'a> {
     /// Waits until all is over, and for the phones' account of it; looks meanwhile.
     pub async fn settle(&mut self, limit: Duration, screen: &Screen) {
         let deadline = Instant::now() + limit;
-        while Instant::now() < deadline && (self.open() > 0 || self.world.far.live_calls() > 0) {
+        while Instant::now() < deadline && (self.open() > 0 || self.world.far.unwritten_calls() > 0)
+        {
             tokio::time::sleep(LOOK).await;
             self.look();
             screen.progress(&format!("{} challenges not over yet", self.open()));
         }
-        tokio::time::sleep(LOOK).await;
         self.look();
     }
 }

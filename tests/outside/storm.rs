@@ -15,7 +15,7 @@ use crate::{
 
 /// After the last job was published: the longest life of those that end with it, and a slow machine.
 const ENDING: Duration = Duration::from_secs(100);
-/// Until what was up when the last final came has hung up.
+/// Until what was up when the last final came has hung up, and the ear has listened to it.
 const HANGING_UP: Duration = Duration::from_secs(60);
 /// Until the trunk has read what a gateway said at its end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -88,8 +88,8 @@ impl Storm {
         self.ended(all).await;
         let copied = |c: &Caller| c.ended().1 >= all;
         let copied = self.caller.until(Duration::from_secs(10), copied).await;
-        let quiet = || self.town.live_calls() == 0;
-        until(HANGING_UP, "no call left up", quiet).await;
+        let written = || self.town.unwritten_calls() == 0;
+        until(HANGING_UP, "every call over and written down", written).await;
         let faults = verdict::faults(&self.town, &self.caller, &self.jobs, law);
         let table = verdict::table(&self.caller, &self.jobs);
         let shown: Vec<&str> = faults.iter().take(40).map(String::as_str).collect();

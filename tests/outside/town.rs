@@ -125,6 +125,11 @@ impl Town {
     pub fn live_calls(&self) -> u64 {
         self.trunks.iter().map(TrunkHandle::live_calls).sum()
     }
+
+    /// Calls that the record doesn't hold yet: up, or not listened to.
+    pub fn unwritten_calls(&self) -> u64 {
+        self.trunks.iter().map(TrunkHandle::unwritten_calls).sum()
+    }
 }
 
 impl Drop for Town {

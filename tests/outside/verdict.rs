@@ -174,10 +174,11 @@ fn as_the_phone_says(job: &Job, story: &Story, end: &Value, at: &Reached, wrong:
         }
     }
     if job.row.method == "voice_code" && end["event"] == "delivered" {
+        // Read twice, for one who missed a digit: whole once will do.
         let heard = at
             .calls
             .iter()
-            .any(|c| code.is_some_and(|code| c.digits_heard.starts_with(code.as_str())));
+            .any(|c| code.is_some_and(|code| c.digits_heard.contains(code.as_str())));
         if !heard {
             wrong.push("the code was not heard".into());
         }

@@ -45,6 +45,7 @@ pub async fn start(config: TrunkConfig) -> io::Result<TrunkHandle> {
         ear,
         config.gain_db,
     )?;
+    let written = listening.written();
     let (connections, arrivals) = Connections::new();
     let (stop, stopped) = watch::channel(false);
     let driver = Driver {
@@ -63,6 +64,7 @@ pub async fn start(config: TrunkConfig) -> io::Result<TrunkHandle> {
         script: config.script,
         record: config.record,
         exchange,
+        written,
         media,
         stop,
         task: Some(task),

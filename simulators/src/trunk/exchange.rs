@@ -7,7 +7,7 @@ mod calls;
 mod dialogs;
 mod invites;
 
-use super::call::{Call, Peer, Timer};
+use super::call::{Call, Peer, State, Timer};
 use super::digest::Credentials;
 use super::sip::{Basics, Malformed, Message, Start, Writer};
 use super::stats::Counts;
@@ -130,6 +130,14 @@ impl Exchange {
     /// How many calls are live or still wait for something.
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty() && self.endings.is_empty()
+    }
+
+    /// Calls that have ended, handed out or not, and those that are about to. One that hangs counts when it is given up:
+    /// nobody waits for it before.
+    pub fn begun(&self) -> u64 {
+        let calls = self.calls.values();
+        let unended = calls.filter(|call| !call.written && call.state != State::Mute);
+        self.counts.ended + unended.count() as u64
     }
 
     /// A datagram came. Keep-alives of line breaks are skipped.

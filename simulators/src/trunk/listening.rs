@@ -6,14 +6,14 @@ use crate::ear::Ear;
 use crate::record::{Call, Entry, Heard, Record};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The way into the record.
 pub struct Listening {
-    carrier: Arc<str>,
-    record: Record,
+    desk: Desk,
     work: Option<SyncSender<(Box<Call>, Audio)>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -26,20 +26,24 @@ impl Listening {
         ear: Option<Ear>,
         gain_db: f32,
     ) -> io::Result<Listening> {
+        let desk = Desk {
+            carrier,
+            record,
+            written: Arc::default(),
+        };
         let mut listening = Listening {
-            carrier: carrier.clone(),
-            record: record.clone(),
+            desk: desk.clone(),
             work: None,
             thread: None,
         };
         if let Some(ear) = ear {
             let (work, calls) = sync_channel::<(Box<Call>, Audio)>(MAX_UNHEARD);
             let thread = std::thread::Builder::new()
-                .name(format!("ear-{carrier}"))
+                .name(format!("ear-{}", desk.carrier))
                 .spawn(move || {
                     for (mut call, audio) in calls {
                         listen(&ear, &mut call, &audio, gain_db);
-                        record.push(&carrier, Entry::Call(*call));
+                        desk.write(*call);
                     }
                 })?;
             listening.work = Some(work);
@@ -61,12 +65,20 @@ impl Listening {
             },
             (_, _) => call,
         };
-        self.record.push(&self.carrier, Entry::Call(*call));
+        self.desk.write(*call);
+    }
+
+    /// How many calls are in the record.
+    pub fn written(&self) -> Arc<AtomicU64> {
+        self.desk.written.clone()
     }
 
     /// The gateway broke a rule.
     pub fn broken(&self, protocol: &str, reason: String) {
-        self.record.protocol_error(&self.carrier, protocol, reason);
+        let Desk {
+            carrier, record, ..
+        } = &self.desk;
+        record.protocol_error(carrier, protocol, reason);
     }
 
     /// Wait until everything is written down.
@@ -75,6 +87,21 @@ impl Listening {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[derive(Clone)]
+struct Desk {
+    carrier: Arc<str>,
+    record: Record,
+    written: Arc<AtomicU64>,
+}
+
+impl Desk {
+    fn write(&self, call: Call) {
+        self.record.push(&self.carrier, Entry::Call(call));
+        // After the record: who counts it finds it there.
+        self.written.fetch_add(1, Ordering::Release);
     }
 }
 

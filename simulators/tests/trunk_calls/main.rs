@@ -122,6 +122,29 @@ async fn refusals_are_what_the_number_says() {
 }
 
 #[tokio::test]
+async fn a_call_counts_as_unwritten_until_the_record_has_what_was_heard() {
+    let trunk = trunk().await;
+    let mut caller = Caller::to(trunk.address(), false).await;
+    assert_eq!(trunk.unwritten_calls(), 0);
+    let mut call = caller.invite("+12025550123", |_| {}).await;
+    assert_eq!(call.statuses(&mut caller).await, [100, 180, 200]);
+    call.ack(&mut caller).await;
+    call.talk(Tone::Speech, |keys| !keys.is_empty()).await;
+    call.bye(&mut caller).await;
+    // The BYE is answered before the ear has listened: the signalling knows no call any more.
+    assert_eq!((trunk.live_calls(), trunk.unwritten_calls()), (0, 1));
+    let written = async {
+        while trunk.unwritten_calls() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, written).await.unwrap();
+    let lines = trunk.record().lines();
+    let calls = lines.iter().filter(|line| line.entry.call().is_some());
+    assert_eq!(calls.count(), 1);
+}
+
+#[tokio::test]
 async fn nobody_answers_until_the_cancel() {
     let trunk = trunk().await;
     let mut caller = Caller::to(trunk.address(), false).await;
