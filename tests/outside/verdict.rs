@@ -180,7 +180,16 @@ fn as_the_phone_says(job: &Job, story: &Story, end: &Value, at: &Reached, wrong:
             .iter()
             .any(|c| code.is_some_and(|code| c.digits_heard.contains(code.as_str())));
         if !heard {
-            wrong.push("the code was not heard".into());
+            let each = at.calls.iter().map(|c| {
+                let clips = c.heard.iter().map(|h| format!("{} {}", h.clip, h.at_ms));
+                let (came, lost) = (c.packets_received, c.packets_lost);
+                format!(
+                    "{came} packets came, {lost} lost: {:?}",
+                    clips.collect::<Vec<_>>()
+                )
+            });
+            let each: Vec<_> = each.collect();
+            wrong.push(format!("the code {code:?} was not heard: {each:?}"));
         }
     }
 }

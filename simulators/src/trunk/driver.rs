@@ -277,7 +277,7 @@ struct Ports {
 
 impl Ports {
     fn new(host: SocketAddr, range: Option<RangeInclusive<u16>>, media: bool) -> io::Result<Ports> {
-        let next = range.as_ref().map_or(0, |range| *range.start());
+        let next = range.as_ref().map_or(0, |range| even(*range.start()));
         let deaf = if media {
             None
         } else {
@@ -299,8 +299,14 @@ impl Ports {
         }
         for _ in 0..MAX_PORT_ATTEMPTS {
             let address = SocketAddr::new(self.host.ip(), self.next());
-            if let Ok(socket) = mio::net::UdpSocket::bind(address) {
-                return Some((socket.local_addr().ok()?, Some(socket)));
+            let Ok(socket) = mio::net::UdpSocket::bind(address) else {
+                continue;
+            };
+            let media = socket.local_addr().ok()?;
+            // RTP takes even ports (RFC 3550 section 11). On an odd one, chosen by the kernel, the reports of the call
+            // one below would come in as media from a stranger.
+            if media.port() % 2 == 0 {
+                return Some((media, Some(socket)));
             }
         }
         tracing::warn!("trunk: no free port for media; the call is refused: widen rtp_ports");
@@ -310,13 +316,16 @@ impl Ports {
     fn next(&mut self) -> u16 {
         let Some(range) = &self.range else { return 0 };
         let port = self.next;
-        // RTP takes even ports (RFC 3550 section 11).
         self.next = port
             .checked_add(2)
             .filter(|next| range.contains(next))
-            .unwrap_or(*range.start());
+            .unwrap_or(even(*range.start()));
         port
     }
+}
+
+fn even(port: u16) -> u16 {
+    port.saturating_add(port % 2)
 }
 
 const MAX_PORT_ATTEMPTS: usize = 500;
