@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::sync::mpsc;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::{MediaEvent, MediaId, Shared, TICK, call::Call};
 use crate::protocol::rtp::{FRAME_TIME, Heard};
@@ -149,13 +149,18 @@ fn pass_over(shared: &Shared, late: Duration) -> Duration {
             .unwrap_or_else(PoisonError::into_inner)
             .each(|_, call| call.skip(frames));
     }
+    warn!(
+        ms = late.as_millis(),
+        "no audio could be sent for a while, and every call heard a pause: this machine is too busy"
+    );
     FRAME_TIME * frames
 }
 
 /// Parts of the calls, each sent to in its own tick of the 20 ms.
 pub(super) const SHARDS: usize = (FRAME_TIME.as_millis() / TICK.as_millis()) as usize;
-/// Packets sent at once after a stall; more would only overflow the far end's buffer.
-const MADE_UP_FOR: u32 = 2;
+/// Packets sent at once after a stall: a far end's jitter buffer commonly holds 60 to 200 ms, and plays them as if nothing
+/// had been. More would be thrown away there, and words with them; a pause costs none.
+const MADE_UP_FOR: u32 = 5;
 /// Events kept while the channel is full.
 const WAITING_EVENTS: usize = 65_536;
 /// How long a thread without calls sleeps; opening a call wakes it.
