@@ -5,7 +5,7 @@ use super::super::sip::{Basics, Message, Writer, host_of, param, split_commas, u
 use super::{Exchange, Output, response_to, with_contact};
 use crate::record::{CallResult, EndedBy};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Exchange {
     fn call_of(&self, basics: &Basics) -> Option<u64> {
@@ -166,6 +166,10 @@ impl Exchange {
         else {
             return;
         };
+        // No BYE from the callee before the ACK (RFC 3261 section 15).
+        if call.legs.iter().any(|leg| !leg.over && !leg.acked) {
+            return self.timer(id, Timer::HangUp, now + WAIT_FOR_ACK);
+        }
         let legs: Vec<usize> = (0..call.legs.len())
             .filter(|leg| !call.legs[*leg].over)
             .collect();
@@ -463,3 +467,6 @@ fn destination(uri: &str, peer: Peer) -> Peer {
         .and_then(|(host, port)| Some((host.parse::<IpAddr>().ok()?, port.unwrap_or(5060))));
     Peer::Udp(named.map_or(source, |(host, port)| SocketAddr::new(host, port)))
 }
+
+/// How soon one who wants to hang up looks again for the ACK.
+pub(super) const WAIT_FOR_ACK: Duration = Duration::from_millis(50);

@@ -1,5 +1,6 @@
 //! The exchange in made-up time: what goes again when, and what is left at the end.
 
+use super::dialogs::WAIT_FOR_ACK;
 use super::*;
 use crate::record::{CallResult, EndedBy};
 use crate::trunk::sip::param;
@@ -185,6 +186,19 @@ fn an_acked_call_is_silent_until_its_bye_and_the_bye_may_come_twice() {
         (Some(300), EndedBy::Gateway)
     );
     assert!(bench.broken.is_empty(), "{:?}", bench.broken);
+}
+
+#[test]
+fn who_hangs_up_waits_for_the_ack() {
+    let mut bench = Bench::new(Faults::default());
+    bench.invite("+12025559029");
+    bench.pass(Duration::from_secs(5));
+    assert_eq!(bench.requests(), []);
+    let tag = bench.tags().remove(0);
+    bench.say("ACK", "+12025559029", "z2", "1 ACK", Some(&tag));
+    bench.pass(WAIT_FOR_ACK);
+    let requests: Vec<_> = bench.requests().into_iter().map(|(_, m)| m).collect();
+    assert_eq!(requests, ["BYE"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::call::{Held, Phase};
 use super::pending_key;
 use super::write;
 use super::{CallHandle, End, Endpoint, Event, Machine, Owner, Pending, ProbeHandle, Transport};
-use crate::protocol::sip::codec::Message;
+use crate::protocol::sip::codec::{Message, Method};
 use crate::protocol::sip::transaction::Act;
 
 impl Endpoint {
@@ -24,6 +24,26 @@ impl Endpoint {
             }
             Phase::Abandoned | Phase::Cancelling | Phase::Closing | Phase::Over => {}
         }
+    }
+
+    /// The peer hangs up a call whose answer is not known here: it was lost, or an earlier life took it and died before
+    /// that was recorded. Should the answer come again, it finds the call given up. False if it is no such call.
+    pub(super) fn hung_up_unheard(
+        &mut self,
+        now: Instant,
+        call: CallHandle,
+        request: &Message,
+    ) -> bool {
+        let tag = request.to_tag().map(|tag| format!(";tag={tag}"));
+        let is_it = self.calls.get(&call.0).is_some_and(|state| {
+            request.method() == Some(Method::Bye)
+                && state.dialog.is_none()
+                && tag.is_some_and(|tag| state.from.ends_with(&tag))
+        });
+        if is_it {
+            self.give_up(now, call, End::PeerBye);
+        }
+        is_it
     }
 
     /// The connection to a peer could not be made: nothing of what was sent over it has arrived.

@@ -45,6 +45,9 @@ impl Endpoint {
             .is_some_and(|dialog| dialog.owns(request));
         if ours {
             self.in_dialog(now, from, transport, call, request);
+        } else if self.hung_up_unheard(now, call, request) {
+            let bytes = write::response(request, 200, from, 0, &[], b"");
+            self.transmit(from, transport, bytes);
         } else if let Some(bytes) = stranger::to_request(request, from, &self.tokens) {
             self.transmit(from, transport, bytes);
         }

@@ -319,6 +319,52 @@ fn an_orphan_that_rings_is_cancelled_and_a_crossing_answer_hung_up() {
 }
 
 #[test]
+fn an_orphan_whose_answer_was_lost_may_be_hung_up_by_the_far_end() {
+    let mut b = Bench::new();
+    b.call();
+    let invite = b.sent[0].clone();
+    let resume = b.resumes.last().expect("a resume").clone();
+
+    let mut next = Bench::new();
+    next.endpoint.end_orphan(next.now, resume);
+    next.pass(Duration::ZERO);
+    let cancel = next.sent[0].clone();
+    assert_eq!(next.take(), ["CANCEL"]);
+    next.answer(&cancel, 481, "", "", "");
+    next.request(&invite, "BYE", 1, "b1", ("", ""));
+    next.request(&invite, "BYE", 1, "b1", ("", ""));
+    assert_eq!(next.take(), ["200", "200"]);
+    // The answer comes again, as nobody has ACKed it.
+    next.answer(&invite, 200, "far", "", SDP);
+    let bye = next.sent[1].clone();
+    assert_eq!(next.take(), ["ACK", "BYE"]);
+    next.answer(&bye, 481, "", "", "");
+    assert_eq!(next.told(), ["cleared"]);
+}
+
+#[test]
+fn a_call_whose_answer_was_lost_ends_with_the_bye() {
+    let mut b = Bench::new();
+    b.call();
+    let invite = b.sent[0].clone();
+    b.answer(&invite, 180, "far", "", "");
+    b.request(&invite, "BYE", 1, "b1", ("", ""));
+    assert_eq!(b.take(), ["INVITE", "CANCEL", "200"]);
+    assert!(b.told().contains(&"ended PeerBye".to_owned()));
+    // Somebody else's tag is a stranger's.
+    let mut other = Bench::new();
+    other.call();
+    let theirs = other.sent[0].clone();
+    other.take();
+    let head = other.request_head(&theirs, "BYE", 1, "b1");
+    other.receive(&format!(
+        "{}Content-Length: 0\r\n\r\n",
+        head.replace(";tag=", ";tag=x")
+    ));
+    assert_eq!(other.take(), ["481"]);
+}
+
+#[test]
 fn an_order_that_would_break_out_of_its_line_is_unfit() {
     let mut b = Bench::new();
     for bad in ["sip:a@b\r\nX: y", "sip:a b@c", "sip:a>@b", "tel:+1", ""] {
