@@ -50,18 +50,19 @@ pub enum Action {
 }
 
 impl Action {
-    /// How long it may wait for company. Not at all if somebody outside waits for it: a phone, or who has given us
-    /// the job.
+    /// How long it may wait for company. Not at all if somebody outside waits for it: for a text, or with an open HTTP
+    /// request. A broker waits for no ack, and a phone rings for seconds.
     fn patience(&self) -> Duration {
         match self {
-            Action::Taken(..)
-            | Action::Answer(..)
-            | Action::Word { .. }
-            | Action::Submit(_)
-            | Action::HangUp(_)
-            | Action::Recorded { .. } => Duration::ZERO,
+            Action::Submit(_) | Action::HangUp(_) => Duration::ZERO,
+            Action::Taken(_, ticket)
+            | Action::Answer(ticket, _)
+            | Action::Word { ticket, .. } => match ticket {
+                Ticket::Http(_) => Duration::ZERO,
+                Ticket::Amqp(_) | Ticket::None => SOON,
+            },
             Action::Publish(report) if !report.is_final => NEWS,
-            Action::GiveBack(_) | Action::Publish(_) => SOON,
+            Action::GiveBack(_) | Action::Publish(_) | Action::Recorded { .. } => SOON,
             Action::Wake(_) => NEWS,
         }
     }
@@ -117,8 +118,8 @@ struct Expected {
     until: Option<Instant>,
 }
 
-/// How long finals, and what carriers said, gather before they are committed.
-const SOON: Duration = Duration::from_millis(4);
+/// How long calls' intents and answers, finals, and what carriers said gather before they are committed.
+const SOON: Duration = Duration::from_millis(8);
 /// How long what is told on the way, and changes nothing for a restart, gathers.
 pub const NEWS: Duration = Duration::from_millis(25);
 /// How long what may be lost gathers: done a second time it does no harm.
