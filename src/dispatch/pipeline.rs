@@ -55,12 +55,12 @@ impl Action {
     fn patience(&self) -> Duration {
         match self {
             Action::Submit(_) | Action::HangUp(_) => Duration::ZERO,
-            Action::Taken(_, ticket)
-            | Action::Answer(ticket, _)
-            | Action::Word { ticket, .. } => match ticket {
-                Ticket::Http(_) => Duration::ZERO,
-                Ticket::Amqp(_) | Ticket::None => SOON,
-            },
+            Action::Taken(_, ticket) | Action::Answer(ticket, _) | Action::Word { ticket, .. } => {
+                match ticket {
+                    Ticket::Http(_) => Duration::ZERO,
+                    Ticket::Amqp(_) | Ticket::None => SOON,
+                }
+            }
             Action::Publish(report) if !report.is_final => NEWS,
             Action::GiveBack(_) | Action::Publish(_) | Action::Recorded { .. } => SOON,
             Action::Wake(_) => NEWS,
