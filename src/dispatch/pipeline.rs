@@ -319,3 +319,6 @@ impl Pipeline {
         released
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! When a batch goes, in made-up time, to a ledger that is real.
+
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::{
+    challenge::ChallengeKey,
+    config::settings::LedgerSettings,
+    ledger::{DoneReceiver, Wipe},
+};
+
+struct Bench {
+    pipeline: Pipeline,
+    done: DoneReceiver,
+    start: Instant,
+    folder: PathBuf,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ringback-pipeline-{}-{n}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let settings = LedgerSettings {
+            path: folder.join("ringback.db"),
+            keys: Vec::new(),
+            retention: Duration::from_secs(60),
+        };
+        let wipe = Wipe {
+            job: |_| Vec::new(),
+            life: <[u8]>::to_vec,
+            report: <[u8]>::to_vec,
+        };
+        let (ledger, done, _) = Ledger::open(&settings, "gw-1", wipe).unwrap();
+        Bench {
+            pipeline: Pipeline::new(ledger),
+            done,
+            start: Instant::now(),
+            folder,
+        }
+    }
+
+    /// Something for the ledger that nobody waits for.
+    fn tidy(&mut self) {
+        self.pipeline.write(Op::CallDown { key: attempt(1) });
+    }
+
+    /// A text whose intent is to be durable.
+    fn text(&mut self) {
+        self.tidy();
+        self.pipeline.then(Action::Submit(attempt(1)));
+    }
+
+    /// Ends a turn of dispatch so long after the beginning. True if a batch has gone to the ledger.
+    fn turn(&mut self, after: Duration) -> bool {
+        let before = self.pipeline.flying.len();
+        let at_once = self.pipeline.flush(self.start + after);
+        assert!(at_once.is_empty(), "nothing is done before its batch");
+        self.pipeline.flying.len() > before
+    }
+
+    fn due(&self) -> Option<Duration> {
+        Some(self.pipeline.due()?.duration_since(self.start))
+    }
+
+    fn durable(&mut self) -> Vec<Action> {
+        let done = self.done.blocking_recv().unwrap();
+        self.pipeline.done(done).actions
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // Left behind at worst in the folder for temporary files.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn attempt(n: u16) -> AttemptKey {
+    AttemptKey {
+        challenge: ChallengeKey(7),
+        attempt: n,
+    }
+}
+
+const NOW: Duration = Duration::ZERO;
+const A_MOMENT: Duration = Duration::from_micros(100);
+
+#[test]
+fn a_text_goes_at_once_and_takes_along_what_has_gathered() {
+    let mut b = Bench::new();
+    b.tidy();
+    assert!(!b.turn(NOW));
+    assert_eq!(b.due(), Some(TIDYING));
+    b.text();
+    assert!(b.turn(A_MOMENT));
+    assert_eq!(b.due(), None);
+    assert!(matches!(b.durable()[..], [Action::Submit(_)]));
+    assert!(b.pipeline.idle());
+}
+
+#[test]
+fn what_nobody_waits_for_goes_when_its_time_has_come() {
+    let mut b = Bench::new();
+    b.tidy();
+    assert!(!b.turn(NOW));
+    // What comes later and is as patient moves nothing.
+    b.tidy();
+    assert!(!b.turn(TIDYING / 2));
+    assert_eq!(b.due(), Some(TIDYING));
+    assert!(b.turn(TIDYING));
+}
+
+#[test]
+fn an_ack_waits_for_company_and_an_open_request_does_not() {
+    for by_http in [false, true] {
+        let mut b = Bench::new();
+        let ticket = if by_http {
+            Ticket::Http(oneshot::channel().0)
+        } else {
+            Ticket::None
+        };
+        b.tidy();
+        b.pipeline.then(Action::Taken(ChallengeKey(7), ticket));
+        assert_eq!(b.turn(NOW), by_http);
+        assert_eq!(b.due(), (!by_http).then_some(SOON));
+    }
+}
+
+#[test]
+fn commits_keep_their_pace_unless_one_is_full() {
+    let mut b = Bench::new();
+    b.text();
+    assert!(b.turn(NOW));
+    b.text();
+    assert!(!b.turn(A_MOMENT));
+    assert_eq!(b.due(), Some(PACE));
+    assert!(b.turn(PACE));
+    (0..GATHERED).for_each(|_| b.tidy());
+    assert!(b.turn(PACE + A_MOMENT));
+}
+
+#[test]
+fn a_batch_waits_for_a_call_that_is_prepared_but_not_long() {
+    for prepared in [false, true] {
+        let mut b = Bench::new();
+        b.pipeline.expect(attempt(2), b.start);
+        b.text();
+        assert!(!b.turn(NOW));
+        assert_eq!(b.due(), Some(PREPARING));
+        if prepared {
+            b.pipeline.heard_of(attempt(2));
+            assert!(b.turn(A_MOMENT));
+        } else {
+            assert!(!b.turn(PREPARING / 2));
+            assert!(b.turn(PREPARING));
+        }
+        // It waits for nobody who is late.
+        b.text();
+        assert!(b.turn(PREPARING + PACE));
+    }
+}
+
+#[test]
+fn what_writes_nothing_is_done_at_once_but_not_before_what_was_said_earlier() {
+    let mut b = Bench::new();
+    b.pipeline.then(Action::HangUp(attempt(1)));
+    let at_once = b.pipeline.flush(b.start);
+    assert!(matches!(at_once[..], [Action::HangUp(_)]));
+    b.text();
+    assert!(b.turn(NOW));
+    b.pipeline.then(Action::HangUp(attempt(1)));
+    assert!(!b.turn(A_MOMENT));
+    assert!(matches!(
+        b.durable()[..],
+        [Action::Submit(_), Action::HangUp(_)]
+    ));
+}
