@@ -132,20 +132,19 @@ impl FarEnd {
 
     /// Calls that ring or are up.
     pub fn live_calls(&self) -> u64 {
-        let live = |carrier: &Carrier| match carrier {
-            Carrier::Trunk(trunk) => trunk.live_calls(),
-            Carrier::Smsc(_) | Carrier::Http(_) => 0,
-        };
-        self.carriers.values().map(live).sum()
+        self.trunks().map(TrunkHandle::live_calls).sum()
     }
 
     /// Calls that the record doesn't hold yet.
     pub fn unwritten_calls(&self) -> u64 {
-        let unwritten = |carrier: &Carrier| match carrier {
-            Carrier::Trunk(trunk) => trunk.unwritten_calls(),
-            Carrier::Smsc(_) | Carrier::Http(_) => 0,
-        };
-        self.carriers.values().map(unwritten).sum()
+        self.trunks().map(TrunkHandle::unwritten_calls).sum()
+    }
+
+    fn trunks(&self) -> impl Iterator<Item = &TrunkHandle> {
+        self.carriers.values().filter_map(|carrier| match carrier {
+            Carrier::Trunk(trunk) => Some(trunk),
+            Carrier::Smsc(_) | Carrier::Http(_) => None,
+        })
     }
 
     pub async fn stop(self) {

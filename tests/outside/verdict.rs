@@ -174,11 +174,10 @@ fn as_the_phone_says(job: &Job, story: &Story, end: &Value, at: &Reached, wrong:
         }
     }
     if job.row.method == "voice_code" && end["event"] == "delivered" {
-        // Read twice, for one who missed a digit: whole once will do.
         let heard = at
             .calls
             .iter()
-            .any(|c| code.is_some_and(|code| c.digits_heard.contains(code.as_str())));
+            .any(|c| code.is_some_and(|code| c.digits_heard.starts_with(code.as_str())));
         if !heard {
             let each = at.calls.iter().map(|c| {
                 let clips = c.heard.iter().map(|h| format!("{} {}", h.clip, h.at_ms));

@@ -9,7 +9,7 @@ use super::stats::Spread;
 use super::talk::{Talk, Terms};
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,7 +65,6 @@ impl Hub {
             shared: shared.clone(),
             poll,
             talks: HashMap::new(),
-            resting: VecDeque::new(),
             slots: vec![Vec::new(); SLOTS],
             last: 0,
             started: Instant::now(),
@@ -128,9 +127,6 @@ struct Worker {
     shared: Arc<Shared>,
     poll: Poll,
     talks: HashMap<u64, (UdpSocket, Talk)>,
-    /// Sockets of calls that are over, since. The other side may still be sending there for a moment: to the next call
-    /// on that port it would be media from a stranger.
-    resting: VecDeque<(Instant, UdpSocket)>,
     /// Calls by the millisecond of their 20 in which they send.
     slots: Vec<Vec<u64>>,
     /// Milliseconds since `started` whose slots are done.
@@ -228,7 +224,6 @@ impl Worker {
                     );
                     if let Some((mut socket, talk)) = self.talks.remove(&id) {
                         let _ = self.poll.registry().deregister(&mut socket);
-                        self.rest(socket);
                         self.tell(id, Heard::Ended(Box::new(talk.end())));
                     }
                 }
@@ -236,18 +231,6 @@ impl Worker {
             }
         }
         true
-    }
-
-    fn rest(&mut self, socket: UdpSocket) {
-        let now = Instant::now();
-        self.resting.push_back((now, socket));
-        while self
-            .resting
-            .front()
-            .is_some_and(|(since, _)| now.duration_since(*since) > REST)
-        {
-            self.resting.pop_front();
-        }
     }
 
     fn emptiest_slot(&mut self) -> &mut Vec<u64> {
@@ -336,8 +319,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 const WAKE: Token = Token(usize::MAX);
-/// How long a port is not given to another call.
-const REST: Duration = Duration::from_millis(500);
 /// Slots of a millisecond in 20 ms.
 const SLOTS: usize = 20;
 /// Calls above which packets are gathered per slot.
