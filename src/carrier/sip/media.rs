@@ -4,9 +4,9 @@
 //! closes; keys and ends of playing come back on one bounded channel. Packets from anywhere but the signalled address
 //! are refused: the address is never learned from what arrives, or digits could be forged.
 //!
-//! One thread ticks every [`TICK`]: it sends a quarter of the calls their packet and reads the sockets of half of them.
-//! That costs less than a wake-up per packet or a timer per call, and keys wait no longer than two ticks. No `unsafe`:
-//! with a socket per call there is nothing to batch in one system call.
+//! One thread ticks every [`TICK`]: it sends a quarter of the calls their packet and visits the sockets of half of them.
+//! That costs less than a wake-up per packet or a timer per call, and keys of a regular stream wait no longer than two
+//! ticks. No `unsafe`: with a socket per call there is nothing to batch in one system call.
 
 mod call;
 mod engine;

@@ -15,8 +15,10 @@ pub(super) struct Call {
     rtp: UdpSocket,
     rtcp: UdpSocket,
     far_end: Option<FarEnd>,
-    /// The last visit found a packet.
-    found: bool,
+    /// Visits to the socket so far.
+    visits: u32,
+    /// The last visit found what comes in 20 ms: nothing more is due at the next.
+    rest: bool,
     figures: MediaStats,
 }
 
@@ -35,7 +37,8 @@ impl Call {
             rtp,
             rtcp,
             far_end: None,
-            found: false,
+            visits: 0,
+            rest: false,
             figures: MediaStats::default(),
         }
     }
@@ -108,25 +111,29 @@ impl Call {
 
     /// Reads what has arrived; `heard` is called for each new key press.
     ///
-    /// One packet at a visit is all there is, nearly always: whether there are more is asked only where the visit
-    /// before found one too.
+    /// A far end sends one packet in 20 ms, the time of two visits: the visit after one that found a packet is left out,
+    /// and a visit reads one packet. What that does not see (packets that came together, or earlier by and by) is read
+    /// by a thorough visit now and then.
     pub fn receive(&mut self, now: Instant, mut heard: impl FnMut(Heard)) {
+        self.visits = self.visits.wrapping_add(1);
+        let thorough = self.visits.is_multiple_of(THOROUGH);
+        if std::mem::take(&mut self.rest) && !thorough {
+            return;
+        }
         let mut packet = [0u8; MAX_PACKET];
-        let most = if self.found { PACKETS_A_TICK } else { 1 };
-        self.found = false;
+        let most = if thorough { PACKETS_A_TICK } else { 1 };
         let mut read = 0;
         for _ in 0..PACKETS_A_TICK {
             if read == most {
-                return;
+                break;
             }
             let (length, from) = match self.rtp.recv_from(&mut packet) {
                 Ok(received) => received,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 // An ICMP of an earlier packet; the next read goes on.
                 Err(_) => continue,
             };
             read += 1;
-            self.found = true;
             match &mut self.far_end {
                 None => self.figures.early += 1,
                 // It came before the kernel knew better.
@@ -142,6 +149,7 @@ impl Call {
                 }
             }
         }
+        self.rest = read == 1;
     }
 
     /// A sender report to the port above the far end's, and what came from there thrown away: it says nothing that
@@ -202,8 +210,103 @@ fn ntp_now() -> u64 {
 
 /// Packets read of one call in one tick: four times what a lively far end sends in the time of a stall.
 const PACKETS_A_TICK: usize = 16;
+/// Each visit of so many is thorough: 80 ms, the longest that a packet waits which came together with others.
+const THOROUGH: u32 = 8;
 /// RFC 3550, section 6.2: at least five seconds apart.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// A sender report with its source description.
 const REPORT_SPACE: usize = 128;
 const SECONDS_1900_TO_1970: u64 = 2_208_988_800;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{carrier::sip::media::ports::Ports, protocol::rtp::Codec};
+    use std::net::{IpAddr, Ipv4Addr};
+
+    const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    /// A call and its far end, and how many packets that one has sent.
+    struct Bench {
+        call: Call,
+        far_end: UdpSocket,
+        to: SocketAddr,
+        sent: u16,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let (rtp, rtcp, to) = Ports::new(HOST, 34_000, 39_999).open().unwrap();
+            let far_end = UdpSocket::bind((HOST, 0)).unwrap();
+            let mut call = Call::new(rtp, rtcp);
+            let config = StreamConfig {
+                codec: Codec::Pcmu,
+                key_type: None,
+                seed: 1,
+            };
+            call.connect(far_end.local_addr().unwrap(), config);
+            Bench {
+                call,
+                far_end,
+                to,
+                sent: 0,
+            }
+        }
+
+        /// On loopback what is sent has arrived.
+        fn send(&mut self, count: u16) {
+            for _ in 0..count {
+                let mut packet = vec![0x80, 0];
+                packet.extend(self.sent.to_be_bytes());
+                packet.extend((u32::from(self.sent) * 160).to_be_bytes());
+                packet.extend([0, 0, 0, 7]);
+                packet.extend([0xff; 160]);
+                self.far_end.send_to(&packet, self.to).unwrap();
+                self.sent += 1;
+            }
+        }
+
+        /// One visit; the packets that still wait.
+        fn visit(&mut self) -> u64 {
+            self.call.receive(Instant::now(), |_| {});
+            u64::from(self.sent) - self.call.stats().received
+        }
+    }
+
+    #[test]
+    fn a_packet_each_20_ms_is_read_by_the_next_visit() {
+        let mut bench = Bench::new();
+        for _ in 0..100 {
+            bench.send(1);
+            assert_eq!(bench.visit(), 0);
+            assert_eq!(bench.visit(), 0);
+        }
+    }
+
+    #[test]
+    fn what_comes_together_is_read_by_a_thorough_visit() {
+        let mut bench = Bench::new();
+        bench.send(PACKETS_A_TICK as u16);
+        let waiting: Vec<u64> = (0..THOROUGH).map(|_| bench.visit()).collect();
+        assert_eq!(waiting.last(), Some(&0), "{waiting:?}");
+    }
+
+    #[test]
+    fn a_stream_that_comes_earlier_by_and_by_is_read_by_the_next_visit_again() {
+        let mut bench = Bench::new();
+        bench.send(1);
+        assert_eq!(bench.visit(), 0);
+        // From now on before what would be the visit that is left out.
+        let waiting: Vec<u64> = (0..2 * THOROUGH)
+            .map(|visit| {
+                bench.send(u16::from(visit % 2 == 0));
+                bench.visit()
+            })
+            .collect();
+        assert_eq!(waiting[0], 1, "left out: {waiting:?}");
+        assert!(
+            waiting[THOROUGH as usize..].iter().all(|n| *n == 0),
+            "{waiting:?}"
+        );
+    }
+}
