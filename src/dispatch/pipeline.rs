@@ -62,7 +62,8 @@ impl Action {
                 }
             }
             Action::Publish(report) if !report.is_final => NEWS,
-            Action::GiveBack(_) | Action::Publish(_) | Action::Recorded { .. } => SOON,
+            Action::GiveBack(_) => GIVING_BACK,
+            Action::Publish(_) | Action::Recorded { .. } => SOON,
             Action::Wake(_) => NEWS,
         }
     }
@@ -118,8 +119,10 @@ struct Expected {
     until: Option<Instant>,
 }
 
-/// How long calls' intents and answers, finals, and what carriers said gather before they are committed.
-const SOON: Duration = Duration::from_millis(8);
+/// How long calls' intents and answers, and finals gather before they are committed.
+const SOON: Duration = Duration::from_millis(16);
+/// How long what a carrier said gathers: some carriers say nothing more before they have been answered.
+const GIVING_BACK: Duration = Duration::from_millis(4);
 /// How long what is told on the way, and changes nothing for a restart, gathers.
 pub const NEWS: Duration = Duration::from_millis(25);
 /// How long what may be lost gathers: done a second time it does no harm.
