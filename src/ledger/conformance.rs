@@ -22,6 +22,7 @@ pub(super) async fn all(home: impl Fn() -> Box<dyn Home>) {
     early_words_meet_their_challenge(&*home()).await;
     wiped_in_time_and_deleted_after_retention(&*home()).await;
     keys_never_come_twice(&*home()).await;
+    calls_left_up_are_given_back(&*home()).await;
 }
 
 /// A batch, durable.
@@ -90,6 +91,59 @@ fn everything(recovered: &mut Recovered, now: Millis) -> Vec<Stored> {
         }
         all.extend(page);
     }
+}
+
+pub(super) fn call_up(challenge: i64, attempt: u16, state: &str) -> Op {
+    Op::CallUp {
+        key: AttemptKey {
+            challenge: ChallengeKey(challenge),
+            attempt,
+        },
+        carrier: "trunk".into(),
+        state: state.into(),
+    }
+}
+
+/// What is left up, as (challenge, attempt, state).
+pub(super) fn left_up(recovered: &mut Recovered) -> Vec<(i64, u16, String)> {
+    let mut calls: Vec<_> = recovered
+        .calls()
+        .unwrap()
+        .into_iter()
+        .map(|call| {
+            assert_eq!(&*call.carrier, "trunk");
+            let AttemptKey { challenge, attempt } = call.key;
+            (challenge.0, attempt, call.state.to_string())
+        })
+        .collect();
+    calls.sort();
+    calls
+}
+
+async fn calls_left_up_are_given_back(home: &dyn Home) {
+    let (ledger, mut done, mut recovered) = home.open().unwrap();
+    assert!(left_up(&mut recovered).is_empty());
+    let key = recovered.first_challenge.0;
+    let ops = vec![
+        call_up(key, 1, "invited"),
+        call_up(key, 2, "invited too"),
+        call_up(key + 1, 1, "another's"),
+        call_up(key, 1, "answered"),
+    ];
+    write(&ledger, &mut done, ops).await;
+    let ended = AttemptKey {
+        challenge: ChallengeKey(key + 1),
+        attempt: 1,
+    };
+    write(&ledger, &mut done, vec![Op::CallDown { key: ended }]).await;
+    ledger.close().await;
+    let (ledger, _done, mut recovered) = home.open().unwrap();
+    let expected = [
+        (key, 1, "answered".to_owned()),
+        (key, 2, "invited too".to_owned()),
+    ];
+    assert_eq!(left_up(&mut recovered), expected);
+    ledger.close().await;
 }
 
 async fn accepts_and_gives_back(home: &dyn Home) {

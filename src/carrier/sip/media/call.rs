@@ -113,11 +113,12 @@ impl Call {
     ///
     /// A far end sends one packet in 20 ms, the time of two visits: the visit after one that found a packet is left out,
     /// and a visit reads one packet. What that does not see (packets that came together, or earlier by and by) is read
-    /// by a thorough visit now and then.
+    /// by a thorough visit now and then, and while the phone still rings nothing else is.
     pub fn receive(&mut self, now: Instant, mut heard: impl FnMut(Heard)) {
         self.visits = self.visits.wrapping_add(1);
         let thorough = self.visits.is_multiple_of(THOROUGH);
-        if std::mem::take(&mut self.rest) && !thorough {
+        let rest = std::mem::take(&mut self.rest) || self.far_end.is_none();
+        if rest && !thorough {
             return;
         }
         let mut packet = [0u8; MAX_PACKET];
