@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io::Read,
+    ops::Range,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -190,7 +191,7 @@ async fn whole(world: &World) -> Result<Vec<Figure>> {
     .await?;
     let before = run.gateway.cpu()?;
     let half = Duration::from_secs(1) / PER_SECOND * (count as u32 / 2);
-    let (done, live) = tokio::join!(run.paced(count, PER_SECOND), async {
+    let (done, live) = tokio::join!(run.paced(0..count, PER_SECOND), async {
         tokio::time::sleep(half).await;
         run.trunk.live_calls()
     });
@@ -241,11 +242,15 @@ async fn many(world: &World) -> Result<Vec<Figure>> {
         .ok_or("no broker; run it by scripts/bench")?;
     let (abreast, rest) = (world.count(500), Duration::from_secs(2));
     let rate = abreast as u32 / 10;
-    let count = rate as usize * 24;
-    let run = Run::start(world, url, "many", count, Duration::from_secs(10), Some(0)).await?;
+    // Before what is counted, once as many as will be up at once: caches fill, and stay full.
+    let (first, count) = (abreast, rate as usize * 24);
+    let all = first + count;
+    let run = Run::start(world, url, "many", all, Duration::from_secs(10), Some(0)).await?;
     tokio::time::sleep(rest).await;
     let (idle, _) = run.gateway.memory()?;
-    let figures = tokio::join!(run.paced(count, rate), async {
+    run.paced(0..first, rate).await?;
+    let before = run.after(first).await?;
+    let figures = tokio::join!(run.paced(first..all, rate), async {
         // The tenth second's calls end as the twentieth's begin: from here on as many are up as will be.
         tokio::time::sleep(Duration::from_secs(12)).await;
         let (begun, cpu) = (Instant::now(), run.gateway.cpu()?);
@@ -257,9 +262,7 @@ async fn many(world: &World) -> Result<Vec<Figure>> {
     });
     figures.0?;
     let (used, live, full) = figures.1?;
-    run.load.finals(count as u64).await?;
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    let (left, _) = run.gateway.memory()?;
+    let left = run.after(all).await? - before;
     let stats = run.trunk.stats();
     let off = |share| stats.spacing.quantile_ms(share).unwrap_or(f64::NAN) - 20.0;
     let floor = world
@@ -303,10 +306,10 @@ async fn many(world: &World) -> Result<Vec<Figure>> {
             (full - idle) * 1024.0 / live.max(1.0),
         ),
         Figure::new(
-            "5 s after the last call",
-            "MB more than idle",
+            "left of a call 5 s after its end",
+            "kB",
             Goal::None,
-            left - idle,
+            left * 1024.0 / count as f64,
         ),
     ])
 }
@@ -376,15 +379,22 @@ impl Run {
         })
     }
 
-    async fn paced(&self, count: usize, per_second: u32) -> Result<()> {
+    async fn paced(&self, which: Range<usize>, per_second: u32) -> Result<()> {
         let mut publisher = self.load.publisher().await?;
-        let begun = Instant::now();
-        for n in 0..count {
-            let at = begun + Duration::from_secs(1) / per_second * n as u32;
+        let mut at = Instant::now();
+        for n in which {
             tokio::time::sleep_until(at.into()).await;
+            at += Duration::from_secs(1) / per_second;
             publisher.publish(&self.load.names, n, &call_job(n)).await?;
         }
         publisher.settle().await
+    }
+
+    /// The gateway's memory (MB) 5 s after the end of so many calls.
+    async fn after(&self, calls: usize) -> Result<f64> {
+        self.load.finals(calls as u64).await?;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        Ok(self.gateway.memory()?.0)
     }
 
     /// From the end of a call as the trunk wrote it down to its final at the consumer: p99 (ms).
