@@ -4,9 +4,9 @@
 //! closes; keys and ends of playing come back on one bounded channel. Packets from anywhere but the signalled address
 //! are refused: the address is never learned from what arrives, or digits could be forged.
 //!
-//! One thread ticks every [`TICK`]: it sends a quarter of the calls their packet and visits the sockets of half of them.
-//! That costs less than a wake-up per packet or a timer per call, and keys of a regular stream wait no longer than two
-//! ticks. No `unsafe`: with a socket per call there is nothing to batch in one system call.
+//! One thread ticks every [`TICK`]: it sends half of the calls their packet and visits the sockets of all. That costs less
+//! than a wake-up per packet or a timer per call, and keys of a regular stream wait no longer than a tick. No `unsafe`:
+//! with a socket per call there is nothing to batch in one system call.
 
 mod call;
 mod engine;
@@ -231,10 +231,15 @@ impl fmt::Debug for Engine {
 }
 
 impl Shared {
-    fn with_shard<T>(&self, id: MediaId, act: impl FnOnce(&mut Shard) -> T) -> T {
-        let shard = &self.shards[(id.0 % SHARDS as u64) as usize];
+    fn with<T>(&self, place: usize, act: impl FnOnce(&mut Shard) -> T) -> T {
         // A panic in one call's work leaves the others' data whole.
-        act(&mut shard.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.shards[place]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn with_shard<T>(&self, id: MediaId, act: impl FnOnce(&mut Shard) -> T) -> T {
+        self.with((id.0 % SHARDS as u64) as usize, act)
     }
 
     fn with_call<T>(&self, id: MediaId, act: impl FnOnce(&mut Call) -> T) -> Option<T> {
@@ -243,7 +248,7 @@ impl Shared {
 }
 
 /// The grid on which packets are sent. A divisor of 20 ms.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(10);
 /// Events on their way to the driver.
 const EVENTS: usize = 4_096;
 
