@@ -242,7 +242,7 @@ async fn many(world: &World) -> Result<Vec<Figure>> {
         .ok_or("no broker; run it by scripts/bench")?;
     let (abreast, rest) = (world.count(500), Duration::from_secs(2));
     let rate = abreast as u32 / 10;
-    // Before what is counted, once as many as will be up at once: caches fill, and stay full.
+    // As many as will be up at once go before: what only the first calls cost is not left of a call.
     let (first, count) = (abreast, rate as usize * 24);
     let all = first + count;
     let run = Run::start(world, url, "many", all, Duration::from_secs(10), Some(0)).await?;

@@ -10,7 +10,6 @@ mod known;
 use super::{
     Batch, Done, NewChallenge, Op, OutboxReport, Target,
     read::{self, Head, early_word},
-    schema::call_row,
     seal::{Keyring, Lookup, Opener, Part, Sealer, Unsealable},
 };
 use crate::challenge::{AttemptKey, ChallengeKey, Millis};
@@ -131,10 +130,9 @@ impl<'c> Statements<'c> {
                  VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             )?,
             call_up: conn.prepare(
-                "INSERT OR REPLACE INTO calls (call, challenge, attempt, carrier, state)
-                 VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO calls (challenge, attempt, carrier, state) VALUES (?, ?, ?, ?)",
             )?,
-            call_down: conn.prepare("DELETE FROM calls WHERE call = ?")?,
+            call_down: conn.prepare("DELETE FROM calls WHERE challenge = ? AND attempt = ?")?,
             early: conn.prepare(
                 "INSERT OR REPLACE INTO early (hmac, key, word, until) VALUES (?, ?, ?, ?)",
             )?,
@@ -212,7 +210,8 @@ impl<'c> Statements<'c> {
                 state,
             } => self.call_up(desk, *key, carrier, state)?,
             Op::CallDown { key } => {
-                self.call_down.execute([call_row(*key)])?;
+                self.call_down
+                    .execute(params![key.challenge.0, key.attempt])?;
             }
             Op::Report(report) => self.report(desk, report)?,
             Op::ReportDone { report } => {
@@ -339,13 +338,8 @@ impl<'c> Statements<'c> {
         let challenge = key.challenge.0;
         desk.sealer
             .seal(Part::Call, challenge, state.as_bytes(), &mut desk.head)?;
-        self.call_up.execute(params![
-            call_row(key),
-            challenge,
-            key.attempt,
-            carrier,
-            desk.head
-        ])?;
+        self.call_up
+            .execute(params![challenge, key.attempt, carrier, desk.head])?;
         Ok(())
     }
 

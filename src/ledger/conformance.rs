@@ -93,7 +93,7 @@ fn everything(recovered: &mut Recovered, now: Millis) -> Vec<Stored> {
     }
 }
 
-pub(super) fn call_up(challenge: i64, attempt: u16, state: &str) -> Op {
+fn call_up(challenge: i64, attempt: u16, state: &str) -> Op {
     Op::CallUp {
         key: AttemptKey {
             challenge: ChallengeKey(challenge),
@@ -105,7 +105,7 @@ pub(super) fn call_up(challenge: i64, attempt: u16, state: &str) -> Op {
 }
 
 /// What is left up, as (challenge, attempt, state).
-pub(super) fn left_up(recovered: &mut Recovered) -> Vec<(i64, u16, String)> {
+fn left_up(recovered: &mut Recovered) -> Vec<(i64, u16, String)> {
     let mut calls: Vec<_> = recovered
         .calls()
         .unwrap()

@@ -14,7 +14,6 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::OpenError;
-use crate::challenge::AttemptKey;
 
 /// Holds the file for this process. The kernel lets go of it however the process ends.
 pub(super) struct Lock {
@@ -230,27 +229,7 @@ CREATE TABLE early (
     word  INTEGER NOT NULL,
     until INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-", "
--- Rows by a rising key: far fewer pages change than in a tree that carries its rows in every node.
--- call: see call_row.
-CREATE TABLE calls_by_row (
-    call      INTEGER PRIMARY KEY,
-    challenge INTEGER NOT NULL,
-    attempt   INTEGER NOT NULL,
-    carrier   TEXT NOT NULL,
-    state     BLOB NOT NULL
-) STRICT;
-INSERT INTO calls_by_row
-    SELECT (challenge << 8) | (attempt & 255), challenge, attempt, carrier, state FROM calls;
-DROP TABLE calls;
-ALTER TABLE calls_by_row RENAME TO calls;
 "];
-
-/// A call's key in its table: rises with the challenge's. Two calls that are up at a time never share one: what is cut off
-/// differs only between thousands of restarts, or hundreds of attempts of one challenge.
-pub(super) fn call_row(key: AttemptKey) -> i64 {
-    (key.challenge.0 << 8) | i64::from(key.attempt & 0xff)
-}
 
 /// "Ring"
 const APPLICATION_ID: i64 = 0x5269_6e67;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    conformance::{self, Home, T0, call_up, end, left_up, new, report, write},
+    conformance::{self, Home, T0, end, new, report, write},
     *,
 };
 use crate::config::carrier::Secret;
@@ -118,40 +118,6 @@ async fn a_newer_or_a_foreign_file_is_refused() {
     assert!(matches!(refused(&other), OpenError::Sqlite { .. }));
     let left = std::fs::read_to_string(other.file()).unwrap();
     assert!(left.starts_with("a letter"));
-}
-
-#[tokio::test]
-async fn a_file_of_the_first_version_keeps_its_calls() {
-    let place = Place::new();
-    let (ledger, mut done, recovered) = place.open().unwrap();
-    let key = recovered.first_challenge.0;
-    let calls = vec![call_up(key, 1, "answered"), call_up(key, 2, "invited")];
-    write(&ledger, &mut done, calls).await;
-    ledger.close().await;
-    let conn = rusqlite::Connection::open(place.file()).unwrap();
-    conn.execute_batch(
-        "CREATE TABLE first (challenge INTEGER NOT NULL, attempt INTEGER NOT NULL, carrier TEXT NOT NULL,
-            state BLOB NOT NULL, PRIMARY KEY (challenge, attempt)) STRICT, WITHOUT ROWID;
-         INSERT INTO first SELECT challenge, attempt, carrier, state FROM calls;
-         DROP TABLE calls; ALTER TABLE first RENAME TO calls; PRAGMA user_version = 1;",
-    )
-    .unwrap();
-    drop(conn);
-    let (ledger, mut done, mut recovered) = place.open().unwrap();
-    let expected = [
-        (key, 1, "answered".to_owned()),
-        (key, 2, "invited".to_owned()),
-    ];
-    assert_eq!(left_up(&mut recovered), expected);
-    let first = AttemptKey {
-        challenge: ChallengeKey(key),
-        attempt: 1,
-    };
-    write(&ledger, &mut done, vec![Op::CallDown { key: first }]).await;
-    ledger.close().await;
-    let (ledger, _done, mut recovered) = place.open().unwrap();
-    assert_eq!(left_up(&mut recovered), expected[1..]);
-    ledger.close().await;
 }
 
 #[tokio::test]

@@ -17,14 +17,6 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, watch};
 
-/// Said as it stands: nothing is wrong with the address.
-fn unheard(error: &io::Error) -> io::Error {
-    let words = format!(
-        "the recordings that the phones know can't be read: {error}; name their folder with --prompts"
-    );
-    io::Error::new(io::ErrorKind::InvalidInput, words)
-}
-
 pub async fn start(config: TrunkConfig) -> io::Result<TrunkHandle> {
     let sockets = Sockets::open(config.listen).await?;
     let address = sockets.udp.local_addr()?;
@@ -33,7 +25,7 @@ pub async fn start(config: TrunkConfig) -> io::Result<TrunkHandle> {
         .as_deref()
         .filter(|_| config.ear && config.media)
     {
-        Some(prompts) => Some(Ear::load(prompts).map_err(|e| unheard(&e))?),
+        Some(prompts) => Some(Ear::load(prompts).map_err(|e| unreadable(&e))?),
         None => None,
     };
     let settings = Settings {
@@ -77,6 +69,12 @@ pub async fn start(config: TrunkConfig) -> io::Result<TrunkHandle> {
         stop,
         task: Some(task),
     })
+}
+
+/// Not the address is at fault, and the kind of the error says so.
+fn unreadable(error: &io::Error) -> io::Error {
+    let words = format!("the recordings that the phones know can't be read: {error}");
+    io::Error::new(io::ErrorKind::InvalidInput, words)
 }
 
 /// UDP and TCP on one port.
