@@ -13,10 +13,11 @@ mod engine;
 mod ports;
 
 use std::{
+    collections::HashMap,
     fmt, io,
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
@@ -27,7 +28,7 @@ use tokio::sync::mpsc;
 
 use crate::protocol::rtp::{Codec, Key, KeySource, Segment, StreamConfig};
 use call::Call;
-use engine::{SHARDS, Shard};
+use engine::Slot;
 use ports::Ports;
 
 pub use ports::OpenError;
@@ -98,6 +99,7 @@ pub struct MediaStats {
 /// The audio engine of a trunk. Dropping it ends its thread and closes all sockets.
 pub struct Engine {
     shared: Arc<Shared>,
+    open: Mutex<HashMap<MediaId, Slot>>,
     thread: Option<JoinHandle<()>>,
     ports: Ports,
     next_id: AtomicU64,
@@ -105,11 +107,11 @@ pub struct Engine {
     seed: u64,
 }
 
-/// What the engine's owner and its thread share. A call lives in the shard `id % SHARDS`; a lock is held for one
-/// shard's part of a tick at most.
+/// What the engine's owner and its thread share.
 #[derive(Default)]
 struct Shared {
-    shards: [std::sync::Mutex<Shard>; SHARDS],
+    /// Open calls that the thread has not seen yet.
+    joining: Mutex<Vec<(MediaId, Slot)>>,
     calls: AtomicUsize,
     stop: AtomicBool,
     /// Events dropped because nobody took them for very long.
@@ -127,6 +129,7 @@ impl Engine {
             .spawn(move || engine::run(&of_thread, events))?;
         let engine = Engine {
             shared,
+            open: Mutex::default(),
             thread: Some(thread),
             ports: Ports::new(config.address, config.first_port, config.last_port),
             next_id: AtomicU64::new(0),
@@ -150,8 +153,9 @@ impl Engine {
         });
         let (rtp, rtcp, local) = opened?;
         let id = MediaId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        self.shared
-            .with_shard(id, |shard| shard.insert(id, Call::new(rtp, rtcp)));
+        let slot: Slot = Arc::new(Mutex::new(Some(Call::new(rtp, rtcp))));
+        lock(&self.open).insert(id, slot.clone());
+        lock(&self.shared.joining).push((id, slot));
         if let Some(thread) = &self.thread {
             thread.thread().unpark();
         }
@@ -167,44 +171,48 @@ impl Engine {
             key_type: to.key_type,
             seed,
         };
-        self.shared
-            .with_call(id, |call| call.connect(to.remote, config));
+        self.with_call(id, |call| call.connect(to.remote, config));
     }
 
     /// Plays this instead of what was playing; [`MediaEvent::PlayDone`] with `tag` comes at its end. Before
     /// [`Engine::connect`] there is nobody to play to, and nothing happens.
     pub fn play(&self, id: MediaId, tag: u32, segments: &[Segment]) {
-        self.shared.with_call(id, |call| call.play(tag, segments));
+        self.with_call(id, |call| call.play(tag, segments));
     }
 
     /// Sends silence; what was playing reports no end.
     pub fn hush(&self, id: MediaId) {
-        self.shared.with_call(id, Call::hush);
+        self.with_call(id, Call::hush);
     }
 
     /// A key told by SIP INFO. True if it is a new press and not one already heard in the audio or as an event; no
     /// [`MediaEvent::Key`] comes for it.
     pub fn info(&self, id: MediaId, key: Key, now: Instant) -> bool {
-        self.shared
-            .with_call(id, |call| call.info(now, key))
+        self.with_call(id, |call| call.info(now, key))
             .unwrap_or(false)
     }
 
     /// The call is over: closes its sockets. None if it was closed before.
     pub fn close(&self, id: MediaId) -> Option<MediaStats> {
-        let call = self.shared.with_shard(id, |shard| shard.remove(id))?;
+        let slot = lock(&self.open).remove(&id)?;
+        let call = lock(&slot).take()?;
         self.shared.calls.fetch_sub(1, Ordering::AcqRel);
         Some(call.stats())
     }
 
     /// The figures so far.
     pub fn stats(&self, id: MediaId) -> Option<MediaStats> {
-        self.shared.with_call(id, |call| call.stats())
+        self.with_call(id, |call| call.stats())
     }
 
     /// Calls open now.
     pub fn calls(&self) -> usize {
         self.shared.calls.load(Ordering::Acquire)
+    }
+
+    fn with_call<T>(&self, id: MediaId, act: impl FnOnce(&mut Call) -> T) -> Option<T> {
+        let slot = lock(&self.open).get(&id)?.clone();
+        lock(&slot).as_mut().map(act)
     }
 
     /// Events dropped since the start because the receiver was not read: anything but 0 is a fault of its reader.
@@ -230,21 +238,9 @@ impl fmt::Debug for Engine {
     }
 }
 
-impl Shared {
-    fn with<T>(&self, place: usize, act: impl FnOnce(&mut Shard) -> T) -> T {
-        // A panic in one call's work leaves the others' data whole.
-        act(&mut self.shards[place]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn with_shard<T>(&self, id: MediaId, act: impl FnOnce(&mut Shard) -> T) -> T {
-        self.with((id.0 % SHARDS as u64) as usize, act)
-    }
-
-    fn with_call<T>(&self, id: MediaId, act: impl FnOnce(&mut Call) -> T) -> Option<T> {
-        self.with_shard(id, |shard| shard.get(id).map(act))
-    }
+/// A panic in one call's work leaves the data whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The grid on which packets are sent. A divisor of 20 ms.

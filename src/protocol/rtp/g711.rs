@@ -2,7 +2,7 @@
 
 use audio_codec_algorithms::{decode_alaw, decode_ulaw, encode_alaw, encode_ulaw};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::SAMPLE_RATE;
@@ -47,11 +47,22 @@ impl Codec {
     }
 
     pub fn decode(self, octet: u8) -> i16 {
+        self.samples()[usize::from(octet)]
+    }
+
+    /// What each octet means.
+    pub fn samples(self) -> &'static [i16; 256] {
+        static PCMU: LazyLock<[i16; 256]> = LazyLock::new(|| table(decode_ulaw));
+        static PCMA: LazyLock<[i16; 256]> = LazyLock::new(|| table(decode_alaw));
         match self {
-            Codec::Pcmu => decode_ulaw(octet),
-            Codec::Pcma => decode_alaw(octet),
+            Codec::Pcmu => &PCMU,
+            Codec::Pcma => &PCMA,
         }
     }
+}
+
+fn table(decode: fn(u8) -> i16) -> [i16; 256] {
+    std::array::from_fn(|octet| decode(octet as u8))
 }
 
 /// A recording, encoded once in both codecs; a clone shares the octets.

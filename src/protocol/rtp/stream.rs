@@ -180,7 +180,11 @@ impl Stream {
         } else if let Some(codec) = codec
             && order != Order::Behind
         {
-            let samples = packet.payload().iter().map(|octet| codec.decode(*octet));
+            let meaning = codec.samples();
+            let samples = packet
+                .payload()
+                .iter()
+                .map(|octet| meaning[usize::from(*octet)]);
             self.tones
                 .listen(samples, |key| press(key, KeySource::InBand));
         }

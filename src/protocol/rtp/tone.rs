@@ -34,17 +34,20 @@ impl Default for ToneDetector {
 impl ToneDetector {
     /// The next samples; calls `pressed` for each press that is now sure.
     pub fn listen(&mut self, samples: impl IntoIterator<Item = i16>, mut pressed: impl FnMut(Key)) {
-        for sample in samples {
-            if let Some(slot) = self.block.get_mut(self.filled) {
+        let mut samples = samples.into_iter();
+        loop {
+            let free = self.block.iter_mut().skip(self.filled);
+            self.filled += free.zip(samples.by_ref()).fold(0, |count, (slot, sample)| {
                 *slot = f32::from(sample);
+                count + 1
+            });
+            if self.filled < BLOCK {
+                return;
             }
-            self.filled += 1;
-            if self.filled == BLOCK {
-                self.filled = 0;
-                let key = key_in(&self.block);
-                if let Some(key) = self.debounce(key) {
-                    pressed(key);
-                }
+            self.filled = 0;
+            let key = key_in(&self.block);
+            if let Some(key) = self.debounce(key) {
+                pressed(key);
             }
         }
     }
@@ -72,7 +75,7 @@ impl ToneDetector {
 
 /// The key whose tones a block holds.
 fn key_in(block: &[f32; BLOCK]) -> Option<Key> {
-    let energy: f32 = block.iter().map(|s| s * s).sum();
+    let energy = energy(block);
     if energy < LEAST_ENERGY {
         return None;
     }
@@ -89,7 +92,7 @@ fn key_in(block: &[f32; BLOCK]) -> Option<Key> {
 
 /// The strongest of a group, if it clearly is.
 fn standing_out(block: &[f32; BLOCK], coefficients: &[f32; 4]) -> Option<(usize, f32)> {
-    let powers = coefficients.map(|c| goertzel(block, c));
+    let powers = goertzel(block, coefficients);
     let mut best = 0;
     for i in 1..4 {
         if powers[i] > powers[best] {
@@ -100,13 +103,27 @@ fn standing_out(block: &[f32; BLOCK], coefficients: &[f32; 4]) -> Option<(usize,
     clear.then_some((best, powers[best]))
 }
 
-fn goertzel(block: &[f32; BLOCK], coefficient: f32) -> f32 {
-    let (mut one, mut two) = (0.0f32, 0.0f32);
-    for sample in block {
-        let now = sample + coefficient * one - two;
-        (one, two) = (now, one);
+/// The sum of squares, in lanes: most blocks are a pause and cost nothing more.
+fn energy(block: &[f32; BLOCK]) -> f32 {
+    let mut lanes = [0.0f32; 8];
+    for samples in block.chunks(lanes.len()) {
+        for (lane, sample) in lanes.iter_mut().zip(samples) {
+            *lane += sample * sample;
+        }
     }
-    one * one + two * two - coefficient * one * two
+    lanes.iter().sum()
+}
+
+/// The power of each of four tones, side by side.
+fn goertzel(block: &[f32; BLOCK], coefficients: &[f32; 4]) -> [f32; 4] {
+    let (mut one, mut two) = ([0.0f32; 4], [0.0f32; 4]);
+    for sample in block {
+        for tone in 0..4 {
+            let now = sample + coefficients[tone] * one[tone] - two[tone];
+            (one[tone], two[tone]) = (now, one[tone]);
+        }
+    }
+    std::array::from_fn(|i| one[i] * one[i] + two[i] * two[i] - coefficients[i] * one[i] * two[i])
 }
 
 /// A key as audio, 8 kHz: each tone at -8 dBm0, with soft edges.

@@ -1,70 +1,81 @@
 //! The thread: every tick sends to the shard whose turn it is, and visits the sockets of all.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::Ordering,
+    sync::{Arc, Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
-use super::{MediaEvent, MediaId, Shared, TICK, call::Call};
+use super::{MediaEvent, MediaId, Shared, TICK, call::Call, lock};
 use crate::protocol::rtp::{FRAME_TIME, Heard};
 
-/// Calls that are sent to in the same tick.
+/// A call as its driver and the thread hold it: nothing in it once it is closed. Each has a lock of its own, so that
+/// the driver never waits for a tick's work on others.
+pub(super) type Slot = Arc<Mutex<Option<Call>>>;
+
+/// The calls of a thread, in shards by the tick in which they are sent to.
 #[derive(Default)]
-pub(super) struct Shard {
-    calls: HashMap<MediaId, Box<Call>>,
-}
+struct Shards([Vec<(MediaId, Slot)>; SHARDS]);
 
-impl Shard {
-    pub fn insert(&mut self, id: MediaId, call: Call) {
-        self.calls.insert(id, Box::new(call));
-    }
-
-    pub fn remove(&mut self, id: MediaId) -> Option<Box<Call>> {
-        self.calls.remove(&id)
-    }
-
-    pub fn get(&mut self, id: MediaId) -> Option<&mut Call> {
-        self.calls.get_mut(&id).map(Box::as_mut)
+impl Shards {
+    fn join(&mut self, (id, slot): (MediaId, Slot)) {
+        // The emptiest, so that all ticks have the same to do.
+        if let Some(shard) = self.0.iter_mut().min_by_key(|shard| shard.len()) {
+            shard.push((id, slot));
+        }
     }
 
     fn receive(&mut self, now: Instant, tell: &mut Tell) {
-        self.each(|id, call| {
-            call.receive(now, |Heard { key, source }| {
-                tell.tell(MediaEvent::Key {
-                    id,
-                    key,
-                    source,
-                    at: now,
-                })
+        for shard in &mut self.0 {
+            each(shard, |id, call| {
+                call.receive(now, |Heard { key, source }| {
+                    tell.tell(MediaEvent::Key {
+                        id,
+                        key,
+                        source,
+                        at: now,
+                    })
+                });
             });
-        });
+        }
     }
 
-    fn send(&mut self, now: Instant, tell: &mut Tell) {
-        self.each(|id, call| {
+    fn send(&mut self, turn: usize, now: Instant, tell: &mut Tell) {
+        each(&mut self.0[turn % SHARDS], |id, call| {
             if let Some(tag) = call.send(now) {
                 tell.tell(MediaEvent::PlayDone { id, tag });
             }
         });
     }
 
-    /// Does something for each call. A panic in one ends that one's audio, not the others'.
-    fn each(&mut self, mut act: impl FnMut(MediaId, &mut Call)) {
-        for (id, call) in &mut self.calls {
-            if catch_unwind(AssertUnwindSafe(|| act(*id, call))).is_err() {
-                error!(
-                    call = id.0,
-                    "the audio of a call has failed and is off; the call ends at its cap"
-                );
-                call.disconnect();
-            }
+    fn skip(&mut self, frames: u32) {
+        for shard in &mut self.0 {
+            each(shard, |_, call| call.skip(frames));
         }
     }
+}
+
+/// Does something for each call, and leaves out from now on what is closed. A panic in one ends that one's audio, not
+/// the others'.
+fn each(shard: &mut Vec<(MediaId, Slot)>, mut act: impl FnMut(MediaId, &mut Call)) {
+    shard.retain(|(id, slot)| {
+        let mut slot = lock(slot);
+        let Some(call) = slot.as_mut() else {
+            return false;
+        };
+        if catch_unwind(AssertUnwindSafe(|| act(*id, call))).is_err() {
+            error!(
+                call = id.0,
+                "the audio of a call has failed and is off; the call ends at its cap"
+            );
+            call.disconnect();
+        }
+        true
+    });
 }
 
 /// The way to the driver: never blocks. What the channel has no room for waits here.
@@ -107,8 +118,11 @@ pub(super) fn run(shared: &Shared, events: mpsc::Sender<MediaEvent>) {
     };
     // The grid of ticks. Packets are due on the grid, however late the thread wakes.
     let mut next = Instant::now();
-    let mut turn = 0;
+    let (mut turn, mut shards) = (0, Shards::default());
     while !shared.stop.load(Ordering::Acquire) {
+        lock(&shared.joining)
+            .drain(..)
+            .for_each(|call| shards.join(call));
         if shared.calls.load(Ordering::Acquire) == 0 {
             tell.flush();
             std::thread::park_timeout(IDLE);
@@ -120,27 +134,23 @@ pub(super) fn run(shared: &Shared, events: mpsc::Sender<MediaEvent>) {
             std::thread::sleep(next - now);
             continue;
         }
-        next += pass_over(shared, now - next);
+        next += pass_over(&mut shards, now - next);
         turn = (turn + 1) % SHARDS;
         // What is sent first keeps its time best.
-        shared.with(turn, |shard| shard.send(now, &mut tell));
-        for place in 0..SHARDS {
-            shared.with(place, |shard| shard.receive(now, &mut tell));
-        }
+        shards.send(turn, now, &mut tell);
+        shards.receive(now, &mut tell);
         tell.flush();
         next += TICK;
     }
 }
 
 /// After a stall a few packets are made up for; the rest of the time is passed over, and its length given back.
-fn pass_over(shared: &Shared, late: Duration) -> Duration {
+fn pass_over(shards: &mut Shards, late: Duration) -> Duration {
     let frames = u32::try_from(late.as_millis() / FRAME_TIME.as_millis()).unwrap_or(u32::MAX);
     if frames <= MADE_UP_FOR {
         return Duration::ZERO;
     }
-    for place in 0..SHARDS {
-        shared.with(place, |shard| shard.each(|_, call| call.skip(frames)));
-    }
+    shards.skip(frames);
     warn!(
         ms = late.as_millis(),
         "no audio could be sent for a while, and every call heard a pause: this machine is too busy"
@@ -149,7 +159,7 @@ fn pass_over(shared: &Shared, late: Duration) -> Duration {
 }
 
 /// Parts of the calls, each sent to in its own tick of the 20 ms.
-pub(super) const SHARDS: usize = (FRAME_TIME.as_millis() / TICK.as_millis()) as usize;
+const SHARDS: usize = (FRAME_TIME.as_millis() / TICK.as_millis()) as usize;
 /// Packets sent at once after a stall: a far end's jitter buffer commonly holds 60 to 200 ms, and plays them as if nothing
 /// had been. More would be thrown away there, and words with them; a pause costs none.
 const MADE_UP_FOR: u32 = 5;
@@ -210,18 +220,23 @@ mod tests {
             key_type: None,
             seed: 1,
         };
-        let mut shard = Shard::default();
-        for id in 0..3 {
-            shard.insert(MediaId(id), call());
-            shard.get(MediaId(id)).unwrap().connect(far_end, stream);
-        }
-        shard.each(|_, call| assert_eq!(call.send(Instant::now()), None));
-        shard.each(|id, _| assert_ne!(id, MediaId(1), "meant to panic"));
-        shard.each(|_, call| assert_eq!(call.send(Instant::now()), None));
-        let sent: Vec<u64> = (0..3)
-            .filter_map(|id| shard.remove(MediaId(id)))
-            .map(|call| call.stats().sent)
-            .collect();
+        let slots: Vec<Slot> = (0..4).map(|_| Arc::new(Mutex::new(Some(call())))).collect();
+        let mut shard: Vec<_> = (0..).map(MediaId).zip(slots.iter().cloned()).collect();
+        each(&mut shard, |_, call| call.connect(far_end, stream));
+        each(&mut shard, |_, call| {
+            assert_eq!(call.send(Instant::now()), None)
+        });
+        each(&mut shard, |id, _| {
+            assert_ne!(id, MediaId(1), "meant to panic")
+        });
+        each(&mut shard, |_, call| {
+            assert_eq!(call.send(Instant::now()), None)
+        });
+        let sent = |slot: &Slot| lock(slot).take().unwrap().stats().sent;
+        assert_eq!(sent(&slots[3]), 2);
+        // That one is closed now, and left out.
+        each(&mut shard, |id, _| assert_ne!(id, MediaId(3)));
+        let sent: Vec<u64> = slots[..3].iter().map(sent).collect();
         assert_eq!(sent, [2, 0, 2]);
     }
 }
