@@ -414,9 +414,10 @@ const TURN: usize = 128;
 const BURIALS: usize = 64;
 /// From this `x-delivery-count` on a job is taken alone.
 const SUSPECT: i64 = 3;
-/// An ack goes out after so many answers, or so long after the one before.
+/// An ack goes out after so many answers, or so long after the one before: nobody waits for it, and each costs the broker
+/// an entry in its log. A process that dies before it is given the jobs again, and the ledger knows them.
 const ACK_MANY: usize = 64;
-const ACK_WAIT: Duration = Duration::from_millis(4);
+const ACK_WAIT: Duration = Duration::from_millis(40);
 /// How often the lane looks after what waits.
 const TICK: Duration = Duration::from_millis(200);
 /// Single acks in one tick.
