@@ -36,7 +36,7 @@ impl Dispatch {
     /// After every step of a challenge: tells the ledger, queues reports and orders, sets timers and the queue.
     pub(super) fn settle(&mut self, key: ChallengeKey, change: Change, now: Millis) {
         let effects = std::mem::take(&mut self.effects);
-        let mut last = None;
+        let (mut last, mut reason) = (None, None);
         for effect in &effects {
             match effect {
                 Effect::HangUp(n) => {
@@ -47,7 +47,7 @@ impl Dispatch {
                 }
                 Effect::Report(note) => {
                     if let Some(body) = self.tell(key, note) {
-                        last = Some(body);
+                        (last, reason) = (Some(body), note.reason);
                     }
                 }
             }
@@ -79,7 +79,7 @@ impl Dispatch {
             new.last = last;
         }
         if ended {
-            self.close(key);
+            self.close(key, reason);
         } else {
             self.requeue(key, now);
         }
@@ -142,14 +142,14 @@ impl Dispatch {
         last.then(|| asker.to_vec())
     }
 
-    /// A challenge has ended: nothing leads to it any more but the ledger.
-    fn close(&mut self, key: ChallengeKey) {
+    /// A challenge has ended, for this reason: nothing leads to it any more but the ledger.
+    fn close(&mut self, key: ChallengeKey, reason: Option<&'static str>) {
         self.unqueue(key);
         let Some(open) = self.open.remove(key) else {
             return;
         };
         metrics::ended(&open.ch, &open.life);
-        self.recent.ended(key, &open);
+        self.recent.ended(key, &open, reason);
         if !open.sent {
             self.unsent = self.unsent.saturating_sub(1);
         }

@@ -10,7 +10,7 @@ use crate::{
     challenge::{ChallengeKey, Millis},
     clock::Now,
     config::Config,
-    delivery::Life,
+    delivery::{Attempt, Life},
     routing::Standing,
 };
 
@@ -47,6 +47,8 @@ pub struct View {
     pub method: &'static str,
     /// The final event, or what it is doing.
     pub state: String,
+    /// Why it ended so, as the final report says it.
+    pub reason: Option<&'static str>,
     pub attempts: Vec<AttemptView>,
 }
 
@@ -77,14 +79,23 @@ impl Recent {
     }
 
     /// Kept only if it is among the last arrivals: nothing is built for the page under load that nobody could see.
-    pub fn ended(&mut self, key: ChallengeKey, open: &super::open::Open) {
+    pub fn ended(
+        &mut self,
+        key: ChallengeKey,
+        open: &super::open::Open,
+        reason: Option<&'static str>,
+    ) {
         if self.keys.front().is_none_or(|first| key < *first) {
             return;
         }
         if self.ended.len() >= SHOWN {
             self.ended.pop_front();
         }
-        self.ended.push_back((key, view_of(open)));
+        let view = View {
+            reason,
+            ..view_of(open)
+        };
+        self.ended.push_back((key, view));
     }
 }
 
@@ -159,6 +170,7 @@ fn view_of(open: &super::open::Open) -> View {
         country: crate::report::body::country(ch).to_owned(),
         method: ch.method.name(),
         state: state_of(&open.life),
+        reason: None,
         attempts: open
             .life
             .attempts
@@ -167,14 +179,20 @@ fn view_of(open: &super::open::Open) -> View {
                 carrier: a.carrier.clone(),
                 sender: a.sender.clone(),
                 why: a.why.clone(),
-                outcome: match a.cause {
-                    Some(cause) if a.ended.is_some() => {
-                        format!("{} ({})", a.outcome().name(), cause.name())
-                    }
-                    _ => a.outcome().name().to_owned(),
-                },
+                outcome: outcome_of(a),
             })
             .collect(),
+    }
+}
+
+/// What became of it; the cause, where that says more.
+fn outcome_of(attempt: &Attempt) -> String {
+    let outcome = attempt.outcome().name();
+    match attempt.cause.map(|cause| cause.name()) {
+        Some(cause) if attempt.ended.is_some() && cause != outcome => {
+            format!("{outcome} ({cause})")
+        }
+        _ => outcome.to_owned(),
     }
 }
 

@@ -67,6 +67,10 @@ fn describe() {
         "ringback_reports_unroutable_total",
         "Reports that nobody could be brought to take."
     );
+    describe_counter!(
+        "ringback_audio_pauses_total",
+        "Pauses of over 100 ms that every call heard: the machine was too busy to send audio."
+    );
     describe_gauge!(
         "ringback_carrier_state",
         "1 for the state that the carrier is in."
@@ -122,6 +126,7 @@ fn put_at_zero() {
         gauge!(format!("ringback_{name}")).increment(0.0);
     }
     counter!("ringback_reports_unroutable_total").increment(0);
+    counter!("ringback_audio_pauses_total").increment(0);
     for reason in ["bad_job", "duplicate", "poison", "unroutable"] {
         counter!("ringback_dead_total", "reason" => reason).increment(0);
     }

@@ -34,6 +34,15 @@ async fn the_page_and_what_it_shows() {
         (&json!("p-1"), &json!("+1202•••••23"), &json!("delivered"))
     );
     assert_eq!(first["attempts"][0]["carrier"], "northwind");
+    // One that nobody carried says why.
+    assert_eq!(w.post(&text("p-2", "911")).await.status, 202);
+    assert_eq!(w.names("p-2").await, ["rejected"]);
+    let refused = w.admin("/admin/challenges").await.json()[0].clone();
+    assert_eq!(
+        (&refused["id"], &refused["state"], &refused["attempts"]),
+        (&json!("p-2"), &json!("rejected"), &json!([]))
+    );
+    assert_eq!(refused["reason"], "number_type");
     let overview = w.admin("/admin/overview").await;
     assert_eq!(overview.json()["ready"], true);
     for seen in [

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use metrics::counter;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
@@ -151,6 +152,7 @@ fn pass_over(shards: &mut Shards, late: Duration) -> Duration {
         return Duration::ZERO;
     }
     shards.skip(frames);
+    counter!("ringback_audio_pauses_total").increment(1);
     warn!(
         ms = late.as_millis(),
         "no audio could be sent for a while, and every call heard a pause: this machine is too busy"
