@@ -308,7 +308,7 @@ async fn many(world: &World) -> Result<Vec<Figure>> {
         Figure::new(
             "left of a call 5 s after its end",
             "kB",
-            Goal::None,
+            Goal::AtMost(0.0),
             left * 1024.0 / count as f64,
         ),
     ])
