@@ -3,13 +3,14 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, HashSet, VecDeque},
+    hash::{BuildHasher, RandomState},
     sync::Arc,
 };
 
 use super::queue::RouteKey;
 use crate::{
     carrier::Receipt,
-    challenge::{AttemptKey, Challenge, ChallengeKey, Millis},
+    challenge::{AttemptKey, Challenge, ChallengeKey, Channel, Millis},
     delivery::{Life, Want},
     number::Number,
 };
@@ -46,16 +47,24 @@ pub struct OpenTable {
     all: HashMap<ChallengeKey, Box<Open>>,
     ids: HashMap<CallerId, ChallengeKey>,
     references: HashMap<Reference, PartOf>,
-    /// References of challenges that ended lately, so that a second receipt is known for what it is.
-    lately: HashSet<Reference>,
-    lately_in_order: VecDeque<Reference>,
+    lately: Lately,
     timers: BinaryHeap<Reverse<(Millis, ChallengeKey)>>,
 }
 
-/// How many references of ended challenges are remembered.
+/// References of texts that ended lately, so that a second receipt is known for what it is. As keyed hashes of 64 bits:
+/// among so few no two will be met that share one.
+#[derive(Debug, Default)]
+struct Lately {
+    hasher: RandomState,
+    hashes: HashSet<u64>,
+    in_order: VecDeque<u64>,
+}
+
+/// How many references of ended texts are remembered.
 const LATELY: usize = 20_000;
-/// The timer heap is rebuilt when it holds this many times more than there are open challenges.
+/// The timer heap is rebuilt when it holds this many times more than there are open challenges, and some.
 const STALE_TIMERS: usize = 4;
+const SPARE_TIMERS: usize = 1_024;
 
 impl OpenTable {
     pub fn len(&self) -> usize {
@@ -94,7 +103,9 @@ impl OpenTable {
                     .is_some_and(|at| at.attempt.challenge == key)
                 {
                     self.references.remove(&reference);
-                    self.remember(reference);
+                    if attempt.channel() == Channel::Sms {
+                        self.lately.remember(&reference);
+                    }
                 }
             }
         }
@@ -130,17 +141,7 @@ impl OpenTable {
         receipt
             .references
             .first()
-            .is_some_and(|literal| self.lately.contains(&(carrier.clone(), literal.clone())))
-    }
-
-    fn remember(&mut self, reference: Reference) {
-        if self.lately_in_order.len() >= LATELY
-            && let Some(oldest) = self.lately_in_order.pop_front()
-        {
-            self.lately.remove(&oldest);
-        }
-        self.lately.insert(reference.clone());
-        self.lately_in_order.push_back(reference);
+            .is_some_and(|literal| self.lately.knows(&(carrier.clone(), literal.clone())))
     }
 
     /// Wakes this challenge at `at`, or sooner if it was to be woken sooner.
@@ -151,7 +152,7 @@ impl OpenTable {
         if at < open.wake {
             open.wake = at;
             self.timers.push(Reverse((at, key)));
-            if self.timers.len() > STALE_TIMERS * self.all.len() + LATELY {
+            if self.timers.len() > STALE_TIMERS * self.all.len() + SPARE_TIMERS {
                 self.rebuild_timers();
             }
         }
@@ -188,6 +189,23 @@ impl OpenTable {
             .filter(|(_, open)| open.wake != Millis::NEVER)
             .map(|(key, open)| Reverse((open.wake, *key)))
             .collect();
+    }
+}
+
+impl Lately {
+    fn remember(&mut self, reference: &Reference) {
+        if self.in_order.len() >= LATELY
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.hashes.remove(&oldest);
+        }
+        let hash = self.hasher.hash_one(reference);
+        self.hashes.insert(hash);
+        self.in_order.push_back(hash);
+    }
+
+    fn knows(&self, reference: &Reference) -> bool {
+        self.hashes.contains(&self.hasher.hash_one(reference))
     }
 }
 

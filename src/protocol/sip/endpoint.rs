@@ -228,6 +228,22 @@ struct Pending {
 }
 
 impl Pending {
+    fn new(
+        machine: Machine,
+        owner: Owner,
+        bytes: Bytes,
+        (to, transport): (SocketAddr, Transport),
+    ) -> Pending {
+        Pending {
+            machine,
+            owner,
+            bytes,
+            to,
+            transport,
+            woken_at: None,
+        }
+    }
+
     fn next_deadline(&self) -> Option<Instant> {
         match &self.machine {
             Machine::Invite(machine) => machine.next_deadline(),
@@ -254,7 +270,8 @@ impl Hasher for Identity {
     }
 }
 
-type Table<T> = HashMap<u64, T, BuildHasherDefault<Identity>>;
+/// Boxed: a table keeps the room of its fullest hour.
+type Table<T> = HashMap<u64, Box<T>, BuildHasherDefault<Identity>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Wake {
@@ -393,17 +410,8 @@ impl Endpoint {
             self.config.timing,
         ));
         self.transmit(to, transport, bytes.clone());
-        self.pending.insert(
-            key,
-            Pending {
-                machine,
-                owner,
-                bytes,
-                to,
-                transport,
-                woken_at: None,
-            },
-        );
+        let pending = Pending::new(machine, owner, bytes, (to, transport));
+        self.pending.insert(key, Box::new(pending));
         self.arm_pending(key);
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::call::{Held, Phase};
 use super::pending_key;
 use super::write;
-use super::{CallHandle, End, Endpoint, Event, Machine, Owner, Pending, ProbeHandle, Transport};
+use super::{CallHandle, End, Endpoint, Event, Machine, Owner, ProbeHandle, Transport};
 use crate::protocol::sip::codec::{Message, Method};
 use crate::protocol::sip::transaction::Act;
 
@@ -88,14 +88,8 @@ impl Endpoint {
             Phase::Calling => {
                 state.phase = Phase::Abandoned;
                 let branch = state.branch;
-                if let (
-                    End::Silent,
-                    Some(Pending {
-                        machine: Machine::Invite(machine),
-                        ..
-                    }),
-                ) = (&end, self.pending.get_mut(&branch))
-                {
+                let pending = self.pending.get_mut(&branch).map(|p| &mut p.machine);
+                if let (End::Silent, Some(Machine::Invite(machine))) = (&end, pending) {
                     machine.stop_resending();
                 }
             }

@@ -54,7 +54,7 @@ impl Endpoint {
             woken_at: None,
             invite,
         };
-        self.calls.insert(handle.0, call);
+        self.calls.insert(handle.0, Box::new(call));
         self.authorize_invite(handle);
         self.prepare_invite(handle);
         self.arm_call(handle);
@@ -135,17 +135,8 @@ impl Endpoint {
         ));
         let owner = Owner::Invite(call);
         self.transmit(to, transport, bytes.clone());
-        self.pending.insert(
-            branch,
-            Pending {
-                machine,
-                owner,
-                bytes,
-                to,
-                transport,
-                woken_at: None,
-            },
-        );
+        let pending = Pending::new(machine, owner, bytes, (to, transport));
+        self.pending.insert(branch, Box::new(pending));
         self.arm_pending(branch);
         self.arm_call(call);
     }

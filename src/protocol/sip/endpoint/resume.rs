@@ -99,7 +99,7 @@ impl Endpoint {
             dialog.cseq = dialog.cseq.saturating_add(CSEQ_GAP);
         }
         let (branch, to, transport) = (call.branch, call.invite.to, call.invite.transport);
-        self.calls.insert(handle.0, call);
+        self.calls.insert(handle.0, Box::new(call));
         if answered {
             self.bye(now, handle);
             return handle;
@@ -111,17 +111,8 @@ impl Endpoint {
         machine.end_by(now + timing.patience());
         let machine = Machine::Invite(machine);
         let owner = Owner::Invite(handle);
-        self.pending.insert(
-            branch,
-            Pending {
-                machine,
-                owner,
-                bytes: invite,
-                to,
-                transport,
-                woken_at: None,
-            },
-        );
+        let pending = Pending::new(machine, owner, invite, (to, transport));
+        self.pending.insert(branch, Box::new(pending));
         self.arm_pending(branch);
         self.cancel(now, handle);
         handle
