@@ -27,6 +27,7 @@ use crate::{
 
 mod desk;
 mod letter;
+mod published;
 mod session;
 
 pub use letter::{DeadLetter, Letter, dead_counter, properties as message_properties};

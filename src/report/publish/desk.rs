@@ -10,7 +10,10 @@ use std::{
 use lapin::{BasicProperties, message::BasicReturnMessage};
 use tokio::sync::oneshot;
 
-use super::letter::{DeadLetter, Letter, dead_counter, properties, report_properties};
+use super::{
+    letter::{DeadLetter, Letter, dead_counter, properties, report_properties},
+    published::Published,
+};
 use crate::{
     broker::short,
     challenge::Millis,
@@ -59,7 +62,7 @@ pub(super) struct Desk {
     again: BTreeMap<(Instant, u64), Item>,
     flying: BTreeMap<u64, Flying>,
     known: HashSet<ReportKey>,
-    recent: Recent,
+    published: Published,
     next: u64,
     /// Reports were left in the ledger for want of room.
     pub left: bool,
@@ -97,7 +100,7 @@ impl Desk {
     /// A report from dispatch or from the ledger; the second time it is known already.
     pub fn report(&mut self, report: OutboxReport) {
         if report.target != Target::Http
-            && !self.recent.contains(report.report)
+            && !self.published.contains(report.report)
             && self.known.insert(report.report)
         {
             self.fresh.push_back(Item {
@@ -214,7 +217,7 @@ impl Desk {
 
     fn finished(&mut self, key: ReportKey) {
         self.known.remove(&key);
-        self.recent.insert(key);
+        self.published.insert(key);
         self.done.push(key);
     }
 
@@ -316,35 +319,10 @@ impl Desk {
     }
 }
 
-/// Reports that were done a moment ago: the ledger may still hold them.
-#[derive(Default)]
-struct Recent {
-    keys: HashSet<ReportKey>,
-    order: VecDeque<ReportKey>,
-}
-
-impl Recent {
-    fn contains(&self, key: ReportKey) -> bool {
-        self.keys.contains(&key)
-    }
-
-    fn insert(&mut self, key: ReportKey) {
-        if self.order.len() >= RECENT
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.keys.remove(&oldest);
-        }
-        self.keys.insert(key);
-        self.order.push_back(key);
-    }
-}
-
 /// Bound of what waits to go, besides what the window lets back.
 const FRESH: usize = 4_096;
 /// Bound of what waits to go again; more stay in the ledger.
 const AGAIN: usize = 16_384;
-/// Reports remembered as done.
-const RECENT: usize = 32_768;
 /// Between tries of one message; doubled each time.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_LONGEST: Duration = Duration::from_secs(30);
