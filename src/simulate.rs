@@ -12,6 +12,7 @@ use std::{path::PathBuf, time::Duration};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+pub mod carriers_only;
 pub mod case;
 pub mod door;
 pub mod far_end;
@@ -70,6 +71,8 @@ pub enum What {
         texts: u8,
     },
     Scenario(Scenario),
+    /// Nothing: the carriers alone, for `ringback run`.
+    CarriersOnly,
 }
 
 /// How long the carriers may take to be there.
@@ -84,6 +87,9 @@ const HEARD: f64 = 2.0;
 /// Runs; true if everything went as it must.
 pub async fn run(options: &Options) -> Result<bool, WorldError> {
     let screen = Screen::new(options.json);
+    if let What::CarriersOnly = options.what {
+        return carriers_only::run(options.seed, &screen).await;
+    }
     screen.say("Ringback, with simulated carriers and phones: nothing leaves this machine.");
     let mut end = Signals::listen()?;
     let mut world = World::start(&order(options)).await?;
@@ -118,7 +124,7 @@ fn order(options: &Options) -> Order {
             let calls = rate * f64::from(100 - texts.min(100)) / 100.0;
             (LINES, REST, calls <= HEARD)
         }
-        What::Scenario(_) => (LINES, REST, false),
+        What::Scenario(_) | What::CarriersOnly => (LINES, REST, false),
     };
     Order {
         seed: options.seed,
@@ -128,7 +134,7 @@ fn order(options: &Options) -> Order {
         data: options.data.clone(),
         carriers: match options.what {
             What::Scenario(scenario) => scenario.carriers(),
-            What::Sample | What::Load { .. } => Vec::new(),
+            What::Sample | What::Load { .. } | What::CarriersOnly => Vec::new(),
         },
         broker: options.broker.clone(),
         usual_ports: options.stays(),
@@ -154,6 +160,8 @@ async fn play(world: &mut World, options: &Options, screen: &Screen) -> Option<b
             load::run(world, mix, options.seed, duration, screen).await
         }
         What::Scenario(scenario) => scenario::run(world, scenario, options.seed, screen).await,
+        // Has no gateway, and so no world.
+        What::CarriersOnly => true,
     })
 }
 
@@ -188,8 +196,9 @@ async fn introduce(world: &World, options: &Options, screen: &Screen) {
             .map_or(String::new(), |at| at.to_string());
         screen.say(&format!("  {name:<10} {kind} carrier on {address}"));
     }
+    screen.say(&format!("  page       http://{}/", world.gateway.admin));
     screen.say(&format!(
-        "  phones and faults: http://{}/record, /faults",
+        "  phones     http://{}/record, and /faults to break something",
         world.far.control()
     ));
     let routes = match world.shipped.here {

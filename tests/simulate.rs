@@ -1,7 +1,11 @@
 //! `ringback simulate`, run as a newcomer runs it: what phones saw and heard is asserted on, not only what it says
 //! of itself.
 
-use std::process::{Command, Output, Stdio};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Command, Output, Stdio},
+};
 
 use serde_json::{Value, json};
 
@@ -143,4 +147,213 @@ fn a_usage_fault_is_a_usage_fault() {
     ] {
         assert_eq!(simulate(wrong).status.code(), Some(2), "{wrong:?}");
     }
+}
+
+/// Posts one job; the status line comes back.
+fn post(jobs: &str, job: &Value) -> String {
+    let address = jobs
+        .trim_start_matches("http://")
+        .split('/')
+        .next()
+        .expect("an address");
+    let body = job.to_string();
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    write!(
+        stream,
+        "POST /v1/challenges HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .expect("written");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+/// A free port of this machine, until somebody takes it.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|socket| socket.local_addr())
+        .expect("a port")
+        .port()
+}
+
+/// The shipped configuration with ports that are free here, in a folder of its own.
+fn shipped_elsewhere() -> std::path::PathBuf {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder =
+        std::env::temp_dir().join(format!("ringback-carriers-only-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    for part in ["routes", "carriers"] {
+        std::fs::create_dir_all(folder.join(part)).expect("a folder");
+    }
+    std::os::unix::fs::symlink(root.join("prompts"), folder.join("prompts")).expect("a link");
+    let ports: Vec<(String, String)> = [2775, 2776, 2780, 5080, 5081, 8080, 8081, 8082]
+        .iter()
+        .map(|port| {
+            (
+                format!("127.0.0.1:{port}"),
+                format!("127.0.0.1:{}", free_port()),
+            )
+        })
+        .collect();
+    let put = |path: &str| {
+        let mut text = std::fs::read_to_string(root.join(path)).expect("a shipped file");
+        for (usual, free) in &ports {
+            text = text.replace(usual, free);
+        }
+        std::fs::write(folder.join(path), text).expect("written");
+    };
+    put("ringback.toml");
+    for part in ["routes", "carriers"] {
+        for file in std::fs::read_dir(root.join(part)).expect("a folder") {
+            let name = file.expect("a file").file_name();
+            put(&format!("{part}/{}", name.to_string_lossy()));
+        }
+    }
+    folder
+}
+
+/// The two commands of README, in two terminals: simulated carriers where the configuration looks for them, and the
+/// gateway with nothing but the variables that the first has named.
+#[test]
+fn one_command_starts_what_the_shipped_configuration_needs() {
+    let folder = shipped_elsewhere();
+    let mut carriers = Command::new(env!("CARGO_BIN_EXE_ringback"))
+        .args(["simulate", "--carriers-only", "--json"])
+        .current_dir(&folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut said = BufReader::new(carriers.stdout.take().expect("a pipe")).lines();
+    let ready: Value =
+        serde_json::from_str(&said.next().expect("a line").expect("UTF-8")).expect("an object");
+    assert_eq!(
+        ready["carriers"],
+        json!(["contoso", "fabrikam", "litware", "northwind", "tailspin"])
+    );
+    let unset = ready["unset"].as_array().expect("names");
+    let variables = unset
+        .iter()
+        .map(|name| (name.as_str().expect("a name"), "example"));
+    let mut gateway = Command::new(env!("CARGO_BIN_EXE_ringback"))
+        .arg("run")
+        .envs(variables)
+        .env("RINGBACK_AMQP_URL", "amqp://127.0.0.1:1")
+        .current_dir(&folder)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary starts");
+    let text = std::fs::read_to_string(folder.join("ringback.toml")).expect("the file");
+    let at = |section: &str| {
+        let rest = text
+            .split(&format!("[{section}]"))
+            .nth(1)
+            .expect("a section");
+        let address = rest.split("listen = \"").nth(1).expect("a key");
+        address.split('"').next().expect("an address").to_owned()
+    };
+    let (http, admin) = (at("http"), at("admin"));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let until = |what: &str, address: &str, path: &str, wanted: &dyn Fn(&str) -> bool| loop {
+        let answer = get(address, path);
+        if wanted(&answer) {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{what}: {answer}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    until("carriers", &admin, "/admin/carriers", &|answer| {
+        answer.matches("\"state\":\"healthy\"").count() == 5
+    });
+    for (id, to, method) in [
+        ("a", "+12025550123", "sms_code"),
+        ("b", "+46701740699", "sms_code"),
+        ("c", "+12025550124", "voice_confirm"),
+    ] {
+        let job = json!({ "id": id, "to": to, "method": method });
+        assert!(post(&format!("http://{http}/"), &job).contains("202"));
+    }
+    for (id, end) in [("a", "delivered"), ("b", "delivered"), ("c", "confirmed")] {
+        until(id, &http, &format!("/v1/challenges/{id}"), &|answer| {
+            answer.contains(&format!("\"event\":\"{end}\""))
+        });
+    }
+    for child in [&mut gateway, &mut carriers] {
+        Command::new("kill")
+            .arg(child.id().to_string())
+            .status()
+            .expect("SIGTERM");
+        assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+/// What a GET brings; nothing while nobody listens.
+fn get(address: &str, path: &str) -> String {
+    let mut answer = String::new();
+    if let Ok(mut stream) = TcpStream::connect(address) {
+        let asked = write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        );
+        // What comes of it is looked at: an answer cut short is no answer.
+        let _ = asked.and_then(|()| stream.read_to_string(&mut answer).map(drop));
+    }
+    answer
+}
+
+/// After the sample it shows what others send: each challenge with what its own phone saw and heard, though calls end
+/// long after their final reports and several challenges go to one number.
+#[test]
+fn what_others_send_is_shown_with_what_their_phones_saw() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringback"))
+        .args(["simulate", "--json", "--seed", "11"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let output = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut rows = output
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(&line.expect("UTF-8")).expect("one object"));
+    let ready = rows.find(|row| row["kind"] == "ready").expect("it stays");
+    let jobs = ready["jobs"].as_str().expect("an address");
+
+    let asked = [
+        ("call-1", "+46701740611", "voice_code", "271828"),
+        ("text-1", "+12025550611", "sms_code", "141421"),
+        ("text-2", "+12025550611", "sms_code", "173205"),
+        ("call-2", "+12025550612", "voice_code", "223606"),
+        ("text-3", "+12025550612", "sms_code", "161803"),
+    ];
+    for (id, to, method, code) in asked {
+        let job = json!({ "id": id, "to": to, "method": method, "code": code });
+        let answer = post(jobs, &job);
+        assert!(answer.contains("202"), "{id}: {answer}");
+    }
+    let mut shown = 0;
+    while shown < asked.len() {
+        let row = rows.next().expect("it goes on");
+        let Some((id, _, method, code)) = asked.iter().find(|asked| row["id"] == asked.0) else {
+            continue;
+        };
+        shown += 1;
+        let phone = row["phone"].as_array().expect("lines");
+        assert_eq!(phone.len(), 1, "{id}: its own line and no other: {row:#}");
+        let heard = match *method {
+            "sms_code" => phone[0]["text"].as_str(),
+            _ => phone[0]["digits_heard"].as_str(),
+        };
+        assert!(
+            heard.is_some_and(|heard| heard.contains(code)),
+            "{id}: {row:#}"
+        );
+    }
+    Command::new("kill")
+        .arg(child.id().to_string())
+        .status()
+        .expect("SIGTERM");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }

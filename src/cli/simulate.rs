@@ -38,6 +38,9 @@ pub struct SimulateArgs {
     /// Breaks something on purpose, and shows what comes of it.
     #[arg(long, value_name = "NAME")]
     scenario: Option<Scenario>,
+    /// The simulated carriers alone, where this folder's configuration looks for them: what `ringback run` needs.
+    #[arg(long, conflicts_with_all = ["once", "rate", "scenario", "amqp", "data"])]
+    carriers_only: bool,
     /// The same seed, the same people, codes and behaviour.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -79,6 +82,7 @@ pub fn run(args: &SimulateArgs) -> ExitCode {
         data: args.data.clone(),
         broker,
         what: match (args.scenario, args.rate) {
+            _ if args.carriers_only => What::CarriersOnly,
             (Some(scenario), _) => What::Scenario(scenario),
             (None, Some(rate)) => What::Load {
                 rate,

@@ -47,7 +47,8 @@ impl CarrierConfig {
         digest
     }
 
-    fn secrets(&self) -> Vec<&Secret> {
+    /// Every secret that its file names.
+    pub fn secrets(&self) -> Vec<&Secret> {
         let mut found: Vec<&Secret> = self.tls.key.iter().collect();
         match &self.transport {
             Transport::Smpp(smpp) => found.extend(&smpp.password),

@@ -10,7 +10,7 @@ use crate::{
     challenge::{ChallengeKey, Millis},
     clock::Now,
     config::Config,
-    delivery::{Attempt, Life},
+    delivery::{Attempt, Life, Phase},
     routing::Standing,
 };
 
@@ -179,14 +179,17 @@ fn view_of(open: &super::open::Open) -> View {
                 carrier: a.carrier.clone(),
                 sender: a.sender.clone(),
                 why: a.why.clone(),
-                outcome: outcome_of(a),
+                outcome: outcome_of(a, open.life.ended.is_some()),
             })
             .collect(),
     }
 }
 
 /// What became of it; the cause, where that says more.
-fn outcome_of(attempt: &Attempt) -> String {
+fn outcome_of(attempt: &Attempt, over: bool) -> String {
+    if attempt.phase == Phase::Ringing && !over {
+        return "ringing".to_owned();
+    }
     let outcome = attempt.outcome().name();
     match attempt.cause.map(|cause| cause.name()) {
         Some(cause) if attempt.ended.is_some() && cause != outcome => {

@@ -22,7 +22,9 @@ pub fn begin(settings: Log, filter: Option<&str>) -> Result<(), String> {
     };
     let lines = fmt::layer().with_writer(io::stderr);
     let lines = match settings.format {
-        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Text => lines
+            .with_ansi(io::stderr().is_terminal() && colour_wanted())
+            .boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     let keeps = filter_fn(keeps_secrets).with_max_level_hint(LevelFilter::TRACE);
@@ -32,6 +34,11 @@ pub fn begin(settings: Log, filter: Option<&str>) -> Result<(), String> {
         .with(lines.with_filter(keeps))
         .try_init();
     Ok(())
+}
+
+/// Does the user want colour? Not with `NO_COLOR` set to anything but nothing (no-color.org).
+pub fn colour_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Libraries below the line write whole frames and requests at their finer levels, and the AMQP library a returned

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Event, Note};
 use crate::{
     challenge::{Challenge, ChallengeKey, Channel, Meta, Millis},
-    delivery::{Attempt, Life},
+    delivery::{Attempt, Life, Phase},
     number::Country,
 };
 
@@ -101,7 +101,7 @@ pub fn render(
             .filter(|_| asker && ch.code_made && note.tells_code)
             .map(|c| c.reveal()),
         digits: note.digits.as_deref().filter(|_| asker),
-        attempts: end.map(|_| life.attempts.iter().map(AttemptBody::of).collect()),
+        attempts: end.map(|_| attempt_bodies(life)),
         billable: end.map(|_| life.billable()),
     };
     // Strings, numbers and maps with string keys: this can't fail.
@@ -177,9 +177,16 @@ impl<'a> CallerId<'a> {
 
 /// All attempts so far, as a list.
 pub fn attempts(life: &Life) -> serde_json::Value {
-    let all: Vec<AttemptBody<'_>> = life.attempts.iter().map(AttemptBody::of).collect();
     // Strings, numbers and truths: this can't fail.
-    serde_json::to_value(all).unwrap_or_default()
+    serde_json::to_value(attempt_bodies(life)).unwrap_or_default()
+}
+
+fn attempt_bodies(life: &Life) -> Vec<AttemptBody<'_>> {
+    let over = life.ended.as_ref().map(|end| end.at);
+    life.attempts
+        .iter()
+        .map(|a| AttemptBody::of(a, over))
+        .collect()
 }
 
 /// One attempt, as the final report and `GET /v1/challenges/{id}` show it.
@@ -198,7 +205,12 @@ struct AttemptBody<'a> {
     started: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<String>,
-    outcome: &'static str,
+    /// None while it rings: only then does no word of a report's fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    /// `ringing`, while it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -208,7 +220,9 @@ struct AttemptBody<'a> {
 }
 
 impl<'a> AttemptBody<'a> {
-    fn of(a: &'a Attempt) -> AttemptBody<'a> {
+    /// `over`: when the challenge ended, if it has; what was still waited for then ends with it.
+    fn of(a: &'a Attempt, over: Option<Millis>) -> AttemptBody<'a> {
+        let rings = a.phase == Phase::Ringing && over.is_none();
         AttemptBody {
             attempt: a.n,
             method: a.method.name(),
@@ -220,8 +234,9 @@ impl<'a> AttemptBody<'a> {
             reference: a.references.first().map(|r| &**r),
             references: &a.references,
             started: a.started.rfc3339(),
-            ended: a.ended.map(Millis::rfc3339),
-            outcome: a.outcome().name(),
+            ended: a.ended.or(over).map(Millis::rfc3339),
+            outcome: (!rings).then(|| a.outcome().name()),
+            state: rings.then_some("ringing"),
             cause: a.cause.map(|c| c.name()),
             carrier_code: a.carrier_code.as_deref(),
             in_doubt: a.in_doubt,

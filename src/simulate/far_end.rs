@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
     sync::Arc,
     time::Duration,
@@ -12,7 +12,7 @@ use std::{
 
 use simulators::{
     control::{self, Control},
-    http_carrier::{Callback, HttpCarrier, HttpConfig, HttpHandle},
+    http_carrier::{Callback, HttpCarrier, HttpConfig as SimulatedHttp, HttpHandle},
     record::Record,
     script::Script,
     smsc::{Smsc, SmscConfig, SmscHandle},
@@ -20,8 +20,14 @@ use simulators::{
     trunk::{Trunk, TrunkConfig, TrunkHandle},
 };
 
-use super::setup::{SECRET, USER};
-use crate::config::{Config, carrier::Transport};
+use super::{
+    carriers_only::{is_here, password, place},
+    setup::{SECRET, USER},
+};
+use crate::config::{
+    CarrierConfig, Config,
+    carrier::{HttpAuth, HttpConfig, SipConfig, SmppConfig, Transport},
+};
 
 /// Everything that is simulated.
 pub struct FarEnd {
@@ -40,7 +46,20 @@ pub struct Wish {
     pub ear: bool,
     /// The port to which HTTP carriers send their receipts.
     pub callbacks: u16,
+    pub places: Places,
 }
+
+/// Where the simulators listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Places {
+    /// On free ports: the gateway's configuration is written to match.
+    Free,
+    /// Where the configuration says, with its passwords; carriers elsewhere than on this machine are left out.
+    Configured,
+}
+
+/// The usual port of the control address, for simulators that stand where the configuration says.
+pub const CONTROL: u16 = 2790;
 
 /// One simulated carrier.
 enum Carrier {
@@ -58,24 +77,26 @@ const HABITS: Habits = Habits {
 };
 
 impl FarEnd {
-    /// Starts them all, each on a free port of this machine.
+    /// Starts them all.
     pub async fn start(config: &Config, wish: Wish) -> io::Result<FarEnd> {
         let record = Record::with_limit(wish.lines);
         let prompts = &config.settings.paths.prompts;
         let mut carriers = BTreeMap::new();
-        for (n, carrier) in (1..).zip(config.carriers.values()) {
+        let here = |c: &&Arc<CarrierConfig>| wish.places == Places::Free || is_here(c);
+        for (n, carrier) in (1..).zip(config.carriers.values().filter(here)) {
             let seed = wish.seed.wrapping_add(n);
             let at = Start {
                 name: &carrier.name,
+                listen: wish.places.listen(carrier)?,
                 seed,
                 wish,
                 record: &record,
                 prompts,
             };
             let started = match &carrier.transport {
-                Transport::Smpp(_) => Carrier::Smsc(Arc::new(at.smsc().await?)),
-                Transport::Http(_) => Carrier::Http(Arc::new(at.http().await?)),
-                Transport::Sip(_) => Carrier::Trunk(at.trunk().await?),
+                Transport::Smpp(smpp) => Carrier::Smsc(Arc::new(at.smsc(smpp).await?)),
+                Transport::Http(http) => Carrier::Http(Arc::new(at.http(http).await?)),
+                Transport::Sip(sip) => Carrier::Trunk(at.trunk(sip).await?),
             };
             carriers.insert(carrier.name.clone(), started);
         }
@@ -87,7 +108,8 @@ impl FarEnd {
                 Carrier::Trunk(trunk) => control::Carrier::new(name, trunk.faults().clone()),
             })
             .collect();
-        let control = Control::start(loopback(0), steered, record.clone()).await?;
+        let control =
+            Control::start(loopback(wish.places.control()), steered, record.clone()).await?;
         Ok(FarEnd {
             record,
             carriers,
@@ -189,52 +211,109 @@ pub fn is_free(port: u16) -> bool {
 /// Ports that neither the system gives away nor our audio uses.
 const FIXED_PORTS: std::ops::Range<u16> = 12_000..19_000;
 
+impl Places {
+    fn listen(self, carrier: &CarrierConfig) -> io::Result<SocketAddr> {
+        let Some((host, port)) = place(carrier).filter(|_| self == Places::Configured) else {
+            return Ok(loopback(0));
+        };
+        let literal = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        Ok(SocketAddr::new(
+            literal.unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            port,
+        ))
+    }
+
+    fn control(self) -> u16 {
+        match self {
+            Places::Configured if is_free(CONTROL) => CONTROL,
+            Places::Configured | Places::Free => 0,
+        }
+    }
+}
+
 struct Start<'a> {
     name: &'a str,
+    listen: SocketAddr,
     seed: u64,
     wish: Wish,
     record: &'a Record,
     prompts: &'a Path,
 }
 
+/// Says which carrier could not listen, and where.
+fn cannot(name: &str, listen: SocketAddr, error: &io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("{name} can't listen on {listen}: {error}"),
+    )
+}
+
 impl Start<'_> {
-    async fn smsc(&self) -> io::Result<SmscHandle> {
+    async fn smsc(&self, smpp: &SmppConfig) -> io::Result<SmscHandle> {
         Smsc::start(SmscConfig {
             name: self.name.to_owned(),
-            credentials: Some((USER.to_owned(), SECRET.to_owned())),
+            listen: self.listen,
+            credentials: Some(match self.wish.places {
+                Places::Free => (USER.to_owned(), SECRET.to_owned()),
+                Places::Configured => {
+                    (smpp.system_id.to_string(), password(smpp.password.as_ref()))
+                }
+            }),
             habits: HABITS,
             seed: self.seed,
             record: self.record.clone(),
             ..SmscConfig::default()
         })
         .await
+        .map_err(|error| cannot(self.name, self.listen, &error))
     }
 
-    async fn http(&self) -> io::Result<HttpHandle> {
+    async fn http(&self, http: &HttpConfig) -> io::Result<HttpHandle> {
+        let (token, key) = match self.wish.places {
+            Places::Free => (Some(SECRET.to_owned()), SECRET.to_owned()),
+            Places::Configured => {
+                let token = match &http.request.auth {
+                    Some(HttpAuth::Bearer(secret)) => Some(password(Some(secret))),
+                    // The simulator knows bearer tokens only: it lets the others in.
+                    Some(HttpAuth::Basic { .. } | HttpAuth::Header { .. }) | None => None,
+                };
+                let keys = http.callback.as_ref().and_then(|c| c.keys.first());
+                (token, password(keys))
+            }
+        };
         let callback = Callback {
             url: format!(
                 "http://{}/callbacks/{}",
                 loopback(self.wish.callbacks),
                 self.name
             ),
-            key: SECRET.to_owned(),
+            key,
         };
-        HttpCarrier::start(HttpConfig {
+        HttpCarrier::start(SimulatedHttp {
             name: self.name.to_owned(),
-            token: Some(SECRET.to_owned()),
+            listen: self.listen,
+            token,
             callback: Some(callback),
             habits: HABITS,
             seed: self.seed,
             record: self.record.clone(),
-            ..HttpConfig::default()
+            ..SimulatedHttp::default()
         })
         .await
+        .map_err(|error| cannot(self.name, self.listen, &error))
     }
 
-    async fn trunk(&self) -> io::Result<TrunkHandle> {
+    async fn trunk(&self, sip: &SipConfig) -> io::Result<TrunkHandle> {
         Trunk::start(TrunkConfig {
             name: self.name.to_owned(),
-            credentials: Some((USER.to_owned(), SECRET.to_owned())),
+            listen: self.listen,
+            credentials: match self.wish.places {
+                Places::Free => Some((USER.to_owned(), SECRET.to_owned())),
+                Places::Configured => sip
+                    .username
+                    .as_ref()
+                    .map(|user| (user.to_string(), password(sip.password.as_ref()))),
+            },
             prompts: self.wish.ear.then(|| self.prompts.to_path_buf()),
             ear: self.wish.ear,
             habits: HABITS,
@@ -243,6 +322,7 @@ impl Start<'_> {
             ..TrunkConfig::default()
         })
         .await
+        .map_err(|error| cannot(self.name, self.listen, &error))
     }
 }
 

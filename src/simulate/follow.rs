@@ -54,6 +54,11 @@ pub struct Try {
     pub sender: String,
     pub route: String,
     pub why: String,
+    pub reference: Option<String>,
+    #[serde(default)]
+    pub references: Vec<String>,
+    pub started: String,
+    pub ended: Option<String>,
     pub outcome: String,
     pub cause: Option<String>,
     #[serde(default)]

@@ -220,12 +220,20 @@ impl<'a> Load<'a> {
 
     /// Waits until all is over, and for the phones' account of it; looks meanwhile.
     pub async fn settle(&mut self, limit: Duration, screen: &Screen) {
-        let deadline = Instant::now() + limit;
-        while Instant::now() < deadline && (self.open() > 0 || self.world.far.unwritten_calls() > 0)
-        {
+        let begun = Instant::now();
+        let (mut told, live) = (0, || self.world.far.unwritten_calls());
+        while begun.elapsed() < limit && (self.open() > 0 || live() > 0) {
             tokio::time::sleep(LOOK).await;
             self.look();
-            screen.progress(&format!("{} challenges not over yet", self.open()));
+            let second = begun.elapsed().as_secs();
+            if second > told {
+                told = second;
+                screen.note(&format!(
+                    "all asked; {} not over, {} calls not over at the phones",
+                    self.open(),
+                    live()
+                ));
+            }
         }
         self.look();
     }
@@ -335,11 +343,11 @@ fn totals(count: &Count, sending: Duration, before: Option<Usage>, screen: &Scre
         ("job to carrier", &count.to_wire),
         ("job to final report", &count.to_final),
     ] {
-        screen.say(&format!(
-            "  {what:<20} p50 {} ms, p99 {} ms",
-            percentile(times, 50),
-            percentile(times, 99)
-        ));
+        let of = |percent| percentile(times, percent);
+        screen.say(&match (of(50), of(99)) {
+            (Some(half), Some(nearly)) => format!("  {what:<20} p50 {half} ms, p99 {nearly} ms"),
+            _ => format!("  {what:<20} not measured: there was none"),
+        });
     }
     let used = Usage::read().zip(before);
     if let Some((now, before)) = used {
@@ -372,12 +380,12 @@ fn totals(count: &Count, sending: Duration, before: Option<Usage>, screen: &Scre
     faults.is_empty()
 }
 
-/// So many percent are not above it; 0 where there is nothing.
-pub fn percentile(times: &[u32], percent: usize) -> u32 {
+/// So many percent are not above it; None where nothing was measured.
+pub fn percentile(times: &[u32], percent: usize) -> Option<u32> {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     let at = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
-    sorted.get(at).copied().unwrap_or(0)
+    sorted.get(at).copied()
 }
 
 fn millis(from: SystemTime, to: SystemTime) -> u32 {
@@ -385,7 +393,8 @@ fn millis(from: SystemTime, to: SystemTime) -> u32 {
     u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
 }
 
-fn moment(text: &str) -> Option<SystemTime> {
+/// A time as reports write it.
+pub(super) fn moment(text: &str) -> Option<SystemTime> {
     let at =
         time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
     let nanos = u64::try_from(at.unix_timestamp_nanos()).ok()?;
@@ -399,9 +408,11 @@ mod tests {
     #[test]
     fn percentiles_are_of_what_there_is() {
         let times: Vec<u32> = (1..=100).rev().collect();
-        assert_eq!((percentile(&times, 50), percentile(&times, 99)), (50, 99));
-        assert_eq!((percentile(&[7], 50), percentile(&[7], 99)), (7, 7));
-        assert_eq!(percentile(&[], 50), 0);
+        assert_eq!(percentile(&times, 50), Some(50));
+        assert_eq!(percentile(&times, 99), Some(99));
+        assert_eq!(percentile(&[7], 50), Some(7));
+        assert_eq!(percentile(&[7], 99), Some(7));
+        assert_eq!(percentile(&[], 50), None, "nothing was measured");
     }
 
     #[test]

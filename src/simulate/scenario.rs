@@ -290,11 +290,8 @@ impl Play<'_> {
             self.screen.verdict(false, &format!("  wrong: {fault}"));
         }
         if faults.is_empty() {
-            let text = format!(
-                "  {} went, {} came back, and nobody noticed",
-                self.victim, self.victim
-            );
-            self.screen.verdict(true, &text);
+            self.screen
+                .verdict(true, &format!("  {}", went_well(self.victim, unknown)));
         }
         let mut value = count.json();
         value["kind"] = json!("scenario");
@@ -305,5 +302,27 @@ impl Play<'_> {
         value["wrong"] = json!(faults);
         self.screen.object(&value);
         faults.is_empty()
+    }
+}
+
+/// The good end in words. Texts without a receipt were sent; whether they arrived, nobody can say.
+fn went_well(victim: &str, unknown: u64) -> String {
+    match unknown {
+        0 => format!("{victim} went, {victim} came back, and nobody noticed"),
+        texts => format!(
+            "{victim} went and came back; {texts} texts were sent without a receipt (unconfirmed), no challenge was lost"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_noticed_is_said_only_where_nobody_did() {
+        assert!(went_well("litware", 0).contains("nobody noticed"));
+        let beside = went_well("litware", 118);
+        assert!(beside.contains("118 texts") && !beside.contains("nobody"));
     }
 }

@@ -33,6 +33,8 @@ pub struct Outcome {
 pub struct Screen {
     json: bool,
     terminal: bool,
+    /// On a terminal whose user has not refused colour (`NO_COLOR`, no-color.org).
+    colour: bool,
     start: Instant,
     /// Length of the moving line that stands there now.
     moving: Mutex<usize>,
@@ -47,9 +49,11 @@ const SHOWN: usize = 72;
 
 impl Screen {
     pub fn new(json: bool) -> Screen {
+        let terminal = io::stdout().is_terminal() && !json;
         Screen {
             json,
-            terminal: io::stdout().is_terminal() && !json,
+            terminal,
+            colour: terminal && crate::operate::log::colour_wanted(),
             start: Instant::now(),
             moving: Mutex::new(0),
         }
@@ -156,7 +160,7 @@ impl Screen {
     }
 
     pub fn paint(&self, colour: &str, text: &str) -> String {
-        match self.terminal {
+        match self.colour {
             true => format!("\x1b[{colour}m{text}\x1b[0m"),
             false => text.to_owned(),
         }

@@ -1,12 +1,16 @@
 //! After the sample: it stays up and shows every challenge that somebody sends, until it is told to end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    time::{Duration, Instant},
+};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use simulators::{record::Line, subscriber::digits_of};
+use simulators::record::{CallResult, Entry, Line, Record, code_in};
 
 use super::{
-    follow::{Follow, Story},
+    follow::{Follow, Story, Try},
+    load::moment,
     screen::{self, Screen},
     verdict::ending,
     world::World,
@@ -18,12 +22,19 @@ use crate::{
     operate::Reloaded,
 };
 
-/// How long the account of a call may take after its final report.
-const ACCOUNT: Duration = Duration::from_secs(5);
+/// How long the phone's account of a call may take after the final report: a code is read twice, with a goodbye after it,
+/// and then understood by ear.
+const ACCOUNT: Duration = Duration::from_secs(120);
 
 /// Says what can be done now.
 pub fn introduce(world: &World, screen: &Screen) {
     let gateway = &world.gateway;
+    screen.object(&serde_json::json!({
+        "kind": "ready",
+        "page": format!("http://{}/", gateway.admin),
+        "jobs": format!("http://{}/v1/challenges", gateway.http),
+        "phones": format!("http://{}/record", world.far.control()),
+    }));
     screen.head("It stays up: Ctrl-C ends it");
     screen.say(&format!("  page       http://{}/", gateway.admin));
     screen.say(&format!("  metrics    http://{}/metrics", gateway.admin));
@@ -67,21 +78,24 @@ pub async fn watch(world: &mut World, screen: &Screen) {
         world.far.record.clone(),
     );
     let mut changes = follow.changes();
-    let mut telling = FuturesUnordered::new();
-    let mut seen = record.lines().last().map_or(0, |line| line.seq);
+    let mut recorded = record.watch();
+    let mut asked = FuturesUnordered::new();
+    let mut pending: Vec<Ended> = Vec::new();
+    // Calls that are written down already: some end before their final report is read.
+    let mut calls = KnownCalls::default();
     loop {
-        for (id, story) in follow.take_ended() {
-            telling.push(tell(&ledger, &record, id, story, seen));
+        for (_, story) in follow.take_ended() {
+            asked.push(ask(&ledger, story));
         }
+        calls.read(&record);
+        show_complete(&mut pending, &calls, &record, screen);
+        let soonest = pending.iter().map(|ended| ended.until).min();
+        let soonest = soonest.unwrap_or_else(|| Instant::now() + ACCOUNT);
         tokio::select! {
-            Some(shown) = telling.next(), if !telling.is_empty() => {
-                let shown: Shown = shown;
-                shown.show(screen);
-                if telling.is_empty() {
-                    seen = record.lines().last().map_or(seen, |line| line.seq);
-                }
-            }
+            Some(ended) = asked.next(), if !asked.is_empty() => pending.push(ended),
             changed = changes.changed() => if changed.is_err() { return },
+            changed = recorded.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep_until(soonest.into()) => {}
             Some(_) = world.edited() => {
                 let reloaded = world.reload().await;
                 screen.note(&edited(&reloaded));
@@ -95,80 +109,149 @@ pub fn forget(follow: &Follow) {
     drop(follow.take_ended());
 }
 
-struct Shown {
-    to: String,
-    method: String,
+/// A challenge that has ended, until its phone's account is whole.
+struct Ended {
+    challenge: Option<Challenge>,
     story: Story,
-    lines: Vec<Line>,
+    until: Instant,
 }
 
-/// Finds out what the phone saw.
-async fn tell(
-    ledger: &Ledger,
-    record: &simulators::record::Record,
-    id: Arc<str>,
-    story: Story,
+/// Call-IDs of the calls that stand in the record, the last so many.
+#[derive(Default)]
+struct KnownCalls {
     seen: u64,
-) -> Shown {
-    let tenant = story
-        .reports
-        .first()
-        .map_or("default".into(), |told| told.tenant.clone());
-    let stored = ledger.find(&tenant, &id).await.ok().flatten();
-    let challenge = stored.and_then(|stored| serde_json::from_slice::<Challenge>(&stored.job).ok());
-    let number = challenge
-        .as_ref()
-        .and_then(|ch| ch.to)
-        .map(|to| to.e164().to_owned());
-    let called = story.last().is_some_and(|last| {
-        let voice =
-            |method: &str| Method::parse(method).is_some_and(|m| m.channel() == Channel::Voice);
-        last.attempts.iter().any(|a| voice(&a.method))
-    });
-    let mut lines = Vec::new();
-    if let Some(number) = &number {
-        let digits = digits_of(number);
-        let own = |line: &Line| line.seq > seen && digits_of(line.entry.to()) == digits;
-        if called {
-            let call = |line: &Line| own(line) && line.entry.call().is_some();
-            // None: it never got there.
-            let _ = record.wait_for(ACCOUNT, call).await;
+    ids: HashSet<String>,
+    in_order: VecDeque<String>,
+}
+
+/// A trunk writes a call down a moment after its refusal.
+const CLOCKS: Duration = Duration::from_secs(1);
+/// Calls that are remembered: more than can end between two looks.
+const CALLS: usize = 10_000;
+
+impl KnownCalls {
+    fn read(&mut self, record: &Record) {
+        for line in record.since(self.seen) {
+            self.seen = line.seq;
+            if let Some(call) = line.entry.call() {
+                self.in_order.push_back(call.call_id.clone());
+                self.ids.insert(call.call_id.clone());
+            }
         }
-        lines = record.to(number);
-        lines.retain(own);
-    }
-    Shown {
-        to: number.map_or("not a number".to_owned(), |number| mask(&number)),
-        method: challenge.map_or(String::new(), |ch| ch.method.name().to_owned()),
-        story,
-        lines,
+        while self.in_order.len() > CALLS {
+            if let Some(oldest) = self.in_order.pop_front() {
+                self.ids.remove(&oldest);
+            }
+        }
     }
 }
 
-impl Shown {
-    fn show(&self, screen: &Screen) {
+/// What the job was: the ledger knows.
+async fn ask(ledger: &Ledger, story: Story) -> Ended {
+    let first = story.reports.first();
+    let tenant = first.map_or("default".into(), |told| told.tenant.clone());
+    let id = first.map_or("".into(), |told| told.challenge.clone());
+    let stored = ledger.find(&tenant, &id).await.ok().flatten();
+    Ended {
+        challenge: stored.and_then(|stored| serde_json::from_slice::<Challenge>(&stored.job).ok()),
+        story,
+        until: Instant::now() + ACCOUNT,
+    }
+}
+
+/// Shows every challenge whose calls are written down, or that has waited long enough.
+fn show_complete(pending: &mut Vec<Ended>, calls: &KnownCalls, record: &Record, screen: &Screen) {
+    let now = Instant::now();
+    let (complete, waiting): (Vec<Ended>, Vec<Ended>) = std::mem::take(pending)
+        .into_iter()
+        .partition(|ended| ended.until <= now || ended.calls().all(|id| calls.ids.contains(id)));
+    *pending = waiting;
+    for ended in complete {
+        ended.show(record, screen);
+    }
+}
+
+impl Ended {
+    fn tries(&self) -> &[Try] {
+        self.story.last().map_or(&[], |last| &last.attempts)
+    }
+
+    /// Call-IDs of the calls that reached a phone.
+    fn calls(&self) -> impl Iterator<Item = &str> {
+        let voice =
+            |a: &&Try| Method::parse(&a.method).is_some_and(|m| m.channel() == Channel::Voice);
+        self.tries()
+            .iter()
+            .filter(voice)
+            .filter_map(|a| a.reference.as_deref())
+    }
+
+    fn show(&self, record: &Record, screen: &Screen) {
         let Some(last) = self.story.last() else {
             return;
         };
+        let number = self.challenge.as_ref().and_then(|ch| ch.to);
+        let lines: Vec<Line> = number.map_or(Vec::new(), |number| {
+            let mut lines = record.to(number.e164());
+            lines.retain(|line| self.own(line));
+            lines
+        });
+        let to = number.map_or("not a number".to_owned(), |number| mask(number.e164()));
+        let method = self.challenge.as_ref().map_or("", |ch| ch.method.name());
         screen.note(&format!(
-            "{}  {}  {}",
-            self.to,
-            self.method,
+            "{to}  {method}  {}",
             ending(&last.event, last.reason.as_deref())
         ));
         let indent = " ".repeat(9);
         screen.say(&format!("{indent}way    {}", screen::way(Some(last))));
-        screen.say(&format!("{indent}phone  {}", screen::phone(&self.lines)));
+        screen.say(&format!("{indent}phone  {}", screen::phone(&lines)));
         screen.object(&serde_json::json!({
             "kind": "challenge",
             "id": &*last.challenge,
-            "to": self.to,
+            "to": to,
             "event": last.event,
             "reason": last.reason,
             "way": screen::way(Some(last)),
-            "phone": self.lines,
+            "phone": lines,
             "reports": self.story.bodies,
         }));
+    }
+
+    /// Is this line of the same number about this challenge? The carrier's reference says so; a text that was refused or
+    /// never answered has none for us, and is told by its carrier and its code.
+    fn own(&self, line: &Line) -> bool {
+        let by = |a: &&Try| a.carrier == *line.carrier;
+        let referred = |reference: &str| {
+            self.tries().iter().filter(by).any(|a| {
+                a.references.iter().any(|r| r == reference)
+                    || a.reference.as_deref() == Some(reference)
+            })
+        };
+        match &line.entry {
+            Entry::Text(text) if referred(&text.reference) => true,
+            Entry::Text(text) => {
+                let code = self.challenge.as_ref().and_then(|ch| ch.code.as_ref());
+                let unanswered = |a: &Try| a.references.is_empty();
+                self.tries().iter().filter(by).any(unanswered)
+                    && code_in(&text.text) == code.map(|code| code.reveal())
+            }
+            Entry::Call(call) if referred(&call.call_id) => true,
+            // A call that was refused at once has no reference: it is the one that came while this attempt was under way.
+            Entry::Call(call) => {
+                let during = |a: &Try| {
+                    let (from, to) = (moment(&a.started), a.ended.as_deref().and_then(moment));
+                    let from = from.is_some_and(|from| from <= line.at + CLOCKS);
+                    from && to.is_none_or(|to| line.at <= to + CLOCKS)
+                };
+                call.result != CallResult::Answered
+                    && self
+                        .tries()
+                        .iter()
+                        .filter(by)
+                        .any(|a| a.references.is_empty() && during(a))
+            }
+            Entry::ProtocolError(_) => false,
+        }
     }
 }
 

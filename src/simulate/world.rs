@@ -11,7 +11,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
     door::{self, Door},
-    far_end::{FarEnd, Wish, free_port, is_free},
+    far_end::{FarEnd, Places, Wish, free_port, is_free},
     folder::Folder,
     follow::Follow,
     setup::{self, Besides, Ports, SetupError},
@@ -120,6 +120,7 @@ impl World {
             lines: order.lines,
             ear: order.ear,
             callbacks: ports.callbacks,
+            places: Places::Free,
         };
         let far = FarEnd::start(&written, wish).await?;
         let config = setup::write(
