@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     challenge::{AttemptKey, Code, Method, Millis},
     number::Number,
+    protocol::rtp::Key,
 };
 
 pub mod callbacks;
@@ -155,8 +156,8 @@ pub enum Event {
     /// 180 or 183.
     Ringing,
     Answered,
-    /// A key was pressed in the call (which one stands in the outcome only).
-    KeyPressed,
+    /// A key was pressed in the call, and counts: never one of a PIN.
+    KeyPressed(Key),
     /// What a restart needs to end this call. Nothing that makes or answers it leaves before [`Command::Recorded`] has
     /// brought the mark back. Holds until [`Event::CallCleared`], which may come well after the attempt is settled: a
     /// goodbye is still spoken.
@@ -184,11 +185,22 @@ pub struct CallState(pub Arc<str>);
 pub struct CallMark(pub u64);
 
 /// How an answered call ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct CallEnd {
     pub outcome: CallOutcome,
     /// Keys heard in order, never those of a PIN.
     pub digits: Arc<str>,
+}
+
+impl fmt::Debug for CallEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "CallEnd({:?}, {} digits)",
+            self.outcome,
+            self.digits.len()
+        )
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -155,7 +155,7 @@ impl Life {
 
     /// Refused before any attempt.
     pub fn reject(&mut self, now: Millis, reason: &'static str, out: &mut Vec<Effect>) {
-        self.finish(now, Final::Rejected, None, Some(reason), None, out);
+        self.finish(now, Final::Rejected, None, Some(reason), out);
     }
 
     /// Dispatch has a slot for what was wanted: the attempt is made. Returns its number.
@@ -185,6 +185,7 @@ impl Life {
             verdict: None,
             parts_delivered: 0,
             receipt_by: by.receipt_wait.map_or(Millis::NEVER, |wait| now + wait),
+            digits: None,
         });
         debug_assert!(now < ch.deadline, "nothing is sent after the deadline");
         n
@@ -247,7 +248,10 @@ impl Life {
             carrier::Event::Accepted { references } => self.accepted(now, at, references, out),
             carrier::Event::Ringing => self.ringing(now, at, out),
             carrier::Event::Answered => self.answered(now, at, out),
-            carrier::Event::KeyPressed => self.drop_fallbacks(),
+            carrier::Event::KeyPressed(key) => {
+                self.attempts[at].press(key.sign());
+                self.drop_fallbacks();
+            }
             // The dialog's remains are the ledger's own matter.
             carrier::Event::CallState(..) | carrier::Event::CallCleared => {}
             carrier::Event::CallEnded(end) => self.call_ended(ch, now, at, end, out),
@@ -309,7 +313,7 @@ impl Life {
     pub fn cancel(&mut self, now: Millis, out: &mut Vec<Effect>) {
         if self.ended.is_none() {
             let attempt = self.attempts.last().map(|a| a.n);
-            self.finish(now, Final::Cancelled, attempt, Some("cancelled"), None, out);
+            self.finish(now, Final::Cancelled, attempt, Some("cancelled"), out);
         }
     }
 
@@ -324,7 +328,7 @@ impl Life {
                 .find(|a| a.taken)
                 .or(self.attempts.last())
                 .map(|a| a.n);
-            self.finish(now, Final::Verified, attempt, Some("verified"), None, out);
+            self.finish(now, Final::Verified, attempt, Some("verified"), out);
         }
     }
 

@@ -185,7 +185,7 @@ fn in_short(event: Event) -> Option<String> {
         Event::Accepted { .. } => Some("accepted".into()),
         Event::Ringing => Some("ringing".into()),
         Event::Answered => Some("answered".into()),
-        Event::KeyPressed => Some("key".into()),
+        Event::KeyPressed(_) => Some("key".into()),
         Event::CallState(..) | Event::CallCleared => None,
         Event::CallEnded(end) => Some(format!("{:?} {}", end.outcome, end.digits)),
         Event::Failed(f) => {

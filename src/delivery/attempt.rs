@@ -50,6 +50,9 @@ pub struct Attempt {
     pub parts_delivered: u64,
     /// When a missing receipt ends the wait; NEVER: the challenge's own life.
     pub receipt_by: Millis,
+    /// Keys heard in its call, in order. Not kept: what a call said does not outlive it.
+    #[serde(skip)]
+    pub digits: Option<Arc<str>>,
 }
 
 /// Where an attempt stands.
@@ -124,6 +127,14 @@ impl Attempt {
         self.channel() == Channel::Voice && self.live()
     }
 
+    /// A key was heard. Those of a PIN are nobody's to know.
+    pub fn press(&mut self, sign: char) {
+        let before = self.digits.as_deref().unwrap_or_default();
+        if self.method != Method::VoicePin && before.len() < MAX_KEYS {
+            self.digits = Some(format!("{before}{sign}").into());
+        }
+    }
+
     pub fn settle(&mut self, now: Millis, outcome: Outcome) {
         self.phase = Phase::Settled(outcome);
         self.ended = Some(now);
@@ -150,6 +161,9 @@ impl Attempt {
 
 /// More parts than this no text of ours has; the receipts of later parts count as the last one's.
 const MAX_PARTS: usize = 64;
+
+/// Keys kept for the report.
+const MAX_KEYS: usize = 32;
 
 fn is_false(b: &bool) -> bool {
     !*b

@@ -98,7 +98,7 @@ impl Life {
             None if expired => (Final::Expired, None, "expired"),
             None => (Final::Failed, None, "carriers_exhausted"),
         };
-        self.finish(now, event, attempt, Some(reason), None, out);
+        self.finish(now, event, attempt, Some(reason), out);
     }
 
     pub(super) fn finish(
@@ -107,7 +107,6 @@ impl Life {
         event: Final,
         attempt: Option<u16>,
         reason: Option<&'static str>,
-        digits: Option<Arc<str>>,
         out: &mut Vec<Effect>,
     ) {
         debug_assert!(self.ended.is_none(), "exactly one final");
@@ -147,8 +146,18 @@ impl Life {
             attempt,
             reason,
             tells_code: true,
-            digits,
+            digits: self.digits_for(attempt),
         }));
+    }
+}
+
+impl Life {
+    /// The keys that the final tells: those of the attempt that decides, or where none does, of the latest that heard any.
+    fn digits_for(&self, decides: Option<u16>) -> Option<Arc<str>> {
+        match decides.and_then(|n| self.attempt(n)) {
+            Some(attempt) => attempt.digits.clone(),
+            None => self.attempts.iter().rev().find_map(|a| a.digits.clone()),
+        }
     }
 }
 

@@ -62,20 +62,14 @@ impl Life {
     ) {
         let attempt = &mut self.attempts[at];
         attempt.taken = true;
-        let digits =
-            (!end.digits.is_empty() && attempt.method != Method::VoicePin).then_some(end.digits);
+        if !end.digits.is_empty() && attempt.method != Method::VoicePin {
+            attempt.digits = Some(end.digits);
+        }
         let cause = match end.outcome {
             CallOutcome::Confirmed => {
                 attempt.settle(now, Outcome::Confirmed);
                 let n = attempt.n;
-                self.finish(
-                    now,
-                    Final::Confirmed,
-                    Some(n),
-                    Some("confirmed"),
-                    digits,
-                    out,
-                );
+                self.finish(now, Final::Confirmed, Some(n), Some("confirmed"), out);
                 return;
             }
             CallOutcome::CodeRead => {

@@ -9,6 +9,7 @@ use crate::{
     carrier::{CallEnd, CallOutcome, Event, Receipt},
     challenge::{Code, Door, Expect, Fallback},
     number::{Country, Number},
+    protocol::rtp::Key,
 };
 
 const MIN_CALL: Duration = Duration::from_secs(30);
@@ -554,6 +555,75 @@ fn a_cancel_ends_it_and_hangs_up() {
     s.life.cancel(s.now, &mut s.out);
     assert_eq!(s.last(), ("cancelled", Some("cancelled")));
     assert_eq!(s.hung_up(), [call]);
+}
+
+/// A call in which these keys were pressed.
+fn pressed(keys: &str) -> (Story, u16) {
+    let mut s = Story::of(challenge(Method::VoiceConfirm, &[]));
+    let call = s.place("fabrikam");
+    s.event(call, Event::Answered);
+    for key in keys.chars() {
+        s.event(call, Event::KeyPressed(Key::from_char(key).expect("a key")));
+    }
+    (s, call)
+}
+
+#[test]
+fn the_keys_of_a_call_are_told_with_every_final() {
+    let digits = |s: &Story| match s.out.last() {
+        Some(Effect::Report(note)) => note.digits.clone(),
+        _ => panic!("no report"),
+    };
+    let (mut s, call) = pressed("12");
+    s.ends(call, CallOutcome::Cancelled);
+    assert_eq!(digits(&s).as_deref(), Some("#"), "the call's own account");
+    for outcome in [
+        CallOutcome::NoKeypress,
+        CallOutcome::Voicemail,
+        CallOutcome::CodeRead,
+    ] {
+        let (mut s, call) = pressed("");
+        s.ends(call, outcome);
+        assert_eq!(digits(&s).as_deref(), Some("#"), "{outcome:?}");
+    }
+    let (mut s, _) = pressed("12");
+    s.life.cancel(s.now, &mut s.out);
+    assert_eq!(
+        (s.last().0, digits(&s).as_deref()),
+        ("cancelled", Some("12"))
+    );
+    let (mut s, _) = pressed("12");
+    s.life.feedback(s.now, true, &mut s.out);
+    assert_eq!(
+        (s.last().0, digits(&s).as_deref()),
+        ("verified", Some("12"))
+    );
+    let (mut s, _) = pressed("12");
+    s.at(2000.0);
+    assert_eq!(
+        (s.last().0, digits(&s).as_deref()),
+        ("undelivered", Some("12"))
+    );
+    let (mut s, call) = pressed(&"7".repeat(500));
+    s.fails(call, Cause::CarrierFault);
+    s.at(2000.0);
+    assert_eq!(digits(&s).as_deref(), Some("7".repeat(32).as_str()));
+    let (mut s, _) = pressed("");
+    s.life.cancel(s.now, &mut s.out);
+    assert_eq!(digits(&s), None);
+}
+
+#[test]
+fn the_keys_of_a_pin_are_told_to_nobody() {
+    let (mut s, call) = pressed("");
+    s.life.attempts[0].method = Method::VoicePin;
+    s.event(call, Event::KeyPressed(Key::POUND));
+    s.ends(call, CallOutcome::NoKeypress);
+    let told = s
+        .out
+        .iter()
+        .any(|e| matches!(e, Effect::Report(note) if note.digits.is_some()));
+    assert!(!told);
 }
 
 #[test]

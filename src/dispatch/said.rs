@@ -155,7 +155,7 @@ impl Dispatch {
             },
             Event::Ringing
             | Event::Answered
-            | Event::KeyPressed
+            | Event::KeyPressed(_)
             | Event::CallState(..)
             | Event::CallCleared
             | Event::CallEnded(_) => None,
@@ -175,7 +175,7 @@ impl Dispatch {
             Event::Failed(_) | Event::CallEnded(_) => true,
             Event::Ringing
             | Event::Answered
-            | Event::KeyPressed
+            | Event::KeyPressed(_)
             | Event::CallState(..)
             | Event::CallCleared => false,
         };
@@ -291,7 +291,7 @@ impl Dispatch {
 /// What an event changes that must be durable, if anything.
 fn change_by(event: &Event, channel: Channel) -> Option<Change> {
     match (event, channel) {
-        (Event::KeyPressed, _) => None,
+        (Event::KeyPressed(_), _) => None,
         (Event::Ringing, _) | (Event::Accepted { .. }, Channel::Voice) => Some(Change::Passing),
         _ => Some(Change::Life),
     }

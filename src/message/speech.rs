@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::protocol::rtp::{SAMPLE_RATE, Segment, Sound};
 
-/// A recording that every voice has.
+/// What a voice can say: a recording of its own, or for two of them the one that stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clip {
     Zero,
@@ -40,6 +40,10 @@ pub enum Clip {
     /// Nobody answered us, goodbye.
     NoKey,
     Goodbye,
+    /// That was another key than the one asked for.
+    WrongKey,
+    /// The sign-in is not approved, goodbye.
+    NotApproved,
 }
 
 impl Clip {
@@ -62,6 +66,8 @@ impl Clip {
         Clip::Again,
         Clip::NoKey,
         Clip::Goodbye,
+        Clip::WrongKey,
+        Clip::NotApproved,
     ];
 
     /// The file's name without `.wav`.
@@ -85,7 +91,17 @@ impl Clip {
             Clip::Again => "again",
             Clip::NoKey => "no-key",
             Clip::Goodbye => "goodbye",
+            Clip::WrongKey => "wrong-key",
+            Clip::NotApproved => "not-approved",
         }
+    }
+
+    /// What is said where this recording is not there: directories made before it existed stay good.
+    fn stand_in(self) -> Option<Clip> {
+        if self == Clip::WrongKey {
+            return Some(Clip::Again);
+        }
+        (self == Clip::NotApproved).then_some(Clip::Goodbye)
     }
 
     /// The recording of `0`-`9`.
@@ -272,9 +288,15 @@ fn normal(locale: &str) -> String {
 }
 
 fn load_voice(locale: &str, place: &Path, faults: &mut Vec<Fault>) -> Option<Voice> {
-    let mut sounds = Vec::with_capacity(CLIPS);
+    let mut sounds: Vec<Sound> = Vec::with_capacity(CLIPS);
     for clip in Clip::ALL {
         let file = place.join(clip.name()).with_extension("wav");
+        // The one that stands in comes earlier.
+        let stand_in = clip.stand_in().and_then(|other| sounds.get(other as usize));
+        if let Some(sound) = stand_in.filter(|_| !file.exists()).cloned() {
+            sounds.push(sound);
+            continue;
+        }
         match load_clip(&file) {
             Ok(sound) => sounds.push(sound),
             Err(what) => faults.push(Fault::new(file, what)),
@@ -342,7 +364,7 @@ const MAX_VOICES: usize = 100;
 const DIGIT_GAP: Duration = Duration::from_millis(350);
 /// How to make a file right.
 const CONVERT: &str = "sox in.wav -r 8000 -c 1 -b 16 out.wav";
-const CLIPS: usize = 18;
+const CLIPS: usize = 20;
 
 #[cfg(test)]
 mod tests;

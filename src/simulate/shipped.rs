@@ -56,7 +56,7 @@ macro_rules! voice {
     ($($locale:literal),*) => {
         [$(voice!(@clips $locale, "again", "approved", "code-intro", "code-is", "confirm", "digit-0", "digit-1",
             "digit-2", "digit-3", "digit-4", "digit-5", "digit-6", "digit-7", "digit-8", "digit-9", "goodbye",
-            "greeting", "no-key")),*]
+            "greeting", "no-key", "not-approved", "wrong-key")),*]
     };
     (@clips $locale:literal, $($clip:literal),*) => {
         [$(file!(concat!("prompts/", $locale, "/", $clip, ".wav"))),*]

@@ -102,6 +102,38 @@ async fn what_people_do_with_a_call_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_keys_are_told_and_the_fraud_key_never_approves() {
+    let w = World::with(Plan {
+        ear: true,
+        ..Plan::default()
+    })
+    .await;
+    for (n, (number, event, digits, clip)) in [
+        ("+12025559025", "confirmed", "5#", "wrong-key"),
+        ("+12025559026", "undelivered", "575", "not-approved"),
+        ("+12025559030", "undelivered", "0", "not-approved"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let last = w
+            .ask(challenge(&format!("k-{n}"), number, Method::VoiceConfirm))
+            .await;
+        assert_eq!(
+            (&last["event"], &last["digits"]),
+            (&event.into(), &digits.into()),
+            "{number}: {last:#}"
+        );
+        let call = call_to(&w, number).await;
+        assert!(
+            call.heard.iter().any(|h| h.clip == clip),
+            "{:?}",
+            call.heard
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_asked_for_again_is_placed_once() {
     let w = World::with(Plan::default()).await;
     let ch = || challenge("c-4", "+12025550123", Method::VoiceConfirm);

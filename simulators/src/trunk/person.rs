@@ -106,9 +106,11 @@ impl Person {
 
     fn ready(&self, now: Instant) -> bool {
         match (self.last_key, self.patience) {
-            // A second key comes after as much listening again, or when nothing is said.
+            // A second key comes after as much listening again, and after what was said to the first, or when nothing is
+            // said.
             (Some(last), _) => {
-                self.listened >= self.key_after || now.duration_since(last) >= SECOND_KEY
+                let since = now.duration_since(last);
+                (self.listened >= self.key_after && since >= KEYS_APART) || since >= SECOND_KEY
             }
             (None, Patience::Short) => self.listened >= self.key_after,
             (None, Patience::Repeat) => {
@@ -125,6 +127,8 @@ const PAUSE: Duration = Duration::from_millis(1000);
 const BEGUN_ANEW: Duration = Duration::from_millis(500);
 /// With no pause in it, so many times `key_after` of speech count as a repeat.
 const MANY_TIMES: u32 = 6;
+/// The shortest time from one key to the next: somebody who has heard that the first was wrong.
+const KEYS_APART: Duration = Duration::from_millis(2000);
 /// The longest wait from one key to the next.
 const SECOND_KEY: Duration = Duration::from_secs(3);
 
@@ -157,7 +161,7 @@ mod tests {
         assert_eq!(acts(Normal, &[1000, 500, 4000]), [(2000, Act::Press('#'))]);
         assert_eq!(
             acts(WrongKeyThenHash, &[4000]),
-            [(1500, Act::Press('5')), (3000, Act::Press('#'))]
+            [(1500, Act::Press('5')), (3500, Act::Press('#'))]
         );
         assert_eq!(
             acts(FraudKey, &[1500, 9000]),

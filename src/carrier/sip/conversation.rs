@@ -4,8 +4,21 @@
 //! feeds back keys and ends of playing, and hangs up when told. It knows no SIP, no RTP and no ledger; it never lets a
 //! code out before a key was pressed, and never starts one after the challenge's deadline.
 //!
-//! Each [`Ask`] is one way of asking with its own meaning of keys; a PIN would be a further arm, and a key that
-//! reports fraud a further line in each arm's function.
+//! Each [`Ask`] is one way of asking with its own meaning of keys; a PIN would be a further arm.
+//!
+//! | keys | [`Ask::Confirm`] | [`Ask::Code`] |
+//! |---|---|---|
+//! | `#` alone, in the greeting, the question or the wait | approved | the code is read |
+//! | `##` | approved by the first | the code is read, once for both |
+//! | any other key alone (`1`, `*`, `A`) | said to be wrong, asked again | the code is read |
+//! | other keys, then `#` within [`ENTRY`] (`1#`, `*#`, twelve digits and `#`) | wrong as a whole, asked again | the code is read |
+//! | another key, and `#` after [`ENTRY`] | asked again, then approved | the code is read |
+//! | `0`, whatever follows (`0#`, `0`, pause, `#`) | not approved in this call | the code is read |
+//! | wrong keys at the last asking | not approved | |
+//! | before the answer, while an extension is dialled | no meaning, not reported | no meaning, not reported |
+//! | on hold, within the code, after the end | no meaning | no meaning |
+
+mod speaking;
 
 use std::{
     collections::VecDeque,
@@ -66,6 +79,10 @@ pub enum Input {
     PlayDone(u32),
     Key(Key),
     RemoteHangUp,
+    /// The far end hears nothing from now on: on hold.
+    Held,
+    /// It hears us again.
+    Unheld,
     /// Our side wants the call to end: cancelled, or shutting down.
     Cancel,
     /// Time has passed: [`Conversation::deadline`] may have come.
@@ -78,7 +95,7 @@ pub enum Output {
     /// Play this instead of what is playing, and say `PlayDone(tag)` at its end.
     Play { tag: u32, segments: Vec<Segment> },
     /// A key of the person's was taken.
-    KeyPressed,
+    KeyPressed(Key),
     /// What came of the call: exactly one per answered call, as soon as it is known; talk may go on after it.
     Outcome { ending: Ending, digits: String },
     /// Say BYE. The last output.
@@ -89,7 +106,7 @@ impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Output::Play { tag, segments } => write!(f, "Play({tag}, {} segments)", segments.len()),
-            Output::KeyPressed => f.write_str("KeyPressed"),
+            Output::KeyPressed(_) => f.write_str("KeyPressed"),
             Output::Outcome { ending, digits } => {
                 write!(f, "Outcome({ending:?}, {} digits)", digits.len())
             }
@@ -104,7 +121,7 @@ pub enum Ending {
     Confirmed,
     /// The code was read out whole once.
     CodeRead,
-    /// Asked to the end, and not pressed what was asked.
+    /// Asked to the end, and not pressed what was asked; or pressed what rules an approval out.
     NoKeypress,
     /// The person hung up before anything was settled.
     HungUp,
@@ -132,6 +149,10 @@ pub struct Conversation {
     digits: String,
     decided: bool,
     hang_up_by: Option<Instant>,
+    /// Until when a further key belongs to a wrong entry.
+    entry_until: Option<Instant>,
+    /// On hold, and how long that is waited for.
+    held_until: Option<Instant>,
     outputs: VecDeque<Output>,
 }
 
@@ -151,10 +172,9 @@ enum State {
     Unanswered,
     /// Pressing the extension's keys. What is heard meanwhile is their echo.
     Dialling,
-    /// The prompt is playing for the `asked`th time, since.
+    /// The prompt is playing for the `asked`th time.
     Asking {
         asked: u8,
-        since: Instant,
     },
     /// The prompt is over; a key is awaited.
     Listening {
@@ -165,9 +185,19 @@ enum State {
     Reading {
         time: u8,
     },
-    /// Saying goodbye.
-    Leaving,
+    /// Keys have ruled an approval out. The rest of the entry is heard for the report.
+    Refusing,
+    /// Saying goodbye, in these words.
+    Leaving(Clip),
     Over,
+}
+
+/// How a question begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    First,
+    Again,
+    WrongKey,
 }
 
 impl Conversation {
@@ -179,6 +209,8 @@ impl Conversation {
             digits: String::new(),
             decided: false,
             hang_up_by: None,
+            entry_until: None,
+            held_until: None,
             outputs: VecDeque::new(),
         }
     }
@@ -190,7 +222,7 @@ impl Conversation {
         }
         // Who has hung up needs no BYE, even at the cap.
         if input != Input::RemoteHangUp && self.hang_up_by.is_some_and(|by| now >= by) {
-            return self.cap();
+            return self.give_up();
         }
         match input {
             Input::Answered => self.answered(now),
@@ -201,6 +233,8 @@ impl Conversation {
                 self.decide(Ending::HungUp);
                 self.state = State::Over;
             }
+            Input::Held => self.held(now),
+            Input::Unheld => self.unheld(now),
             Input::Cancel => {
                 self.decide(Ending::Cancelled);
                 self.hang_up();
@@ -217,13 +251,15 @@ impl Conversation {
     /// When to come back with a [`Input::Tick`] at the latest.
     pub fn deadline(&self) -> Option<Instant> {
         let wait = match self.state {
-            State::Listening { until, .. } => Some(until),
             State::Over => return None,
+            _ if self.held_until.is_some() => self.held_until,
+            State::Listening { until, .. } => Some(until),
+            State::Refusing => self.entry_until,
             State::Unanswered
             | State::Dialling
             | State::Asking { .. }
             | State::Reading { .. }
-            | State::Leaving => None,
+            | State::Leaving(_) => None,
         };
         wait.into_iter().chain(self.hang_up_by).min()
     }
@@ -239,19 +275,16 @@ impl Conversation {
         }
         self.hang_up_by = Some(after(now, self.script.call));
         if self.script.extension.is_empty() {
-            return self.ask(now, 1);
+            self.ask(1, Opening::First);
+        } else {
+            self.dial();
         }
-        let mut segments = vec![Segment::Silence(BEFORE_EXTENSION)];
-        segments.extend(self.script.extension.iter().map(|key| Segment::Key(*key)));
-        segments.push(Segment::Silence(AFTER_EXTENSION));
-        self.play(segments);
-        self.state = State::Dialling;
     }
 
     fn play_done(&mut self, now: Instant) {
         match self.state {
-            State::Dialling => self.ask(now, 1),
-            State::Asking { asked, .. } => {
+            State::Dialling => self.ask(1, Opening::First),
+            State::Asking { asked } => {
                 self.state = State::Listening {
                     asked,
                     until: after(now, self.script.key_wait),
@@ -265,35 +298,48 @@ impl Conversation {
                     self.leave(Clip::Goodbye);
                 }
             }
-            State::Leaving => self.hang_up(),
-            State::Unanswered | State::Listening { .. } | State::Over => {}
+            State::Leaving(_) => self.hang_up(),
+            State::Unanswered | State::Listening { .. } | State::Refusing | State::Over => {}
         }
     }
 
     fn key(&mut self, now: Instant, key: Key) {
-        let (State::Asking { asked, .. } | State::Listening { asked, .. }) = self.state else {
-            // Before the question and after the answer a key means nothing.
-            return;
+        let asked = match self.state {
+            State::Asking { asked } | State::Listening { asked, .. } => Some(asked),
+            State::Reading { .. } | State::Refusing => None,
+            // Before the question, and after what settled the call.
+            State::Unanswered | State::Dialling | State::Leaving(_) | State::Over => return,
         };
-        if self.digits.len() < MAX_DIGITS {
-            self.digits.push(key.sign());
+        if !self.decided {
+            if self.digits.len() < MAX_DIGITS {
+                self.digits.push(key.sign());
+            }
+            self.outputs.push_back(Output::KeyPressed(key));
         }
-        self.outputs.push_back(Output::KeyPressed);
-        match self.script.ask {
-            Ask::Confirm => self.confirm_key(now, key, asked),
-            Ask::Code(_) => self.code_key(now),
+        if self.held_until.is_some() {
+            // Whoever plays music to us is not the person whom we asked.
+            return;
+        }
+        match (asked, &self.script.ask) {
+            (Some(asked), Ask::Confirm) => self.confirm_key(now, key, asked),
+            (Some(_), Ask::Code(_)) => self.code_key(now),
+            (None, _) if self.state == State::Refusing => self.entry_until = Some(now + ENTRY),
+            (None, _) => {}
         }
     }
 
+    /// Only a lone # approves.
     fn confirm_key(&mut self, now: Instant, key: Key, asked: u8) {
-        if key == Key::POUND {
+        let goes_on = self.entry_until.is_some_and(|until| now < until);
+        if key == Key::POUND && !goes_on {
             self.decide(Ending::Confirmed);
             return self.leave(Clip::Approved);
         }
-        // Several keys in a burst are one mistake.
-        let burst = matches!(self.state, State::Asking { since, .. } if now < since + BURST);
-        if asked < PROMPTS && !burst {
-            self.ask(now, asked + 1);
+        self.entry_until = Some(now + ENTRY);
+        if key == Key::ZERO || (asked == PROMPTS && !goes_on) {
+            self.refuse();
+        } else if !goes_on {
+            self.ask(asked + 1, Opening::WrongKey);
         }
     }
 
@@ -307,87 +353,79 @@ impl Conversation {
     }
 
     fn tick(&mut self, now: Instant) {
-        let State::Listening { asked, until } = self.state else {
-            return;
-        };
-        if now < until {
+        if let Some(until) = self.held_until {
+            if now >= until {
+                self.give_up();
+            }
             return;
         }
-        if asked < PROMPTS {
-            self.ask(now, asked + 1);
-        } else {
-            self.decide(Ending::NoKeypress);
-            self.leave(Clip::NoKey);
+        match self.state {
+            State::Listening { asked, until } if now >= until => {
+                if asked < PROMPTS {
+                    self.ask(asked + 1, Opening::Again);
+                } else {
+                    self.decide(Ending::NoKeypress);
+                    self.leave(Clip::NoKey);
+                }
+            }
+            State::Refusing if self.entry_until.is_none_or(|until| now >= until) => {
+                self.decide(Ending::NoKeypress);
+                self.leave(Clip::NotApproved);
+            }
+            State::Unanswered
+            | State::Dialling
+            | State::Asking { .. }
+            | State::Listening { .. }
+            | State::Reading { .. }
+            | State::Refusing
+            | State::Leaving(_)
+            | State::Over => {}
         }
     }
 
-    /// The call has lasted as long as it may.
-    fn cap(&mut self) {
+    /// Nobody hears us: what was being said is said again from its beginning once somebody does.
+    fn held(&mut self, now: Instant) {
+        if self.held_until.is_none() {
+            self.held_until = Some(after(now, MAX_HOLD));
+            // The end of what is interrupted is not the end of it.
+            self.tag += 1;
+        }
+    }
+
+    fn unheld(&mut self, now: Instant) {
+        if self.held_until.take().is_none() {
+            return;
+        }
+        match self.state {
+            State::Dialling => self.dial(),
+            State::Asking { asked: 1 } | State::Listening { asked: 1, .. } => {
+                self.ask(1, Opening::First);
+            }
+            State::Asking { asked } | State::Listening { asked, .. } => {
+                self.ask(asked, Opening::Again);
+            }
+            State::Reading { time } if time > 1 || now < self.script.deadline => self.read(time),
+            // No code begins after the deadline.
+            State::Reading { .. } => {
+                self.decide(Ending::Cancelled);
+                self.leave(Clip::Goodbye);
+            }
+            State::Leaving(words) => self.leave(words),
+            State::Unanswered | State::Refusing | State::Over => {}
+        }
+    }
+
+    /// The call, or the hold, has lasted as long as it may.
+    fn give_up(&mut self) {
         self.decide(match self.state {
-            State::Asking { .. } | State::Listening { .. } => Ending::NoKeypress,
+            State::Asking { .. } | State::Listening { .. } | State::Refusing => Ending::NoKeypress,
             State::Unanswered
             | State::Dialling
             | State::Reading { .. }
-            | State::Leaving
+            | State::Leaving(_)
             | State::Over => Ending::Cancelled,
         });
         self.hang_up();
-    }
-
-    fn ask(&mut self, now: Instant, asked: u8) {
-        let voice = &self.script.voice;
-        let prompt = match self.script.ask {
-            Ask::Confirm => Clip::Confirm,
-            Ask::Code(_) => Clip::CodeIntro,
-        };
-        let opening = if asked == 1 {
-            Clip::Greeting
-        } else {
-            Clip::Again
-        };
-        let segments = vec![
-            Segment::Silence(BEFORE_SPEECH),
-            voice.say(opening),
-            Segment::Silence(BETWEEN_SENTENCES),
-            voice.say(prompt),
-        ];
-        self.play(segments);
-        self.state = State::Asking { asked, since: now };
-    }
-
-    fn read(&mut self, time: u8) {
-        let Ask::Code(code) = &self.script.ask else {
-            return;
-        };
-        let voice = &self.script.voice;
-        let mut segments = vec![Segment::Silence(BEFORE_SPEECH)];
-        if time > 1 {
-            segments.extend([voice.say(Clip::Again), Segment::Silence(BETWEEN_SENTENCES)]);
-        }
-        segments.extend([voice.say(Clip::CodeIs), Segment::Silence(BETWEEN_SENTENCES)]);
-        segments.extend(voice.spell(code.reveal()));
-        self.play(segments);
-        self.state = State::Reading { time };
-    }
-
-    fn leave(&mut self, last_word: Clip) {
-        if !self.script.farewell {
-            return self.hang_up();
-        }
-        let segments = vec![
-            Segment::Silence(BEFORE_SPEECH),
-            self.script.voice.say(last_word),
-        ];
-        self.play(segments);
-        self.state = State::Leaving;
-    }
-
-    fn play(&mut self, segments: Vec<Segment>) {
-        self.tag += 1;
-        self.outputs.push_back(Output::Play {
-            tag: self.tag,
-            segments,
-        });
     }
 
     /// The first decision stands.
@@ -417,14 +455,9 @@ const PROMPTS: u8 = 3;
 const READINGS: u8 = 2;
 /// Keys kept for the report.
 const MAX_DIGITS: usize = 32;
-/// A wrong key this soon after the prompt began again belongs to the same mistake.
-const BURST: Duration = Duration::from_millis(1_500);
-/// The phone is on its way to the ear.
-const BEFORE_SPEECH: Duration = Duration::from_millis(300);
-const BETWEEN_SENTENCES: Duration = Duration::from_millis(300);
-/// A switchboard needs a moment before it listens, and another to connect.
-const BEFORE_EXTENSION: Duration = Duration::from_millis(1_500);
-const AFTER_EXTENSION: Duration = Duration::from_millis(1_000);
-
+/// Keys no further apart than this are one entry: `1#` is no #.
+const ENTRY: Duration = Duration::from_millis(1_500);
+/// The longest hold that is waited for; the call's own cap may come first.
+const MAX_HOLD: Duration = Duration::from_secs(30);
 #[cfg(test)]
 mod tests;

@@ -300,3 +300,20 @@ fn shipped_once() -> &'static Catalogue {
     static CATALOGUE: std::sync::OnceLock<Catalogue> = std::sync::OnceLock::new();
     CATALOGUE.get_or_init(shipped)
 }
+
+#[test]
+fn a_directory_from_before_a_clip_existed_stays_good() {
+    let dir = Dir::new("older");
+    dir.voice("en-US");
+    for clip in [Clip::WrongKey, Clip::NotApproved] {
+        fs::remove_file(dir.0.join("en-US").join(clip.name()).with_extension("wav")).unwrap();
+    }
+    dir.put("en-US", Clip::Goodbye, &wav(8000, 1, 0.3));
+    let voice = Catalogue::load(&dir.0).unwrap().best("en-US").clone();
+    let length = |clip: Clip| voice.sounds[clip as usize].duration();
+    assert_eq!(length(Clip::WrongKey), length(Clip::Again));
+    assert_eq!(length(Clip::NotApproved), length(Clip::Goodbye));
+    // One that is there and broken is a fault.
+    dir.put("en-US", Clip::WrongKey, b"noise");
+    assert_eq!(dir.faults().len(), 1);
+}

@@ -11,6 +11,8 @@ impl Key {
     /// The key that approves.
     pub const POUND: Key = Key(11);
     pub const STAR: Key = Key(10);
+    /// The key that will report fraud.
+    pub const ZERO: Key = Key(0);
 
     /// From an RFC 4733 event code; codes above 15 are no keys.
     pub fn from_event(code: u8) -> Option<Key> {

@@ -67,6 +67,7 @@ struct Line {
     heard: Vec<(Duration, Vec<&'static str>)>,
     outcome: Option<(Duration, Ending, String)>,
     outcomes: usize,
+    pressed: Vec<Key>,
     hung_up: Option<Duration>,
 }
 
@@ -85,6 +86,7 @@ impl Line {
             heard,
             outcome,
             outcomes: 0,
+            pressed: Vec::new(),
             hung_up: None,
         };
         line.give(Input::Answered);
@@ -92,6 +94,10 @@ impl Line {
     }
 
     fn give(&mut self, input: Input) {
+        if input == Input::Held {
+            // Nothing is sent any more, so nothing comes to its end.
+            self.playing = None;
+        }
         let over = self.talk.is_over();
         self.talk.handle(self.now, input);
         if input == Input::RemoteHangUp && !over {
@@ -116,7 +122,7 @@ impl Line {
                     self.playing = Some((tag, self.now + length(&segments)));
                     self.heard.push((at, words(&segments)));
                 }
-                Output::KeyPressed => {}
+                Output::KeyPressed(key) => self.pressed.push(key),
                 Output::Outcome { ending, digits } => {
                     self.outcomes += 1;
                     self.outcome = Some((at, ending, digits));
@@ -210,42 +216,254 @@ fn silence_is_asked_three_times_and_is_no_approval() {
     ];
     assert_eq!(line.said(), asked);
     // The wait runs from the prompt's end, not its start.
-    let first =
-        length(&[voice().say(Clip::Greeting), voice().say(Clip::Confirm)]) + 2 * BEFORE_SPEECH;
+    let first = length(&[voice().say(Clip::Greeting), voice().say(Clip::Confirm)])
+        + 2 * Duration::from_millis(300);
     assert_eq!(line.heard[1].0, first + 15 * SECOND);
 }
 
-#[test]
-fn a_wrong_key_is_asked_again_and_a_burst_is_one_mistake() {
+/// Presses these keys at these times, in a call that asks for #.
+fn confirm(keys: &[(f32, char)]) -> Line {
     let mut line = Line::new(|_| {}, Ask::Confirm);
-    for (at, sign) in [(9.0, '1'), (9.2, '2'), (9.4, '3')] {
-        line.press(at, sign);
+    for (at, sign) in keys {
+        line.press(*at, *sign);
     }
+    line.end()
+}
+
+#[test]
+fn only_a_lone_pound_approves() {
+    let twelve = |last: f32| {
+        let digits = (0..12).map(|i| (9.0 + i as f32 * 0.2, '4'));
+        digits.chain([(last, '#')]).collect::<Vec<_>>()
+    };
+    let yes = Ending::Confirmed;
+    let no = Ending::NoKeypress;
+    for (keys, ending, digits) in [
+        (vec![(9.0, '#')], yes, "#"),
+        // Within the greeting, within the question, while waiting.
+        (vec![(0.0, '#')], yes, "#"),
+        (vec![(4.0, '#')], yes, "#"),
+        (vec![(20.0, '#')], yes, "#"),
+        // The first of two settles it.
+        (vec![(9.0, '#'), (9.2, '#')], yes, "#"),
+        // As one entry with other keys it is none.
+        (vec![(9.0, '1'), (9.3, '#')], no, "1#"),
+        (vec![(9.0, '1'), (10.4, '#')], no, "1#"),
+        (vec![(9.0, '*'), (9.3, '#')], no, "*#"),
+        (vec![(9.0, 'A'), (9.3, '#')], no, "A#"),
+        (twelve(11.4), no, "444444444444#"),
+        (
+            vec![(9.0, '1'), (10.0, '2'), (11.0, '3'), (12.0, '#')],
+            no,
+            "123#",
+        ),
+        (vec![(9.0, '1'), (9.2, '#'), (9.4, '#')], no, "1##"),
+        // Asked again, and then the right key.
+        (vec![(9.0, '1'), (11.0, '#')], yes, "1#"),
+        (vec![(9.0, '*'), (11.0, '#')], yes, "*#"),
+        (twelve(14.0), yes, "444444444444#"),
+        (vec![(9.0, '1'), (9.2, '#'), (12.0, '#')], yes, "1##"),
+        (vec![(9.0, '1'), (14.0, '2'), (19.0, '#')], yes, "12#"),
+        // Nothing undoes a 0.
+        (vec![(9.0, '0')], no, "0"),
+        (vec![(9.0, '0'), (9.3, '#')], no, "0#"),
+        (vec![(9.0, '0'), (10.0, '#'), (11.0, '#')], no, "0##"),
+        (vec![(9.0, '0'), (12.0, '#')], no, "0"),
+        (vec![(9.0, '1'), (9.3, '0'), (14.0, '#')], no, "10"),
+        (vec![(0.5, '0'), (14.0, '#')], no, "0"),
+        // Three wrong entries are enough.
+        (
+            vec![(9.0, '1'), (14.0, '2'), (19.0, '3'), (24.0, '#')],
+            no,
+            "123",
+        ),
+    ] {
+        let line = confirm(&keys);
+        assert_eq!(line.ending(), (ending, digits), "{keys:?}");
+        let approved = line.said().concat().contains(&"approved");
+        assert_eq!(approved, ending == yes, "{keys:?}: {:?}", line.said());
+    }
+}
+
+#[test]
+fn a_wrong_key_is_said_to_be_wrong_and_the_question_put_again() {
+    let asked = vec!["greeting", "confirm"];
+    let again = vec!["wrong-key", "confirm"];
     assert_eq!(
-        line.said(),
-        [vec!["greeting", "confirm"], vec!["again", "confirm"]]
+        confirm(&[(9.0, '1'), (9.2, '2'), (9.4, '3'), (12.0, '#')]).said(),
+        [asked.clone(), again.clone(), vec!["approved"]]
     );
-    line.press(12.0, '#');
-    assert_eq!(line.ending(), (Ending::Confirmed, "123#"));
+    assert_eq!(
+        confirm(&[(9.0, '0')]).said(),
+        [asked.clone(), vec![], vec!["not-approved"]]
+    );
+    assert_eq!(
+        confirm(&[(9.0, '1'), (14.0, '2'), (19.0, '3')]).said(),
+        [asked, again.clone(), again, vec![], vec!["not-approved"]]
+    );
+}
+
+#[test]
+fn what_rules_an_approval_out_is_told_when_the_entry_is_over() {
+    let line = confirm(&[(9.0, '0'), (10.0, '#')]);
+    assert_eq!(line.outcome.as_ref().unwrap().0, 10 * SECOND + ENTRY);
+    let line = Line::new(|script| script.farewell = false, Ask::Confirm);
+    let mut line = line;
+    line.press(9.0, '0');
+    assert_eq!(line.end().hung_up, Some(9 * SECOND + ENTRY));
 }
 
 #[test]
 fn wrong_keys_for_ever_end_the_call() {
-    let mut line = Line::new(|_| {}, Ask::Confirm);
-    for i in 0..400 {
-        line.press(1.0 + i as f32 * 0.2, '7');
+    for apart in [0.2, 2.0] {
+        let mut line = Line::new(|_| {}, Ask::Confirm);
+        for i in 0..400 {
+            line.press(1.0 + i as f32 * apart, '7');
+        }
+        let line = line.end();
+        assert_eq!(line.ending().0, Ending::NoKeypress);
+        assert!(line.ending().1.len() <= MAX_DIGITS);
+        let said = line.said();
+        let asked = said.iter().filter(|words| words.contains(&"confirm"));
+        assert!(asked.count() <= usize::from(PROMPTS));
     }
+}
+
+#[test]
+fn any_key_has_the_code_read_once() {
+    for keys in ["0", "#", "*", "A", "00", "12#", "0#"] {
+        let mut line = Line::new(|_| {}, code());
+        for (i, sign) in keys.chars().enumerate() {
+            line.press(7.0 + i as f32 * 0.2, sign);
+        }
+        let line = line.end();
+        assert_eq!(line.ending(), (Ending::CodeRead, keys));
+        assert_eq!(line.said().len(), 4, "{keys}: {:?}", line.said());
+    }
+}
+
+#[test]
+fn keys_are_told_in_order_whatever_the_ending() {
+    let wrong = |change: fn(&mut Script)| {
+        let mut line = Line::new(change, Ask::Confirm);
+        line.press(5.0, '4');
+        line.press(8.0, '5');
+        line
+    };
+    let mut line = wrong(|_| {});
+    line.give(Input::RemoteHangUp);
+    assert_eq!(line.ending(), (Ending::HungUp, "45"));
+    let mut line = wrong(|_| {});
+    line.give(Input::Cancel);
+    assert_eq!(line.ending(), (Ending::Cancelled, "45"));
+    let line = wrong(|script| script.call = 10 * SECOND).end();
+    assert_eq!(line.ending(), (Ending::NoKeypress, "45"));
+    let line = wrong(|_| {}).end();
+    assert_eq!(line.ending(), (Ending::NoKeypress, "45"));
+    let mut line = wrong(|_| {});
+    line.give(Input::Held);
     let line = line.end();
-    assert_eq!(
-        line.ending(),
-        (Ending::NoKeypress, "7".repeat(MAX_DIGITS).as_str())
+    assert_eq!(line.ending(), (Ending::NoKeypress, "45"));
+    assert!(line.pressed.iter().map(|key| key.sign()).eq("45".chars()));
+}
+
+#[test]
+fn what_a_hold_interrupts_is_said_again() {
+    // Within the greeting, and while a key is awaited.
+    for at in [1, 12] {
+        let mut line = Line::new(|_| {}, Ask::Confirm);
+        line.until(at * SECOND);
+        line.give(Input::Held);
+        line.until(25 * SECOND);
+        assert_eq!(line.said().len(), 1, "nothing is said on hold");
+        line.give(Input::Unheld);
+        line.press(27.0, '#');
+        assert_eq!(line.ending().0, Ending::Confirmed);
+        let asked = vec!["greeting", "confirm"];
+        assert_eq!(line.end().said(), [asked.clone(), asked, vec!["approved"]]);
+    }
+}
+
+#[test]
+fn a_code_on_hold_is_not_delivered_and_is_read_again_from_its_beginning() {
+    let held = |line: &mut Line| {
+        line.press(7.0, '5');
+        line.until(10 * SECOND);
+        line.give(Input::Held);
+    };
+    let mut line = Line::new(|_| {}, code());
+    held(&mut line);
+    line.until(30 * SECOND);
+    assert!(line.outcome.is_none());
+    line.give(Input::Unheld);
+    let line = line.end();
+    assert_eq!(line.ending(), (Ending::CodeRead, "5"));
+    let said = line.said();
+    assert_eq!(said[1], said[2]);
+    assert_eq!(said[3][0], "again");
+    // Who never comes back has not heard it.
+    let mut line = Line::new(|_| {}, code());
+    held(&mut line);
+    let line = line.end();
+    assert_eq!(line.ending(), (Ending::Cancelled, "5"));
+    assert_eq!(line.hung_up, Some(10 * SECOND + MAX_HOLD));
+    // Nor does one begin after the deadline.
+    let mut line = Line::new(
+        |script| script.deadline = Instant::now() + 12 * SECOND,
+        code(),
     );
+    held(&mut line);
+    line.until(15 * SECOND);
+    line.give(Input::Unheld);
+    assert_eq!(line.end().ending(), (Ending::Cancelled, "5"));
+}
+
+#[test]
+fn keys_on_hold_approve_nothing() {
+    let mut line = Line::new(|_| {}, Ask::Confirm);
+    line.until(9 * SECOND);
+    line.give(Input::Held);
+    line.press(10.0, '#');
+    assert!(line.outcome.is_none());
+    line.give(Input::Unheld);
+    let mut reads = Line::new(|_| {}, code());
+    reads.give(Input::Held);
+    reads.press(10.0, '#');
+    reads.give(Input::Unheld);
+    for line in [line.end(), reads.end()] {
+        assert_eq!(line.ending(), (Ending::NoKeypress, "#"));
+    }
+}
+
+#[test]
+fn a_call_that_is_answered_on_hold_begins_when_it_is_heard() {
+    let start = Instant::now();
+    let mut talk = Conversation::new(script(Ask::Confirm, start));
+    talk.handle(start, Input::Held);
+    talk.handle(start, Input::Answered);
+    assert!(talk.poll().is_none());
+    talk.handle(start + 5 * SECOND, Input::Unheld);
+    assert!(
+        matches!(talk.poll(), Some(Output::Play { segments, .. }) if words(&segments)[0] == "greeting")
+    );
+}
+
+#[test]
+fn a_hold_in_the_goodbye_and_in_an_extension_is_waited_for() {
+    let mut line = Line::new(|_| {}, Ask::Confirm);
+    line.press(9.0, '#');
+    line.give(Input::Held);
+    line.until(15 * SECOND);
+    line.give(Input::Unheld);
+    assert_eq!(line.end().said()[1..], [vec!["approved"], vec!["approved"]]);
+    let mut line = Line::new(|script| script.extension = vec![Key::STAR], Ask::Confirm);
+    line.until(SECOND);
+    line.give(Input::Held);
+    line.until(15 * SECOND);
+    line.give(Input::Unheld);
     assert_eq!(
-        line.said()
-            .iter()
-            .filter(|words| words.contains(&"confirm"))
-            .count(),
-        3
+        line.end().said()[..3],
+        [vec!["key"], vec!["key"], vec!["greeting", "confirm"]]
     );
 }
 
@@ -443,6 +661,8 @@ fn input() -> impl Strategy<Value = (u64, Input)> {
         4 => Just(Input::Tick),
         1 => Just(Input::RemoteHangUp),
         1 => Just(Input::Cancel),
+        1 => Just(Input::Held),
+        2 => Just(Input::Unheld),
         2 => (0u32..9).prop_map(Input::PlayDone),
         1 => Just(Input::Answered),
     ];
@@ -470,7 +690,7 @@ proptest! {
         prop_assert_eq!(line.outcomes, 1);
         prop_assert!(line.hung_up.is_none_or(|at| at <= 90 * SECOND + Duration::from_secs(20)));
         if line.ending().0 == Ending::Confirmed {
-            prop_assert!(line.ending().1.ends_with('#'));
+            prop_assert!(line.ending().1.ends_with('#') && !line.ending().1.contains('0'));
         }
     }
 }

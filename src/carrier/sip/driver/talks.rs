@@ -82,7 +82,7 @@ impl Trunk {
             let (key, media) = (active.key, active.media.id);
             match talk.poll() {
                 Some(Saying::Play { tag, segments }) => self.media.play(media, tag, &segments),
-                Some(Saying::KeyPressed) => self.tell(key, Event::KeyPressed),
+                Some(Saying::KeyPressed(pressed)) => self.tell(key, Event::KeyPressed(pressed)),
                 Some(Saying::Outcome { ending, digits }) => {
                     active.settled = true;
                     let end = CallEnd {

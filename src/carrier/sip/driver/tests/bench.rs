@@ -201,7 +201,7 @@ impl Bench {
             Event::Accepted { references } => Some(format!("accepted {}", references.len())),
             Event::Ringing => Some("ringing".into()),
             Event::Answered => Some("answered".into()),
-            Event::KeyPressed => Some("key".into()),
+            Event::KeyPressed(_) => Some("key".into()),
             Event::CallState(..) | Event::CallCleared => None,
             Event::CallEnded(end) => Some(format!("{:?} {}", end.outcome, end.digits)),
             Event::Failed(f) => Some(format!("{} {:?}", f.cause.name(), f.verdict)),
