@@ -223,6 +223,8 @@ pub struct Failure {
     pub cause: Cause,
     pub verdict: Verdict,
     pub blame: Blame,
+    /// What would have to be another for the carrier to take it.
+    pub about: About,
     /// The carrier's own word: SMPP status as `0x0000000b`, HTTP or body code, SIP status with reason phrase.
     pub carrier_code: Option<Arc<str>>,
     /// The carrier asked for a pause (Retry-After).
@@ -251,6 +253,21 @@ pub enum Blame {
     /// Our own text, setting or limit.
     Us,
     Nobody,
+}
+
+/// What a refusal is about: how far it speaks for what comes next. Health counts it there and nowhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// This one request: its number, its text. Says nothing of the next, unless nearly all are refused so.
+    Request,
+    /// The sender, in the country of the number.
+    Sender,
+    /// The country of the number, whatever the sender.
+    Country,
+    /// Our account: credentials, rights, credit.
+    Account,
+    /// The carrier as a whole, or how we speak to it.
+    Carrier,
 }
 
 /// Why, in our words: the field's standard reasons (interfaces, "Reasons at least").
@@ -340,10 +357,29 @@ impl Cause {
                 (Verdict::StopChannel, Blame::Number)
             }
         };
+        let about = match self {
+            Cause::BlockedByOperator => About::Sender,
+            Cause::CarrierFault
+            | Cause::NoReceipt
+            | Cause::Throttled
+            | Cause::InDoubt
+            | Cause::Cancelled
+            | Cause::Expired => About::Carrier,
+            Cause::Busy
+            | Cause::NoAnswer
+            | Cause::Declined
+            | Cause::Voicemail
+            | Cause::NoKeypress
+            | Cause::Unreachable
+            | Cause::HandsetOff
+            | Cause::InvalidNumber
+            | Cause::OptedOut => About::Request,
+        };
         Failure {
             cause: self,
             verdict,
             blame,
+            about,
             carrier_code,
             retry_after: None,
         }

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
-    carrier::{Blame, Cause, Failure, Verdict},
+    carrier::{About, Blame, Cause, Failure, Verdict},
     protocol::sip::End,
 };
 
@@ -26,6 +26,10 @@ pub fn failure(end: &End, own: &BTreeMap<Arc<str>, Cause>) -> Failure {
             failure.retry_after = retry_after.map(|s| Duration::from_secs(s.into()));
             if named.is_none() && is_ours(*status) {
                 failure.blame = Blame::Us;
+                failure.about = match *status {
+                    300..=399 => About::Request,
+                    _ => About::Account,
+                };
             }
             failure
         }

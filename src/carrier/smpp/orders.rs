@@ -12,7 +12,7 @@ use std::{
 
 use super::{addresses, status::Statuses};
 use crate::{
-    carrier::{Blame, Cause, Content, Event, Failure, Order, Verdict},
+    carrier::{About, Blame, Cause, Content, Event, Failure, Order, Verdict},
     challenge::{AttemptKey, Millis},
     message::text,
     number::Number,
@@ -281,6 +281,7 @@ fn our_fault(why: &str) -> Failure {
         cause: Cause::CarrierFault,
         verdict: Verdict::NextCandidate,
         blame: Blame::Us,
+        about: About::Request,
         carrier_code: Some(why.into()),
         retry_after: None,
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::carrier::{Blame, Cause, Failure, Verdict};
+use crate::carrier::{About, Blame, Cause, Failure, Verdict};
 
 /// `command_status` of a submit_sm_resp as a failure (SMPP 3.4, 5.1.3; 5.0, 4.7.6 from 0x100).
 #[derive(Clone, Debug, Default)]
@@ -32,7 +32,8 @@ impl Statuses {
         let Some(known) = TABLE.iter().find(|known| known.status == status) else {
             return Cause::CarrierFault.failure(code);
         };
-        let failure = known.cause.failure(code);
+        let mut failure = known.cause.failure(code);
+        failure.about = known.about.unwrap_or(failure.about);
         match known.ours {
             true => Failure {
                 verdict: Verdict::NextCandidate,
@@ -76,6 +77,8 @@ struct Known {
     cause: Cause,
     /// It speaks against our own request or setting; another carrier may still take it.
     ours: bool,
+    /// What it is about, where that is not what its cause says.
+    about: Option<About>,
 }
 
 const fn known(status: u32, name: &'static str, cause: Cause) -> Known {
@@ -84,59 +87,73 @@ const fn known(status: u32, name: &'static str, cause: Cause) -> Known {
         name,
         cause,
         ours: false,
+        about: None,
     }
 }
 
-const fn ours(status: u32, name: &'static str) -> Known {
+const fn ours(status: u32, about: About, name: &'static str) -> Known {
     Known {
         status,
         name,
         cause: Cause::CarrierFault,
         ours: true,
+        about: Some(about),
+    }
+}
+
+/// It speaks against our account.
+const fn account(status: u32, name: &'static str) -> Known {
+    Known {
+        about: Some(About::Account),
+        ..known(status, name, Cause::CarrierFault)
     }
 }
 
 const TABLE: [Known; 46] = [
     // What we wrote is wrong in this carrier's eyes.
-    ours(0x01, "ESME_RINVMSGLEN: message length"),
-    ours(0x02, "ESME_RINVCMDLEN: command length"),
-    ours(0x03, "ESME_RINVCMDID: unknown command"),
-    ours(0x06, "ESME_RINVPRTFLG: priority flag"),
-    ours(0x07, "ESME_RINVREGDLVFLG: registered delivery flag"),
-    ours(0x0A, "ESME_RINVSRCADR: source address"),
-    ours(0x15, "ESME_RINVSERTYP: service type"),
-    ours(0x43, "ESME_RINVESMCLASS: esm_class"),
-    ours(0x48, "ESME_RINVSRCTON: source TON"),
-    ours(0x49, "ESME_RINVSRCNPI: source NPI"),
-    ours(0x50, "ESME_RINVDSTTON: destination TON"),
-    ours(0x51, "ESME_RINVDSTNPI: destination NPI"),
-    ours(0x53, "ESME_RINVSYSTYP: system type"),
-    ours(0x61, "ESME_RINVSCHED: scheduled time"),
-    ours(0x62, "ESME_RINVEXPIRY: validity period"),
-    ours(0xC0, "ESME_RINVOPTPARSTREAM: optional part"),
-    ours(0xC1, "ESME_ROPTPARNOTALLWD: optional parameter not allowed"),
-    ours(0xC2, "ESME_RINVPARLEN: parameter length"),
-    ours(0xC3, "ESME_RMISSINGOPTPARAM: optional parameter missing"),
-    ours(0xC4, "ESME_RINVOPTPARAMVAL: optional parameter value"),
-    ours(0x104, "ESME_RINVDCS: data coding"),
+    ours(0x01, About::Request, "ESME_RINVMSGLEN: message length"),
+    ours(0x02, About::Carrier, "ESME_RINVCMDLEN: command length"),
+    ours(0x03, About::Carrier, "ESME_RINVCMDID: unknown command"),
+    ours(0x06, About::Carrier, "ESME_RINVPRTFLG: priority flag"),
+    ours(
+        0x07,
+        About::Carrier,
+        "ESME_RINVREGDLVFLG: registered delivery flag",
+    ),
+    ours(0x0A, About::Sender, "ESME_RINVSRCADR: source address"),
+    ours(0x15, About::Carrier, "ESME_RINVSERTYP: service type"),
+    ours(0x43, About::Request, "ESME_RINVESMCLASS: esm_class"),
+    ours(0x48, About::Sender, "ESME_RINVSRCTON: source TON"),
+    ours(0x49, About::Sender, "ESME_RINVSRCNPI: source NPI"),
+    ours(0x50, About::Country, "ESME_RINVDSTTON: destination TON"),
+    ours(0x51, About::Country, "ESME_RINVDSTNPI: destination NPI"),
+    ours(0x53, About::Carrier, "ESME_RINVSYSTYP: system type"),
+    ours(0x61, About::Request, "ESME_RINVSCHED: scheduled time"),
+    ours(0x62, About::Request, "ESME_RINVEXPIRY: validity period"),
+    ours(0xC0, About::Request, "ESME_RINVOPTPARSTREAM: optional part"),
+    ours(
+        0xC1,
+        About::Request,
+        "ESME_ROPTPARNOTALLWD: optional parameter not allowed",
+    ),
+    ours(0xC2, About::Request, "ESME_RINVPARLEN: parameter length"),
+    ours(
+        0xC3,
+        About::Request,
+        "ESME_RMISSINGOPTPARAM: optional parameter missing",
+    ),
+    ours(
+        0xC4,
+        About::Request,
+        "ESME_RINVOPTPARAMVAL: optional parameter value",
+    ),
+    ours(0x104, About::Request, "ESME_RINVDCS: data coding"),
     // The bind: wrong credentials, wrong state.
-    known(
-        0x04,
-        "ESME_RINVBNDSTS: wrong bind state",
-        Cause::CarrierFault,
-    ),
-    known(0x05, "ESME_RALYBND: already bound", Cause::CarrierFault),
-    known(0x0D, "ESME_RBINDFAIL: bind failed", Cause::CarrierFault),
-    known(
-        0x0E,
-        "ESME_RINVPASWD: invalid password",
-        Cause::CarrierFault,
-    ),
-    known(
-        0x0F,
-        "ESME_RINVSYSID: invalid system id",
-        Cause::CarrierFault,
-    ),
+    account(0x04, "ESME_RINVBNDSTS: wrong bind state"),
+    account(0x05, "ESME_RALYBND: already bound"),
+    account(0x0D, "ESME_RBINDFAIL: bind failed"),
+    account(0x0E, "ESME_RINVPASWD: invalid password"),
+    account(0x0F, "ESME_RINVSYSID: invalid system id"),
     // The number.
     known(
         0x0B,
@@ -197,11 +214,7 @@ const TABLE: [Known; 46] = [
     ),
     known(0xFF, "ESME_RUNKNOWNERR: unknown error", Cause::CarrierFault),
     // SMPP 5.0, also seen on 3.4 links.
-    known(
-        0x100,
-        "ESME_RSERTYPUNAUTH: service not authorised",
-        Cause::CarrierFault,
-    ),
+    account(0x100, "ESME_RSERTYPUNAUTH: service not authorised"),
     known(
         0x101,
         "ESME_RPROHIBITED: prohibited for this destination",
