@@ -130,8 +130,8 @@ pub fn mask(text: &str) -> String {
 pub struct Analysis {
     /// Why it does not parse; none where it does.
     pub error: Option<ParseError>,
-    /// Present where the input parses and fits E.164's fifteen digits, and for clean E.164 of a calling code
-    /// that nobody has (an operator may allow it). To be used only where nothing is refused.
+    /// Present where the input parses, fits E.164's fifteen digits and holds no control character, and for clean E.164
+    /// of a calling code that nobody has (an operator may allow it). To be used only where nothing is refused.
     pub number: Option<Number>,
     /// The same in writing; libphonenumber lets a few more digits through than E.164.
     pub e164: Option<String>,

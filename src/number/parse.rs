@@ -209,7 +209,8 @@ fn describe(input: &str, number: &PhoneNumber) -> Analysis {
     });
     Analysis {
         error: None,
-        number: Number::from_e164(&e164),
+        // Read over by the library, but never dialled: whoever holds a number may use it.
+        number: Number::from_e164(&e164).filter(|_| !refusal::has_control(input)),
         e164: Some(e164),
         country,
         kind: Some(kind),

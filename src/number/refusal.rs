@@ -38,6 +38,8 @@ pub enum Detail {
     /// International networks and services: +808, +878, +882, +883, +888, +979.
     InternationalService,
     Pager,
+    /// Follow-me numbers, such as +44 70: billed like premium rate.
+    PersonalNumber,
     Voicemail,
     Uan,
     /// A text to a line that takes calls only.
@@ -85,6 +87,7 @@ impl Detail {
             Detail::Satellite => "satellite",
             Detail::InternationalService => "international_service",
             Detail::Pager => "pager",
+            Detail::PersonalNumber => "personal_number",
             Detail::Voicemail => "voicemail",
             Detail::Uan => "uan",
             Detail::FixedLine => "fixed_line",
@@ -129,9 +132,6 @@ impl NumberPolicy {
         };
         let under = |prefix: &String| number.e164().starts_with(prefix.as_str());
         self.allow.iter().any(under)
-            && analysis
-                .refused
-                .is_none_or(|r| r.detail != Detail::ControlCharacter)
     }
 }
 
@@ -157,14 +157,12 @@ const SHORT_DIGITS: usize = 6;
 
 /// The refusal that holds on every channel, emergency first.
 pub(super) fn judge(subject: &Subject<'_>) -> Option<Refusal> {
-    if !subject.valid {
-        if emergency::is_emergency(subject.calling_code, subject.country, subject.national) {
-            return Some(Refusal::kind(Detail::Emergency));
-        }
-        if has_control(subject.input) {
-            return Some(Refusal::invalid(Detail::ControlCharacter));
-        }
-    } else if has_control(subject.input) {
+    if !subject.valid
+        && emergency::is_emergency(subject.calling_code, subject.country, subject.national)
+    {
+        return Some(Refusal::kind(Detail::Emergency));
+    }
+    if has_control(subject.input) {
         return Some(Refusal::invalid(Detail::ControlCharacter));
     }
     match subject.calling_code {
@@ -185,6 +183,7 @@ pub(super) fn judge(subject: &Subject<'_>) -> Option<Refusal> {
         LineType::PremiumRate => Some(Refusal::kind(Detail::PremiumRate)),
         LineType::SharedCost => Some(Refusal::kind(Detail::SharedCost)),
         LineType::Pager => Some(Refusal::kind(Detail::Pager)),
+        LineType::PersonalNumber => Some(Refusal::kind(Detail::PersonalNumber)),
         LineType::Voicemail => Some(Refusal::kind(Detail::Voicemail)),
         LineType::Uan => Some(Refusal::kind(Detail::Uan)),
         LineType::Unknown => Some(Refusal::invalid(Detail::Unassigned)),
@@ -192,8 +191,7 @@ pub(super) fn judge(subject: &Subject<'_>) -> Option<Refusal> {
         | LineType::Mobile
         | LineType::FixedLineOrMobile
         | LineType::TollFree
-        | LineType::Voip
-        | LineType::PersonalNumber => None,
+        | LineType::Voip => None,
     }
 }
 
@@ -218,6 +216,14 @@ pub(super) fn text_refusal(kind: LineType) -> Option<Refusal> {
     }
 }
 
-fn has_control(input: &str) -> bool {
-    input.chars().any(char::is_control)
+/// Control characters (Unicode's Cc), and what else ends a line or hides text: line and paragraph separators, interlinear
+/// annotations, tag characters. Marks of writing direction, joiners and odd blanks are none of them: they come along when
+/// a number is copied from a contact or a chat, and libphonenumber reads over them.
+pub(super) fn has_control(input: &str) -> bool {
+    input.bytes().any(|b| b.is_ascii_control()) || (!input.is_ascii() && input.chars().any(hides))
+}
+
+fn hides(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }

@@ -244,11 +244,7 @@ fn what_is_refused_and_why() {
             None,
             both("invalid_number (control_character)"),
         ),
-        (
-            "+12025550123\n",
-            None,
-            both("invalid_number (control_character)"),
-        ),
+        ("+447012345678", None, both("number_type (personal_number)")),
     ];
     let policy = NumberPolicy::default();
     for (input, region, (call, text)) in cases {
@@ -260,6 +256,39 @@ fn what_is_refused_and_why() {
         };
         assert_eq!(said(Reach::Call).as_deref(), call, "{input}");
         assert_eq!(said(Reach::Text).as_deref(), text, "{input}");
+    }
+}
+
+#[test]
+fn a_control_character_anywhere_leaves_no_number() {
+    let marks = "\n \r\n \r \t \0 \u{7f} \u{85} \u{1b} \u{9b} \u{2028} \u{2029} \u{fff9} \u{e0031}";
+    let marks: Vec<&str> = marks.split(' ').collect();
+    assert_eq!(marks.len(), 13);
+    let policy = NumberPolicy::new(&["+46".to_owned()]).expect("a prefix");
+    for mark in marks {
+        for input in [
+            format!("+46701740605{mark}"),
+            format!("{mark}+46701740605"),
+            format!("+46701{mark}740605"),
+            format!("070-174{mark} 06 05"),
+        ] {
+            let found = analyse(&input, Some("SE"));
+            assert_eq!(found.number, None, "{input:?}");
+            let refused = found.refused_for(Reach::Call, &policy).expect("refused");
+            assert_eq!(refused.reason, Reason::InvalidNumber, "{input:?}");
+        }
+    }
+    // What comes along when a number is copied from a contact or a chat.
+    for input in [
+        "\u{202a}+46701740605\u{202c}",
+        "\u{2068}+46701740605\u{2069}",
+        "\u{200e}+46701740605",
+        "+46\u{a0}701\u{2011}740\u{2060}605",
+    ] {
+        let found = analyse(input, None);
+        let number = found.number.map(|n| n.e164().to_owned());
+        assert_eq!(number.as_deref(), Some("+46701740605"), "{input:?}");
+        assert_eq!(found.refused, None, "{input:?}");
     }
 }
 
