@@ -56,6 +56,7 @@ impl Settings {
                 max_unsent: MaxUnsent::OfPace(Duration::from_secs(2)),
                 amqp: None,
                 code_length: 6,
+                max_segments: 4,
                 meta: META.into_iter().map(Arc::from).collect(),
                 events: Events::All,
                 exchange_copy: true,
@@ -127,6 +128,8 @@ pub struct Jobs {
     pub amqp: Option<Amqp>,
     /// Digits of a code that the gateway makes.
     pub code_length: u8,
+    /// A job's own text that takes more is refused.
+    pub max_segments: usize,
     /// Keys of `meta` that are kept and echoed.
     pub meta: BTreeSet<Arc<str>>,
     /// Which non-final events are published.

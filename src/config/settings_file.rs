@@ -11,6 +11,8 @@ use super::{
 use crate::number::Country;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// What a concatenation header can count.
+const SEGMENTS: i64 = crate::message::text::MAX_SEGMENTS as i64;
 const DAY: Duration = Duration::from_secs(86_400);
 /// Non-final events of reports (interfaces, section 2).
 pub const EVENTS: [&str; 6] = [
@@ -164,6 +166,9 @@ fn jobs(table: &Cursor<'_>, base: &Path, default: &Jobs) -> Option<Jobs> {
     let code_length = or(table, "code_length", default.code_length, |v| {
         v.int(4..=10).and_then(|n| u8::try_from(n).ok())
     });
+    let max_segments = or(table, "max_segments", default.max_segments, |v| {
+        v.int(1..=SEGMENTS).and_then(|n| usize::try_from(n).ok())
+    });
     let meta = or(table, "meta", default.meta.clone(), |v| {
         values::texts(v).map(|words| words.into_iter().collect())
     });
@@ -185,6 +190,7 @@ fn jobs(table: &Cursor<'_>, base: &Path, default: &Jobs) -> Option<Jobs> {
         max_unsent: max_unsent?,
         amqp: amqp?,
         code_length: code_length?,
+        max_segments: max_segments?,
         meta: meta?,
         events: events?,
         exchange_copy: exchange_copy?,

@@ -1,6 +1,8 @@
 //! What a text says where the job brings none: one template per language, chosen by best match. Each one is
 //! a single GSM 7-bit segment with the longest code. Pure; never shows what it made.
 
+use super::text;
+
 /// Where the code goes.
 const PLACE: &str = "{code}";
 /// Language of last resort.
@@ -61,6 +63,17 @@ pub fn fill(template: &str, code: &str) -> String {
     template.replace(PLACE, code)
 }
 
+/// Does a code belong into this text?
+pub fn has_place(template: &str) -> bool {
+    template.contains(PLACE)
+}
+
+/// How many segments a text takes on the air with a code of so many digits.
+pub fn segments(template: &str, code_length: usize) -> usize {
+    let filled = fill(template, &"0".repeat(code_length));
+    text::encode(&filled).segments.len()
+}
+
 /// The text of a challenge: its own, or the template of its locale.
 pub fn sms_code(own: Option<&str>, locale: &str, code: &str) -> String {
     fill(own.unwrap_or_else(|| sms_code_template(locale)), code)
@@ -69,7 +82,7 @@ pub fn sms_code(own: Option<&str>, locale: &str, code: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::text::{self, Encoding};
+    use crate::message::text::Encoding;
 
     #[test]
     fn every_template_is_one_cheap_segment() {

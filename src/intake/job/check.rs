@@ -17,6 +17,7 @@ use crate::{
     challenge::{Challenge, Code, Expect, Fallback, Meta, Method, Millis, ReplyTo, Until},
     config::settings::Jobs,
     intake::Job,
+    message::templates,
     number::{self, Number},
 };
 
@@ -167,7 +168,7 @@ impl Check {
         let extension = self.extension(&raw.extension);
         let code = self.optional("code", &raw.code, given_code, "must be 4 to 10 digits");
         let pin = self.pin(&raw.pin);
-        let text = self.optional("text", &raw.text, filled, "must not be empty");
+        let text = self.text(&raw.text, code.as_ref(), settings);
         let locale = self.locale(&raw.locale);
         let lifetime = self.lifetime(raw.lifetime_s);
         let issued_at = self.optional("issued_at", &raw.issued_at, rules::moment, MOMENT);
@@ -218,6 +219,36 @@ impl Check {
         };
         self.make_code(&mut ch, settings);
         Some(Job::Challenge(Box::new(ch)))
+    }
+
+    /// What goes on the air as it is written, but for the code.
+    fn text(
+        &mut self,
+        text: &Option<Text<'_>>,
+        code: Option<&Code>,
+        settings: &Jobs,
+    ) -> Option<Arc<str>> {
+        let text: &str = text.as_ref()?;
+        if text.is_empty() {
+            return self.keep("text", None, "must not be empty");
+        }
+        if let Some(c) = text.chars().find(|c| c.is_control() && *c != '\n') {
+            let reason = format!(
+                "holds the control character U+{:04X}: of these only LF (U+000A) may stand in a text",
+                u32::from(c)
+            );
+            return self.keep("text", None, &reason);
+        }
+        let length = code.map_or(settings.code_length.into(), |code| code.reveal().len());
+        let segments = templates::segments(text, length);
+        if segments > settings.max_segments {
+            let reason = format!(
+                "takes {segments} segments, at most {} are sent ([jobs] max_segments)",
+                settings.max_segments
+            );
+            return self.keep("text", None, &reason);
+        }
+        Some(text.into())
     }
 
     /// Where one is needed and none was given.
@@ -378,18 +409,19 @@ fn kept_meta(raw: &Raw<'_>, settings: &Jobs) -> Meta {
         .collect()
 }
 
+/// Does anything carry a code to the person? A text without its place carries none.
 fn needs_code(ch: &Challenge) -> bool {
-    ch.methods().any(|method| {
-        method.needs_code() || (method == Method::SmsReply && ch.expect == Expect::Code)
+    let text = ch.text.as_deref().is_none_or(templates::has_place);
+    ch.methods().any(|method| match method {
+        Method::SmsCode => text,
+        Method::SmsReply => text && ch.expect == Expect::Code,
+        Method::VoiceCode => true,
+        Method::VoiceConfirm | Method::VoicePin => false,
     })
 }
 
 fn given_code(text: &str) -> Option<Code> {
     rules::is_digits(text, 4..=10).then(|| Code::new(text))
-}
-
-fn filled(text: &str) -> Option<Arc<str>> {
-    (!text.is_empty()).then(|| text.into())
 }
 
 fn named(text: &str) -> Option<Arc<str>> {

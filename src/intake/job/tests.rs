@@ -346,7 +346,68 @@ fn codes_are_made_only_where_one_is_needed() {
     assert!(!made(yes));
     let mut later = with("method", json!("voice_confirm"));
     later["fallback"] = json!([{ "method": "sms_code", "after_s": 0 }]);
-    assert!(made(later));
+    assert!(made(later.clone()));
+    // A text without a place for it carries none.
+    assert!(!made(with("text", json!("Call us, please."))));
+    assert!(made(with("text", json!("Your code is {code}."))));
+    later["text"] = json!("Call us, please.");
+    assert!(!made(later.clone()));
+    later["method"] = json!("voice_code");
+    assert!(made(later), "the call reads it out");
+}
+
+#[test]
+fn a_text_holds_no_control_character_but_lf() {
+    let text = |text: &str| {
+        read(
+            Kind::Challenge,
+            with("text", json!(text)).to_string().as_bytes(),
+        )
+    };
+    for good in ["a\nb {code}", "\n", "{code} \u{2019}\u{1f600}\u{200f}"] {
+        assert!(text(good).is_ok(), "{good:?}");
+    }
+    for bad in [
+        "\0", "\u{1b}", "\u{7}", "\r\n", "\t", "\u{7f}", "\u{85}", "\u{9b}",
+    ] {
+        for text in [
+            format!("{bad}{{code}}"),
+            format!("{{code}}{bad}"),
+            bad.to_owned(),
+        ] {
+            assert_eq!(fields(&with("text", json!(text))), ["text"], "{text:?}");
+        }
+    }
+    let told = faults(with("text", json!("a\r\nb")).to_string().as_bytes());
+    assert!(told[0].1.contains("U+000D"), "{told:?}");
+}
+
+#[test]
+fn a_text_takes_at_most_the_configured_segments() {
+    let most = |text: String| faults_or_none(&with("text", json!(text)));
+    // Four segments of GSM 7-bit with a code of six digits in the place of six characters; then one more.
+    assert_eq!(most(format!("{}{{code}}", "x".repeat(4 * 153 - 6))), None);
+    let reason = most(format!("{}{{code}}", "x".repeat(4 * 153 - 5)));
+    assert_eq!(
+        reason.as_deref(),
+        Some("takes 5 segments, at most 4 are sent ([jobs] max_segments)")
+    );
+    // One character outside of the alphabet, and it holds less than half.
+    assert_eq!(most(format!("\u{2019}{}", "x".repeat(4 * 67 - 1))), None);
+    assert!(most(format!("\u{2019}{}", "x".repeat(4 * 67))).is_some());
+    assert!(most("x".repeat(5_000)).is_some_and(|reason| reason.contains("33 segments")));
+    // Each place takes the whole code.
+    let mut long = with("text", json!("{code}".repeat(90)));
+    long["code"] = json!("1234567890");
+    assert!(faults_or_none(&long).is_some());
+}
+
+/// What is wrong with the text, if anything.
+fn faults_or_none(job: &Value) -> Option<String> {
+    let bad = read(Kind::Challenge, job.to_string().as_bytes()).err()?;
+    assert_eq!(bad.faults.len(), 1);
+    assert_eq!(bad.faults[0].field, "text");
+    Some(bad.faults[0].reason.clone())
 }
 
 #[test]
