@@ -169,6 +169,7 @@ fn accept(key: i64, ops: &mut Vec<Op>) {
         job: vec![b'j'; 420],
         life: vec![b'l'; 260],
         last: None,
+        claim: None,
     })));
 }
 

@@ -19,8 +19,8 @@ pub use windows::Windows;
 pub enum Admitted {
     /// Go on; true for each method that can't be used for this number (the others can).
     Yes { refused: Vec<bool> },
-    /// No, with the reason for the final report.
-    No { reason: &'static str },
+    /// No, with the reason for the final report. `limited`: by the limiter, so it counts in no window.
+    No { reason: &'static str, limited: bool },
 }
 
 /// Is there any route for this number's country on this channel?
@@ -51,16 +51,21 @@ pub fn admit(
     now: Millis,
 ) -> Admitted {
     if let Some(reason) = windows.take(ch, &rules.settings.limits, now) {
-        return Admitted::No { reason };
-    }
-    if ch.methods().any(|method| !method.served()) {
         return Admitted::No {
-            reason: "method_disabled",
+            reason,
+            limited: true,
         };
+    }
+    let no = |reason| Admitted::No {
+        reason,
+        limited: false,
+    };
+    if ch.methods().any(|method| !method.served()) {
+        return no("method_disabled");
     }
     let Some(number) = ch.to else {
         let reason = ch.refused.map_or("invalid_number", |r| r.reason.as_str());
-        return Admitted::No { reason };
+        return no(reason);
     };
     let analysis = number::analyse(number.e164(), None);
     let mut refused = Vec::with_capacity(1 + ch.fallback.len());
@@ -71,7 +76,7 @@ pub fn admit(
         refused.push(no.is_some());
     }
     match first {
-        Some(reason) if refused.iter().all(|no| *no) => Admitted::No { reason },
+        Some(reason) if refused.iter().all(|no| *no) => no(reason),
         _ => Admitted::Yes { refused },
     }
 }

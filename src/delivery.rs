@@ -43,6 +43,9 @@ pub struct Life {
     code_told: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<End>,
+    /// No call is started with less left than this: a setting, given again after a restart.
+    #[serde(skip)]
+    pub min_call: Duration,
 }
 
 /// How and when it ended.
@@ -125,7 +128,7 @@ pub const LATER_PAUSE: Duration = Duration::from_millis(500);
 pub const CALL_OVERTIME: Duration = Duration::from_secs(600);
 
 impl Life {
-    pub fn new(challenge: &Challenge) -> Life {
+    pub fn new(challenge: &Challenge, min_call: Duration) -> Life {
         let legs = challenge
             .methods()
             .map(|method| Leg {
@@ -136,6 +139,7 @@ impl Life {
             .collect();
         Life {
             legs,
+            min_call,
             ..Life::default()
         }
     }

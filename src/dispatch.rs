@@ -276,6 +276,12 @@ impl Dispatch {
             for arrival in control.drain(..).chain(jobs.drain(..)) {
                 self.arrived(arrival, now.wall);
             }
+            if self.stopping != Stopping::No {
+                // They are free to go elsewhere; a broker keeps its jobs.
+                while let Ok(arrival) = inputs.jobs.try_recv() {
+                    arrival.ticket.answer(Answer::Busy);
+                }
+            }
             for report in published.drain(..).flatten() {
                 self.pipeline.write(Op::ReportDone { report });
             }
@@ -394,6 +400,7 @@ impl Dispatch {
                     ticket.answer(Answer::Taken);
                 }
                 Action::Answer(ticket, answer) => ticket.answer(answer),
+                Action::Repeat(ch, ticket) => self.repeated(*ch, ticket, now),
                 // The ledger answers these; a word never waits without a batch.
                 Action::Word { ticket, .. } => ticket.answer(Answer::Unknown),
                 Action::Submit(at) => self.submit(at, now),

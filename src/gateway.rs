@@ -53,6 +53,8 @@ pub struct Doors {
     pub queries: mpsc::Sender<Query>,
     /// Says which challenge has a new report for those who follow by HTTP.
     pub reports: broadcast::Sender<ChallengeKey>,
+    /// Cancelled once nothing new is taken any more.
+    pub draining: CancellationToken,
 }
 
 /// Where dispatch puts reports instead of on the configured broker: for tests, and for what runs without one.
@@ -114,6 +116,7 @@ impl Prepared {
                 control,
                 queries,
                 reports,
+                draining: CancellationToken::new(),
             },
             inputs: Inputs {
                 jobs: jobs_in,
@@ -250,6 +253,7 @@ impl Gateway {
 
     /// Stops taking, lets what is in the air settle within the limit, unbinds and hangs up, closes the ledger.
     pub async fn drain(self, limit: Duration) {
+        self.doors.draining.cancel();
         let publisher = match self.broker {
             Some(broker) => Some(broker.close_door(limit).await),
             None => None,

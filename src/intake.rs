@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::challenge::Challenge;
+use crate::{challenge::Challenge, ledger::Claim};
 
 pub mod amqp;
 pub mod http;
@@ -39,7 +39,10 @@ pub enum Job {
 #[derive(Debug)]
 pub enum Ticket {
     Amqp(amqp::Ticket),
+    /// Somebody within the process waits, for as long as it takes.
     Http(oneshot::Sender<Answer>),
+    /// A client waits that may give up; what it gave up is not taken ([`Claim`]).
+    Claimed(oneshot::Sender<Answer>, Claim),
     /// Nobody waits (tests, simulate's own sample).
     None,
 }
@@ -49,14 +52,28 @@ impl Ticket {
     pub fn is_void(&self) -> bool {
         match self {
             Ticket::Http(waiting) => waiting.is_closed(),
+            Ticket::Claimed(_, claim) => claim.given_up(),
             Ticket::Amqp(_) | Ticket::None => false,
         }
+    }
+
+    /// What the ledger asks before it writes.
+    pub fn claim(&self) -> Option<&Claim> {
+        match self {
+            Ticket::Claimed(_, claim) => Some(claim),
+            Ticket::Http(_) | Ticket::Amqp(_) | Ticket::None => None,
+        }
+    }
+
+    /// Does somebody wait who would rather be told at once that there is no room? A broker keeps its jobs.
+    pub fn is_impatient(&self) -> bool {
+        matches!(self, Ticket::Http(_) | Ticket::Claimed(..))
     }
 
     pub fn answer(self, answer: Answer) {
         match self {
             Ticket::Amqp(ticket) => ticket.answer(answer),
-            Ticket::Http(waiting) => {
+            Ticket::Http(waiting) | Ticket::Claimed(waiting, _) => {
                 // The client may have gone; the challenge lives on without it.
                 let _ = waiting.send(answer);
             }
@@ -74,9 +91,9 @@ pub enum Answer {
     Again { last: Option<Arc<[u8]>> },
     /// The same id with other content: error message and dead letter; 409.
     Conflict,
-    /// A cancel or feedback for an id nobody knows (remembered for 15 minutes): acked; 404.
+    /// A cancel or feedback for an id nobody knows (remembered for 15 minutes): acked; 202.
     Unknown,
-    /// No room or stopping: the broker keeps it; 503.
+    /// No room, or stopping: the broker keeps it; 429, 503.
     Busy,
 }
 

@@ -35,6 +35,7 @@ use crate::{
 };
 
 mod apply;
+mod claim;
 mod house;
 mod keys;
 mod letters;
@@ -50,6 +51,7 @@ mod conformance;
 #[cfg(test)]
 mod tests;
 
+pub use claim::Claim;
 pub use recover::{LeftUp, Recovered};
 pub use types::*;
 
@@ -60,6 +62,7 @@ pub struct Ledger {
     work: mpsc::Sender<Work>,
     reads: Reads,
     trouble: Arc<ArcSwapOption<String>>,
+    pulse: Arc<writer::Pulse>,
     #[cfg(test)]
     fault: Arc<writer::Fault>,
 }
@@ -86,6 +89,7 @@ impl Ledger {
         let ring = Arc::new(ArcSwap::new(ring));
         let reader = read::Reader::new(schema::open_reader(path)?, ring.clone());
         let trouble = Arc::new(ArcSwapOption::empty());
+        let pulse = Arc::new(writer::Pulse::default());
         #[cfg(test)]
         let fault = Arc::new(writer::Fault::default());
         let (work, todo) = mpsc::channel(BATCHES);
@@ -103,6 +107,7 @@ impl Ledger {
             },
             done,
             trouble: trouble.clone(),
+            pulse: pulse.clone(),
             #[cfg(test)]
             fault: fault.clone(),
         };
@@ -111,6 +116,7 @@ impl Ledger {
             work,
             reads: Reads::Sqlite(Arc::new(reader)),
             trouble,
+            pulse,
             #[cfg(test)]
             fault,
         };
@@ -138,9 +144,13 @@ impl Ledger {
 
     /// Why nothing becomes durable just now, for `/readyz`.
     pub fn healthy(&self) -> Result<(), String> {
-        match self.trouble.load_full() {
-            None => Ok(()),
-            Some(reason) => Err(reason.as_ref().clone()),
+        match (self.trouble.load_full(), self.pulse.stalled()) {
+            (None, None) => Ok(()),
+            (Some(reason), _) => Err(reason.as_ref().clone()),
+            (None, Some(since)) => Err(format!(
+                "a write to the disk has not ended for {} ms",
+                since.as_millis()
+            )),
         }
     }
 

@@ -64,6 +64,7 @@ fn ops(key: i64, step: u8) -> Vec<Op> {
                 job: format!("job {key}").into_bytes(),
                 life: b"born".to_vec(),
                 last: None,
+                claim: None,
             })),
             report(0),
         ],

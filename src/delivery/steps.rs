@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Effect, LegState, Life, Outcome, Phase};
+use super::{Effect, Leg, LegState, Life, Outcome, Phase};
 use crate::{
     carrier::{self, Blame, CallOutcome, Cause, Failure, ReceiptState, Verdict},
     challenge::{Challenge, Channel, Method, Millis, Until},
@@ -209,6 +209,7 @@ impl Life {
         if self.legs.iter().any(|leg| leg.state == LegState::Open) || now >= ch.deadline {
             return;
         }
+        self.pass_over_calls_too_late(ch, now);
         let Some(at) = self
             .legs
             .iter()
@@ -230,8 +231,29 @@ impl Life {
         }
     }
 
+    /// Calls that would be the next method, and for which too little time is left, never start: they stop no
+    /// predecessor, and nobody is told of a fallback to them.
+    fn pass_over_calls_too_late(&mut self, ch: &Challenge, now: Millis) {
+        if ch.deadline.since(now) >= self.min_call {
+            return;
+        }
+        // The first method is the asked one: it is closed as too late where it is looked at next, not passed over.
+        let waiting = |leg: &&mut Leg| leg.state == LegState::Waiting;
+        for leg in self.legs.iter_mut().skip(1).filter(waiting) {
+            if leg.method.channel() == Channel::Voice {
+                leg.state = LegState::Closed(Some(Cause::Expired));
+            }
+        }
+    }
+
     /// The time of the next method has come, whatever its predecessor still waits for.
     pub(super) fn open_next_by_time(&mut self, ch: &Challenge, now: Millis, out: &mut Vec<Effect>) {
+        self.pass_over_calls_too_late(ch, now);
+        if !self.legs.iter().any(|leg| leg.state == LegState::Waiting)
+            || self.fallback_due(ch).is_some_and(|due| now < due)
+        {
+            return;
+        }
         for leg in &mut self.legs {
             if leg.state == LegState::Open {
                 leg.state = LegState::Closed(None);

@@ -60,7 +60,7 @@ struct Story {
 
 impl Story {
     fn of(ch: Challenge) -> Story {
-        let mut life = Life::new(&ch);
+        let mut life = Life::new(&ch, MIN_CALL);
         let mut out = Vec::new();
         let refused = vec![false; ch.methods().count()];
         life.start(&ch, Millis(0), &refused, &mut out);
@@ -380,8 +380,35 @@ fn a_call_for_which_too_little_time_is_left_gives_way_at_once() {
     s.accepted(text, &["a"]);
     s.at(161.0);
     assert!(s.life.ended.is_none() && s.wants().is_none());
+    assert!(!s.told().contains(&"fallback"), "{:?}", s.told());
     s.receipt(text, 0, ReceiptState::Undelivered);
     assert_eq!(s.last().0, "undelivered", "at once, not at the deadline");
+}
+
+#[test]
+fn a_fallback_that_cant_happen_is_not_told_and_stops_nothing() {
+    // Too little time for the call when its turn comes by time: the text goes on to its next carrier.
+    let mut s = Story::of(challenge(Method::SmsCode, &[(Method::VoiceConfirm, 155)]));
+    let first = s.place("northwind");
+    s.at(156.0).fails(first, Cause::CarrierFault);
+    assert!(s.wants().is_some_and(|w| w.method == Method::SmsCode));
+    // The text has failed for good: over at once, with what the text came to.
+    let mut s = Story::of(challenge(Method::SmsCode, &[(Method::VoiceConfirm, 20)]));
+    s.ch.deadline = Millis(25_000);
+    let text = s.place("northwind");
+    s.accepted(text, &["a"]);
+    s.receipt(text, 0, ReceiptState::Undelivered);
+    assert_eq!(s.last().0, "undelivered");
+    assert!(!s.told().contains(&"fallback"), "{:?}", s.told());
+    // A call passed over gives way to the method behind it, when that one's time has come.
+    let fallback = [(Method::VoiceConfirm, 155), (Method::SmsCode, 170)];
+    let mut s = Story::of(challenge(Method::SmsCode, &fallback));
+    let text = s.place("northwind");
+    s.accepted(text, &["a"]);
+    s.at(169.0);
+    assert!(!s.told().contains(&"fallback"), "{:?}", s.told());
+    s.at(170.0);
+    assert_eq!(s.last(), ("fallback", Some("sms_code")));
 }
 
 #[test]
@@ -683,7 +710,7 @@ fn a_call_in_doubt_that_nobody_can_hedge_gives_way_to_the_next_method() {
 #[test]
 fn a_refused_first_method_leaves_the_others() {
     let ch = challenge(Method::SmsCode, &[(Method::VoiceCode, 20)]);
-    let mut life = Life::new(&ch);
+    let mut life = Life::new(&ch, MIN_CALL);
     let mut out = Vec::new();
     life.start(&ch, Millis(0), &[true, false], &mut out);
     assert_eq!(

@@ -25,6 +25,11 @@ impl Dispatch {
         if arrival.ticket.is_void() {
             return;
         }
+        // A word takes effect here and now, and can't be taken back: from here on its asker waits for the answer.
+        let word = !matches!(arrival.job, Job::Challenge(_));
+        if word && arrival.ticket.claim().is_some_and(|claim| !claim.begin()) {
+            return;
+        }
         match arrival.job {
             Job::Challenge(ch) => self.challenge_arrived(*ch, arrival.ticket, now),
             Job::Cancel { tenant, id } => {
@@ -45,25 +50,40 @@ impl Dispatch {
         }
     }
 
+    /// A challenge whose id was on its way to the disk when it came: by now that one is there, or isn't.
+    pub(super) fn repeated(&mut self, ch: Challenge, ticket: Ticket, now: Millis) {
+        if !ticket.is_void() {
+            self.challenge_arrived(ch, ticket, now);
+        }
+    }
+
     fn challenge_arrived(&mut self, mut ch: Challenge, ticket: Ticket, now: Millis) {
-        if let Some(open) = self
-            .open
-            .by_id(&ch.tenant, &ch.id)
-            .and_then(|key| self.open.get(key))
+        let mut known = self.open.by_id(&ch.tenant, &ch.id);
+        if let Some(key) = known
+            && self.open.get(key).is_some_and(Open::given_up)
         {
+            self.undo(key);
+            known = None;
+        }
+        if let Some(open) = known.and_then(|key| self.open.get(key)) {
             let answer = if open.ch.content == ch.content {
                 Answer::Again { last: None }
             } else {
                 Answer::Conflict
             };
             // After what is already on its way to the disk: an ack says that the ledger holds it.
-            self.pipeline.then(Action::Answer(ticket, answer));
+            let action = match open.durable {
+                true => Action::Answer(ticket, answer),
+                false => Action::Repeat(Box::new(ch), ticket),
+            };
+            self.pipeline.then(action);
             return;
         }
         ch.arrived = now;
         self.last_challenge += 1;
         let key = ChallengeKey(self.last_challenge);
-        let mut life = Life::new(&ch);
+        let min_call = self.config.settings.jobs.min_call;
+        let mut life = Life::new(&ch, min_call);
         let table = &self.config.table;
         let serves = |ch: &Challenge, channel: Channel| {
             ch.country
@@ -73,11 +93,14 @@ impl Dispatch {
             settings: &self.config.settings,
             numbers: &self.numbers,
         };
+        let mut counted = true;
         match admission::admit(&ch, rules, &mut self.windows, &serves, now) {
-            Admitted::No { reason } => life.reject(now, reason, &mut self.effects),
+            Admitted::No { reason, limited } => {
+                counted = !limited;
+                life.reject(now, reason, &mut self.effects);
+            }
             Admitted::Yes { refused } => {
                 life.start(&ch, now, &refused, &mut self.effects);
-                let min_call = self.config.settings.jobs.min_call;
                 life.tick(&ch, now, min_call, &mut self.effects);
             }
         }
@@ -91,7 +114,9 @@ impl Dispatch {
             job: encode(&ch),
             life: Vec::new(),
             last: None,
+            claim: ticket.claim().cloned(),
         })));
+        let claim = ticket.claim().cloned();
         self.pipeline.then(Action::Taken(key, ticket));
         self.unsent += 1;
         self.recent.arrived(key);
@@ -101,6 +126,8 @@ impl Dispatch {
                 ch,
                 life,
                 durable: false,
+                claim,
+                counted,
                 waiting: None,
                 wake: Millis::NEVER,
                 sent: false,
@@ -190,7 +217,8 @@ impl Dispatch {
         self.pipeline.then(Action::Answer(ticket, Answer::Taken));
     }
 
-    /// What was begun for a challenge that the ledger did not take is undone: nothing of it was told or sent.
+    /// What was begun for a challenge that the ledger did not take is undone: nothing of it was told or sent, and it counts
+    /// in no limit.
     pub(super) fn undo(&mut self, key: ChallengeKey) -> Option<Open> {
         self.unqueue(key);
         let open = match self.open.remove(key) {
@@ -218,8 +246,10 @@ impl Dispatch {
                 }
             }
         }
-        self.windows
-            .give_back(&open.ch, &self.config.settings.limits, open.ch.arrived);
+        if open.counted {
+            self.windows
+                .give_back(&open.ch, &self.config.settings.limits, open.ch.arrived);
+        }
         Some(open)
     }
 

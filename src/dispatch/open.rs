@@ -12,6 +12,7 @@ use crate::{
     carrier::Receipt,
     challenge::{AttemptKey, Challenge, ChallengeKey, Channel, Millis},
     delivery::{Life, Want},
+    ledger::Claim,
     number::Number,
 };
 
@@ -22,12 +23,23 @@ pub struct Open {
     pub life: Life,
     /// The ledger holds it.
     pub durable: bool,
+    /// Until then its asker may give it up.
+    pub claim: Option<Claim>,
+    /// It counts in the limiter's windows.
+    pub counted: bool,
     /// Standing in the queue for this attempt, in this line.
     pub waiting: Option<(Want, RouteKey)>,
     /// The soonest timer that is set for it.
     pub wake: Millis,
     /// The first attempt has been handed to a carrier.
     pub sent: bool,
+}
+
+impl Open {
+    /// Its asker was told to come again before the ledger held it: it won't, and its id is free.
+    pub fn given_up(&self) -> bool {
+        !self.durable && self.claim.as_ref().is_some_and(Claim::given_up)
+    }
 }
 
 /// What a carrier's reference leads to.

@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     carrier::{CallMark, Slip},
-    challenge::{AttemptKey, ChallengeKey},
+    challenge::{AttemptKey, Challenge, ChallengeKey},
     intake::{Answer, Ticket},
     ledger::{BATCHES, Batch, Done, EarlyWord, Known, Ledger, NewChallenge, Op, OutboxReport},
 };
@@ -28,6 +28,9 @@ pub enum Action {
     Taken(ChallengeKey, Ticket),
     /// Tell the door anything else.
     Answer(Ticket, Answer),
+    /// The id of a challenge that is on its way to the disk came again: what it is told depends on whether that one
+    /// gets there.
+    Repeat(Box<Challenge>, Ticket),
     /// A word for an id that isn't open: the ledger says whether it knows it. `place`: where in its batch it stands.
     Word {
         place: usize,
@@ -55,12 +58,13 @@ impl Action {
     fn patience(&self) -> Duration {
         match self {
             Action::Submit(_) | Action::HangUp(_) => Duration::ZERO,
-            Action::Taken(_, ticket) | Action::Answer(ticket, _) | Action::Word { ticket, .. } => {
-                match ticket {
-                    Ticket::Http(_) => Duration::ZERO,
-                    Ticket::Amqp(_) | Ticket::None => SOON,
-                }
-            }
+            Action::Taken(_, ticket)
+            | Action::Answer(ticket, _)
+            | Action::Repeat(_, ticket)
+            | Action::Word { ticket, .. } => match ticket.is_impatient() {
+                true => Duration::ZERO,
+                false => SOON,
+            },
             Action::Publish(report) if !report.is_final => NEWS,
             Action::GiveBack(_) => GIVING_BACK,
             Action::Publish(_) | Action::Recorded { .. } => SOON,
@@ -76,9 +80,11 @@ impl Action {
             }
             Action::Publish(report) => Some(report.challenge),
             Action::Wake(key) => Some(*key),
-            Action::Taken(..) | Action::Answer(..) | Action::Word { .. } | Action::GiveBack(_) => {
-                None
-            }
+            Action::Taken(..)
+            | Action::Answer(..)
+            | Action::Repeat(..)
+            | Action::Word { .. }
+            | Action::GiveBack(_) => None,
         }
     }
 }

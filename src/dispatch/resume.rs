@@ -36,7 +36,10 @@ impl Dispatch {
             return;
         }
         let key = stored.key;
-        let life = serde_json::from_slice::<Life>(&stored.life).unwrap_or_else(|_| Life::new(&ch));
+        let min_call = self.config.settings.jobs.min_call;
+        let mut life = serde_json::from_slice::<Life>(&stored.life)
+            .unwrap_or_else(|_| Life::new(&ch, min_call));
+        life.min_call = min_call;
         let sent = !life.attempts.is_empty();
         if !sent {
             self.unsent += 1;
@@ -45,6 +48,8 @@ impl Dispatch {
             ch,
             life,
             durable: true,
+            claim: None,
+            counted: true,
             waiting: None,
             wake: Millis::NEVER,
             sent,
@@ -66,7 +71,6 @@ impl Dispatch {
         open.life
             .resume(&open.ch, now, DOUBT_AFTER_RESTART, &mut self.effects);
         if open.life.ended.is_none() {
-            let min_call = self.config.settings.jobs.min_call;
             open.life.tick(&open.ch, now, min_call, &mut self.effects);
         }
         if let Some(to) = open.ch.to {

@@ -4,8 +4,8 @@
 //! events ([`follow`]). One that came by AMQP is shown by its state and may be cancelled, but its reports go to the
 //! broker only: following it is 404.
 //!
-//! A client that goes away, or is told to come again, before its job is taken has left no challenge behind: dispatch
-//! drops a job whose asker is gone.
+//! A client that goes away, or is told to come again, before its job is taken has left no challenge behind: its id is
+//! free, and the ledger doesn't write what its asker gave up ([`Claim`]). What is being written is waited for.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +25,12 @@ use super::{
     Answer, Arrival, Job, Ticket,
     job::{self, JobFault, Kind, Properties},
 };
-use crate::{clock, config::Settings, gateway::Doors, ledger::Ledger};
+use crate::{
+    clock,
+    config::Settings,
+    gateway::Doors,
+    ledger::{Claim, Ledger},
+};
 
 mod body;
 mod follow;
@@ -89,6 +94,9 @@ fn usual_tenant() -> String {
 }
 
 async fn challenge(State(door): State<Door>, request: Request) -> Response {
+    if door.0.doors.draining.is_cancelled() {
+        return door.refusal();
+    }
     let body = match body::read(request).await {
         Ok(body) => body,
         Err(refusal) => return *refusal,
@@ -103,14 +111,12 @@ async fn challenge(State(door): State<Door>, request: Request) -> Response {
     let ch = match parsed {
         Ok(Job::Challenge(ch)) => ch,
         // Only a challenge comes of this kind.
-        Ok(Job::Cancel { .. } | Job::Feedback { .. }) => {
-            return overloaded(StatusCode::BAD_REQUEST);
-        }
+        Ok(Job::Cancel { .. } | Job::Feedback { .. }) => return door.refusal(),
         Err(bad) => return faults(&bad.faults),
     };
     let (tenant, id) = (ch.tenant.clone(), ch.id.clone());
     let made = ch.code.clone().filter(|_| ch.code_made);
-    match knock(&door.0.doors.jobs, Job::Challenge(ch)).await {
+    match door.knock(&door.0.doors.jobs, Job::Challenge(ch)).await {
         Ok(Answer::Taken) => {
             let mut body = Map::from_iter([("id".to_owned(), json!(id))]);
             if let Some(code) = made {
@@ -124,8 +130,7 @@ async fn challenge(State(door): State<Door>, request: Request) -> Response {
             "id",
             "known with other content; give a new challenge a new id",
         ),
-        Ok(Answer::Unknown | Answer::Busy) => overloaded(StatusCode::SERVICE_UNAVAILABLE),
-        Err(status) => overloaded(status),
+        Ok(Answer::Unknown | Answer::Busy) | Err(NotTaken) => door.refusal(),
     }
 }
 
@@ -185,17 +190,15 @@ async fn word(door: &Door, kind: Kind, body: &Value) -> Response {
         Ok(job) => job,
         Err(bad) => return faults(&bad.faults),
     };
-    match knock(&door.0.doors.control, job).await {
+    match door.knock(&door.0.doors.control, job).await {
         Ok(Answer::Taken | Answer::Again { .. }) => {
             (StatusCode::ACCEPTED, Json(json!({}))).into_response()
         }
-        Ok(Answer::Unknown) => fault(
-            StatusCode::NOT_FOUND,
-            "id",
-            "unknown; remembered for 15 minutes in case the challenge still comes",
-        ),
-        Ok(Answer::Conflict | Answer::Busy) => overloaded(StatusCode::SERVICE_UNAVAILABLE),
-        Err(status) => overloaded(status),
+        // Remembered in case the challenge still comes: taken as well.
+        Ok(Answer::Unknown) => {
+            (StatusCode::ACCEPTED, Json(json!({ "known": false }))).into_response()
+        }
+        Ok(Answer::Conflict | Answer::Busy) | Err(NotTaken) => door.refusal(),
     }
 }
 
@@ -242,25 +245,65 @@ async fn shown(door: &Door, tenant: &str, id: &str) -> Response {
     }
 }
 
-/// Hands a job over and waits for the answer. Err: the status to refuse with.
-async fn knock(to: &mpsc::Sender<Arrival>, job: Job) -> Result<Answer, StatusCode> {
-    let (ticket, answer) = oneshot::channel();
-    let arrival = Arrival {
-        job,
-        ticket: Ticket::Http(ticket),
-    };
-    let asked = async {
-        // Either fails only when dispatch ends.
-        to.send(arrival)
-            .await
-            .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-        answer.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
-    };
-    match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(answered) => answered,
-        Err(_) => Err(StatusCode::TOO_MANY_REQUESTS),
+/// Nothing of the job is left, and nothing of it will be done.
+struct NotTaken;
+
+/// A client that waits. Gone, for whatever reason, it has given up.
+struct Waiting {
+    answer: oneshot::Receiver<Answer>,
+    claim: Claim,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.claim.give_up();
     }
 }
+
+impl Door {
+    /// Hands a job over and waits for the answer. What is on its way to the disk when the client's patience ends is
+    /// waited for all the same: only the ledger knows what became of it.
+    async fn knock(&self, to: &mpsc::Sender<Arrival>, job: Job) -> Result<Answer, NotTaken> {
+        if self.0.ledger.healthy().is_err() {
+            return Err(NotTaken);
+        }
+        let (sender, answer) = oneshot::channel();
+        let claim = Claim::default();
+        let arrival = Arrival {
+            job,
+            ticket: Ticket::Claimed(sender, claim.clone()),
+        };
+        let mut waiting = Waiting { answer, claim };
+        let asked = async {
+            // Either fails only when dispatch ends.
+            to.send(arrival).await.map_err(|_| NotTaken)?;
+            (&mut waiting.answer).await.map_err(|_| NotTaken)
+        };
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(answered) => answered,
+            Err(_) if waiting.claim.give_up() => Err(NotTaken),
+            Err(_) => (&mut waiting.answer).await.map_err(|_| NotTaken),
+        }
+    }
+
+    /// Why nothing is taken just now, and when to come again.
+    fn refusal(&self) -> Response {
+        let (status, reason) = if self.0.doors.draining.is_cancelled() {
+            (StatusCode::SERVICE_UNAVAILABLE, STOPPING)
+        } else if self.0.ledger.healthy().is_err() {
+            (StatusCode::SERVICE_UNAVAILABLE, NO_LEDGER)
+        } else if self.0.doors.jobs.is_closed() {
+            (StatusCode::SERVICE_UNAVAILABLE, STOPPING)
+        } else {
+            (StatusCode::TOO_MANY_REQUESTS, OVERLOAD)
+        };
+        come_again(status, reason)
+    }
+}
+
+const STOPPING: &str = "stopping, and takes nothing more: go to another gateway, or come again";
+const NO_LEDGER: &str = "the ledger does not answer, so nothing can be taken; come again";
+const OVERLOAD: &str = "more comes in than the carriers take; come again";
 
 fn unknown() -> Response {
     fault(
@@ -272,14 +315,10 @@ fn unknown() -> Response {
 
 fn unreadable(e: &crate::ledger::ReadError) -> Response {
     tracing::error!(error = %e, "a challenge can't be looked up");
-    overloaded(StatusCode::SERVICE_UNAVAILABLE)
+    come_again(StatusCode::SERVICE_UNAVAILABLE, NO_LEDGER)
 }
 
-fn overloaded(status: StatusCode) -> Response {
-    let reason = match status {
-        StatusCode::TOO_MANY_REQUESTS => "more comes in than the carriers take; come again",
-        _ => "not taking jobs now; come again, or go to another gateway",
-    };
+fn come_again(status: StatusCode, reason: &str) -> Response {
     let mut response = fault(status, "gateway", reason);
     response
         .headers_mut()

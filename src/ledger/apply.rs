@@ -240,6 +240,11 @@ impl<'c> Statements<'c> {
         done: &mut Done,
     ) -> Result<bool, Fault> {
         let key = new.key.0;
+        if new.claim.as_ref().is_some_and(|claim| !claim.begin()) {
+            self.forget(key)?;
+            done.lost.push(new.key);
+            return Ok(false);
+        }
         let mac = desk.ring.mac(Lookup::Id, &new.tenant, &new.id);
         if let Some(known) = self.known_by_older(desk, &new.tenant, &new.id)? {
             done.known.push((new.key, known));
@@ -288,6 +293,20 @@ impl<'c> Statements<'c> {
             done.early.push((new.key, word));
         }
         Ok(true)
+    }
+
+    /// Nothing of it is there, unless a commit took effect whose success was not told.
+    fn forget(&self, key: i64) -> rusqlite::Result<()> {
+        for table in [
+            "challenges WHERE key",
+            "outbox WHERE challenge",
+            "kept WHERE challenge",
+        ] {
+            self.conn
+                .prepare_cached(&format!("DELETE FROM {table} = ?"))?
+                .execute([key])?;
+        }
+        Ok(())
     }
 
     fn end(

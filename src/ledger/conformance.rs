@@ -44,6 +44,7 @@ pub(super) fn new(key: i64, id: &str) -> Box<NewChallenge> {
         job: format!("job of {id} to +14255550142 code 482913").into_bytes(),
         life: b"life at birth".to_vec(),
         last: None,
+        claim: None,
     })
 }
 

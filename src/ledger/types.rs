@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Claim;
 use crate::challenge::{AttemptKey, ChallengeKey, Millis};
 
 /// Something that must become durable.
@@ -82,6 +83,8 @@ pub struct NewChallenge {
     pub life: Vec<u8>,
     /// Already over at birth (rejected): the final as in [`Op::End`].
     pub last: Option<Vec<u8>>,
+    /// Whose asker may stop waiting before it is written: then it is not written, and stands in [`Done::lost`].
+    pub claim: Option<Claim>,
 }
 
 /// A report's own key in the outbox.
@@ -140,7 +143,8 @@ pub struct Done {
     /// Ops that the ledger can't hold (a key used twice, a value too long), by their place in the batch: nothing of
     /// them is written, the rest of the batch is. Never happens while keys are given as [`Recovered`] says.
     pub refused: Vec<usize>,
-    /// The challenges among them whose very accept was refused: nobody holds them, so nobody may say that they are taken.
+    /// The challenges whose very accept was refused, or given up by its asker before it was written: nobody holds them, so
+    /// nobody may say that they are taken.
     pub lost: Vec<ChallengeKey>,
 }
 

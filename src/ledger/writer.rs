@@ -5,16 +5,16 @@
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Batch, Done, OpenError, Work,
+    Batch, Done, Op, OpenError, Work,
     apply::{Desk, Statements},
     house::{self, House},
     keys,
@@ -34,6 +34,7 @@ pub(super) struct Writer {
     pub house: house::Settings,
     pub done: mpsc::UnboundedSender<Done>,
     pub trouble: Arc<ArcSwapOption<String>>,
+    pub pulse: Arc<Pulse>,
     #[cfg(test)]
     pub fault: Arc<Fault>,
 }
@@ -48,6 +49,9 @@ impl Writer {
             .enable_time()
             .build()
             .map_err(file)?;
+        self.conn
+            .busy_timeout(BUSY)
+            .map_err(|e| schema::sqlite(&self.path, e))?;
         let early = house::any_early(&self.conn).map_err(|e| schema::sqlite(&self.path, e))?;
         let desk = Desk::new(self.ring.load_full(), self.owner.clone(), self.epoch, early)
             .map_err(|e| OpenError::File {
@@ -133,6 +137,7 @@ impl Writer {
                     .map(|batch| statements.batch(desk, batch))
                     .collect::<Result<Vec<_>, _>>()
             })
+            .inspect_err(|_| release(group))
         })?;
         group.clear();
         for done in dones {
@@ -161,6 +166,13 @@ impl Writer {
 
     /// All or nothing.
     fn transaction<T>(&self, what: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        self.pulse.begins();
+        let result = self.all_or_nothing(what);
+        self.pulse.ends();
+        result
+    }
+
+    fn all_or_nothing<T>(&self, what: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         #[cfg(test)]
         self.fault.inject(&self.conn)?;
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
@@ -212,7 +224,12 @@ impl Writer {
                 }
             }
             std::thread::sleep(pause);
-            pause = (pause * 2).min(RETRY_MOST);
+            // A lock is let go of at any moment, and waiting for it is part of the try.
+            let most = match error.sqlite_error_code() {
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => RETRY_BUSY,
+                _ => RETRY_MOST,
+            };
+            pause = (pause * 2).min(most);
         }
     }
 
@@ -236,6 +253,39 @@ impl Writer {
         self.ring.store(ring);
         house.seal_anew();
         Ok(())
+    }
+}
+
+/// Rolled back: whoever waits for one of these accepts may give up until the next try.
+fn release(group: &[Batch]) {
+    for op in group.iter().flat_map(|batch| &batch.ops) {
+        if let Op::Accept(new) = op
+            && let Some(claim) = &new.claim
+        {
+            claim.rolled_back();
+        }
+    }
+}
+
+/// Since when the present transaction has been going on: a disk that stalls gives no error.
+#[derive(Debug, Default)]
+pub(super) struct Pulse(std::sync::Mutex<Option<Instant>>);
+
+impl Pulse {
+    fn begins(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn ends(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// How long it has taken so far, if that is too long.
+    pub fn stalled(&self) -> Option<Duration> {
+        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since
+            .map(|at| at.elapsed())
+            .filter(|so_far| *so_far > STALL)
     }
 }
 
@@ -291,6 +341,11 @@ impl Fault {
 const GROUP_OPS: usize = 4_096;
 const HOUSE_BUSY: Duration = Duration::from_millis(100);
 const HOUSE_IDLE: Duration = Duration::from_secs(1);
+/// Another program may hold the file for a moment (`sqlite3`, a backup); longer than this, and it is said.
+const BUSY: Duration = Duration::from_millis(500);
+/// A transaction that takes so long makes the ledger unwell.
+const STALL: Duration = Duration::from_millis(800);
+const RETRY_BUSY: Duration = Duration::from_millis(100);
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MOST: Duration = Duration::from_secs(2);
 /// How long a full disk is waited for when the process is ending.

@@ -3,5 +3,6 @@
 
 mod jobs;
 mod operator;
+mod taking;
 mod verbs;
 mod world;

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast::error::RecvError};
 use tokio_util::sync::CancellationToken;
 
-use super::{overloaded, unreadable};
+use super::{come_again, unreadable};
 use crate::{
     challenge::ChallengeKey,
     gateway::Doors,
@@ -40,6 +40,9 @@ pub(super) struct Hub {
     places: Arc<Semaphore>,
     stop: CancellationToken,
 }
+
+const FOLLOWED: &str =
+    "as many challenges are followed as this gateway serves; come again, or go to another one";
 
 impl Hub {
     /// Hands dispatch's words on until `stop`.
@@ -77,7 +80,7 @@ impl Hub {
     /// The stream of its reports after `after`; 204 where there will be none (an `EventSource` stops then).
     pub async fn follow(&self, ledger: &Ledger, stored: &Stored, after: u32) -> Response {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
-            return overloaded(StatusCode::SERVICE_UNAVAILABLE);
+            return come_again(StatusCode::SERVICE_UNAVAILABLE, FOLLOWED);
         };
         let first = match ledger.reports_of(stored.key, after).await {
             Ok(first) => first,
