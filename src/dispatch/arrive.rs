@@ -57,7 +57,7 @@ impl Dispatch {
         }
     }
 
-    fn challenge_arrived(&mut self, mut ch: Challenge, ticket: Ticket, now: Millis) {
+    fn challenge_arrived(&mut self, ch: Challenge, ticket: Ticket, now: Millis) {
         let mut known = self.open.by_id(&ch.tenant, &ch.id);
         if let Some(key) = known
             && self.open.get(key).is_some_and(Open::given_up)
@@ -65,20 +65,24 @@ impl Dispatch {
             self.undo(key);
             known = None;
         }
-        if let Some(open) = known.and_then(|key| self.open.get(key)) {
-            let answer = if open.ch.content == ch.content {
-                Answer::Again { last: None }
-            } else {
-                Answer::Conflict
-            };
-            // After what is already on its way to the disk: an ack says that the ledger holds it.
-            let action = match open.durable {
-                true => Action::Answer(ticket, answer),
-                false => Action::Repeat(Box::new(ch), ticket),
-            };
-            self.pipeline.then(action);
-            return;
-        }
+        let Some(open) = known.and_then(|key| self.open.get(key)) else {
+            return self.begin(ch, ticket, now);
+        };
+        let answer = if open.ch.content == ch.content {
+            Answer::Again { last: None }
+        } else {
+            Answer::Conflict
+        };
+        // After what is already on its way to the disk: an ack says that the ledger holds it.
+        let action = match open.durable {
+            true => Action::Answer(ticket, answer),
+            false => Action::Repeat(Box::new(ch), ticket),
+        };
+        self.pipeline.then(action);
+    }
+
+    /// An id that isn't open: new, as far as memory goes.
+    fn begin(&mut self, mut ch: Challenge, ticket: Ticket, now: Millis) {
         ch.arrived = now;
         self.last_challenge += 1;
         let key = ChallengeKey(self.last_challenge);
