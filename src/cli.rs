@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod check;
+mod client;
 pub mod configured;
 pub mod explain;
 mod input;
 pub mod number;
+pub mod operator;
 pub mod receipt;
 pub mod run;
 pub mod send;
@@ -32,8 +34,16 @@ pub enum Verb {
     Send(Box<send::SendArgs>),
     /// Every fault of the configuration at once, one line each.
     Check(check::CheckArgs),
-    /// The plan for a number now: carriers and senders in order, and why.
+    /// The plan for a number now: carriers and senders in order, and why. Exit status 0 for a refusal, too.
     Explain(explain::ExplainArgs),
+    /// Takes a carrier out of use in the running gateway, for a while or until it is resumed; a restart keeps it so.
+    Suspend(operator::SuspendArgs),
+    /// Takes back a `suspend`.
+    Resume(operator::ResumeArgs),
+    /// Ends an open challenge: a call is hung up, nothing further is tried.
+    Cancel(operator::ChallengeArgs),
+    /// One challenge end to end: choices with their reasons, attempts, the carrier's codes, reports; masked.
+    Trace(operator::ChallengeArgs),
     /// The whole gateway with simulated carriers and phones, on this machine alone.
     Simulate(simulate::SimulateArgs),
     /// What the gateway makes of a phone number.
@@ -54,6 +64,10 @@ pub fn main() -> ExitCode {
         Verb::Send(args) => send::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Suspend(args) => operator::suspend(&args),
+        Verb::Resume(args) => operator::resume(&args),
+        Verb::Cancel(args) => operator::cancel(&args),
+        Verb::Trace(args) => operator::trace(&args),
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Number(args) => number::run(&args),
         Verb::Text(args) => text::run(&args),

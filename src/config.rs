@@ -23,7 +23,7 @@ pub mod settings;
 mod settings_file;
 mod source;
 mod table;
-mod values;
+pub mod values;
 pub mod watch;
 
 pub use carrier::CarrierConfig;

@@ -46,7 +46,17 @@ pub struct Life {
     /// No call is started with less left than this: a setting, given again after a restart.
     #[serde(skip)]
     pub min_call: Duration,
+    /// When the first report was given; the others' times count from it.
+    #[serde(default)]
+    first_told: Millis,
+    /// Every report in order, so that a trace can tell of it when the report itself is long gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    told: Vec<Told>,
 }
+
+/// A report that was given, in little room: there are a few for every open challenge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Told(u32, report::Event, u8);
 
 /// How and when it ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +112,8 @@ pub struct Placement {
     pub sender: Arc<str>,
     pub route: Arc<str>,
     pub why: Arc<str>,
+    /// What the plan left out, where that says anything.
+    pub left_out: Box<[Arc<str>]>,
     /// How long this carrier's receipts may take; None: the challenge's own life.
     pub receipt_wait: Option<Duration>,
 }
@@ -144,6 +156,25 @@ impl Life {
         }
     }
 
+    /// The reports so far, in order: when, what, of which attempt.
+    pub fn told(&self) -> impl Iterator<Item = (Millis, report::Event, Option<u16>)> {
+        self.told.iter().map(|Told(after, event, attempt)| {
+            let at = Millis(self.first_told.0 + i64::from(*after));
+            (at, *event, (*attempt > 0).then_some(u16::from(*attempt)))
+        })
+    }
+
+    fn remember_told(&mut self, now: Millis, event: report::Event, attempt: Option<u16>) {
+        if self.told.is_empty() {
+            self.first_told = now;
+        }
+        let after = u32::try_from(now.0 - self.first_told.0).unwrap_or(u32::MAX);
+        let attempt = attempt.map_or(0, |n| u8::try_from(n).unwrap_or(u8::MAX));
+        // Room for what there is: it is kept as long as the challenge is open.
+        self.told.reserve_exact(1);
+        self.told.push(Told(after, event, attempt));
+    }
+
     // --- what comes in -------------------------------------------------------------------------------------
 
     /// Admitted: `closed` are the legs that admission refused (their cause in words stands in the log).
@@ -176,6 +207,7 @@ impl Life {
             sender: by.sender,
             route: by.route,
             why: by.why,
+            left_out: by.left_out,
             started: now,
             ended: None,
             references: Vec::new(),

@@ -26,6 +26,7 @@ use crate::{
     ledger::{DoneReceiver, EarlyWord, Ledger, Op, OutboxReport, ReportKey},
     number::{Number, NumberPolicy},
     operate::metrics,
+    overlay::Overlay,
     report::body::Frame,
     routing::{Standing, table::Turns},
 };
@@ -36,6 +37,7 @@ mod doubts;
 mod effects;
 mod late;
 mod open;
+mod operator;
 mod pen;
 mod pipeline;
 mod place;
@@ -48,6 +50,7 @@ use carriers::Carriers;
 pub use carriers::Running;
 use doubts::Doubts;
 use open::OpenTable;
+pub use operator::{OpenChallenge, Ordered, OverlayOrder, Step};
 use pen::Pen;
 use pipeline::{Action, Pipeline, Released};
 use queue::Queue;
@@ -104,6 +107,8 @@ pub struct Dispatch {
     publish: Option<Box<dyn FnMut(OutboxReport) + Send>>,
     wake: Box<dyn FnMut(ChallengeKey) + Send>,
     late: late::Lookups,
+    /// What operators have changed for a while.
+    overlay: Overlay,
     /// Calls of an earlier life that were told to end.
     orphans: Vec<AttemptKey>,
     recent: view::Recent,
@@ -187,6 +192,7 @@ impl Dispatch {
             publish: outputs.publish,
             wake: outputs.wake,
             late,
+            overlay: Overlay::default(),
             orphans: Vec::new(),
             recent: view::Recent::default(),
             shown: None,
@@ -295,6 +301,7 @@ impl Dispatch {
     /// What every turn does: timers, slots, one batch.
     fn turn(&mut self, now: Now) {
         self.empty_pen(now.wall);
+        self.expire_overlay(now.wall);
         for running in self.carriers.iter_mut() {
             if running.health.tick(now.mono) | running.refilled(now.mono) {
                 self.queue.room_changed();
@@ -349,7 +356,11 @@ impl Dispatch {
     fn next_wake(&self, now: Now) -> Instant {
         let later = |at: Millis| now.mono + at.since(now.wall);
         let mut wake = now.mono + Duration::from_secs(1);
-        let walls = [self.open.next_wake(), self.pen.next_wake()];
+        let walls = [
+            self.open.next_wake(),
+            self.pen.next_wake(),
+            self.overlay.next_expiry(),
+        ];
         for at in walls.into_iter().flatten() {
             wake = wake.min(later(at));
         }
@@ -413,6 +424,7 @@ impl Dispatch {
                     }
                 }
                 Action::Wake(key) => (self.wake)(key),
+                Action::Ordered(to, ordered) => operator::answer(to, ordered),
             }
         }
     }

@@ -171,6 +171,7 @@ impl Prepared {
         {
             dispatch.add_carrier(running);
         }
+        dispatch.overlay(self.recovered.overlay().map_err(broken)?);
         take_up(&mut self.recovered, &mut dispatch, now.wall).map_err(broken)?;
         for call in left_up {
             dispatch.left_up(call.key);

@@ -232,6 +232,11 @@ impl Ledger {
         self.read(read::Reader::pending_count).await
     }
 
+    /// The newest audit records of the overlay, newest first.
+    pub async fn audit(&self, limit: usize) -> Result<Vec<Vec<u8>>, ReadError> {
+        self.read(move |reader| reader.audit(limit)).await
+    }
+
     /// The reports of a challenge that are kept for HTTP, by `seq`, after `after_seq`.
     pub async fn reports_of(
         &self,

@@ -74,6 +74,9 @@ pub mod protocol;
 /// `ringback.toml`, `routes/`, `carriers/`.
 pub mod config;
 
+/// What operators have changed for a while: suspended carriers, each with its owner, reason and end.
+pub mod overlay;
+
 /// The one place that reads the wall clock.
 pub mod clock;
 

@@ -38,6 +38,8 @@ pub mod metrics;
 mod process;
 mod ready;
 mod recorder;
+mod trace;
+mod verbs;
 
 pub use guard::TokenError;
 pub use listen::BindError;

@@ -1,5 +1,6 @@
-//! `ringback explain`: the plan for a number now, by the very function that routes. Shows the number whole: the person
-//! who asks has just typed it.
+//! `ringback explain`: the plan for a number now, by the very function that routes: asked of the running gateway, which
+//! knows how its carriers stand, or made from the files where none runs. Shows the number whole: the person who asks has
+//! just typed it.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -9,11 +10,18 @@ use std::{
 use clap::Args;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::configured::{BAD_CONFIGURATION, ConfigArgs};
+use serde_json::Value;
+
+use super::{
+    client::{AskError, Gateway, escaped},
+    configured::{BAD_CONFIGURATION, ConfigArgs},
+    operator::ask_quietly,
+};
 use crate::{
     challenge::Method,
+    config::Config,
     number,
-    operate::explain::{Explained, Question, explain, policy},
+    operate::explain::{Question, explain, policy},
 };
 
 /// What the verb takes.
@@ -37,6 +45,9 @@ pub struct ExplainArgs {
     /// The moment to plan for, RFC 3339; now if absent.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     at: Option<OffsetDateTime>,
+    /// Plan by the files alone, as if every carrier were well; else the running gateway of this configuration is asked.
+    #[arg(long)]
+    offline: bool,
     /// One JSON object.
     #[arg(long)]
     json: bool,
@@ -60,7 +71,7 @@ fn moment(text: &str) -> Result<OffsetDateTime, String> {
     OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "write it as 2030-01-31T12:00:00Z".to_owned())
 }
 
-/// 0 with a plan or a refusal: saying so is the answer. 2 with a bad configuration.
+/// 0 with a plan or with a refusal, which is an answer as well; 2 with a bad configuration or bad usage.
 pub fn run(args: &ExplainArgs) -> ExitCode {
     let config = match args.config.load() {
         Ok(config) => config,
@@ -77,7 +88,21 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         caller_id: args.caller_id.as_deref(),
         at: args.at,
     };
-    let found = explain(&question, &config, &policy, &[]);
+    let asked = match args.offline {
+        true => Err("by the files alone".to_owned()),
+        false => ask_gateway(args, &config),
+    };
+    let found = match asked {
+        Ok((found, base)) => {
+            eprintln!("as the gateway at {base} sees it now");
+            found
+        }
+        Err(reason) => {
+            eprintln!("{reason}: every carrier is taken for healthy");
+            // Strings, numbers and lists: this can't fail.
+            serde_json::to_value(explain(&question, &config, &policy, &[])).unwrap_or_default()
+        }
+    };
     let mut out = BufWriter::new(io::stdout().lock());
     let written = match args.json {
         true => serde_json::to_writer(&mut out, &found)
@@ -91,43 +116,81 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
     }
 }
 
-fn print(out: &mut impl Write, found: &Explained) -> io::Result<()> {
-    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+/// The plan as the running gateway makes it: it knows how the carriers stand. Err: why it could not be asked.
+fn ask_gateway(args: &ExplainArgs, config: &Config) -> Result<(Value, String), String> {
+    let gateway = Gateway::admin(&config.settings.admin).map_err(|error| match error {
+        AskError::Usage(reason) | AskError::Failed(reason) => reason,
+    })?;
+    let mut path = format!(
+        "/admin/explain?number={}&method={}&tenant={}",
+        escaped(&args.number),
+        args.method.name(),
+        escaped(&args.tenant)
+    );
+    let at = args.at.and_then(|at| at.format(&Rfc3339).ok());
+    let more = [
+        ("region", &args.region),
+        ("caller_id", &args.caller_id),
+        ("at", &at),
+    ];
+    for (name, value) in more {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", escaped(value)));
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the system gives no sockets: {error}"))?;
+    let found = runtime.block_on(ask_quietly(&gateway, &path))?;
+    Ok((found, gateway.base().to_owned()))
+}
+
+fn print(out: &mut impl Write, found: &Value) -> io::Result<()> {
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     writeln!(
         out,
         "{}  {}  {}  {}",
-        or_none(&found.e164),
-        or_none(&found.country),
-        found.kind.unwrap_or("-"),
-        found.method
+        word(&found["e164"]),
+        word(&found["country"]),
+        word(&found["type"]),
+        word(&found["method"])
     )?;
-    if let Some(reason) = found.refused {
+    if let Some(reason) = found["refused"].as_str() {
         writeln!(out, "refused: {reason}")?;
     }
-    if !found.candidates.is_empty() {
+    let candidates = list(&found["candidates"]);
+    if !candidates.is_empty() {
         writeln!(
             out,
             "\n{:>4}  {:<16} {:<16} {:>7}  {:<16} route",
             "tier", "carrier", "sender", "share", "why"
         )?;
     }
-    for row in &found.candidates {
+    for row in &candidates {
         writeln!(
             out,
             "{:>4}  {:<16} {:<16} {:>6.1}%  {:<16} {}",
-            row.tier, row.carrier, row.sender, row.share, row.why, row.route
+            row["tier"].to_string(),
+            word(&row["carrier"]),
+            word(&row["sender"]),
+            row["share"].as_f64().unwrap_or_default(),
+            word(&row["why"]),
+            word(&row["route"])
         )?;
     }
-    if !found.left_out.is_empty() {
+    let left_out = list(&found["left_out"]);
+    if !left_out.is_empty() {
         writeln!(out, "\nleft out")?;
     }
-    for row in &found.left_out {
+    for row in &left_out {
         writeln!(
             out,
             "      {:<16} {:<16} {}",
-            or_none(&row.carrier),
-            or_none(&row.sender),
-            row.why
+            word(&row["carrier"]),
+            word(&row["sender"]),
+            word(&row["why"])
         )?;
     }
     Ok(())

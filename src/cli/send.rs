@@ -15,7 +15,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
-use super::configured::BAD_CONFIGURATION;
+use super::{client::AskError as SendError, configured::BAD_CONFIGURATION};
 use crate::challenge::Method;
 
 mod amqp;
@@ -137,13 +137,6 @@ pub fn run(args: &SendArgs) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Why there will be no final report.
-enum SendError {
-    /// The address or the job is wrong: exit code 2.
-    Usage(String),
-    Failed(String),
 }
 
 fn method(text: &str) -> Result<Method, String> {
@@ -302,19 +295,6 @@ fn line(report: &Value, show_code: bool) -> String {
         add(format_args!("= {}", text("result")));
     }
     line.trim_end().to_owned()
-}
-
-/// What a gateway or broker says is wrong with the job, one a line.
-fn faults(list: &Value) -> String {
-    let each = list.as_array().into_iter().flatten();
-    let each = each.map(|f| {
-        format!(
-            "{}: {}",
-            f["field"].as_str().unwrap_or("?"),
-            f["reason"].as_str().unwrap_or("?")
-        )
-    });
-    each.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

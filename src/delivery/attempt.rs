@@ -21,6 +21,9 @@ pub struct Attempt {
     pub route: Arc<str>,
     /// Why this candidate was chosen.
     pub why: Arc<str>,
+    /// Which carriers and senders were left out when it was chosen, and why; empty where all were well.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub left_out: Box<[Arc<str>]>,
     pub started: Millis,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Millis>,
@@ -171,6 +174,10 @@ fn is_false(b: &bool) -> bool {
 
 fn yes() -> bool {
     true
+}
+
+fn is_empty(list: &[Arc<str>]) -> bool {
+    list.is_empty()
 }
 
 fn is_zero(n: &u64) -> bool {

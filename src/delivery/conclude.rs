@@ -133,6 +133,7 @@ impl Life {
             }
         }
         self.seq += 1;
+        self.remember_told(now, Event::Final(event), attempt);
         self.ended = Some(End {
             at: now,
             event,

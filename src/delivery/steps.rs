@@ -282,6 +282,7 @@ impl Life {
         out: &mut Vec<Effect>,
     ) {
         self.seq += 1;
+        self.remember_told(now, event, attempt);
         out.push(Effect::Report(Note {
             seq: self.seq,
             at: now,

@@ -94,6 +94,7 @@ impl Story {
             sender: "97671".into(),
             route: "us.sms[0]".into(),
             why: "weighted".into(),
+            left_out: Box::default(),
             receipt_wait: None,
         };
         let n = self.life.place(&self.ch, self.now, want, by);
@@ -325,6 +326,7 @@ fn what_was_never_handed_to_a_driver_was_never_sent() {
         sender: "97671".into(),
         route: "us.sms[0]".into(),
         why: "weighted".into(),
+        left_out: Box::default(),
         receipt_wait: None,
     };
     let mut s = Story::of(challenge(Method::SmsCode, &[]));

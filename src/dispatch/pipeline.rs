@@ -14,6 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::oneshot;
+
+use super::operator::Ordered;
 use crate::{
     carrier::{CallMark, Slip},
     challenge::{AttemptKey, Challenge, ChallengeKey},
@@ -48,6 +51,8 @@ pub enum Action {
     /// Tell the carrier that what it brought is safe.
     GiveBack(Slip),
     Publish(Box<OutboxReport>),
+    /// Tell the operator what came of a change.
+    Ordered(oneshot::Sender<Ordered>, Ordered),
     /// Somebody may be following this challenge by HTTP.
     Wake(ChallengeKey),
 }
@@ -69,6 +74,7 @@ impl Action {
             Action::GiveBack(_) => GIVING_BACK,
             Action::Publish(_) | Action::Recorded { .. } => SOON,
             Action::Wake(_) => NEWS,
+            Action::Ordered(..) => Duration::ZERO,
         }
     }
 
@@ -84,7 +90,8 @@ impl Action {
             | Action::Answer(..)
             | Action::Repeat(..)
             | Action::Word { .. }
-            | Action::GiveBack(_) => None,
+            | Action::GiveBack(_)
+            | Action::Ordered(..) => None,
         }
     }
 }
@@ -153,6 +160,7 @@ fn patience(op: &Op) -> Duration {
         | Op::CallUp { .. }
         | Op::Report(_)
         | Op::Early { .. }
+        | Op::Overlay { .. }
         | Op::Feedback { .. } => SOON,
     }
 }

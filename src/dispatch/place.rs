@@ -20,13 +20,15 @@ use crate::{
     message::templates,
     operate::metrics,
     routing::{
-        plan::{self, Ask, Avoid, Choice, Standing, Tried, View},
+        plan::{self, Ask, Avoid, Choice, LeftOut, Standing, Tried, View},
         table::Table,
     },
 };
 
 /// How many of a line are asked before the line counts as blocked: the first may have tried what the next has not.
 const LOOK_AHEAD: usize = 8;
+/// Most that an attempt remembers of what the plan left out.
+const MOST_LEFT_OUT: usize = 8;
 /// What a person's last challenge came by is avoided this long.
 pub(super) const AVOID_MS: i64 = 300_000;
 
@@ -150,7 +152,8 @@ impl Dispatch {
         };
         match plan::first(&self.config.table, view, &ask) {
             Choice::Take(candidate) => {
-                self.take(key, want, candidate, now, change);
+                let left_out = left_out(&self.config.table, view, &ask);
+                self.take(key, want, candidate, left_out, now, change);
                 Placed::Yes
             }
             Choice::Wait => Placed::NoSlot,
@@ -200,6 +203,7 @@ impl Dispatch {
         key: ChallengeKey,
         want: Want,
         by: plan::Candidate,
+        left_out: Box<[Arc<str>]>,
         now: Millis,
         change: Change,
     ) {
@@ -216,6 +220,7 @@ impl Dispatch {
             sender: sender.id.clone(),
             route: line.name.clone(),
             why: by.why.name().into(),
+            left_out,
             receipt_wait: self.config.carriers.get(name).and_then(|c| c.receipt_wait),
         };
         let (carrier, sender) = (placement.carrier.clone(), placement.sender.clone());
@@ -380,12 +385,40 @@ impl Dispatch {
         self.standing.clear();
         for name in names {
             let standing = match self.carriers.get_mut(name) {
+                _ if self.overlay.suspended(name).is_some() => {
+                    Standing::Suspended(crate::routing::health::Reason::ByOperator)
+                }
                 Some(running) => running.standing(self.mono, hedge),
                 None => Standing::Suspended(crate::routing::health::Reason::NotConnected),
             };
             self.standing.push(standing);
         }
     }
+}
+
+/// What the plan left out and why, for the attempt's trace. Nothing while all carriers are well and nothing was tried: then
+/// only the files speak, and they stand where everybody can read them.
+fn left_out(table: &Table, view: View<'_>, ask: &Ask<'_>) -> Box<[Arc<str>]> {
+    let well = |s: &Standing| matches!(s, Standing::Healthy | Standing::Full);
+    if ask.tried.is_empty() && view.standing.iter().all(well) {
+        return Box::default();
+    }
+    let mut all: Vec<Arc<str>> = Vec::new();
+    for omission in plan::plan(table, view, ask).left_out {
+        let carrier = omission.carrier.map_or("", |c| table.carrier_name(c));
+        let sender = omission.sender.and_then(|s| table.sender(s));
+        let words: Arc<str> = match (omission.why, sender) {
+            // The whole carrier, whatever the sender.
+            (LeftOut::Suspended(_) | LeftOut::Probing | LeftOut::Disabled, _) | (_, None) => {
+                format!("{carrier}: {}", omission.why).into()
+            }
+            (why, Some(sender)) => format!("{carrier} {}: {why}", sender.id).into(),
+        };
+        if all.len() < MOST_LEFT_OUT && !all.contains(&words) {
+            all.push(words);
+        }
+    }
+    all.into()
 }
 
 /// Would nobody bring it even if every carrier were well and free?

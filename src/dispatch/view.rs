@@ -5,12 +5,13 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::{Dispatch, Running};
+use super::{Dispatch, OpenChallenge, Ordered, OverlayOrder, Running};
 use crate::{
     challenge::{ChallengeKey, Millis},
     clock::Now,
     config::Config,
     delivery::{Attempt, Life, Phase},
+    overlay::Entry,
     routing::Standing,
 };
 
@@ -23,6 +24,12 @@ pub enum Query {
     /// Another configuration, with drivers for the carriers that are new or have changed.
     Reload(Arc<Config>, Vec<Running>, oneshot::Sender<()>),
     Drain(Duration),
+    /// A change that an operator wants; answered once it is durable.
+    Overlay(OverlayOrder, oneshot::Sender<Ordered>),
+    /// The changes of operators that are in force.
+    Changes(oneshot::Sender<Vec<Entry>>),
+    /// An open challenge, by tenant and id.
+    Open(Arc<str>, Arc<str>, oneshot::Sender<Option<OpenChallenge>>),
 }
 
 /// One carrier, as `/admin/carriers` shows it.
@@ -106,13 +113,7 @@ impl Dispatch {
         // Whoever asked may have gone; then nobody hears the answer.
         match query {
             Query::Carriers(to) => {
-                let _ = to.send(
-                    self.carriers
-                        .iter()
-                        .filter(|c| !c.leaving)
-                        .map(carrier_view)
-                        .collect(),
-                );
+                let _ = to.send(self.carrier_views());
             }
             Query::Challenges(to) => {
                 let _ = to.send(self.challenge_views());
@@ -129,6 +130,13 @@ impl Dispatch {
                 let _ = to.send(());
             }
             Query::Drain(limit) => self.drain(limit),
+            Query::Overlay(order, to) => self.order_overlay(order, to, now.wall),
+            Query::Changes(to) => {
+                let _ = to.send(self.overlay.entries().cloned().collect());
+            }
+            Query::Open(tenant, id, to) => {
+                let _ = to.send(self.open_challenge(&tenant, &id));
+            }
         }
     }
 
@@ -147,7 +155,7 @@ impl Dispatch {
     }
 }
 
-fn carrier_view(running: &Running) -> CarrierView {
+pub(super) fn carrier_view(running: &Running) -> CarrierView {
     CarrierView {
         name: running.handle.name.clone(),
         transport: running.config.transport.name(),

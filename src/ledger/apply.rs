@@ -6,6 +6,7 @@ use std::{collections::HashSet, sync::Arc};
 use rusqlite::{Connection, ErrorCode, Statement, params};
 
 mod known;
+mod overlay;
 
 use super::{
     Batch, Done, NewChallenge, Op, OutboxReport, Target,
@@ -226,6 +227,11 @@ impl<'c> Statements<'c> {
                 let known = self.word(desk, tenant, id, *word, *until)?;
                 done.met.extend(known.map(|known| (place, known)));
             }
+            Op::Overlay {
+                subject,
+                entry,
+                audit,
+            } => overlay::write(self.conn, subject, entry.as_deref(), audit)?,
             Op::Feedback { key, verified, .. } => {
                 self.feedback.execute(params![verified, key.0])?;
             }
@@ -439,6 +445,6 @@ fn challenge_of(op: &Op) -> Option<ChallengeKey> {
             Some(key.challenge)
         }
         Op::Report(report) => Some(report.challenge),
-        Op::ReportDone { .. } | Op::Early { .. } => None,
+        Op::ReportDone { .. } | Op::Early { .. } | Op::Overlay { .. } => None,
     }
 }

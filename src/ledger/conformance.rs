@@ -23,6 +23,7 @@ pub(super) async fn all(home: impl Fn() -> Box<dyn Home>) {
     wiped_in_time_and_deleted_after_retention(&*home()).await;
     keys_never_come_twice(&*home()).await;
     calls_left_up_are_given_back(&*home()).await;
+    the_overlay_and_its_audit_survive(&*home()).await;
 }
 
 /// A batch, durable.
@@ -484,6 +485,28 @@ async fn wiped_in_time_and_deleted_after_retention(home: &dyn Home) {
     assert_eq!(found, None);
     let said = write(&ledger, &mut done, vec![Op::Accept(new(key + 2, "a"))]).await;
     assert!(said.known.is_empty());
+}
+
+async fn the_overlay_and_its_audit_survive(home: &dyn Home) {
+    let (ledger, mut done, _) = home.open().unwrap();
+    let op = |subject: &str, entry: Option<&str>, audit: &str| Op::Overlay {
+        subject: subject.into(),
+        entry: entry.map(|entry| entry.as_bytes().to_vec()),
+        audit: audit.as_bytes().to_vec(),
+    };
+    let ops = vec![
+        op("a", Some("first"), "1"),
+        op("b", Some("second"), "2"),
+        op("a", Some("third"), "3"),
+        op("b", None, "4"),
+    ];
+    write(&ledger, &mut done, ops).await;
+    let audit = ledger.audit(3).await.unwrap();
+    assert_eq!(audit, [b"4", b"3", b"2"], "newest first");
+    ledger.close().await;
+    let (ledger, _done, recovered) = home.open().unwrap();
+    assert_eq!(recovered.overlay().unwrap(), [b"third".to_vec()]);
+    ledger.close().await;
 }
 
 async fn keys_never_come_twice(home: &dyn Home) {

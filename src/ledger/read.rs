@@ -161,6 +161,15 @@ impl Reader {
         })
     }
 
+    pub fn audit(&self, limit: usize) -> Result<Vec<Vec<u8>>, ReadError> {
+        self.with(|conn, _| {
+            let mut select =
+                conn.prepare_cached("SELECT record FROM audit ORDER BY number DESC LIMIT ?")?;
+            let records = select.query_map([limit.min(PAGE) as i64], |row| row.get(0))?;
+            Ok(records.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
     pub fn reports_of(
         &self,
         key: ChallengeKey,

@@ -98,6 +98,13 @@ impl Recovered {
         Ok(calls)
     }
 
+    /// The overlay's entries that were in force.
+    pub fn overlay(&self) -> Result<Vec<Vec<u8>>, ReadError> {
+        let mut select = self.conn.prepare("SELECT entry FROM overlay")?;
+        let entries = select.query_map([], |row| row.get(0))?;
+        Ok(entries.collect::<rusqlite::Result<_>>()?)
+    }
+
     fn begin(&self, now: Millis) -> Result<Walk, ReadError> {
         let recent = now - RECENT;
         let open_from: i64 = meta(&self.conn, "open_from")?;

@@ -229,6 +229,16 @@ CREATE TABLE early (
     word  INTEGER NOT NULL,
     until INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+", "
+-- What operators have changed for a while, and the record of what they did.
+CREATE TABLE overlay (
+    subject TEXT PRIMARY KEY,
+    entry   BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE audit (
+    number INTEGER PRIMARY KEY,
+    record BLOB NOT NULL
+) STRICT;
 "];
 
 /// "Ring"

@@ -52,6 +52,12 @@ pub enum Op {
         word: EarlyWord,
         until: Millis,
     },
+    /// A change of the overlay: what is in force now for this subject (None: nothing), and its audit record. Both in clear.
+    Overlay {
+        subject: Arc<str>,
+        entry: Option<Vec<u8>>,
+        audit: Vec<u8>,
+    },
     /// Feedback after the final: recorded, nothing is reported.
     Feedback {
         key: ChallengeKey,

@@ -11,6 +11,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     Control, Reloaded,
@@ -36,8 +37,8 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 const LOOK: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
-struct Desk {
-    control: Arc<Control>,
+pub(super) struct Desk {
+    pub(super) control: Arc<Control>,
     gauges: Arc<Gauges>,
 }
 
@@ -58,6 +59,7 @@ pub fn routes(control: Arc<Control>) -> Router {
         .route("/admin/routes", get(routes_in_force))
         .route("/admin/explain", get(explained))
         .route("/admin/reload", post(reload))
+        .merge(super::verbs::routes())
         .fallback(|| async { fault(StatusCode::NOT_FOUND, "path", "nothing is here") })
         .with_state(desk)
 }
@@ -200,6 +202,7 @@ struct Ask {
     region: Option<String>,
     tenant: Option<String>,
     caller_id: Option<String>,
+    at: Option<String>,
 }
 
 async fn explained(
@@ -216,6 +219,17 @@ async fn explained(
     let method = ask.method.as_deref().unwrap_or("sms_code");
     let Some(method) = Method::parse(method) else {
         return fault(StatusCode::BAD_REQUEST, "method", "no method of that name");
+    };
+    let at = ask
+        .at
+        .as_deref()
+        .map(|at| OffsetDateTime::parse(at, &Rfc3339));
+    let Ok(at) = at.transpose() else {
+        return fault(
+            StatusCode::BAD_REQUEST,
+            "at",
+            "write it as 2030-01-31T12:00:00Z",
+        );
     };
     let Some((config, standing)) = desk.control.ask(Query::Standing).await else {
         return silent();
@@ -234,7 +248,7 @@ async fn explained(
         method,
         tenant: ask.tenant.as_deref().unwrap_or("default"),
         caller_id: ask.caller_id.as_deref(),
-        at: None,
+        at,
     };
     Json(explain(&question, &config, &policy, &standing)).into_response()
 }
@@ -282,7 +296,7 @@ fn fault_view(fault: &Fault) -> Value {
     })
 }
 
-fn silent() -> Response {
+pub(super) fn silent() -> Response {
     fault(
         StatusCode::SERVICE_UNAVAILABLE,
         "gateway",
@@ -290,7 +304,7 @@ fn silent() -> Response {
     )
 }
 
-fn fault(status: StatusCode, field: &str, reason: &str) -> Response {
+pub(super) fn fault(status: StatusCode, field: &str, reason: &str) -> Response {
     let body = json!({ "errors": [{ "field": field, "reason": reason }] });
     (status, Json(body)).into_response()
 }

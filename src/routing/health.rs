@@ -279,7 +279,7 @@ impl Health {
         };
         // A link that has come back has proved itself by its bind; one good attempt is enough.
         let needed = match reason {
-            Reason::LinkDown | Reason::NotConnected | Reason::RetryAfter => 1,
+            Reason::LinkDown | Reason::NotConnected | Reason::RetryAfter | Reason::ByOperator => 1,
             Reason::Faults | Reason::Silent | Reason::Throttled | Reason::ReceiptsCollapsed => {
                 self.settings.probes
             }
@@ -340,6 +340,7 @@ impl Health {
             | Reason::Silent
             | Reason::Throttled
             | Reason::RetryAfter
+            | Reason::ByOperator
             | Reason::ReceiptsCollapsed => {}
         }
     }

@@ -155,7 +155,8 @@ pub fn plan(table: &Table, view: View<'_>, ask: &Ask<'_>) -> Plan {
         plan.candidates.push(candidate);
     }
     let (_, lines) = table.route(ask.country, ask.method.channel());
-    share_out(table, &mut plan.candidates);
+    let wished = wish(table, ask).ok().flatten();
+    share_out(table, wished, &mut plan.candidates);
     if let Some((sender, why)) = wish(table, ask).err() {
         plan.left_out.push(Omission {
             carrier: None,
@@ -434,16 +435,22 @@ fn standing(view: View<'_>, carrier: CarrierIx) -> Standing {
         .unwrap_or_default()
 }
 
-/// Shares of a whole plan: a line's weight among those of its tier, evenly over its senders.
-fn share_out(table: &Table, candidates: &mut [Candidate]) {
-    let all = candidates.to_vec();
+/// Shares of a whole plan: a line's weight among those of its tier, evenly over its senders. Where a tier has the wished
+/// caller ID, all of the tier's traffic goes with it, and the others have none.
+fn share_out(table: &Table, wished: Option<SenderIx>, candidates: &mut [Candidate]) {
+    let whole = candidates.to_vec();
     for candidate in candidates {
-        let weight = |line: LineIx| table.line(line).map_or(0, |l| l.weight);
-        let mut lines: Vec<LineIx> = all
-            .iter()
-            .filter(|c| c.tier == candidate.tier)
-            .map(|c| c.line)
+        let tier = || whole.iter().filter(|c| c.tier == candidate.tier);
+        let asked = wished.filter(|wished| tier().any(|c| c.sender == *wished));
+        if asked.is_some_and(|asked| asked != candidate.sender) {
+            candidate.share = 0.0;
+            continue;
+        }
+        let all: Vec<&Candidate> = tier()
+            .filter(|c| asked.is_none_or(|asked| c.sender == asked))
             .collect();
+        let weight = |line: LineIx| table.line(line).map_or(0, |l| l.weight);
+        let mut lines: Vec<LineIx> = all.iter().map(|c| c.line).collect();
         lines.sort_unstable_by_key(|line| line.0);
         let senders = lines.iter().filter(|line| **line == candidate.line).count();
         lines.dedup();

@@ -3,6 +3,7 @@
 
 mod jobs;
 mod operator;
+mod overlay;
 mod taking;
 mod verbs;
 mod world;

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{SendArgs, SendError, Teller, faults};
+use super::{SendArgs, SendError, Teller};
+use crate::cli::client::faults;
 use crate::{
     broker::client::{self, Client, Message, Reply},
     config::settings::Amqp,

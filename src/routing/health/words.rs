@@ -140,6 +140,8 @@ pub enum Reason {
     Throttled,
     RetryAfter,
     ReceiptsCollapsed,
+    /// An operator wants it so; no evidence changes it.
+    ByOperator,
 }
 
 impl Reason {
@@ -152,6 +154,7 @@ impl Reason {
             Reason::Throttled => "throttled",
             Reason::RetryAfter => "retry_after",
             Reason::ReceiptsCollapsed => "receipts_collapsed",
+            Reason::ByOperator => "by_operator",
         }
     }
 }

@@ -413,3 +413,38 @@ proptest! {
         }
     }
 }
+
+/// A caller ID that the job wishes for takes all of its tier; a later tier stands for what fails.
+#[test]
+fn shares_of_a_wished_caller_id_add_up_in_each_tier() {
+    let mut table = table();
+    let (own, toll_free) = (5, TOLL_FREE);
+    let lines = vec![
+        line("us.voice[0]", NORTHWIND, &[own, toll_free], 60, 1),
+        line("us.voice[1]", TAILSPIN, &[own], 40, 1),
+        line("us.voice[2]", LITWARE, &[toll_free], 1, 2),
+    ];
+    table.put(Some(country("US")), Channel::Voice, lines);
+    let ask = Ask {
+        method: Method::VoiceConfirm,
+        caller_id: Some("+12025550199"),
+        tenant: "acme",
+        ..ask("US")
+    };
+    let plan = plan(&table, view(&[], &Turns::of(&table)), &ask);
+    let shares: Vec<(u8, u16, f32)> = plan
+        .candidates
+        .iter()
+        .map(|c| (c.tier, c.sender.0, c.share))
+        .collect();
+    let sum = |tier| -> f32 { shares.iter().filter(|s| s.0 == tier).map(|s| s.2).sum() };
+    assert!((sum(1) - 100.0).abs() < 0.01, "{shares:?}");
+    assert!((sum(2) - 100.0).abs() < 0.01, "{shares:?}");
+    for (tier, sender, share) in &shares {
+        assert_eq!(
+            *share == 0.0,
+            *tier == 1 && *sender == toll_free,
+            "{shares:?}"
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! What operators change while it runs: the overlay over the files, durable before it is answered.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::oneshot;
+
+use super::{Dispatch, effects::encode, pipeline::Action, view::CarrierView};
+use crate::{
+    challenge::{Challenge, Millis},
+    delivery::Life,
+    ledger::Op,
+    overlay::{Act, Audit, Change, Entry, Overlay},
+};
+
+/// What an operator wants of the overlay.
+#[derive(Clone, Debug)]
+pub struct OverlayOrder {
+    pub change: Change,
+    /// Who wants it, as they call themselves.
+    pub owner: Arc<str>,
+    pub reason: Arc<str>,
+    pub step: Step,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// In force for this long; None: until it is lifted.
+    Put(Option<Duration>),
+    Lift,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ordered {
+    /// Durable, and in force for the next attempt of every challenge. Until when.
+    InForce(Option<Millis>),
+    Lifted,
+    /// The configuration has nothing of that name.
+    NoSuchSubject,
+    /// There was nothing to lift.
+    NotInForce,
+}
+
+impl Dispatch {
+    /// The overlay as the ledger held it. Once, before [`Dispatch::run`].
+    pub fn overlay(&mut self, entries: Vec<Vec<u8>>) {
+        let read = |octets: Vec<u8>| match serde_json::from_slice::<Entry>(&octets) {
+            Ok(entry) => Some(entry),
+            Err(reason) => {
+                tracing::error!(%reason, "a change of the overlay can't be read and is not in force");
+                None
+            }
+        };
+        self.overlay = Overlay::of(entries.into_iter().filter_map(read));
+        for entry in self.overlay.entries() {
+            in_force(entry, "still in force after the restart");
+        }
+    }
+
+    pub(super) fn order_overlay(
+        &mut self,
+        order: OverlayOrder,
+        to: oneshot::Sender<Ordered>,
+        now: Millis,
+    ) {
+        let OverlayOrder {
+            change,
+            owner,
+            reason,
+            step,
+        } = order;
+        let (audit, entry, ordered) = match step {
+            Step::Put(_) if !self.knows(&change) => return answer(to, Ordered::NoSuchSubject),
+            Step::Put(span) => {
+                let entry = Entry {
+                    change,
+                    owner,
+                    reason,
+                    since: now,
+                    until: span.map(|span| now + span),
+                };
+                in_force(&entry, "in force");
+                let audit = self.overlay.put(entry.clone());
+                let until = entry.until;
+                (audit, Some(entry), Ordered::InForce(until))
+            }
+            Step::Lift => match self.overlay.lift(&change, owner, reason, now) {
+                Some(audit) => (audit, None, Ordered::Lifted),
+                None => return answer(to, Ordered::NotInForce),
+            },
+        };
+        self.record(&audit, entry.as_ref());
+        self.pipeline.then(Action::Ordered(to, ordered));
+    }
+
+    /// Entries whose time is over.
+    pub(super) fn expire_overlay(&mut self, now: Millis) {
+        while let Some(audit) = self.overlay.expire(now) {
+            self.record(&audit, None);
+        }
+    }
+
+    fn record(&mut self, audit: &Audit, entry: Option<&Entry>) {
+        if audit.act != Act::Put {
+            tracing::info!(
+                change = audit.change.name(),
+                subject = audit.change.subject(),
+                owner = %audit.owner,
+                reason = %audit.reason,
+                act = ?audit.act,
+                "an operator's change is no longer in force"
+            );
+        }
+        let subject = format!("{} {}", audit.change.name(), audit.change.subject());
+        self.pipeline.write(Op::Overlay {
+            subject: subject.into(),
+            entry: entry.map(encode),
+            audit: encode(audit),
+        });
+        self.queue.room_changed();
+    }
+
+    fn knows(&self, change: &Change) -> bool {
+        match change {
+            Change::SuspendCarrier { carrier } => self.config.carriers.contains_key(carrier),
+        }
+    }
+
+    /// The carriers as the operator sees them: what operators have changed goes before what health says.
+    pub(super) fn carrier_views(&self) -> Vec<CarrierView> {
+        self.carriers
+            .iter()
+            .filter(|running| !running.leaving)
+            .map(|running| {
+                let view = super::view::carrier_view(running);
+                match self.overlay.suspended(&view.name) {
+                    Some(entry) => CarrierView {
+                        state: "suspended",
+                        reason: words(entry),
+                        ..view
+                    },
+                    None => view,
+                }
+            })
+            .collect()
+    }
+
+    /// An open challenge as memory has it.
+    pub(super) fn open_challenge(&self, tenant: &Arc<str>, id: &Arc<str>) -> Option<OpenChallenge> {
+        let open = self.open.get(self.open.by_id(tenant, id)?)?;
+        Some((open.ch.clone(), open.life.clone()))
+    }
+}
+
+pub(super) fn answer(to: oneshot::Sender<Ordered>, ordered: Ordered) {
+    // Whoever asked may have gone.
+    let _ = to.send(ordered);
+}
+
+/// A challenge and its life so far, copied out.
+pub type OpenChallenge = (Challenge, Life);
+
+/// `by_operator: maintenance (ada, until 2026-11-28T20:00:00.000Z)`.
+fn words(entry: &Entry) -> String {
+    let until = entry
+        .until
+        .map_or_else(|| "resumed".to_owned(), Millis::rfc3339);
+    format!(
+        "by_operator: {} ({}, until {until})",
+        entry.reason, entry.owner
+    )
+}
+
+fn in_force(entry: &Entry, what: &str) {
+    tracing::warn!(
+        change = entry.change.name(),
+        subject = entry.change.subject(),
+        owner = %entry.owner,
+        reason = %entry.reason,
+        until = entry.until.map(Millis::rfc3339),
+        "an operator's change is {what}"
+    );
+}

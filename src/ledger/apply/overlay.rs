@@ -1,0 +1,26 @@
+//! What operators change: seldom, so its statements are not kept prepared.
+
+use rusqlite::{Connection, params};
+
+/// Audit records that are kept: years of an operator's work, a few megabytes.
+const AUDIT_KEPT: i64 = 20_000;
+
+/// Puts what is in force for this subject (None: nothing), and the record of it.
+pub(super) fn write(
+    conn: &Connection,
+    subject: &str,
+    entry: Option<&[u8]>,
+    audit: &[u8],
+) -> rusqlite::Result<()> {
+    match entry {
+        Some(entry) => conn.execute(
+            "INSERT OR REPLACE INTO overlay (subject, entry) VALUES (?, ?)",
+            params![subject, entry],
+        )?,
+        None => conn.execute("DELETE FROM overlay WHERE subject = ?", [subject])?,
+    };
+    conn.execute("INSERT INTO audit (record) VALUES (?)", [audit])?;
+    let newest = conn.last_insert_rowid();
+    conn.execute("DELETE FROM audit WHERE number <= ?", [newest - AUDIT_KEPT])?;
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! `trace`: one challenge from its job to its last report, as memory and the ledger know it.
+//!
+//! For an operator who asks why: the plan's choice with its reason and what was left out, each attempt with the carrier's
+//! own codes, the reports with their times. Numbers are masked, codes and digits never stand here.
+
+use serde_json::{Map, Value, json};
+
+use super::Control;
+use crate::{
+    challenge::{Challenge, Door, Millis},
+    delivery::Life,
+    dispatch::Query,
+    ledger::{ReadError, Stored},
+    report::{Event, body},
+};
+
+/// None: nobody knows this id.
+pub async fn trace(control: &Control, tenant: &str, id: &str) -> Result<Option<Value>, ReadError> {
+    let open = control
+        .ask(|to| Query::Open(tenant.into(), id.into(), to))
+        .await
+        .flatten();
+    let stored = control.ledger.find(tenant, id).await?;
+    let (challenge, life) = match (open, &stored) {
+        (Some((challenge, life)), _) => (Some(challenge), Some(life)),
+        // What was wiped of it can't be read any more.
+        (None, Some(stored)) => (
+            serde_json::from_slice(&stored.job).ok(),
+            serde_json::from_slice(&stored.life).ok(),
+        ),
+        (None, None) => return Ok(None),
+    };
+    let mut shown = Map::new();
+    shown.insert("id".to_owned(), json!(id));
+    shown.insert("tenant".to_owned(), json!(tenant));
+    if let Some(challenge) = &challenge {
+        shown.extend(of_job(challenge));
+    }
+    if let Some(stored) = &stored {
+        shown.extend(of_ledger(stored));
+    }
+    if let Some(life) = &life {
+        shown.extend(of_life(life));
+    }
+    Ok(Some(Value::Object(shown)))
+}
+
+fn of_job(challenge: &Challenge) -> Map<String, Value> {
+    let methods: Vec<&str> = challenge.methods().map(|method| method.name()).collect();
+    let door = match challenge.door {
+        Door::Http => "http",
+        Door::Amqp => "amqp",
+    };
+    object(json!({
+        // A number shows itself masked.
+        "to": challenge.to.map(|to| to.to_string()),
+        "country": body::country(challenge),
+        "methods": methods,
+        "locale": challenge.locale,
+        "door": door,
+        "arrived": challenge.arrived.rfc3339(),
+        "deadline": challenge.deadline.rfc3339(),
+    }))
+}
+
+fn of_ledger(stored: &Stored) -> Map<String, Value> {
+    let mut shown = object(json!({
+        "arrived": stored.arrived.rfc3339(),
+        "deadline": stored.deadline.rfc3339(),
+        "ended": stored.ended.map(Millis::rfc3339),
+    }));
+    if let Some(verified) = stored.verified {
+        shown.insert("verified".to_owned(), json!(verified));
+    }
+    let last = stored.last.as_deref().map(serde_json::from_slice::<Value>);
+    if let Some(Ok(last)) = last {
+        shown.insert("event".to_owned(), last["event"].clone());
+        shown.insert("reason".to_owned(), last["reason"].clone());
+    }
+    shown
+}
+
+fn of_life(life: &Life) -> Map<String, Value> {
+    let report = |(seq, (at, event, attempt)): (u32, (Millis, Event, Option<u16>))| {
+        let mut shown = object(json!({
+            "seq": seq,
+            "at": at.rfc3339(),
+            "event": event.name(),
+            "final": matches!(event, Event::Final(_)),
+        }));
+        if let Some(attempt) = attempt {
+            shown.insert("attempt".to_owned(), json!(attempt));
+        }
+        Value::Object(shown)
+    };
+    let mut attempts = body::attempts(life);
+    if let Value::Array(shown) = &mut attempts {
+        for (shown, attempt) in shown.iter_mut().zip(&life.attempts) {
+            shown["left_out"] = json!(attempt.left_out);
+        }
+    }
+    object(json!({
+        "state": match &life.ended {
+            Some(_) => "ended",
+            None if life.attempts.is_empty() => "waiting for a slot",
+            None => "under way",
+        },
+        "feedback": life.feedback,
+        "attempts": attempts,
+        "reports": (1..).zip(life.told()).map(report).collect::<Vec<_>>(),
+    }))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,235 @@
+//! The operator's verbs, as an operator types them against a running gateway.
+
+use std::{
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+
+use ringback::operate::Running;
+use serde_json::{Value, json};
+
+use crate::world::{World, ask_with, text, until};
+
+/// Runs the binary beside the gateway; its configuration says where the admin listener is.
+async fn ringback(w: &World, words: &[&str]) -> Output {
+    let at = w.running.admin;
+    w.folder
+        .write("cli.toml", &format!("[admin]\nlisten = \"{at}\"\n"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringback"));
+    command
+        .args(words)
+        .args(["--config", "cli.toml"])
+        .current_dir(&w.folder.0)
+        .env("USER", "ada")
+        .stdin(Stdio::null());
+    let ran = tokio::task::spawn_blocking(move || command.output()).await;
+    ran.expect("no panic").expect("the binary starts")
+}
+
+fn said(output: &Output) -> String {
+    let both = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8_lossy(&both).into_owned()
+}
+
+async fn state(w: &World, carrier: &str) -> (String, String) {
+    let all = w.admin("/admin/carriers").await.json();
+    let found = all.as_array().and_then(|all| {
+        all.iter()
+            .find(|c| c["name"] == carrier)
+            .map(|c| (c["state"].clone(), c["reason"].clone()))
+    });
+    let (state, reason) = found.expect("the carrier");
+    let word = |value: Value| value.as_str().unwrap_or_default().to_owned();
+    (word(state), word(reason))
+}
+
+async fn again(w: World) -> World {
+    let World {
+        folder,
+        running,
+        record,
+        smsc,
+        _tailspin,
+    } = w;
+    running.drain(Duration::from_secs(2)).await;
+    let running = Running::start(folder.config()).await;
+    let running = running.unwrap_or_else(|e| panic!("{e}"));
+    World {
+        folder,
+        running,
+        record,
+        smsc,
+        _tailspin,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_carrier_that_an_operator_suspends_stays_so_over_a_restart_until_it_is_resumed() {
+    let w = World::new("").await;
+    let reason = "ports move tonight";
+    let output = ringback(
+        &w,
+        &["suspend", "northwind", "--for", "2h", "--reason", reason],
+    )
+    .await;
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let (stands, why) = state(&w, "northwind").await;
+    assert_eq!(stands, "suspended");
+    assert!(why.contains(reason) && why.contains("ada"), "{why}");
+    assert_eq!(state(&w, "tailspin").await.0, "healthy");
+
+    // What runs knows it, and says so to whoever asks why.
+    let output = ringback(&w, &["explain", "+12025550123", "--json"]).await;
+    assert!(
+        said(&output).contains("suspended: by_operator"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(w.post(&text("o-1", "+12025550123")).await.status, 202);
+    let output = ringback(&w, &["trace", "o-1"]).await;
+    assert!(
+        said(&output).contains("waiting for a slot"),
+        "{}",
+        said(&output)
+    );
+
+    let w = again(w).await;
+    assert_eq!(state(&w, "northwind").await.0, "suspended");
+    assert!(w.record.texts_to("+12025550123").is_empty());
+    let output = ringback(&w, &["resume", "northwind", "--reason", "moved"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let names = w.names("o-1").await;
+    assert_eq!(names.last().map(String::as_str), Some("delivered"));
+
+    let done = w.admin("/admin/overlay").await.json();
+    assert_eq!(done["in_force"], json!([]));
+    let acts: Vec<&Value> = done["audit"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|record| &record["act"])
+        .collect();
+    assert_eq!(acts, ["lift", "put"]);
+    assert_eq!(
+        (&done["audit"][1]["reason"], &done["audit"][1]["owner"]),
+        (&json!(reason), &json!("ada"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspension_ends_by_itself() {
+    let w = World::new("").await;
+    let words = [
+        "suspend",
+        "northwind",
+        "--for",
+        "1s",
+        "--reason",
+        "a moment",
+    ];
+    assert_eq!(ringback(&w, &words).await.status.code(), Some(0));
+    assert_eq!(w.post(&text("e-1", "+12025550123")).await.status, 202);
+    let names = w.names("e-1").await;
+    assert_eq!(names.last().map(String::as_str), Some("delivered"));
+    let audit = w.admin("/admin/overlay").await.json()["audit"].clone();
+    assert_eq!(audit[0]["act"], "expire");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_challenge_is_traced_from_its_job_to_its_last_report_and_shows_nothing_personal() {
+    let w = World::new("").await;
+    let answer = w.post(&text("t-1", "+12025550123")).await.json();
+    let code = answer["code"].as_str().expect("a code").to_owned();
+    w.names("t-1").await;
+    let output = ringback(&w, &["trace", "t-1", "--json"]).await;
+    let trace: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    assert_eq!(
+        (&trace["event"], &trace["state"], &trace["country"]),
+        (&json!("delivered"), &json!("ended"), &json!("US"))
+    );
+    let attempt = &trace["attempts"][0];
+    assert_eq!(
+        (&attempt["carrier"], &attempt["why"], &attempt["outcome"]),
+        (
+            &json!("northwind"),
+            &json!("only_candidate"),
+            &json!("delivered")
+        )
+    );
+    assert!(attempt["reference"].is_string() && attempt["ended"].is_string());
+    let told: Vec<&Value> = trace["reports"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|report| &report["event"])
+        .collect();
+    assert_eq!(told, ["accepted", "sent", "delivered"]);
+    let person = ringback(&w, &["trace", "t-1"]).await;
+    for shown in [said(&output), said(&person)] {
+        assert!(!shown.contains("2025550123"), "a whole number: {shown}");
+        assert!(!shown.contains(&code), "a code: {shown}");
+    }
+    let unknown = ringback(&w, &["trace", "t-2"]).await;
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(said(&unknown).contains("unknown"), "{}", said(&unknown));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_ends_an_open_challenge_and_no_other() {
+    let w = World::new("").await;
+    let words = ["suspend", "northwind", "--reason", "nothing leaves"];
+    assert_eq!(ringback(&w, &words).await.status.code(), Some(0));
+    assert_eq!(w.post(&text("c-1", "+12025550123")).await.status, 202);
+    let output = ringback(&w, &["cancel", "c-1"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let names = w.names("c-1").await;
+    assert_eq!(names.last().map(String::as_str), Some("cancelled"));
+    for (words, because) in [
+        (["cancel", "c-1"], "it has ended: cancelled"),
+        (["cancel", "c-2"], "unknown"),
+        (["resume", "tailspin"], "not suspended by an operator"),
+    ] {
+        let output = ringback(&w, &words).await;
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        assert!(said(&output).contains(because), "{}", said(&output));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_with_a_change_is_said_and_nothing_is_changed() {
+    let w = World::new("").await;
+    for (words, because) in [
+        (
+            &["suspend", "nobody", "--reason", "x"][..],
+            "no carrier of that name",
+        ),
+        (
+            &["suspend", "northwind", "--reason", " "],
+            "reason: required",
+        ),
+        (
+            &["suspend", "northwind", "--reason", "x", "--for", "soon"],
+            "for: a span",
+        ),
+        (
+            &["suspend", "northwind", "--reason", "asked by +12025550123"],
+            "phone number",
+        ),
+    ] {
+        let output = ringback(&w, words).await;
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        assert!(said(&output).contains(because), "{}", said(&output));
+    }
+    // A form of another site's page is not taken for an operator.
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    let path = "/admin/carriers/northwind/suspend";
+    let body = r#"{"reason":"x"}"#;
+    let answer = ask_with("POST", w.running.admin, path, body, &form).await;
+    assert_eq!(answer.status, 415);
+    until("healthy", async || {
+        state(&w, "northwind").await.0 == "healthy"
+    })
+    .await;
+    let changes = w.admin("/admin/overlay").await.json();
+    assert_eq!(changes, json!({ "in_force": [], "audit": [] }));
+}
