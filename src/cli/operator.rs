@@ -181,8 +181,7 @@ fn shown(
 
 /// A trace for a person.
 fn tell(out: &mut dyn Write, trace: &Value) -> io::Result<()> {
-    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let methods: Vec<String> = list(&trace["methods"]).iter().map(word).collect();
     writeln!(
         out,
         "{} of {}  {}  {}  {}",
@@ -190,11 +189,7 @@ fn tell(out: &mut dyn Write, trace: &Value) -> io::Result<()> {
         word(&trace["tenant"]),
         word(&trace["to"]),
         word(&trace["country"]),
-        list(&trace["methods"])
-            .iter()
-            .map(word)
-            .collect::<Vec<_>>()
-            .join(" > "),
+        methods.join(" > "),
     )?;
     writeln!(
         out,
@@ -207,49 +202,7 @@ fn tell(out: &mut dyn Write, trace: &Value) -> io::Result<()> {
         }
     )?;
     for attempt in list(&trace["attempts"]) {
-        writeln!(
-            out,
-            "\nattempt {}  {} by {} as {}  ({}, {})",
-            attempt["attempt"],
-            word(&attempt["method"]),
-            word(&attempt["carrier"]),
-            word(&attempt["sender"]),
-            word(&attempt["why"]),
-            word(&attempt["route"]),
-        )?;
-        for left_out in list(&attempt["left_out"]) {
-            writeln!(out, "  left out   {}", word(&left_out))?;
-        }
-        writeln!(
-            out,
-            "  {} to {}   {}",
-            word(&attempt["started"]),
-            word(&attempt["ended"]),
-            attempt["outcome"].as_str().unwrap_or("ringing"),
-        )?;
-        for (name, key) in [
-            ("cause", "cause"),
-            ("carrier's", "carrier_code"),
-            ("reference", "reference"),
-        ] {
-            if let Some(value) = attempt[key].as_str() {
-                writeln!(out, "  {name:<10} {value}")?;
-            }
-        }
-        for flag in ["in_doubt", "hedge"] {
-            if attempt[flag] == true {
-                writeln!(out, "  {flag}")?;
-            }
-        }
-        for receipt in list(&attempt["receipts"]) {
-            writeln!(
-                out,
-                "  receipt    {} {} {}",
-                word(&receipt["at"]),
-                word(&receipt["state"]),
-                receipt["carrier_code"].as_str().unwrap_or("")
-            )?;
-        }
+        tell_attempt(out, attempt)?;
     }
     writeln!(out, "\nreports")?;
     for report in list(&trace["reports"]) {
@@ -266,6 +219,52 @@ fn tell(out: &mut dyn Write, trace: &Value) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn tell_attempt(out: &mut dyn Write, attempt: &Value) -> io::Result<()> {
+    writeln!(
+        out,
+        "\nattempt {}  {} by {} as {}  ({}, {})",
+        attempt["attempt"],
+        word(&attempt["method"]),
+        word(&attempt["carrier"]),
+        word(&attempt["sender"]),
+        word(&attempt["why"]),
+        word(&attempt["route"]),
+    )?;
+    for left_out in list(&attempt["left_out"]) {
+        writeln!(out, "  left out   {}", word(left_out))?;
+    }
+    writeln!(
+        out,
+        "  {} to {}   {}",
+        word(&attempt["started"]),
+        word(&attempt["ended"]),
+        attempt["outcome"].as_str().unwrap_or("ringing"),
+    )?;
+    for (name, key) in [
+        ("cause", "cause"),
+        ("carrier's", "carrier_code"),
+        ("reference", "reference"),
+    ] {
+        if let Some(value) = attempt[key].as_str() {
+            writeln!(out, "  {name:<10} {value}")?;
+        }
+    }
+    for flag in ["in_doubt", "hedge"] {
+        if attempt[flag] == true {
+            writeln!(out, "  {flag}")?;
+        }
+    }
+    Ok(())
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().unwrap_or("-").to_owned()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], |list| list)
 }
 
 /// One question of another verb, where no answer is no fault.
