@@ -170,6 +170,7 @@ fn accept(key: i64, ops: &mut Vec<Op>) {
         life: vec![b'l'; 260],
         last: None,
         claim: None,
+        limits: None,
     })));
 }
 

@@ -4,23 +4,24 @@
 //! on, and the limits; says yes (and for which of the methods), or the one reason why not. Pure: time is an argument.
 
 use crate::{
-    challenge::{Challenge, Channel, Millis},
+    challenge::{Challenge, Channel},
     config::Settings,
     number::{self, Analysis, Detail, NumberPolicy, Reach},
 };
 
+pub mod alarm;
 pub mod countries;
 mod windows;
 
-pub use windows::Windows;
+pub use windows::{Kind, Taken, Windows, longest};
 
 /// What admission says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admitted {
     /// Go on; true for each method that can't be used for this number (the others can).
     Yes { refused: Vec<bool> },
-    /// No, with the reason for the final report. `limited`: by the limiter, so it counts in no window.
-    No { reason: &'static str, limited: bool },
+    /// No, with the reason for the final report.
+    No { reason: &'static str },
 }
 
 /// Is there any route for this number's country on this channel?
@@ -41,25 +42,10 @@ pub struct Rules<'a> {
     pub numbers: &'a NumberPolicy,
 }
 
-/// The whole question. The windows are asked first: each new id counts once, whatever else is wrong with it, but for
-/// those that the limiter itself refuses.
-pub fn admit(
-    ch: &Challenge,
-    rules: Rules<'_>,
-    windows: &mut Windows,
-    routes: &impl Routes,
-    now: Millis,
-) -> Admitted {
-    if let Some(reason) = windows.take(ch, &rules.settings.limits, now) {
-        return Admitted::No {
-            reason,
-            limited: true,
-        };
-    }
-    let no = |reason| Admitted::No {
-        reason,
-        limited: false,
-    };
+/// The whole question but the limits, which are asked before ([`Windows::take`]): each new id counts once, whatever else
+/// is wrong with it.
+pub fn admit(ch: &Challenge, rules: Rules<'_>, routes: &impl Routes) -> Admitted {
+    let no = |reason| Admitted::No { reason };
     if ch.methods().any(|method| !method.served()) {
         return no("method_disabled");
     }

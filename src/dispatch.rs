@@ -16,14 +16,14 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
-    admission::Windows,
+    admission::{Windows, alarm::Alarms},
     carrier::{Command, Event, Said},
     challenge::{AttemptKey, ChallengeKey, Channel, Millis},
     clock::Now,
     config::{Config, settings::MaxUnsent},
     delivery::Effect,
     intake::{Answer, Arrival, Ticket},
-    ledger::{DoneReceiver, EarlyWord, Ledger, Op, OutboxReport, ReportKey},
+    ledger::{DoneReceiver, EarlyWord, Ledger, Op, OutboxReport, Recovered, ReportKey},
     number::{Number, NumberPolicy},
     operate::metrics,
     overlay::Overlay,
@@ -31,6 +31,7 @@ use crate::{
     routing::{Standing, table::Turns},
 };
 
+mod arrivals;
 mod arrive;
 mod carriers;
 mod doubts;
@@ -44,8 +45,10 @@ mod place;
 mod queue;
 mod resume;
 mod said;
+mod turns;
 mod view;
 
+use arrivals::Arrivals;
 use carriers::Carriers;
 pub use carriers::Running;
 use doubts::Doubts;
@@ -83,11 +86,13 @@ pub struct Dispatch {
     frame: Frame,
     broker: bool,
     open: OpenTable,
+    arrivals: Arrivals,
     queue: Queue,
     carriers: Carriers,
     standing: Vec<Standing>,
     turns: Turns,
     windows: Windows,
+    alarms: Alarms,
     people: HashMap<(Number, Channel), Last>,
     pen: Pen,
     doubts: Doubts,
@@ -154,12 +159,7 @@ const UNSENT_UNPACED: usize = 20_000;
 const UNSENT_LEAST: usize = 200;
 
 impl Dispatch {
-    pub fn new(
-        config: Arc<Config>,
-        outputs: Outputs,
-        first: (ChallengeKey, ReportKey),
-        now: Now,
-    ) -> Dispatch {
+    pub fn new(config: Arc<Config>, outputs: Outputs, recovered: &Recovered, now: Now) -> Dispatch {
         let (late, frame) = (
             late::Lookups::new(outputs.ledger.clone()),
             Frame {
@@ -172,11 +172,13 @@ impl Dispatch {
             frame,
             broker: outputs.publish.is_some(),
             open: OpenTable::default(),
+            arrivals: Arrivals::default(),
             queue: Queue::default(),
             carriers: Carriers::default(),
             standing: Vec::new(),
             turns: Turns::of(&config.table),
-            windows: Windows::default(),
+            windows: Windows::new(&recovered.limiter),
+            alarms: Alarms::default(),
             people: HashMap::new(),
             pen: Pen::default(),
             doubts: Doubts::default(),
@@ -185,8 +187,8 @@ impl Dispatch {
             unborn: HashMap::new(),
             unheard: Vec::new(),
             deferred: Vec::new(),
-            last_challenge: first.0.0 - 1,
-            last_report: first.1.0 - 1,
+            last_challenge: recovered.first_challenge.0 - 1,
+            last_report: recovered.first_report.0 - 1,
             unsent: 0,
             max_unsent: 0,
             publish: outputs.publish,
@@ -224,6 +226,9 @@ impl Dispatch {
         // Checked when the file was read.
         self.numbers = NumberPolicy::new(&allow).unwrap_or_default();
         self.turns = Turns::of(&config.table);
+        let weights = &config.settings.jobs.tenant_weights;
+        self.arrivals.weigh(weights.clone());
+        self.queue.weigh(weights.clone());
         self.carriers.keep(&config.routes().used());
         self.config = config;
         self.reckon();
@@ -250,9 +255,12 @@ impl Dispatch {
     pub async fn run(mut self, mut inputs: Inputs) {
         let (mut jobs, mut control, mut said, mut published) = (vec![], vec![], vec![], vec![]);
         loop {
-            let taking = self.stopping == Stopping::No && self.has_room();
+            let taking = self.stopping == Stopping::No && self.arrivals.wants_more();
             let room = self.pipeline.room();
-            let wake = self.next_wake(Now::read());
+            let wake = match self.may_take() {
+                true => self.mono,
+                false => self.next_wake(Now::read()),
+            };
             // A channel whose other side is gone gives nothing at once; such a branch is passed over.
             tokio::select! {
                 biased;
@@ -268,7 +276,7 @@ impl Dispatch {
                 1.. = inputs.published.recv_many(&mut published, TURN), if room => {}
                 Some(query) = inputs.queries.recv() => self.query(query),
                 Some(found) = self.late.next(), if room => self.late_found(found),
-                1.. = inputs.jobs.recv_many(&mut jobs, TURN), if room && taking => {}
+                1.. = inputs.jobs.recv_many(&mut jobs, TURN), if taking => {}
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
             while let Ok(done) = inputs.done.try_recv() {
@@ -282,12 +290,7 @@ impl Dispatch {
             for arrival in control.drain(..).chain(jobs.drain(..)) {
                 self.arrived(arrival, now.wall);
             }
-            if self.stopping != Stopping::No {
-                // They are free to go elsewhere; a broker keeps its jobs.
-                while let Ok(arrival) = inputs.jobs.try_recv() {
-                    arrival.ticket.answer(Answer::Busy);
-                }
-            }
+            self.take_arrivals(now.wall);
             for report in published.drain(..).flatten() {
                 self.pipeline.write(Op::ReportDone { report });
             }
@@ -330,6 +333,7 @@ impl Dispatch {
         }
         if now.mono.saturating_duration_since(self.swept) >= SWEEP {
             self.swept = now.mono;
+            self.arrivals.drop_void();
             self.forget_orphans();
             self.people
                 .retain(|_, last| last.at.0 + place::AVOID_MS > now.wall.0);
@@ -339,6 +343,7 @@ impl Dispatch {
                 }
             }
         }
+        self.say_limits(now.wall);
         let free = self.pipeline.flush(now.mono);
         self.act(free, now.wall);
         let figures = (self.open.len(), self.queue.len());
@@ -346,11 +351,6 @@ impl Dispatch {
         if self.shown.replace(figures) != Some(figures) {
             metrics::dispatch(figures.0, figures.1);
         }
-    }
-
-    /// Is there room for more challenges?
-    fn has_room(&self) -> bool {
-        self.open.len() < self.config.settings.jobs.max_open && self.unsent < self.max_unsent
     }
 
     fn next_wake(&self, now: Now) -> Instant {

@@ -42,6 +42,7 @@ pub struct Gateway {
     dispatch: JoinHandle<()>,
     over: CancellationToken,
     housekeeping: JoinHandle<()>,
+    clock: JoinHandle<()>,
 }
 
 /// How the doors and the operator reach dispatch. Cheap to clone.
@@ -159,8 +160,7 @@ impl Prepared {
                 let _ = reports.send(key);
             }),
         };
-        let first = (self.recovered.first_challenge, self.recovered.first_report);
-        let mut dispatch = Dispatch::new(self.config.clone(), outputs, first, now);
+        let mut dispatch = Dispatch::new(self.config.clone(), outputs, &self.recovered, now);
         let mut drivers = Drivers::new(&self.config, self.said)?;
         let broken = |e: ReadError| StartError::Recover(e.to_string());
         let left_up = self.recovered.calls().map_err(broken)?;
@@ -172,7 +172,8 @@ impl Prepared {
             dispatch.add_carrier(running);
         }
         dispatch.overlay(self.recovered.overlay().map_err(broken)?);
-        take_up(&mut self.recovered, &mut dispatch, now.wall).map_err(broken)?;
+        let longest = crate::admission::longest(&self.config.settings.limits);
+        take_up(&mut self.recovered, &mut dispatch, now.wall, longest).map_err(broken)?;
         for call in left_up {
             dispatch.left_up(call.key);
         }
@@ -195,6 +196,7 @@ impl Prepared {
             dispatch,
             over,
             housekeeping: tokio::spawn(housekeep(ledger)),
+            clock: tokio::spawn(crate::clock::watch()),
             ledger: self.ledger,
         })
     }
@@ -270,16 +272,19 @@ impl Gateway {
             publisher.stop(LAST_REPORTS).await;
         }
         self.housekeeping.abort();
+        self.clock.abort();
         self.ledger.close().await;
     }
 }
 
-/// What was open goes on.
+/// What was open goes on, and what counts for the limiter counts.
 fn take_up(
     recovered: &mut Recovered,
     dispatch: &mut Dispatch,
     now: Millis,
+    longest: Duration,
 ) -> Result<(), ReadError> {
+    recovered.arrivals(now - longest, |at, keys| dispatch.counted(at, keys))?;
     let mut open = 0;
     loop {
         let page = recovered.next_page(now)?;

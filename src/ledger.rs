@@ -36,9 +36,11 @@ use crate::{
 
 mod apply;
 mod claim;
+mod clock_mark;
 mod house;
 mod keys;
 mod letters;
+mod limiter;
 mod read;
 mod recover;
 mod schema;
@@ -84,8 +86,10 @@ impl Ledger {
         let conn = schema::open_writer(path)?;
         let masters = keys::read(&conn, path, &settings.keys)?;
         let ring = Arc::new(keys::register(&conn, path, masters)?);
+        clock_mark::go_on(&conn).map_err(|e| schema::sqlite(path, e))?;
         let epoch = recover::next_epoch(&conn).map_err(|e| schema::sqlite(path, e))?;
-        let recovered = Recovered::new(path, ring.clone(), epoch)?;
+        let secret = limiter::secret(&conn, path, &ring)?;
+        let recovered = Recovered::new(path, ring.clone(), epoch, secret)?;
         let ring = Arc::new(ArcSwap::new(ring));
         let reader = read::Reader::new(schema::open_reader(path)?, ring.clone());
         let trouble = Arc::new(ArcSwapOption::empty());

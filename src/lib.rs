@@ -77,7 +77,7 @@ pub mod config;
 /// What operators have changed for a while: suspended carriers, each with its owner, reason and end.
 pub mod overlay;
 
-/// The one place that reads the wall clock.
+/// The clocks, and the one place that reads the wall's: what is waited for, and what is said.
 pub mod clock;
 
 /// The one place that computes waits before a reconnect.

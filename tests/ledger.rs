@@ -65,6 +65,7 @@ fn ops(key: i64, step: u8) -> Vec<Op> {
                 life: b"born".to_vec(),
                 last: None,
                 claim: None,
+                limits: None,
             })),
             report(0),
         ],

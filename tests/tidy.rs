@@ -36,6 +36,9 @@ const IMPURE: &[&[&str]] = &[
     &["thread", "spawn"],
 ];
 
+/// The only places that read the wall clock: the clock, and names and times of what is simulated.
+const WALL: &[&str] = &["src/clock.rs", "src/simulate/", "src/cli/simulate.rs"];
+
 /// Words that the style's list turns away, wherever they are ours to choose.
 const WORDS: &[&str] = &["provider", "vendor"];
 /// Names of other people's crates that have such a word in them.
@@ -389,6 +392,28 @@ fn machines_know_no_runtime_no_clock_no_dice() {
     none(
         faults,
         "pure modules take bytes and time, and give bytes, events and a deadline",
+    );
+}
+
+#[test]
+fn the_wall_clock_is_read_in_one_place() {
+    let mut faults = Vec::new();
+    let all = sources();
+    let ours = |s: &&Source| {
+        s.path.starts_with("src/") && !s.test && !WALL.iter().any(|w| s.path.starts_with(w))
+    };
+    for source in all.iter().filter(ours) {
+        let all: Vec<(usize, &str)> = words(&source.shipped).collect();
+        for pair in all.windows(2) {
+            if let [(at, "SystemTime"), (_, "now")] = pair {
+                let line = line_of(&source.shipped, *at);
+                faults.push(format!("{}:{line}: SystemTime::now", source.path));
+            }
+        }
+    }
+    none(
+        faults,
+        "what is waited for goes by clock::now, what is said by clock::said; nobody else asks the system",
     );
 }
 

@@ -3,11 +3,7 @@
 //! It finds the carrier's [`CallbackHandle`] and lets it decide. The table is swapped as a whole when carriers are
 //! reloaded. Answers are bare status codes: a stranger learns nothing.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use axum::{
@@ -20,7 +16,7 @@ use axum::{
 use http_body_util::{BodyExt, Limited};
 
 use super::http::{CallbackHandle, MAX_CALLBACK};
-use crate::challenge::Millis;
+use crate::clock;
 
 /// Carriers by name.
 pub type Table = Arc<ArcSwap<HashMap<Arc<str>, CallbackHandle>>>;
@@ -45,11 +41,8 @@ async fn receive(
         Ok(body) => body,
         Err(status) => return status,
     };
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let now = Millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
-    let answer = handle.receive(&head.headers, &body, now).await;
+    // The sender dated its signature by its wall clock.
+    let answer = handle.receive(&head.headers, &body, clock::wall()).await;
     StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     pin::Pin,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -30,7 +30,8 @@ use super::{
     pressure::Pressure,
 };
 use crate::{
-    challenge::{AttemptKey, Millis},
+    challenge::AttemptKey,
+    clock,
     config::carrier::{CarrierConfig, Transport},
     retry::Waits,
 };
@@ -156,7 +157,7 @@ impl Driver {
         let requester = requester.clone();
         let task = self
             .requests
-            .spawn(async move { (key, requester.send(&order, wall()).await) });
+            .spawn(async move { (key, requester.send(&order, clock::now()).await) });
         self.keys.insert(task.id(), key);
     }
 
@@ -323,13 +324,6 @@ async fn poll_probe(probing: &mut Option<Probe>) -> Result<(), String> {
         Some(probe) => probe.await,
         None => std::future::pending().await,
     }
-}
-
-fn wall() -> Millis {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

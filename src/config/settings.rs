@@ -1,7 +1,7 @@
 //! `ringback.toml` as checked types.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -57,6 +57,7 @@ impl Settings {
                 amqp: None,
                 code_length: 6,
                 max_segments: 4,
+                tenant_weights: BTreeMap::new(),
                 meta: META.into_iter().map(Arc::from).collect(),
                 events: Events::All,
                 exchange_copy: true,
@@ -73,10 +74,14 @@ impl Settings {
             limits: Limits {
                 per_user: five,
                 per_number: five,
-                per_prefix: None,
+                per_prefix: Some(Pace {
+                    count: 200,
+                    per: Duration::from_secs(600),
+                }),
                 per_country: None,
                 per_tenant: None,
                 guard: Guard::Deny,
+                prefix_guard: Some(Guard::Record),
             },
             countries: Countries {
                 sms: all.clone(),
@@ -130,6 +135,8 @@ pub struct Jobs {
     pub code_length: u8,
     /// A job's own text that takes more is refused.
     pub max_segments: usize,
+    /// Shares of tenants where they wait for the same; 1 where a tenant is not named.
+    pub tenant_weights: BTreeMap<Arc<str>, u32>,
     /// Keys of `meta` that are kept and echoed.
     pub meta: BTreeSet<Arc<str>>,
     /// Which non-final events are published.
@@ -227,7 +234,10 @@ pub struct Limits {
     pub per_prefix: Option<Pace>,
     pub per_country: Option<Pace>,
     pub per_tenant: Option<Pace>,
+    /// For prefix, country and tenant.
     pub guard: Guard,
+    /// Where it differs for the prefix: left out of the file, that limit only records.
+    pub prefix_guard: Option<Guard>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,14 +1,22 @@
 //! Reads `ringback.toml` into [`Settings`]. What is absent has its default, so that an empty file is a good one.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
-    carrier::{Pace, Secret},
+    carrier::Secret,
     settings::*,
     table::{Cursor, Value, quoted},
     values,
 };
 use crate::number::Country;
+
+mod limits;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// What a concatenation header can count.
@@ -75,10 +83,9 @@ pub fn read(base: &Path, root: Cursor<'_>) -> Option<Settings> {
             base,
             &default.admin
         )),
-        limits: read!("limits", default.limits.clone(), |t: &Cursor<'_>| limits(
-            t,
-            &default.limits
-        )),
+        limits: read!("limits", default.limits.clone(), |t: &Cursor<'_>| {
+            limits::read(t, &default.limits)
+        }),
         countries: read!("countries", default.countries.clone(), |t: &Cursor<'_>| {
             countries(t, &default.countries)
         }),
@@ -86,6 +93,7 @@ pub fn read(base: &Path, root: Cursor<'_>) -> Option<Settings> {
         log: read!("log", default.log, |t: &Cursor<'_>| log(t, default.log)),
     };
     same_addresses(&root, &settings);
+    limits::within_retention(&root, &settings);
     root.finish();
     whole.then_some(settings)
 }
@@ -169,6 +177,7 @@ fn jobs(table: &Cursor<'_>, base: &Path, default: &Jobs) -> Option<Jobs> {
     let max_segments = or(table, "max_segments", default.max_segments, |v| {
         v.int(1..=SEGMENTS).and_then(|n| usize::try_from(n).ok())
     });
+    let tenant_weights = or(table, "tenant_weights", BTreeMap::new(), limits::weights);
     let meta = or(table, "meta", default.meta.clone(), |v| {
         values::texts(v).map(|words| words.into_iter().collect())
     });
@@ -191,6 +200,7 @@ fn jobs(table: &Cursor<'_>, base: &Path, default: &Jobs) -> Option<Jobs> {
         amqp: amqp?,
         code_length: code_length?,
         max_segments: max_segments?,
+        tenant_weights: tenant_weights?,
         meta: meta?,
         events: events?,
         exchange_copy: exchange_copy?,
@@ -395,26 +405,6 @@ fn same_addresses(root: &Cursor<'_>, settings: &Settings) {
             }
         }
     }
-}
-
-fn limits(table: &Cursor<'_>, default: &Limits) -> Option<Limits> {
-    let window = |key, default: &Option<Pace>| or(table, key, *default, values::window);
-    let per_user = window("challenges_per_user", &default.per_user);
-    let per_number = window("challenges_per_number", &default.per_number);
-    let per_prefix = window("challenges_per_prefix", &default.per_prefix);
-    let per_country = window("challenges_per_country", &default.per_country);
-    let per_tenant = window("challenges_per_tenant", &default.per_tenant);
-    let guard = or(table, "guard", default.guard, |v| {
-        v.word(&[("deny", Guard::Deny), ("record", Guard::Record)])
-    });
-    Some(Limits {
-        per_user: per_user?,
-        per_number: per_number?,
-        per_prefix: per_prefix?,
-        per_country: per_country?,
-        per_tenant: per_tenant?,
-        guard: guard?,
-    })
 }
 
 fn countries(table: &Cursor<'_>, default: &Countries) -> Option<Countries> {

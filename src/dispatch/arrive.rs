@@ -9,12 +9,17 @@ use super::{
     pipeline::Action,
 };
 use crate::{
-    admission::{self, Admitted, Rules},
+    admission::{
+        self, Admitted, Kind, Rules, Taken,
+        alarm::{Action as Over, Line},
+    },
     carrier::Command,
     challenge::{Challenge, ChallengeKey, Channel, Millis},
+    config::values,
     delivery::Life,
     intake::{Answer, Arrival, Job, Ticket},
     ledger::{EarlyWord, Known, NewChallenge, Op, OutboxReport, Target},
+    operate::metrics,
 };
 
 /// A cancel or feedback for an unknown id is remembered this long.
@@ -31,7 +36,7 @@ impl Dispatch {
             return;
         }
         match arrival.job {
-            Job::Challenge(ch) => self.challenge_arrived(*ch, arrival.ticket, now),
+            Job::Challenge(ch) => self.arrivals.push(ch, arrival.ticket),
             Job::Cancel { tenant, id } => {
                 self.word_arrived(tenant, id, EarlyWord::Cancel, arrival.ticket, now)
             }
@@ -97,12 +102,17 @@ impl Dispatch {
             settings: &self.config.settings,
             numbers: &self.numbers,
         };
-        let mut counted = true;
-        match admission::admit(&ch, rules, &mut self.windows, &serves, now) {
-            Admitted::No { reason, limited } => {
-                counted = !limited;
-                life.reject(now, reason, &mut self.effects);
-            }
+        let keys = self.windows.keys(&ch);
+        let taken = self.windows.take(&keys, &self.config.settings.limits, now);
+        let counted = taken.refused.is_none();
+        let admitted = match taken.refused {
+            Some(kind) => Admitted::No {
+                reason: kind.reason(),
+            },
+            None => admission::admit(&ch, rules, &serves),
+        };
+        match admitted {
+            Admitted::No { reason } => life.reject(now, reason, &mut self.effects),
             Admitted::Yes { refused } => {
                 life.start(&ch, now, &refused, &mut self.effects);
                 life.tick(&ch, now, min_call, &mut self.effects);
@@ -119,7 +129,9 @@ impl Dispatch {
             life: Vec::new(),
             last: None,
             claim: ticket.claim().cloned(),
+            limits: counted.then_some(keys),
         })));
+        self.over_limits(&ch, taken, now);
         let claim = ticket.claim().cloned();
         self.pipeline.then(Action::Taken(key, ticket));
         self.unsent += 1;
@@ -139,6 +151,58 @@ impl Dispatch {
         );
         self.place_newborn(key, now);
         self.settle(key, Change::Born, now);
+    }
+
+    /// Counts what is over a limit, and says it: at once, and then once a minute.
+    fn over_limits(&mut self, ch: &Challenge, taken: Taken, now: Millis) {
+        let recorded = Kind::ALL.into_iter().zip(taken.recorded);
+        let recorded = recorded.filter_map(|(kind, over)| over.then_some((kind, Over::Recorded)));
+        let refused = taken.refused.map(|kind| (kind, Over::Refused));
+        for (kind, action) in recorded.chain(refused) {
+            metrics::over_limit(kind.name(), action.name());
+            if let Some(line) = self.alarms.over(kind, action, now) {
+                self.say_limit(line, Some(ch));
+            }
+        }
+    }
+
+    pub(super) fn say_limits(&mut self, now: Millis) {
+        for line in self.alarms.due(now) {
+            self.say_limit(line, None);
+        }
+    }
+
+    fn say_limit(&self, line: Line, example: Option<&Challenge>) {
+        let pace = line.kind.pace(&self.config.settings.limits);
+        let limit = pace.map_or(String::new(), |pace| {
+            format!("{} in {}", pace.count, values::shown(pace.per))
+        });
+        let (name, action, challenges) = (line.kind.name(), line.action.name(), line.challenges);
+        let tenant = example.map_or("", |ch| &ch.tenant);
+        let to = example
+            .and_then(|ch| ch.to)
+            .map_or(String::new(), |to| to.to_string());
+        if line.kind.is_guard() {
+            tracing::warn!(
+                limit = name,
+                is = limit,
+                action,
+                challenges,
+                tenant,
+                to,
+                "over a fraud guard's limit (told once a minute)"
+            );
+        } else {
+            tracing::info!(
+                limit = name,
+                is = limit,
+                action,
+                challenges,
+                tenant,
+                to,
+                "more challenges than one person may have (told once a minute)"
+            );
+        }
     }
 
     fn word_arrived(
@@ -251,8 +315,9 @@ impl Dispatch {
             }
         }
         if open.counted {
+            let keys = self.windows.keys(&open.ch);
             self.windows
-                .give_back(&open.ch, &self.config.settings.limits, open.ch.arrived);
+                .give_back(&keys, &self.config.settings.limits, open.ch.arrived);
         }
         Some(open)
     }

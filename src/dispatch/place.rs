@@ -1,4 +1,5 @@
-//! Binding late: carrier, sender and link are chosen in one step when a slot is free, earliest deadline first.
+//! Binding late: carrier, sender and link are chosen in one step when a slot is free, tenants in turns, earliest deadline
+//! first.
 
 use std::{
     cmp::Reverse,
@@ -49,7 +50,7 @@ impl Dispatch {
         let Some((_, at)) = self.open.get(key).and_then(|open| open.waiting) else {
             return;
         };
-        if self.queue.heads(at, 1).next() == Some(key) {
+        if self.queue.heads(at, 1).first() == Some(&key) {
             self.try_place(key, now, Change::Born);
         }
     }
@@ -71,7 +72,7 @@ impl Dispatch {
                 && let Some(open) = self.open.get_mut(key)
             {
                 open.waiting = wanted;
-                self.queue.push(at, open.ch.deadline, key);
+                self.queue.push(at, &open.ch, key);
             }
         }
         self.open.wake_at(key, wake);
@@ -82,25 +83,34 @@ impl Dispatch {
             return;
         };
         if let Some((_, at)) = open.waiting.take() {
-            self.queue.remove(at, open.ch.deadline, key);
+            self.queue.remove(at, &open.ch, key);
         }
     }
 
     /// Gives free slots to those who wait.
     pub(super) fn place_all(&mut self, now: Millis) {
         let mut lines = self.queue.open_lines();
-        while let Some((_, at)) = lines.pop() {
+        while let Some((Reverse(rank), at)) = lines.pop() {
             if !self.pipeline.room() {
                 return;
             }
-            let heads: Vec<ChallengeKey> = self.queue.heads(at, LOOK_AHEAD).collect();
+            // Its tenant may have had a turn in another line meanwhile.
+            match self.queue.rank(at) {
+                None => continue,
+                Some(now) if now > rank => {
+                    lines.push((Reverse(now), at));
+                    continue;
+                }
+                Some(_) => {}
+            }
+            let heads = self.queue.heads(at, LOOK_AHEAD);
             let moved = heads
                 .into_iter()
                 .any(|key| self.try_place(key, now, Change::Life) != Placed::NoSlot);
             if !moved {
                 self.queue.block(at);
-            } else if let Some(deadline) = self.queue.head_deadline(at) {
-                lines.push((Reverse(deadline), at));
+            } else if let Some(rank) = self.queue.rank(at) {
+                lines.push((Reverse(rank), at));
             }
         }
     }
@@ -228,6 +238,7 @@ impl Dispatch {
         let Some(open) = self.open.get_mut(key) else {
             return;
         };
+        self.queue.served(&open.ch.tenant);
         let n = open.life.place(&open.ch, now, want, placement);
         let at = AttemptKey {
             challenge: key,

@@ -1,7 +1,7 @@
 //! After a start: what the ledger held goes on.
 //!
 //! Open challenges are taken up where their lives stand; an attempt whose intent has no outcome is in doubt; a call
-//! that may still be up is ended; the limiter's windows are filled again from the last minutes' arrivals.
+//! that may still be up is ended; the limiter's windows are filled again with what counted in them.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     challenge::{AttemptKey, Challenge, Millis},
     delivery::Life,
-    ledger::{Op, Stored},
+    ledger::{LimitKeys, Op, Stored},
 };
 
 /// After a restart a text in doubt is given this long for its receipt, before it is hedged.
@@ -29,9 +29,6 @@ impl Dispatch {
             }
             return;
         };
-        let _ = self
-            .windows
-            .take(&ch, &self.config.settings.limits, ch.arrived);
         if stored.ended.is_some() {
             return;
         }
@@ -79,6 +76,12 @@ impl Dispatch {
             }
         }
         self.settle(key, Change::Life, now);
+    }
+
+    /// A challenge counted for the limiter when it arrived. Told oldest first, before [`Dispatch::run`].
+    pub fn counted(&mut self, arrived: Millis, keys: &LimitKeys) {
+        let limits = &self.config.settings.limits;
+        self.windows.refill(keys, limits, arrived);
     }
 
     /// A call that an earlier life of this process may have left up: its carrier's driver ends it.

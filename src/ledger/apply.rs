@@ -9,7 +9,7 @@ mod known;
 mod overlay;
 
 use super::{
-    Batch, Done, NewChallenge, Op, OutboxReport, Target,
+    Batch, Done, NewChallenge, Op, OutboxReport, Target, limiter,
     read::{self, Head, early_word},
     seal::{Keyring, Lookup, Opener, Part, Sealer, Unsealable},
 };
@@ -108,8 +108,9 @@ impl<'c> Statements<'c> {
             conn,
             accept: conn.prepare(
                 "INSERT INTO challenges
-                    (key, arrived, deadline, ended, owner, epoch, id_hmac, head, last, life, job)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    (key, arrived, deadline, ended, owner, epoch, id_hmac, head, last, life, job,
+                     limits)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             )?,
             life: conn.prepare(
                 "UPDATE challenges SET life = ?, owner = ?, epoch = ? WHERE key = ? AND wiped = 0",
@@ -280,7 +281,8 @@ impl<'c> Statements<'c> {
             desk.head,
             last,
             desk.life,
-            desk.job
+            desk.job,
+            new.limits.as_ref().map(limiter::write)
         ])?;
         if inserted == 0 {
             match self.known_by(desk, mac)? {

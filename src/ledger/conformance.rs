@@ -46,6 +46,7 @@ pub(super) fn new(key: i64, id: &str) -> Box<NewChallenge> {
         life: b"life at birth".to_vec(),
         last: None,
         claim: None,
+        limits: None,
     })
 }
 

@@ -11,11 +11,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     Wipe,
     apply::Desk,
+    clock_mark,
     read::Head,
     recover::meta,
     seal::{Lookup, Part, key_number},
 };
-use crate::challenge::Millis;
+use crate::{challenge::Millis, clock};
 
 #[derive(Clone, Copy)]
 pub(super) struct Settings {
@@ -39,6 +40,8 @@ pub(super) struct House {
     swept: Option<(Millis, i64)>,
     early_checked: Option<Millis>,
     anew: Option<Anew>,
+    /// How the clock stood when it was last written down.
+    mark: clock::Mark,
 }
 
 /// A walk over the references, in the order of their HMACs.
@@ -71,6 +74,7 @@ impl House {
             swept: None,
             early_checked: None,
             anew: Some(Anew::Challenges { from: 0 }),
+            mark: clock::mark(),
         }
     }
 
@@ -86,12 +90,18 @@ impl House {
         let opened = *self.opened.get_or_insert(now);
         let _ = self.watch_open(conn);
         self.anew.is_some()
+            || self.clock_was_set()
             || self.sweep.is_some()
             || self.sweep_due(now)
             || self.early_due(desk, now)
             || self.open_from - self.open_written > OPEN_LAG
             || self.any_due(conn, opened, now)
             || self.old(conn, now).map_or(true, |old| !old.is_empty())
+    }
+
+    /// By more than what a reading of two clocks may differ.
+    fn clock_was_set(&self) -> bool {
+        (clock::mark().ahead - self.mark.ahead).abs() > CLOCK_SLACK
     }
 
     /// One step of everything. True: there is more.
@@ -121,6 +131,10 @@ impl House {
             self.early_checked = Some(now);
         }
         let sealing = self.anew_step(conn, desk)?;
+        if self.clock_was_set() {
+            self.mark = clock::mark();
+            clock_mark::keep(conn, self.mark)?;
+        }
         put(conn, "open_from", self.open_from)?;
         put(conn, "wipe_from", from)?;
         self.open_written = self.open_from;
@@ -448,6 +462,8 @@ fn bodies_anew(
     Ok((rows.len() >= STEP).then(|| rows.last().map_or(from, |(report, _)| report + 1)))
 }
 
+/// Milliseconds.
+const CLOCK_SLACK: i64 = 100;
 /// Bound of rows that one step touches, per table.
 const STEP: usize = 512;
 /// Bound of rows that the mark of open challenges moves in one step: reading only.

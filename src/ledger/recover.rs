@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    OpenError, ReadError, ReportKey, Stored,
+    LimitKeys, OpenError, ReadError, ReportKey, Stored, limiter,
     read::{raw_stored, select_stored},
     schema,
     seal::{Keyring, Opener, Part},
@@ -23,6 +23,8 @@ pub struct Recovered {
     pub epoch: i64,
     pub first_challenge: ChallengeKey,
     pub first_report: ReportKey,
+    /// What the limiter makes its hashes with.
+    pub limiter: [u8; 32],
     path: PathBuf,
     conn: Connection,
     opener: Opener,
@@ -44,9 +46,15 @@ struct Walk {
 }
 
 impl Recovered {
-    pub(super) fn new(path: &Path, ring: Arc<Keyring>, epoch: i64) -> Result<Recovered, OpenError> {
+    pub(super) fn new(
+        path: &Path,
+        ring: Arc<Keyring>,
+        epoch: i64,
+        limiter: limiter::Secret,
+    ) -> Result<Recovered, OpenError> {
         Ok(Recovered {
             epoch,
+            limiter,
             first_challenge: ChallengeKey(epoch << EPOCH_SHIFT),
             first_report: ReportKey(epoch << EPOCH_SHIFT),
             path: path.to_path_buf(),
@@ -73,6 +81,41 @@ impl Recovered {
     }
 
     pub const PAGE: usize = 512;
+
+    /// What counts for the limiter since then, oldest first: each challenge that it did not refuse itself.
+    pub fn arrivals(
+        &mut self,
+        since: Millis,
+        mut each: impl FnMut(Millis, &LimitKeys),
+    ) -> Result<(), ReadError> {
+        let from = self.newer_than(since)?;
+        let mut select = self.conn.prepare(
+            "SELECT arrived, limits FROM challenges
+             WHERE key >= ? AND key < ? AND arrived >= ? AND limits IS NOT NULL ORDER BY key",
+        )?;
+        let mut rows = select.query(params![from, self.first_challenge.0, since.0])?;
+        while let Some(row) = rows.next()? {
+            let octets: Vec<u8> = row.get(1)?;
+            if let Some(keys) = limiter::read(&octets) {
+                each(Millis(row.get(0)?), &keys);
+            }
+        }
+        Ok(())
+    }
+
+    /// The key from which on all have arrived since then: backwards from the newest until one is too old, since keys rise
+    /// with arrival.
+    fn newer_than(&self, since: Millis) -> Result<i64, ReadError> {
+        let too_old: Option<i64> = self
+            .conn
+            .query_row(
+                "SELECT key FROM challenges WHERE arrived < ? ORDER BY key DESC LIMIT 1",
+                [since.0],
+                |row| row.get(0),
+            )
+            .optional()?;
+        Ok(too_old.map_or(0, |key| key + 1))
+    }
 
     /// The calls that may have been left up, with what is known of their dialogs.
     pub fn calls(&mut self) -> Result<Vec<LeftUp>, ReadError> {
@@ -108,16 +151,7 @@ impl Recovered {
     fn begin(&self, now: Millis) -> Result<Walk, ReadError> {
         let recent = now - RECENT;
         let open_from: i64 = meta(&self.conn, "open_from")?;
-        // Backwards from the newest until one is too old: keys rise with arrival.
-        let too_old: Option<i64> = self
-            .conn
-            .query_row(
-                "SELECT key FROM challenges WHERE arrived < ? ORDER BY key DESC LIMIT 1",
-                [recent.0],
-                |row| row.get(0),
-            )
-            .optional()?;
-        let next = too_old.map_or(0, |key| key + 1).min(open_from);
+        let next = self.newer_than(recent)?.min(open_from);
         Ok(Walk { next, recent })
     }
 

@@ -239,6 +239,15 @@ CREATE TABLE audit (
     number INTEGER PRIMARY KEY,
     record BLOB NOT NULL
 ) STRICT;
+", "
+-- Secrets of the file's own, sealed. limiter: what `limits` is hashed with.
+CREATE TABLE secrets (
+    name   TEXT PRIMARY KEY,
+    sealed BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The limiter's windows that the challenge counts in, as hashes; NULL: the limiter refused it.
+ALTER TABLE challenges ADD COLUMN limits BLOB;
 "];
 
 /// "Ring"

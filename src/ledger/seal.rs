@@ -27,6 +27,7 @@ pub(super) enum Part {
     /// The body of a dead letter, which leaves the ledger's file.
     Letter = 7,
     Call = 8,
+    Secret = 16,
 }
 
 /// What is looked up: keeps the two kinds of HMAC apart.

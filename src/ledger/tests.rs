@@ -334,3 +334,122 @@ async fn a_full_disk_is_waited_for() {
         .unwrap();
     assert_eq!(word, "ok");
 }
+
+#[tokio::test]
+async fn what_counts_for_the_limiter_outlives_wiping_a_restart_and_a_change_of_keys() {
+    let mut place = Place::new();
+    place.keys = vec![place.key("k1", 1)];
+    let (ledger, mut done, recovered) = place.open().unwrap();
+    let (first, secret) = (recovered.first_challenge.0, recovered.limiter);
+    let minutes = |n: u64| Duration::from_secs(n * 60);
+    let mut written = Vec::new();
+    for n in 0..40 {
+        let mut one = new(first + n, &format!("l-{n}"));
+        one.arrived = T0 + minutes(n as u64);
+        one.deadline = one.arrived + minutes(3);
+        // Each fourth the limiter has refused itself.
+        let keys = [n as u64 + 1, 7, 0, 8, 9];
+        one.limits = (n % 4 != 3).then_some(keys);
+        written.extend(one.limits.map(|keys| (one.arrived, keys)));
+        let at = one.arrived;
+        write(
+            &ledger,
+            &mut done,
+            vec![Op::Accept(one), end(first + n, at)],
+        )
+        .await;
+    }
+    while ledger.housekeep(T0 + minutes(120)).await.unwrap() {}
+    let wiped = ledger.get(ChallengeKey(first)).await.unwrap().unwrap();
+    assert!(wiped.job.is_empty(), "number and user are gone by then");
+    ledger
+        .rotate(vec![place.key("k2", 2), place.key("k1", 1)])
+        .await
+        .unwrap();
+    while ledger.housekeep(T0 + minutes(120)).await.unwrap() {}
+    ledger.close().await;
+
+    place.keys = vec![place.key("k2", 2)];
+    let (ledger, _done, mut recovered) = place.open().unwrap();
+    assert_eq!(recovered.limiter, secret);
+    for since in [0, 10, 39] {
+        let mut found = Vec::new();
+        let each = |at, keys: &LimitKeys| found.push((at, *keys));
+        recovered.arrivals(T0 + minutes(since), each).unwrap();
+        let wanted = written.iter().filter(|(at, _)| *at >= T0 + minutes(since));
+        assert_eq!(found, wanted.copied().collect::<Vec<_>>());
+    }
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn what_its_asker_gave_up_is_never_written() {
+    let place = Place::new();
+    let (ledger, mut done, recovered) = place.open().unwrap();
+    let first = recovered.first_challenge.0;
+    let (gone, waits) = (Claim::default(), Claim::default());
+    assert!(gone.give_up());
+    let claimed = |key, id, claim: &Claim| {
+        let mut one = new(key, id);
+        one.claim = Some(claim.clone());
+        Op::Accept(one)
+    };
+    let ops = vec![
+        claimed(first, "gone", &gone),
+        Op::Report(Box::new(report(
+            recovered.first_report.0,
+            first,
+            1,
+            Target::Http,
+        ))),
+        claimed(first + 1, "waits", &waits),
+    ];
+    let said = write(&ledger, &mut done, ops).await;
+    assert_eq!(said.lost, [ChallengeKey(first)]);
+    assert!(said.known.is_empty() && said.refused.is_empty());
+    assert!(!waits.give_up(), "written: the answer is on its way");
+    assert!(ledger.find("contoso-bank", "gone").await.unwrap().is_none());
+    assert!(
+        ledger
+            .find("contoso-bank", "waits")
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert!(
+        ledger
+            .reports_of(ChallengeKey(first), 0)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    // Its id is free for the next.
+    let said = write(&ledger, &mut done, vec![Op::Accept(new(first + 2, "gone"))]).await;
+    assert!(said.known.is_empty() && said.lost.is_empty());
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn done_is_said_once_the_disk_has_it() {
+    let place = Place::new();
+    let (ledger, mut done, recovered) = place.open().unwrap();
+    let held = rusqlite::Connection::open(place.file()).unwrap();
+    held.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let ops = vec![Op::Accept(new(recovered.first_challenge.0, "a"))];
+    ledger.submit(Batch { number: 1, ops }).await.unwrap();
+    while ledger.healthy().is_ok() {
+        assert!(done.try_recv().is_err());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(done.try_recv().is_err());
+    held.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(done.recv().await.unwrap().number, 1);
+    assert!(ledger.healthy().is_ok());
+    // FULL: a commit is on the disk when it returns, also through a loss of power.
+    let writer = schema::open_writer(&place.file()).unwrap();
+    let synchronous: i64 = writer
+        .query_row("PRAGMA synchronous", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(synchronous, 2);
+    ledger.close().await;
+}

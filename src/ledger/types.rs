@@ -91,7 +91,13 @@ pub struct NewChallenge {
     pub last: Option<Vec<u8>>,
     /// Whose asker may stop waiting before it is written: then it is not written, and stands in [`Done::lost`].
     pub claim: Option<Claim>,
+    /// The limiter's windows that it counts in; None: the limiter refused it, so it counts in none.
+    pub limits: Option<LimitKeys>,
 }
+
+/// What a challenge counts in: a hash for each kind of window (user, number, prefix, country, tenant), made with
+/// [`Recovered::limiter`](super::Recovered). 0: nothing of this kind.
+pub type LimitKeys = [u64; 5];
 
 /// A report's own key in the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

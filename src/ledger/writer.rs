@@ -6,7 +6,7 @@
 use std::{
     path::PathBuf,
     sync::{Arc, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -17,11 +17,11 @@ use super::{
     Batch, Done, Op, OpenError, Work,
     apply::{Desk, Statements},
     house::{self, House},
-    keys,
+    keys, limiter,
     schema::{self, Lock},
     seal::Keyring,
 };
-use crate::{challenge::Millis, config::settings::LedgerKey};
+use crate::{challenge::Millis, clock, config::settings::LedgerKey};
 
 pub(super) struct Writer {
     pub path: PathBuf,
@@ -116,7 +116,7 @@ impl Writer {
                 Some(Work::Batch(batch)) => group.push(batch),
             }
             if Instant::now() >= next_house {
-                let busy = self.housekeep(&todo, &mut house, &mut desk, now())?;
+                let busy = self.housekeep(&todo, &mut house, &mut desk, clock::now())?;
                 next_house = Instant::now() + if busy { HOUSE_BUSY } else { HOUSE_IDLE };
             }
         }
@@ -241,6 +241,7 @@ impl Writer {
     ) -> Result<(), OpenError> {
         let masters = keys::read(&self.conn, &self.path, configured)?;
         let ring = Arc::new(keys::register(&self.conn, &self.path, masters)?);
+        limiter::secret(&self.conn, &self.path, &ring)?;
         let new =
             Desk::new(ring.clone(), self.owner.clone(), self.epoch, desk.early).map_err(|e| {
                 OpenError::Key {
@@ -310,13 +311,6 @@ fn gather(
         }
         next = todo.try_recv().ok();
     }
-}
-
-fn now() -> Millis {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Makes the disk full, for tests: the bound on the file's pages, set before each transaction where it has changed.

@@ -80,6 +80,11 @@ pub fn receipt(carrier: &Arc<str>, state: ReceiptState, matched: bool) {
     .increment(1);
 }
 
+/// A challenge was over one of the limits in `[limits]`, and was refused for it or only recorded.
+pub fn over_limit(limit: &'static str, action: &'static str) {
+    counter!("ringback_over_limit_total", "limit" => limit, "action" => action).increment(1);
+}
+
 pub fn inbound(carrier: &Arc<str>) {
     counter!("ringback_inbound_total", "carrier" => carrier.clone()).increment(1);
 }

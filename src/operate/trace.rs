@@ -58,16 +58,16 @@ fn of_job(challenge: &Challenge) -> Map<String, Value> {
         "methods": methods,
         "locale": challenge.locale,
         "door": door,
-        "arrived": challenge.arrived.rfc3339(),
-        "deadline": challenge.deadline.rfc3339(),
+        "arrived": crate::clock::said(challenge.arrived).rfc3339(),
+        "deadline": crate::clock::said(challenge.deadline).rfc3339(),
     }))
 }
 
 fn of_ledger(stored: &Stored) -> Map<String, Value> {
     let mut shown = object(json!({
-        "arrived": stored.arrived.rfc3339(),
-        "deadline": stored.deadline.rfc3339(),
-        "ended": stored.ended.map(Millis::rfc3339),
+        "arrived": crate::clock::said(stored.arrived).rfc3339(),
+        "deadline": crate::clock::said(stored.deadline).rfc3339(),
+        "ended": stored.ended.map(|at| crate::clock::said(at).rfc3339()),
     }));
     if let Some(verified) = stored.verified {
         shown.insert("verified".to_owned(), json!(verified));
@@ -84,7 +84,7 @@ fn of_life(life: &Life) -> Map<String, Value> {
     let report = |(seq, (at, event, attempt)): (u32, (Millis, Event, Option<u16>))| {
         let mut shown = object(json!({
             "seq": seq,
-            "at": at.rfc3339(),
+            "at": crate::clock::said(at).rfc3339(),
             "event": event.name(),
             "final": matches!(event, Event::Final(_)),
         }));

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{Event, Note};
 use crate::{
     challenge::{Challenge, ChallengeKey, Channel, Meta, Millis},
+    clock,
     delivery::{Attempt, Life, Phase},
     number::Country,
 };
@@ -72,7 +73,7 @@ pub fn render(
         challenge: &ch.id,
         tenant: &ch.tenant,
         user: ch.user.as_deref(),
-        at: note.at.rfc3339(),
+        at: clock::said(note.at).rfc3339(),
         node: &frame.node,
         meta: &ch.meta,
         seq: note.seq,
@@ -233,8 +234,8 @@ impl<'a> AttemptBody<'a> {
             why: &a.why,
             reference: a.references.first().map(|r| &**r),
             references: &a.references,
-            started: a.started.rfc3339(),
-            ended: a.ended.or(over).map(Millis::rfc3339),
+            started: clock::said(a.started).rfc3339(),
+            ended: a.ended.or(over).map(|at| clock::said(at).rfc3339()),
             outcome: (!rings).then(|| a.outcome().name()),
             state: rings.then_some("ringing"),
             cause: a.cause.map(|c| c.name()),

@@ -2,6 +2,7 @@
 
 mod calls;
 mod carriers;
+mod promises;
 mod seams;
 mod texts;
 mod world;

@@ -20,7 +20,22 @@ fn limits() -> Limits {
         per_country: None,
         per_tenant: None,
         guard: Guard::Deny,
+        prefix_guard: None,
     }
+}
+
+fn windows() -> Windows {
+    Windows::new(&[7; 32])
+}
+
+fn take(
+    windows: &mut Windows,
+    ch: &Challenge,
+    limits: &Limits,
+    now: Millis,
+) -> Option<&'static str> {
+    let keys = windows.keys(ch);
+    windows.take(&keys, limits, now).refused.map(Kind::reason)
 }
 
 fn ask(user: Option<&str>, number: &str) -> Challenge {
@@ -54,85 +69,198 @@ fn ask(user: Option<&str>, number: &str) -> Challenge {
 
 #[test]
 fn five_pass_the_sixth_does_not_and_the_window_slides() {
-    let (mut windows, limits) = (Windows::default(), limits());
+    let (mut windows, limits) = (windows(), limits());
     let at = |s: i64| Millis(s * 1000);
     for n in 0..5 {
         assert_eq!(
-            windows.take(&ask(None, "+12025550123"), &limits, at(n * 10)),
+            take(
+                &mut windows,
+                &ask(None, "+12025550123"),
+                &limits,
+                at(n * 10)
+            ),
             None
         );
     }
     assert_eq!(
-        windows.take(&ask(None, "+12025550123"), &limits, at(50)),
+        take(&mut windows, &ask(None, "+12025550123"), &limits, at(50)),
         Some("too_many_attempts")
     );
     assert_eq!(
-        windows.take(&ask(None, "+12025550124"), &limits, at(50)),
+        take(&mut windows, &ask(None, "+12025550124"), &limits, at(50)),
         None,
         "another number"
     );
     // The first of the five is five minutes old: one may pass, and only one.
     assert_eq!(
-        windows.take(&ask(None, "+12025550123"), &limits, at(300)),
+        take(&mut windows, &ask(None, "+12025550123"), &limits, at(300)),
         None
     );
     assert_eq!(
-        windows.take(&ask(None, "+12025550123"), &limits, at(301)),
+        take(&mut windows, &ask(None, "+12025550123"), &limits, at(301)),
         Some("too_many_attempts")
     );
 }
 
 #[test]
 fn a_user_with_many_numbers_has_one_window() {
-    let (mut windows, limits) = (Windows::default(), limits());
+    let (mut windows, limits) = (windows(), limits());
     for n in 0..5 {
         let number = format!("+1202555012{n}");
         assert_eq!(
-            windows.take(&ask(Some("ada"), &number), &limits, Millis(n)),
+            take(&mut windows, &ask(Some("ada"), &number), &limits, Millis(n)),
             None
         );
     }
     assert_eq!(
-        windows.take(&ask(Some("ada"), "+12025550129"), &limits, Millis(9)),
+        take(
+            &mut windows,
+            &ask(Some("ada"), "+12025550129"),
+            &limits,
+            Millis(9)
+        ),
         Some("too_many_attempts")
     );
     assert_eq!(
-        windows.take(&ask(Some("bob"), "+12025550129"), &limits, Millis(9)),
+        take(
+            &mut windows,
+            &ask(Some("bob"), "+12025550129"),
+            &limits,
+            Millis(9)
+        ),
         None
     );
 }
 
 #[test]
 fn what_turns_out_to_be_known_is_given_back() {
-    let (mut windows, limits) = (Windows::default(), limits());
+    let (mut windows, limits) = (windows(), limits());
     for n in 0..5 {
-        windows.take(&ask(None, "+12025550123"), &limits, Millis(n));
+        take(&mut windows, &ask(None, "+12025550123"), &limits, Millis(n));
     }
-    windows.give_back(&ask(None, "+12025550123"), &limits, Millis(4));
+    let keys = windows.keys(&ask(None, "+12025550123"));
+    windows.give_back(&keys, &limits, Millis(4));
     assert_eq!(
-        windows.take(&ask(None, "+12025550123"), &limits, Millis(9)),
+        take(&mut windows, &ask(None, "+12025550123"), &limits, Millis(9)),
         None
     );
 }
 
 #[test]
 fn a_guard_may_record_only() {
-    let (mut windows, mut limits) = (Windows::default(), limits());
+    let (mut windows, mut limits) = (windows(), limits());
     limits.per_prefix = Some(Pace {
         count: 1,
         per: Duration::from_secs(60),
     });
     assert_eq!(
-        windows.take(&ask(None, "+12025550123"), &limits, Millis(0)),
+        take(&mut windows, &ask(None, "+12025550123"), &limits, Millis(0)),
         None
     );
     assert_eq!(
-        windows.take(&ask(None, "+12025550199"), &limits, Millis(1)),
+        take(&mut windows, &ask(None, "+12025550199"), &limits, Millis(1)),
         Some("fraud_guard")
     );
     limits.guard = Guard::Record;
     assert_eq!(
-        windows.take(&ask(None, "+12025550199"), &limits, Millis(2)),
+        take(&mut windows, &ask(None, "+12025550199"), &limits, Millis(2)),
         None
     );
+}
+
+#[test]
+fn a_restart_finds_the_windows_as_they_were() {
+    let (mut before, mut limits) = (windows(), limits());
+    limits.per_tenant = Some(Pace {
+        count: 3,
+        per: Duration::from_secs(86_400),
+    });
+    // What the ledger would hold: all that the limiter did not refuse itself.
+    let mut ledger = Vec::new();
+    for n in 0..6 {
+        let ch = ask(Some("ada"), &format!("+1202555012{n}"));
+        let (at, keys) = (Millis(n * 1_000), before.keys(&ch));
+        if before.take(&keys, &limits, at).refused.is_none() {
+            ledger.push((at, keys));
+        }
+    }
+    assert_eq!(ledger.len(), 3, "the tenant's three");
+    let mut after = windows();
+    for (at, keys) in &ledger {
+        after.refill(keys, &limits, *at);
+    }
+    for windows in [&mut before, &mut after] {
+        let ch = ask(None, "+12025550177");
+        assert_eq!(
+            take(windows, &ch, &limits, Millis(86_399_999)),
+            Some("fraud_guard")
+        );
+        assert_eq!(take(windows, &ch, &limits, Millis(86_400_000)), None);
+        assert_eq!(
+            take(windows, &ch, &limits, Millis(86_400_001)),
+            Some("fraud_guard")
+        );
+    }
+    // Refused for the tenant, so it counted for the person as little.
+    let ada = |windows: &mut Windows| {
+        let mut free = limits.clone();
+        free.per_tenant = None;
+        (0..).find(|n| {
+            take(
+                windows,
+                &ask(Some("ada"), &format!("+1202556{n:04}")),
+                &free,
+                Millis(9_000),
+            )
+            .is_some()
+        })
+    };
+    assert_eq!((ada(&mut before), ada(&mut after)), (Some(2), Some(2)));
+}
+
+#[test]
+fn a_window_left_out_of_the_file_only_records() {
+    let (mut windows, mut limits) = (windows(), limits());
+    limits.per_prefix = Some(Pace {
+        count: 1,
+        per: Duration::from_secs(60),
+    });
+    limits.prefix_guard = Some(Guard::Record);
+    let mut over = |number: &str| {
+        let keys = windows.keys(&ask(None, number));
+        windows.take(&keys, &limits, Millis(0))
+    };
+    assert_eq!(over("+12025550123"), Taken::default());
+    let taken = over("+12025550199");
+    assert!(
+        taken.refused.is_none() && taken.recorded[Kind::Prefix as usize],
+        "{taken:?}"
+    );
+}
+
+#[test]
+fn memory_has_a_bound_and_what_limits_somebody_is_forgotten_last() {
+    let (mut windows, limits) = (windows(), limits());
+    windows.most = 1_000;
+    for n in 0..5 {
+        assert_eq!(
+            take(&mut windows, &ask(None, "+12025550123"), &limits, Millis(n)),
+            None
+        );
+    }
+    for n in 0..5_000 {
+        let number = format!("+4670174{n:04}");
+        assert_eq!(
+            take(&mut windows, &ask(None, &number), &limits, Millis(10 + n)),
+            None
+        );
+        assert!(windows.seen.len() <= 1_001, "{}", windows.seen.len());
+    }
+    let sixth = take(
+        &mut windows,
+        &ask(None, "+12025550123"),
+        &limits,
+        Millis(5_100),
+    );
+    assert_eq!(sixth, Some("too_many_attempts"));
 }

@@ -161,7 +161,7 @@ impl Rig {
             to: Number::from_e164(&phone(n)).unwrap(),
             sender: "97671".into(),
             content: Content::Text(Text { body: body.into() }),
-            deadline: wall() + Duration::from_secs(180),
+            deadline: crate::clock::now() + Duration::from_secs(180),
         };
         self.handle
             .commands

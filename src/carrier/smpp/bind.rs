@@ -26,7 +26,7 @@ use crate::{
         Cause, Event, Link, Order, Slip, What,
         connect::{self, Stream},
     },
-    challenge::Millis,
+    clock,
     protocol::smpp::{self, Closed, Deliver, Session},
     retry::{SHORTEST, Waits},
 };
@@ -339,7 +339,7 @@ impl Run<'_> {
         }
         let now = Instant::now();
         self.orders
-            .fill(&mut self.session, now, wall(), &mut self.outcomes);
+            .fill(&mut self.session, now, clock::now(), &mut self.outcomes);
         self.say_outcomes(now).await;
         if let Some(why) = closed {
             return Some(match why {
@@ -465,11 +465,4 @@ fn reason(why: Closed) -> String {
         Closed::PeerUnbound => "unbound by the peer".into(),
         Closed::Unbound => "unbound".into(),
     }
-}
-
-fn wall() -> Millis {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    Millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }

@@ -50,9 +50,7 @@ impl Shared {
         let statuses = Arc::new(Statuses::new(&config.status));
         let loads = (0..smpp.binds.max(1)).map(|_| Load::default()).collect();
         // After a restart another reference than before: an old part must not join a new text.
-        let seed = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |t| t.as_millis() as u8);
+        let seed = crate::clock::now().0 as u8;
         Shared {
             config,
             smpp,

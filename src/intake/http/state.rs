@@ -30,8 +30,14 @@ pub(super) async fn of(
     let mut shown = last.unwrap_or_default();
     shown.insert("id".to_owned(), json!(stored.id));
     shown.insert("tenant".to_owned(), json!(stored.tenant));
-    shown.insert("arrived".to_owned(), json!(stored.arrived.rfc3339()));
-    shown.insert("deadline".to_owned(), json!(stored.deadline.rfc3339()));
+    shown.insert(
+        "arrived".to_owned(),
+        json!(crate::clock::said(stored.arrived).rfc3339()),
+    );
+    shown.insert(
+        "deadline".to_owned(),
+        json!(crate::clock::said(stored.deadline).rfc3339()),
+    );
     shown
         .entry("final")
         .or_insert_with(|| json!(stored.ended.is_some()));

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     challenge::{Challenge, Code, Expect, Fallback, Meta, Method, Millis, ReplyTo, Until},
+    clock,
     config::settings::Jobs,
     intake::Job,
     message::templates,
@@ -190,7 +191,9 @@ impl Check {
             issued_at,
         };
         let content = given.content();
-        let issued = issued_at.map_or(now, |at| if at > now + AHEAD { now } else { at });
+        // By the wall clock of this moment, once: from here on no step of it moves the deadline.
+        let issued = issued_at.map(clock::waited_for);
+        let issued = issued.map_or(now, |at| if at > now + AHEAD { now } else { at });
         let mut ch = Challenge {
             id,
             tenant,

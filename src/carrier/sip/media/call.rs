@@ -3,7 +3,7 @@
 use std::{
     io::{self, ErrorKind},
     net::{SocketAddr, UdpSocket},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use super::MediaStats;
@@ -202,11 +202,9 @@ impl FarEnd {
 
 /// NTP's 64-bit time (RFC 5905, section 6).
 fn ntp_now() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
-    (since.as_secs().wrapping_add(SECONDS_1900_TO_1970) << 32) | fraction
+    let millis = u64::try_from(crate::clock::wall().0).unwrap_or_default();
+    let fraction = ((millis % 1_000) << 32) / 1_000;
+    ((millis / 1_000).wrapping_add(SECONDS_1900_TO_1970) << 32) | fraction
 }
 
 /// Packets read of one call in one tick: four times what a lively far end sends in the time of a stall.

@@ -1,0 +1,99 @@
+//! Jobs that have come and are not yet taken: the prefetch of the broker, and clients that wait.
+//!
+//! They stand here, and not in the channel, so that tenants take turns: whoever comes after a thousand of another tenant
+//! is next all the same. The bound is in [`Arrivals::wants_more`]: beyond it the channel fills, and the broker keeps the
+//! rest.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Dispatch,
+    turns::{Line, Turns},
+};
+use crate::{
+    challenge::{Challenge, Millis},
+    intake::{Answer, Ticket},
+};
+
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    line: Line<(Box<Challenge>, Ticket)>,
+    turns: Turns,
+    /// Tells those of one deadline apart, in the order in which they came.
+    next: i64,
+}
+
+/// Most jobs that stand here.
+const MOST: usize = 4_096;
+/// Most of one tenant's whose asker would rather be told at once: what they sent beyond it finds no room.
+const MOST_OF_ONE: usize = 1_024;
+
+impl Arrivals {
+    pub fn weigh(&mut self, weights: BTreeMap<Arc<str>, u32>) {
+        self.turns.weigh(weights);
+    }
+
+    pub fn wants_more(&self) -> bool {
+        self.line.len() < MOST
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.line.is_empty()
+    }
+
+    pub fn push(&mut self, ch: Box<Challenge>, ticket: Ticket) {
+        if ticket.is_impatient() && self.line.of(&ch.tenant) >= MOST_OF_ONE {
+            ticket.answer(Answer::Busy);
+            return;
+        }
+        self.next += 1;
+        let (tenant, key) = (ch.tenant.clone(), (ch.deadline, self.next));
+        self.line.push(&mut self.turns, &tenant, key, (ch, ticket));
+    }
+
+    /// Whose turn it is.
+    pub fn pop(&mut self) -> Option<(Box<Challenge>, Ticket)> {
+        self.line.pop(&mut self.turns)
+    }
+
+    /// Those whose askers have gone are not waited for.
+    pub fn drop_void(&mut self) {
+        self.line
+            .drop_if(&mut self.turns, |(_, ticket)| ticket.is_void());
+    }
+
+    /// Nothing is taken any more: they are free to go elsewhere; a broker keeps its jobs.
+    pub fn refuse_all(&mut self) {
+        while let Some((_, ticket)) = self.pop() {
+            ticket.answer(Answer::Busy);
+        }
+    }
+}
+
+impl Dispatch {
+    /// Takes jobs while there is room, tenants in turns.
+    pub(super) fn take_arrivals(&mut self, now: Millis) {
+        if self.stopping != super::Stopping::No {
+            self.arrivals.refuse_all();
+        }
+        for _ in 0..super::TURN {
+            let Some((ch, ticket)) = self.may_take().then(|| self.arrivals.pop()).flatten() else {
+                break;
+            };
+            self.repeated(*ch, ticket, now);
+        }
+    }
+
+    /// Does a job wait that could be taken now?
+    pub(super) fn may_take(&self) -> bool {
+        !self.arrivals.is_empty()
+            && self.stopping == super::Stopping::No
+            && self.has_room()
+            && self.pipeline.room()
+    }
+
+    /// Is there room for more challenges?
+    fn has_room(&self) -> bool {
+        self.open.len() < self.config.settings.jobs.max_open && self.unsent < self.max_unsent
+    }
+}
