@@ -35,6 +35,7 @@ mod guard;
 mod listen;
 pub mod log;
 pub mod metrics;
+pub mod minutely;
 mod process;
 mod ready;
 mod recorder;
@@ -112,9 +113,9 @@ impl Running {
         let callbacks = Bound::take("callbacks", settings.callbacks.listen).await?;
         let admin = Bound::take("admin", settings.admin.listen).await?;
         let guards = vec![
-            Guard::new("http", settings.http.token.clone())?,
-            Guard::new("callbacks", settings.callbacks.token.clone())?,
-            Guard::new("admin", settings.admin.token.clone())?,
+            Guard::new("http", &settings.http)?,
+            Guard::new("callbacks", &settings.callbacks)?,
+            Guard::new("admin", &settings.admin)?,
         ];
         let reloader = Reloader::new(&config);
         let gateway = Prepared::open(config)?.start(None).await?;

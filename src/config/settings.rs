@@ -36,6 +36,7 @@ impl Settings {
         let listener = |port| Listener {
             listen: SocketAddr::from(([127, 0, 0, 1], port)),
             token: None,
+            hosts: Vec::new(),
         };
         let all = CountrySet {
             all: true,
@@ -224,6 +225,8 @@ pub struct LedgerKey {
 pub struct Listener {
     pub listen: SocketAddr,
     pub token: Option<Secret>,
+    /// Names that are taken as `Host` where no token is set, beside loopback names and IP addresses.
+    pub hosts: Vec<Arc<str>>,
 }
 
 /// Sliding windows; None: off.

@@ -374,10 +374,34 @@ fn listener(table: &Cursor<'_>, base: &Path, default: &Listener) -> Option<Liste
     {
         table.fault("token", format!("is missing: {listen} can be reached from outside this machine, so name one: token = {{ env = \"NAME\" }}"));
     }
+    let hosts = or(table, "hosts", default.hosts.clone(), |v| {
+        if table.is_there("token") {
+            v.warn("is not looked at where a token is set: any name is taken then");
+        }
+        hosts(v)
+    });
     Some(Listener {
         listen: listen?,
         token: token?,
+        hosts: hosts?,
     })
+}
+
+/// Names without a port.
+fn hosts(value: &Value<'_>) -> Option<Vec<std::sync::Arc<str>>> {
+    let mut found = Vec::new();
+    for item in value.list()? {
+        let Some(text) = item.text() else { continue };
+        if values::is_host(text) {
+            found.push(text.trim_end_matches('.').into());
+        } else {
+            item.fault(format!(
+                "{} is no host's name: write it without port and path, like \"gateway.internal\"",
+                quoted(text)
+            ));
+        }
+    }
+    Some(found)
 }
 
 /// Two listeners on one port: the second would fail to open.

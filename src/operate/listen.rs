@@ -1,10 +1,15 @@
 //! A listener and its connections: HTTP/1.1, bounded in number, in the time and size of a request's head, and in the
-//! time of a farewell. Knows nothing of what is served.
+//! time of a farewell. Knows nothing of what is served; each request is told where it comes from.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -15,6 +20,8 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::guard::Peer;
 
 /// Open connections of one listener; more wait in the system's backlog.
 pub const CONNECTIONS: usize = 4_096;
@@ -81,10 +88,10 @@ impl Bound {
                 accepted = self.listener.accept() => accepted,
             };
             match stream {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let (router, stop) = (router.clone(), stop.clone());
                     tasks.spawn(async move {
-                        converse(stream, router, stop).await;
+                        converse(stream, peer, router, stop).await;
                         drop(place);
                     });
                 }
@@ -102,14 +109,19 @@ impl Bound {
 }
 
 /// One connection, until either side ends it.
-async fn converse(stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
     // Small answers go out at once; without it they are only slower.
     let _ = stream.set_nodelay(true);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_LENGTH);
-    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer.ip()));
+        router.call(request)
+    });
+    let connection = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
         // Garbage was answered by 400; what else ended it is the other side's business.
