@@ -18,11 +18,15 @@ use tokio::{
 };
 
 mod answer;
+mod body;
 mod callback;
 mod client;
+mod code;
+mod json;
+mod oddities;
 mod template;
 
-pub use callback::{CallbackAnswer, CallbackHandle, MAX_BODY as MAX_CALLBACK};
+pub use callback::{CallbackHandle, MAX_BODY as MAX_CALLBACK, Refused, stranger};
 
 use self::client::{Exchange, Requester, Seen};
 use super::{

@@ -173,7 +173,7 @@ pub struct HttpConfig {
     pub window: u32,
     pub request: HttpRequest,
     pub response: HttpResponse,
-    pub callback: Option<HttpCallback>,
+    pub callback: Option<Box<HttpCallback>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -196,14 +196,31 @@ pub enum HttpAuth {
 /// Where the answer says what: JSON pointers (RFC 6901).
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpResponse {
+    /// Statuses.
     pub accepted: Vec<u16>,
     pub reference: Option<Arc<str>>,
     pub code: Option<Arc<str>>,
+    /// Where the body says whether the text was taken. None: the status and the code say it.
+    pub verdict: Option<HttpVerdict>,
+}
+
+/// A word in the answer, and what it means. At least one of the lists has words; with only one of them any other word
+/// means the opposite, with both an unknown one leaves the text in doubt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpVerdict {
+    pub at: Arc<str>,
+    pub accepted: Vec<Arc<str>>,
+    pub refused: Vec<Arc<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpCallback {
     pub keys: Vec<Secret>,
+    /// The list in which receipts stand; the other pointers lead on from its elements. None: from the body, where
+    /// `/0` stands for each element of a list.
+    pub each: Option<Arc<str>>,
+    /// The callback's own id, the same when it is repeated.
+    pub id: Option<Arc<str>>,
     pub reference: Arc<str>,
     pub state: Arc<str>,
     pub delivered: Vec<Arc<str>>,

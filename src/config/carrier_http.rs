@@ -25,13 +25,14 @@ pub fn read(root: &Cursor<'_>, base: &Path) -> Option<HttpConfig> {
                 accepted: vec![200, 201, 202],
                 reference: None,
                 code: None,
+                verdict: None,
             })
         },
         |v| response(&v),
     );
     let callback = root
         .get("callback")
-        .map_or(Some(None), |v| callback(&v, base).map(Some));
+        .map_or(Some(None), |v| callback(&v, base).map(Box::new).map(Some));
     Some(HttpConfig {
         window: u32::try_from(window?).ok()?,
         request: request?,
@@ -208,12 +209,44 @@ fn response(value: &Value<'_>) -> Option<HttpResponse> {
         });
     let reference = optional_pointer(&table, "reference");
     let code = optional_pointer(&table, "code");
+    let verdict = table
+        .get("verdict")
+        .map_or(Some(None), |v| verdict(&v).map(Some));
     table.finish();
     Some(HttpResponse {
         accepted: accepted?,
         reference: reference?,
         code: code?,
+        verdict: verdict?,
     })
+}
+
+fn verdict(value: &Value<'_>) -> Option<HttpVerdict> {
+    let table = value.table()?;
+    let at = table.need("at", "\"/status\"").and_then(|v| pointer(&v));
+    let words = |key| {
+        table
+            .get(key)
+            .map_or(Some(Vec::new()), |v| values::texts(&v))
+    };
+    let (accepted, refused) = (words("accepted"), words("refused"));
+    table.finish();
+    let found = HttpVerdict {
+        at: at?,
+        accepted: accepted?,
+        refused: refused?,
+    };
+    if found.accepted.is_empty() && found.refused.is_empty() {
+        value.fault("names no word: write accepted = [\"...\"], refused = [\"...\"], or both");
+    }
+    let known = |word: &&Arc<str>| {
+        let is = |other: &Arc<str>| other.eq_ignore_ascii_case(word);
+        found.accepted.iter().any(is)
+    };
+    if let Some(both) = found.refused.iter().find(known) {
+        value.fault(format!("{} means both accepted and refused", quoted(both)));
+    }
+    Some(found)
 }
 
 fn callback(value: &Value<'_>, base: &Path) -> Option<HttpCallback> {
@@ -247,6 +280,10 @@ fn callback(value: &Value<'_>, base: &Path) -> Option<HttpCallback> {
             quoted(both)
         ));
     }
+    let each = table
+        .get("each")
+        .map_or(Some(None), |v| list_pointer(&v).map(Some));
+    let id = optional_pointer(&table, "id");
     let code = optional_pointer(&table, "code");
     let from = optional_pointer(&table, "from");
     let to = optional_pointer(&table, "to");
@@ -254,6 +291,8 @@ fn callback(value: &Value<'_>, base: &Path) -> Option<HttpCallback> {
     table.finish();
     Some(HttpCallback {
         keys: keys?,
+        each: each?,
+        id: id?,
         reference: reference?,
         state: state?,
         delivered: delivered?,
@@ -267,6 +306,14 @@ fn callback(value: &Value<'_>, base: &Path) -> Option<HttpCallback> {
 
 fn optional_pointer(table: &Cursor<'_>, key: &'static str) -> Option<Option<Arc<str>>> {
     table.get(key).map_or(Some(None), |v| pointer(&v).map(Some))
+}
+
+/// A JSON pointer to a list; the empty one is the body itself.
+fn list_pointer(value: &Value<'_>) -> Option<Arc<str>> {
+    match value.str()? {
+        "" => Some("".into()),
+        _ => pointer(value),
+    }
 }
 
 /// A JSON pointer (RFC 6901).

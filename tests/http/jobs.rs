@@ -258,7 +258,7 @@ async fn garbage_and_slow_clients_break_nothing() {
         ask("POST", w.running.callbacks, "/callbacks/nobody", "x")
             .await
             .status,
-        404
+        401
     );
     let unsigned = ask("POST", w.running.callbacks, "/callbacks/tailspin", "{}").await;
     assert_eq!(unsigned.status, 401);

@@ -1,25 +1,63 @@
-//! What an HTTP carrier's answer means: taken, refused and why, or too busy. Pure.
+//! What an HTTP carrier's answer means: taken, refused and why, too busy, or nothing that can be read. Pure.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::{
+    body::Unreadable,
+    code::{self, Tone},
+    json,
+};
 use crate::{
-    carrier::{Cause, Event, Failure},
+    carrier::{Blame, Cause, Event, Failure},
     challenge::Millis,
-    config::carrier::HttpResponse,
+    config::carrier::{HttpResponse, HttpVerdict},
 };
 
 /// A longer pause than this is not believed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-/// Octets of the longest reference or code that is taken.
-const MAX_WORD: usize = 255;
 
-/// One whole answer. `body` is None where it broke off or was too long.
+/// One answer.
 pub struct Answer<'a> {
     pub status: u16,
     pub retry_after: Option<&'a str>,
-    pub body: Option<&'a [u8]>,
+    pub body: Result<&'a str, Unreadable>,
+}
+
+/// What an answer is, and what is odd about it.
+pub struct Reading {
+    pub event: Event,
+    pub oddity: Option<Oddity>,
+}
+
+/// Why an answer says less than the carrier's file expects of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Oddity {
+    /// Taken, but without the reference: its receipts may find it by phone only.
+    NoReference,
+    Empty,
+    NotJson,
+    CutOff,
+    TooLong,
+    Coding,
+    /// The verdict is missing, or a word that the file names neither as accepted nor as refused.
+    NoVerdict,
+}
+
+impl Oddity {
+    /// As metrics and logs name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Oddity::NoReference => "no_reference",
+            Oddity::Empty => "empty",
+            Oddity::NotJson => "not_json",
+            Oddity::CutOff => "cut_off",
+            Oddity::TooLong => "too_long",
+            Oddity::Coding => "coding",
+            Oddity::NoVerdict => "no_verdict",
+        }
+    }
 }
 
 /// The event that an answer is.
@@ -28,33 +66,148 @@ pub fn read(
     response: &HttpResponse,
     own: &BTreeMap<Arc<str>, Cause>,
     now: Millis,
-) -> Event {
-    let body: Value = answer
+) -> Reading {
+    let document = answer
         .body
-        .and_then(|body| serde_json::from_slice(body).ok())
-        .unwrap_or_default();
-    let code = response
-        .code
-        .as_deref()
-        .and_then(|pointer| word(&body, pointer));
-    if response.accepted.contains(&answer.status) {
-        if answer.body.is_none() {
-            return Event::InDoubt {
-                cause: Cause::InDoubt,
-            };
+        .ok()
+        .and_then(json::documents)
+        .and_then(|documents| <[&RawValue; 1]>::try_from(documents).ok())
+        .map(|[document]| document)
+        .filter(|document| document.get() != "null");
+    let words = document.map(|document| Words::of(document, response));
+    if !response.accepted.contains(&answer.status) {
+        let code = words.and_then(|words| words.code);
+        return plain(Event::Failed(failure(answer, code, own, now)));
+    }
+    match (words, answer.body) {
+        (Some(words), _) => taken_or_refused(answer, words, response, own, now),
+        // A cut-off answer may have gone on to say anything.
+        (None, Err(Unreadable::CutOff)) => doubt(Oddity::CutOff),
+        (None, Err(Unreadable::TooLong)) => doubt(Oddity::TooLong),
+        // Where nothing is to be read in it, the status says all.
+        (None, _) if response.reference.is_none() && response.verdict.is_none() => {
+            plain(accepted(None))
         }
-        let reference = response
-            .reference
-            .as_deref()
-            .and_then(|pointer| word(&body, pointer));
-        // Some carriers refuse with 200 and a code instead of an id.
-        if reference.is_some() || response.reference.is_none() || code.is_none() {
-            return Event::Accepted {
-                references: reference.into_iter().collect(),
-            };
+        (None, Err(Unreadable::Coding)) => doubt(Oddity::Coding),
+        (None, Ok(text)) => doubt(match text.trim_matches(['\0', ' ', '\t', '\r', '\n']) {
+            "" | "null" => Oddity::Empty,
+            _ => Oddity::NotJson,
+        }),
+    }
+}
+
+/// What the body says at the places that the carrier's file names.
+struct Words {
+    reference: Option<Arc<str>>,
+    code: Option<Arc<str>>,
+    verdict: Option<Arc<str>>,
+}
+
+impl Words {
+    fn of(document: &RawValue, response: &HttpResponse) -> Words {
+        let at = |pointer: &Option<Arc<str>>| json::word_at(document, pointer.as_deref()?);
+        let verdict = response.verdict.as_ref();
+        Words {
+            reference: at(&response.reference),
+            code: at(&response.code),
+            verdict: verdict.and_then(|verdict| json::word_at(document, &verdict.at)),
         }
     }
-    Event::Failed(failure(answer, code, own, now))
+}
+
+/// The status is one of acceptance; the body may say otherwise.
+fn taken_or_refused(
+    answer: &Answer<'_>,
+    words: Words,
+    response: &HttpResponse,
+    own: &BTreeMap<Arc<str>, Cause>,
+    now: Millis,
+) -> Reading {
+    let refused = match &response.verdict {
+        Some(verdict) => match says(verdict, words.verdict.as_deref()) {
+            Some(taken) => !taken,
+            None if refuses(&words, response, own) => true,
+            None => return doubt(Oddity::NoVerdict),
+        },
+        None => refuses(&words, response, own),
+    };
+    if refused {
+        // The word that the table knows, else the code.
+        let Words { code, verdict, .. } = words;
+        let known = |word: &Arc<str>| own.contains_key(word);
+        let code = match code.as_ref().is_some_and(known) {
+            true => code,
+            false => verdict.clone().filter(known).or(code).or(verdict),
+        };
+        return plain(Event::Failed(failure(answer, code, own, now)));
+    }
+    let odd = response.reference.is_some() && words.reference.is_none();
+    Reading {
+        event: accepted(words.reference),
+        oddity: odd.then_some(Oddity::NoReference),
+    }
+}
+
+/// What the verdict says: taken or not; None: nothing.
+fn says(verdict: &HttpVerdict, word: Option<&str>) -> Option<bool> {
+    let named = |words: &[Arc<str>]| {
+        word.is_some_and(|word| words.iter().any(|known| known.eq_ignore_ascii_case(word)))
+    };
+    if named(&verdict.refused) {
+        return Some(false);
+    }
+    if named(&verdict.accepted) {
+        return Some(true);
+    }
+    match (verdict.accepted.is_empty(), verdict.refused.is_empty()) {
+        // Only refusals are named: all else is none.
+        (true, _) => Some(true),
+        // Only acceptances are named: any other word is a refusal, no word is none.
+        (false, true) => word.map(|_| false),
+        (false, false) => None,
+    }
+}
+
+/// Without a verdict, a code may say that the text was refused in spite of the status: one that the carrier's table
+/// names, one that sounds like a refusal, one where the reference should be, or any that stands at a place for errors.
+fn refuses(words: &Words, response: &HttpResponse, own: &BTreeMap<Arc<str>, Cause>) -> bool {
+    let Some(code) = &words.code else {
+        return false;
+    };
+    if own.contains_key(code) {
+        return true;
+    }
+    let for_errors = response
+        .code
+        .as_deref()
+        .is_some_and(code::is_place_of_errors);
+    match code::tone(code) {
+        Tone::Good => false,
+        Tone::Bad => true,
+        Tone::Unsaid => words.reference.is_none() || for_errors,
+    }
+}
+
+fn accepted(reference: Option<Arc<str>>) -> Event {
+    Event::Accepted {
+        references: reference.into_iter().collect(),
+    }
+}
+
+fn plain(event: Event) -> Reading {
+    Reading {
+        event,
+        oddity: None,
+    }
+}
+
+fn doubt(oddity: Oddity) -> Reading {
+    Reading {
+        event: Event::InDoubt {
+            cause: Cause::InDoubt,
+        },
+        oddity: Some(oddity),
+    }
 }
 
 /// By the carrier's own table (its code first, then the status), then by the status:
@@ -62,8 +215,9 @@ pub fn read(
 /// | status | cause | verdict |
 /// |---|---|---|
 /// | 429; 503 with Retry-After | throttled | later |
-/// | 5xx, 408 | carrier fault | next candidate |
-/// | other 3xx, 4xx, and 2xx that is no acceptance | carrier fault | next candidate |
+/// | 401, 403, 407: our account; 408, 425, 5xx, 3xx | carrier fault | next candidate |
+/// | other 4xx; 2xx with a refusal in the body: this request | carrier fault, blamed on nobody | next candidate |
+/// | 2xx that is no acceptance and says nothing | carrier fault | next candidate |
 fn failure(
     answer: &Answer<'_>,
     code: Option<Arc<str>>,
@@ -77,28 +231,28 @@ fn failure(
         .or_else(|| own.get(&status))
         .copied();
     let pause = answer.retry_after.and_then(|text| pause(text, now));
+    let of_this_request = match answer.status {
+        401 | 403 | 407 | 408 | 425 | 429 => false,
+        400..=499 => true,
+        200..=299 => code.is_some(),
+        _ => false,
+    };
     let cause = named.unwrap_or(match answer.status {
         429 => Cause::Throttled,
         503 if pause.is_some() => Cause::Throttled,
         _ => Cause::CarrierFault,
     });
     let retry_after = pause.filter(|_| cause == Cause::Throttled);
+    let usual = cause.failure(Some(code.unwrap_or(status)));
     Failure {
         retry_after,
-        ..cause.failure(Some(code.unwrap_or(status)))
+        // Whoever types a bad number into a form must not take a carrier down.
+        blame: match named.is_none() && of_this_request {
+            true => Blame::Nobody,
+            false => usual.blame,
+        },
+        ..usual
     }
-}
-
-/// The value at a JSON pointer (RFC 6901) as a word: a string or a number, not empty.
-pub fn word(body: &Value, pointer: &str) -> Option<Arc<str>> {
-    let text = match body.pointer(pointer)? {
-        Value::String(text) => text.trim().to_owned(),
-        Value::Number(number) => number.to_string(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Null | Value::Array(_) | Value::Object(_) => return None,
-    };
-    // A longer one is left out, not cut: cut, it would be another.
-    (1..=MAX_WORD).contains(&text.len()).then(|| text.into())
 }
 
 /// Retry-After (RFC 9110, 10.2.3): seconds, or a date.
@@ -117,118 +271,4 @@ fn pause(text: &str, now: Millis) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::carrier::Verdict;
-    use proptest::prelude::*;
-
-    const NOW: Millis = Millis(1_445_412_460_000);
-
-    fn response() -> HttpResponse {
-        HttpResponse {
-            accepted: vec![200, 201],
-            reference: Some("/id".into()),
-            code: Some("/error/code".into()),
-        }
-    }
-
-    fn event(status: u16, retry_after: Option<&str>, body: &str) -> Event {
-        let own = [
-            ("21610".into(), Cause::OptedOut),
-            ("403".into(), Cause::BlockedByOperator),
-        ]
-        .into();
-        let answer = Answer {
-            status,
-            retry_after,
-            body: Some(body.as_bytes()),
-        };
-        read(&answer, &response(), &own, NOW)
-    }
-
-    fn failed(status: u16, retry_after: Option<&str>, body: &str) -> Failure {
-        match event(status, retry_after, body) {
-            Event::Failed(failure) => failure,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn an_accepted_text_has_its_reference() {
-        for (body, wanted) in [
-            (r#"{"id":"m-1"}"#, Some("m-1")),
-            (r#"{"id":17}"#, Some("17")),
-            ("", None),
-            ("<html>", None),
-        ] {
-            let Event::Accepted { references } = event(201, None, body) else {
-                panic!("{body}")
-            };
-            assert_eq!(references.first().map(|r| &**r), wanted, "{body}");
-        }
-    }
-
-    #[test]
-    fn a_refusal_is_read_by_the_carriers_table_then_by_its_status() {
-        let by_code = failed(400, None, r#"{"error":{"code":21610}}"#);
-        assert_eq!(
-            (by_code.cause, by_code.carrier_code.as_deref()),
-            (Cause::OptedOut, Some("21610"))
-        );
-        let by_status = failed(403, None, "");
-        assert_eq!(
-            (by_status.cause, by_status.carrier_code.as_deref()),
-            (Cause::BlockedByOperator, Some("403"))
-        );
-        let unknown = failed(400, None, r#"{"error":{"code":"bad"}}"#);
-        assert_eq!(
-            (unknown.cause, unknown.verdict),
-            (Cause::CarrierFault, Verdict::NextCandidate)
-        );
-        assert_eq!(failed(500, None, "").cause, Cause::CarrierFault);
-        let in_disguise = failed(200, None, r#"{"error":{"code":21610}}"#);
-        assert_eq!(in_disguise.cause, Cause::OptedOut);
-    }
-
-    #[test]
-    fn a_busy_carrier_says_how_long() {
-        let busy = failed(429, Some("7"), "");
-        assert_eq!(
-            (busy.cause, busy.verdict, busy.retry_after),
-            (
-                Cause::Throttled,
-                Verdict::Later,
-                Some(Duration::from_secs(7))
-            )
-        );
-        let dated = failed(503, Some("Wed, 21 Oct 2015 07:28:00 GMT"), "");
-        assert_eq!(dated.retry_after, Some(Duration::from_secs(20)));
-        assert_eq!(failed(503, None, "").cause, Cause::CarrierFault);
-        assert_eq!(
-            failed(429, Some("99999999"), "").retry_after,
-            Some(LONGEST_PAUSE)
-        );
-    }
-
-    #[test]
-    fn an_acceptance_that_broke_off_is_doubt() {
-        let answer = Answer {
-            status: 201,
-            retry_after: None,
-            body: None,
-        };
-        assert!(matches!(
-            read(&answer, &response(), &BTreeMap::new(), NOW),
-            Event::InDoubt { .. }
-        ));
-    }
-
-    proptest! {
-        #[test]
-        fn any_answer_is_read(status in 0u16..1000, retry in proptest::option::of(".{0,30}"), body in proptest::collection::vec(any::<u8>(), 0..80)) {
-            let answer = Answer { status, retry_after: retry.as_deref(), body: Some(&body) };
-            let event = read(&answer, &response(), &BTreeMap::new(), NOW);
-            prop_assert_eq!(matches!(event, Event::Accepted { .. }), status == 200 || status == 201);
-        }
-    }
-}
+mod tests;

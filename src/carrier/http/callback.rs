@@ -1,279 +1,289 @@
 //! What an HTTP carrier calls back with: receipts and texts from phones, signed.
 //!
-//! The signature is checked before anything is read: `X-Ringback-Signature: t=<unix>,v1=<hex>`, HMAC-SHA256 with any
-//! of the carrier's keys over `t`, a dot and the raw body, within five minutes. A repeat is answered like the first
-//! and counted once. May not log a body.
+//! The signature is checked before anything is read ([`signature`]). A body may bring many receipts ([`read`]): all are
+//! handed over, and 200 is answered once each of them is safe; if one is not, the carrier is asked to come again, and
+//! those that are safe are known then ([`repeats`]). Of a body in which some parts can't be understood, the others are
+//! taken: to come again would not make them readable. May not log a body.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use hyper::HeaderMap;
-use ring::{digest, hmac};
-use serde_json::Value;
+use hyper::{
+    HeaderMap,
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use ring::digest;
 use tokio::sync::{mpsc, oneshot};
 
-use super::answer::word;
+mod read;
+mod repeats;
+mod signature;
+
+use self::{
+    read::{Brought, Layout},
+    repeats::{Mark, Memory, Repeats},
+    signature::{Signatures, Signed},
+};
+use super::{body, json};
 use crate::{
-    carrier::{Cause, Inbound, Incoming, Receipt, ReceiptState, Said, Slip, What},
+    carrier::{Incoming, Said, Slip, What},
     challenge::Millis,
     config::carrier::{CarrierConfig, HttpCallback},
 };
 
-/// A longer body is refused (413).
+/// A longer body is refused (413), also one that is longer once it is decoded.
 pub const MAX_BODY: usize = 64 * 1024;
-/// How far the signature's time may be from ours.
-const SKEW: Duration = Duration::from_secs(300);
-/// Bodies remembered, to tell repeats.
-const MAX_SEEN: usize = 32_768;
+/// Receipts and texts in one body; more are refused (413).
+const MAX_BROUGHT: usize = 2_000;
 /// How long dispatch and the ledger may be behind before the carrier is asked to come again.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Keys are read again no sooner than this.
-const KEY_LIFE: Duration = Duration::from_secs(1);
-pub const SIGNATURE: &str = "x-ringback-signature";
 
-/// The HTTP status to answer with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallbackAnswer {
-    pub status: u16,
+/// Why a callback is not answered 200.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refused {
+    /// No carrier of this name.
+    UnknownCarrier,
+    /// The carrier's file has no callbacks.
+    NoCallbacks,
+    SignatureMissing,
+    SignatureWrong,
+    /// Right, but of another time than now.
+    SignatureTooOld,
+    /// None of the keys can be read.
+    NoKeys,
+    TooLong,
+    TooSlow,
+    /// It broke off, or its coding is unknown or broken.
+    Unreadable,
+    /// No JSON, and it says so.
+    ContentType,
+    NotUnderstood,
+    /// A part of a body whose other parts were taken; the answer was 200.
+    PartNotUnderstood,
+    /// Not safe in time: the carrier shall come again.
+    Busy,
+}
+
+impl Refused {
+    /// As metrics and logs name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Refused::UnknownCarrier => "unknown_carrier",
+            Refused::NoCallbacks => "no_callbacks",
+            Refused::SignatureMissing => "signature_missing",
+            Refused::SignatureWrong => "signature_wrong",
+            Refused::SignatureTooOld => "signature_too_old",
+            Refused::NoKeys => "no_keys",
+            Refused::TooLong => "too_long",
+            Refused::TooSlow => "too_slow",
+            Refused::Unreadable => "unreadable",
+            Refused::ContentType => "content_type",
+            Refused::NotUnderstood => "not_understood",
+            Refused::PartNotUnderstood => "part_not_understood",
+            Refused::Busy => "busy",
+        }
+    }
+
+    /// The HTTP status. A stranger can't tell from it whether a carrier exists.
+    pub fn status(self) -> u16 {
+        match self {
+            Refused::UnknownCarrier
+            | Refused::NoCallbacks
+            | Refused::SignatureMissing
+            | Refused::SignatureWrong
+            | Refused::SignatureTooOld
+            | Refused::NoKeys => 401,
+            Refused::TooLong => 413,
+            Refused::TooSlow => 408,
+            Refused::ContentType => 415,
+            Refused::Unreadable | Refused::NotUnderstood => 400,
+            Refused::PartNotUnderstood => 200,
+            Refused::Busy => 503,
+        }
+    }
 }
 
 /// The callbacks of one carrier. Cheap to clone.
 #[derive(Clone)]
-pub struct CallbackHandle(Arc<Desk>);
+pub struct CallbackHandle(Arc<Receiver>);
 
-struct Desk {
+struct Receiver {
     config: Arc<CarrierConfig>,
-    callback: Option<HttpCallback>,
+    /// None: the carrier's file has no callbacks.
+    callback: Option<(Box<HttpCallback>, Layout)>,
     said: mpsc::Sender<Said>,
-    keys: Mutex<Keys>,
-    seen: Mutex<Seen>,
+    signatures: Signatures,
+    repeats: Mutex<Repeats>,
 }
 
-#[derive(Default)]
-struct Keys {
-    read: Option<Instant>,
-    keys: Vec<hmac::Key>,
-}
-
-#[derive(Default)]
-struct Seen {
-    /// By their marks; true: taken for good.
-    bodies: HashMap<[u8; 32], bool>,
-    order: VecDeque<[u8; 32]>,
-}
-
-/// What is known of a body.
-#[derive(Debug, PartialEq, Eq)]
-enum Memory {
-    New,
-    Known,
-    /// It came a moment ago and is not yet safe.
-    Waiting,
+/// A callback for a carrier that isn't there: refused after the same work as one whose signature is wrong.
+pub fn stranger(headers: &HeaderMap, body: &[u8], now: Millis) -> Refused {
+    let nobody = Signatures::default();
+    match nobody.check(&[], headers, body, now) {
+        Signed::Good | Signed::Missing | Signed::Wrong | Signed::TooOld | Signed::NoKeys => {
+            Refused::UnknownCarrier
+        }
+    }
 }
 
 impl CallbackHandle {
     pub fn new(
         config: Arc<CarrierConfig>,
-        callback: Option<HttpCallback>,
+        callback: Option<Box<HttpCallback>>,
         said: mpsc::Sender<Said>,
     ) -> CallbackHandle {
-        CallbackHandle(Arc::new(Desk {
+        let callback = callback.map(|callback| {
+            let layout = Layout::new(&callback);
+            (callback, layout)
+        });
+        CallbackHandle(Arc::new(Receiver {
+            signatures: Signatures::new(config.name.clone()),
             config,
             callback,
             said,
-            keys: Mutex::default(),
-            seen: Mutex::default(),
+            repeats: Mutex::default(),
         }))
     }
 
-    /// 200 taken (or a repeat) · 400 not understood · 401 signature · 404 no callbacks here · 413 too long ·
-    /// 503 come again.
-    pub async fn receive(&self, headers: &HeaderMap, body: &[u8], now: Millis) -> CallbackAnswer {
-        CallbackAnswer {
-            status: self.0.receive(headers, body, now).await,
-        }
-    }
-}
-
-impl Desk {
-    async fn receive(&self, headers: &HeaderMap, body: &[u8], now: Millis) -> u16 {
-        let Some(callback) = &self.callback else {
-            return 404;
+    /// Ok: taken, or a repeat of what was; with the number of parts that can't be understood.
+    pub async fn receive(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: Millis,
+    ) -> Result<usize, Refused> {
+        let receiver = &self.0;
+        let Some((callback, layout)) = &receiver.callback else {
+            // The same work as for any other refusal.
+            receiver.signatures.check(&[], headers, body, now);
+            return Err(Refused::NoCallbacks);
         };
         if body.len() > MAX_BODY {
-            return 413;
+            return Err(Refused::TooLong);
         }
-        let signed = headers
-            .get_all(SIGNATURE)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        if !signed
-            .into_iter()
-            .any(|signature| self.signed(callback, signature, body, now))
+        match receiver
+            .signatures
+            .check(&callback.keys, headers, body, now)
         {
-            return 401;
+            Signed::Good => {}
+            Signed::Missing => return Err(Refused::SignatureMissing),
+            Signed::Wrong => return Err(Refused::SignatureWrong),
+            Signed::TooOld => return Err(Refused::SignatureTooOld),
+            Signed::NoKeys => return Err(Refused::NoKeys),
         }
-        let Some(incoming) = serde_json::from_slice(body)
-            .ok()
-            .and_then(|value| read(callback, &self.config, &value))
-        else {
-            return 400;
-        };
-        let mark = mark(body);
-        match self.seen().remember(mark) {
-            Memory::New => {}
-            Memory::Known => return 200,
-            Memory::Waiting => return 503,
-        }
-        let taken = tokio::time::timeout(PATIENCE, self.hand_over(incoming)).await;
-        let mut seen = self.seen();
-        if taken.unwrap_or(false) {
-            seen.taken(mark);
-            return 200;
-        }
-        seen.forget(&mark);
-        503
+        let (brought, skipped) = receiver.understand(callback, layout, headers, body)?;
+        self.take(brought).await?;
+        Ok(skipped)
     }
 
-    /// True: dispatch has it, for good.
-    async fn hand_over(&self, incoming: Incoming) -> bool {
-        let (slip, back) = oneshot::channel();
-        let said = Said {
-            carrier: self.config.name.clone(),
-            what: What::Incoming(incoming, Slip::Request(slip)),
-        };
-        self.said.send(said).await.is_ok() && back.await.is_ok()
-    }
-
-    fn signed(&self, callback: &HttpCallback, signature: &str, body: &[u8], now: Millis) -> bool {
-        let mut time = None;
-        let mut macs = Vec::new();
-        for part in signature.split(',') {
-            match part.trim().split_once('=') {
-                Some(("t", text)) => time = Some(text),
-                Some(("v1", text)) if macs.len() < 8 => macs.extend(hex::decode(text)),
-                Some(_) | None => {}
-            }
-        }
-        let Some(text) = time else { return false };
-        let Ok(seconds) = text.parse::<i64>() else {
-            return false;
-        };
-        let at = Millis(seconds.saturating_mul(1_000));
-        if at.since(now) > SKEW || now.since(at) > SKEW {
-            return false;
-        }
-        let message = [text.as_bytes(), b".", body].concat();
-        let holds = |keys: &[hmac::Key]| {
-            keys.iter().any(|key| {
-                macs.iter()
-                    .any(|mac| hmac::verify(key, &message, mac).is_ok())
-            })
-        };
-        // Nothing panics while it is held.
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        holds(&keys.keys) || (self.read_keys(callback, &mut keys) && holds(&keys.keys))
-    }
-
-    /// False: they were read a moment ago.
-    fn read_keys(&self, callback: &HttpCallback, keys: &mut Keys) -> bool {
-        if keys.read.is_some_and(|read| read.elapsed() < KEY_LIFE) {
-            return false;
-        }
-        keys.read = Some(Instant::now());
-        keys.keys.clear();
-        for secret in &callback.keys {
-            match secret.read() {
-                Ok(text) if !text.is_empty() => keys
-                    .keys
-                    .push(hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes())),
-                Ok(_) => {
-                    tracing::warn!(carrier = %self.config.name, "callback.keys: a key is empty")
+    async fn take(&self, brought: Vec<(Mark, Incoming)>) -> Result<(), Refused> {
+        let all: Vec<Mark> = brought.iter().map(|(mark, _)| *mark).collect();
+        let (mut fresh, mut behind) = (Vec::new(), false);
+        {
+            let mut repeats = self.0.repeats();
+            for (mark, incoming) in brought {
+                match repeats.begin(mark) {
+                    Memory::New => fresh.push((mark, incoming)),
+                    Memory::Taken => {}
+                    Memory::Waiting | Memory::Full => behind = true,
                 }
-                Err(reason) => tracing::warn!(carrier = %self.config.name, reason, "callback.keys"),
             }
         }
-        true
-    }
-
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Seen {
-    fn remember(&mut self, mark: [u8; 32]) -> Memory {
-        match self.bodies.get(&mark) {
-            Some(true) => return Memory::Known,
-            Some(false) => return Memory::Waiting,
-            None => self.bodies.insert(mark, false),
-        };
-        if self.order.len() >= MAX_SEEN
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.bodies.remove(&oldest);
+        if !fresh.is_empty() {
+            // In a task of its own: the carrier may hang up, and what it brought is still taken, and known as taken.
+            let receiver = self.0.clone();
+            let handed = tokio::spawn(async move { receiver.hand_over(fresh).await });
+            behind |= !matches!(tokio::time::timeout(PATIENCE, handed).await, Ok(Ok(true)));
         }
-        self.order.push_back(mark);
-        Memory::New
-    }
-
-    fn taken(&mut self, mark: [u8; 32]) {
-        self.bodies.entry(mark).and_modify(|taken| *taken = true);
-    }
-
-    fn forget(&mut self, mark: &[u8; 32]) {
-        self.bodies.remove(mark);
-        self.order.retain(|known| known != mark);
+        if behind {
+            return Err(Refused::Busy);
+        }
+        // From here the answer is 200.
+        self.0.repeats().answered(&all);
+        Ok(())
     }
 }
 
-fn mark(body: &[u8]) -> [u8; 32] {
-    let mut mark = [0; 32];
-    mark.copy_from_slice(digest::digest(&digest::SHA256, body).as_ref());
-    mark
+impl Receiver {
+    /// What a body with a good signature brings, each with what tells its repeat, and how many parts bring nothing.
+    fn understand(
+        &self,
+        callback: &HttpCallback,
+        layout: &Layout,
+        headers: &HeaderMap,
+        octets: &[u8],
+    ) -> Result<(Vec<(Mark, Incoming)>, usize), Refused> {
+        let text = body::text(headers, octets, MAX_BODY).map_err(|why| match why {
+            body::Unreadable::TooLong => Refused::TooLong,
+            body::Unreadable::CutOff | body::Unreadable::Coding => Refused::Unreadable,
+        })?;
+        let Some(documents) = json::documents(&text) else {
+            return Err(match says_other_than_json(headers) {
+                true => Refused::ContentType,
+                false => Refused::NotUnderstood,
+            });
+        };
+        let mut found = Vec::new();
+        for document in documents {
+            layout
+                .each(document, &mut found, MAX_BROUGHT)
+                .map_err(|()| Refused::TooLong)?;
+        }
+        let digest = digest::digest(&digest::SHA256, octets);
+        let count = found.len();
+        let mut brought = Vec::with_capacity(count);
+        for (place, part) in found.iter().enumerate() {
+            let Some(Brought { id, incoming }) = read::one(callback, layout, &self.config, part)
+            else {
+                continue;
+            };
+            let mark = match id {
+                Some(id) => Mark::of_id(&id, &incoming),
+                None => Mark::of_place(digest.as_ref(), place),
+            };
+            brought.push((mark, incoming));
+        }
+        if brought.is_empty() && count > 0 {
+            return Err(Refused::NotUnderstood);
+        }
+        let skipped = count - brought.len();
+        Ok((brought, skipped))
+    }
+
+    /// True: dispatch has all of it, for good.
+    async fn hand_over(&self, brought: Vec<(Mark, Incoming)>) -> bool {
+        let mut slips = Vec::with_capacity(brought.len());
+        for (mark, incoming) in brought {
+            let (slip, back) = oneshot::channel();
+            let said = Said {
+                carrier: self.config.name.clone(),
+                what: What::Incoming(incoming, Slip::Request(slip)),
+            };
+            // Where dispatch has ended the slip is dropped with what it was for.
+            let _ = self.said.send(said).await;
+            slips.push((mark, back));
+        }
+        let mut whole = true;
+        for (mark, back) in slips {
+            let taken = back.await.is_ok();
+            whole &= taken;
+            self.repeats().end(mark, taken);
+        }
+        whole
+    }
+
+    /// Nothing panics while it is held.
+    fn repeats(&self) -> MutexGuard<'_, Repeats> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// A receipt where there is a reference and a state, else a text from a phone.
-fn read(callback: &HttpCallback, config: &CarrierConfig, value: &Value) -> Option<Incoming> {
-    let at =
-        |pointer: &Option<Arc<str>>| pointer.as_deref().and_then(|pointer| word(value, pointer));
-    let state = word(value, &callback.state);
-    if let (Some(reference), Some(state)) = (word(value, &callback.reference), state) {
-        let named = |states: &[Arc<str>]| {
-            states
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(&state))
-        };
-        let code = at(&callback.code);
-        let by_code = code.as_ref().and_then(|code| config.status.get(code));
-        let cause: Option<Cause> = by_code.or_else(|| config.status.get(&state)).copied();
-        let state = match (named(&callback.delivered), named(&callback.undelivered)) {
-            (true, _) => ReceiptState::Delivered,
-            (false, true) => ReceiptState::Undelivered,
-            (false, false) => ReceiptState::Intermediate,
-        };
-        return Some(Incoming::Receipt(Receipt {
-            references: vec![reference],
-            state,
-            carrier_code: code,
-            cause,
-            phone: at(&callback.to).map(|phone| phone.trim_start_matches('+').into()),
-            sender: at(&callback.from).map(|sender| sender.trim_start_matches('+').into()),
-        }));
-    }
-    let text = callback
-        .text
-        .as_deref()
-        .and_then(|pointer| value.pointer(pointer))?
-        .as_str()?;
-    Some(Incoming::Text(Inbound {
-        from: at(&callback.from)?,
-        to: at(&callback.to)?,
-        body: text.into(),
-    }))
+fn says_other_than_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = String::from_utf8_lossy(kind.unwrap_or_default()).to_ascii_lowercase();
+    !kind.is_empty() && !kind.contains("json")
 }
 
 #[cfg(test)]

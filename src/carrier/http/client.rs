@@ -15,11 +15,11 @@ use std::{
 
 use base64::Engine as _;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, Method, Request, Response, Uri,
     body::{Body, Frame, Incoming, SizeHint},
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -29,10 +29,12 @@ use hyper_util::{
 
 use super::{
     answer::{self, Answer},
+    body::{self, Unreadable},
+    oddities::Oddities,
     template::{Fields, Kind, Template},
 };
 use crate::{
-    carrier::{Cause, Content, Event, Order, tls},
+    carrier::{Blame, Cause, Content, Event, Failure, Order, tls},
     challenge::Millis,
     config::carrier::{CarrierConfig, Carry, Endpoint, HttpAuth, HttpConfig},
 };
@@ -54,7 +56,10 @@ pub struct Requester {
     /// The URL, where nothing is filled in.
     fixed: Option<Uri>,
     headers: HeaderMap,
+    /// Those in which something is filled in.
+    filled: Vec<(HeaderName, Template)>,
     body: Template,
+    oddities: Oddities,
     authorization: Mutex<Option<(Instant, (HeaderName, HeaderValue))>>,
     endpoint: Endpoint,
 }
@@ -63,6 +68,14 @@ pub struct Requester {
 pub struct Exchange {
     pub event: Event,
     pub link: Seen,
+}
+
+/// Why a request could not be made.
+enum Unsent {
+    /// The carrier's file or secrets: nothing can be sent.
+    Carrier(String),
+    /// This one text.
+    Text(String),
 }
 
 /// What a request has seen of the link.
@@ -80,10 +93,17 @@ impl Requester {
         let method = Method::from_bytes(request.method.as_bytes())
             .map_err(|_| format!("request.method: {} is no HTTP method", request.method))?;
         let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(body::CODINGS));
+        let mut filled = Vec::new();
         for (name, value) in &request.headers {
             let wrong = || format!("request.headers: {name} is no header");
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
-            headers.insert(name, HeaderValue::from_str(value).map_err(|_| wrong())?);
+            let template = Template::new(value, Kind::Plain);
+            let value = HeaderValue::from_str(value).map_err(|_| wrong())?;
+            if !template.is_fixed() {
+                filled.push((name.clone(), template));
+            }
+            headers.insert(name, value);
         }
         let content_type = headers
             .get(CONTENT_TYPE)
@@ -106,11 +126,13 @@ impl Requester {
             body: Template::new(&request.body, kind),
             fixed: url.is_fixed().then_some(uri),
             authorization: Mutex::default(),
+            oddities: Oddities::new(config.name.clone()),
             config,
             http,
             method,
             url,
             headers,
+            filled,
             endpoint,
         })
     }
@@ -146,7 +168,20 @@ impl Requester {
         };
         let request = match self.request(&fields) {
             Ok(request) => request,
-            Err(reason) => return not_sent(Cause::CarrierFault, Seen::Unreachable(reason)),
+            Err(Unsent::Carrier(reason)) => {
+                return not_sent(Cause::CarrierFault, Seen::Unreachable(reason));
+            }
+            Err(Unsent::Text(reason)) => {
+                tracing::warn!(carrier = %self.config.name, reason, "a text does not fit into the request");
+                let failure = Failure {
+                    blame: Blame::Us,
+                    ..Cause::CarrierFault.failure(None)
+                };
+                return Exchange {
+                    event: Event::Failed(failure),
+                    link: Seen::Nothing,
+                };
+            }
         };
         let may_have_left = request.body().left.clone();
         let doubt = |link| Exchange {
@@ -178,37 +213,53 @@ impl Requester {
 
     async fn read(&self, response: Response<Incoming>, now: Millis) -> Event {
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER)
-            .collect()
-            .await
-            .ok()
-            .map(|body| body.to_bytes());
+        let octets = match Limited::new(body, MAX_ANSWER).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(Unreadable::TooLong),
+            Err(_) => Err(Unreadable::CutOff),
+        };
+        let text = octets.and_then(|octets| body::text(&head.headers, &octets, MAX_ANSWER));
         let answer = Answer {
             status: head.status.as_u16(),
             retry_after: head
                 .headers
                 .get(RETRY_AFTER)
                 .and_then(|value| value.to_str().ok()),
-            body: body.as_deref(),
+            body: text.as_deref().map_err(|why| *why),
         };
-        answer::read(&answer, &self.http.response, &self.config.status, now)
+        let reading = answer::read(&answer, &self.http.response, &self.config.status, now);
+        self.oddities.note(answer.status, &reading, Instant::now());
+        reading.event
     }
 
-    fn request(&self, fields: &Fields<'_>) -> Result<Request<Tracked>, String> {
+    fn request(&self, fields: &Fields<'_>) -> Result<Request<Tracked>, Unsent> {
         let uri = match &self.fixed {
             Some(uri) => uri.clone(),
             None => self
                 .url
                 .fill(fields)
                 .parse()
-                .map_err(|e| format!("request.url: {e}"))?,
+                .map_err(|e| Unsent::Text(format!("request.url: {e}")))?,
         };
         let body = Bytes::from(self.body.fill(fields));
         let mut request = Request::new(Tracked::new(body));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = self.headers.clone();
-        if let Some((name, value)) = self.authorization(Instant::now())? {
+        for (name, template) in &self.filled {
+            // A line end would begin another header: such a value is refused here.
+            let value =
+                HeaderValue::from_bytes(template.fill(fields).as_bytes()).map_err(|_| {
+                    Unsent::Text(format!(
+                        "request.headers.{name}: would hold a control character"
+                    ))
+                })?;
+            request.headers_mut().insert(name.clone(), value);
+        }
+        let authorization = self
+            .authorization(Instant::now())
+            .map_err(Unsent::Carrier)?;
+        if let Some((name, value)) = authorization {
             request.headers_mut().insert(name, value);
         }
         Ok(request)

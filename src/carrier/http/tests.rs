@@ -19,6 +19,8 @@ use crate::{
     number::Number,
 };
 
+mod answers;
+
 const LIMIT: Duration = Duration::from_secs(20);
 const TOKEN: &str = "a-token";
 
@@ -64,9 +66,12 @@ fn config(url: &str, window: u32, timeout: Duration, secret: Secret) -> Arc<Carr
         accepted: vec![200, 201, 202],
         reference: Some("/id".into()),
         code: Some("/error/code".into()),
+        verdict: None,
     };
     let callback = HttpCallback {
         keys: vec![secret],
+        each: None,
+        id: None,
         reference: "/id".into(),
         state: "/status".into(),
         delivered: vec!["delivered".into()],
@@ -83,7 +88,7 @@ fn config(url: &str, window: u32, timeout: Duration, secret: Secret) -> Arc<Carr
             window,
             request,
             response,
-            callback: Some(callback),
+            callback: Some(Box::new(callback)),
         }),
         endpoints: Vec::new(),
         tls: Tls::default(),
@@ -431,10 +436,12 @@ async fn strangers_at_the_callbacks_door_get_bare_refusals() {
     tokio::spawn(async move { axum::serve(listener, callbacks::router(table)).await });
     let long = "x".repeat(70_000);
     for (line, body, wanted) in [
-        ("POST /callbacks/nobody", "{}", "404"),
+        ("POST /callbacks/nobody", "{}", "401"),
         ("POST /callbacks/tailspin", "{}", "401"),
         ("GET /callbacks/tailspin", "", "405"),
+        ("GET /callbacks/nobody", "", "405"),
         ("POST /callbacks/tailspin", &*long, "413"),
+        ("POST /callbacks/nobody", &*long, "413"),
     ] {
         let mut peer = tokio::net::TcpStream::connect(address).await.unwrap();
         let head = format!(

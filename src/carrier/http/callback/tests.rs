@@ -1,8 +1,14 @@
 //! What a callback must be signed with, what it is read as, and what is turned away.
 
+use std::collections::VecDeque;
+
 use super::*;
-use crate::config::carrier::{HttpConfig, HttpRequest, HttpResponse, Secret, Tls, Transport};
-use hyper::header::HeaderValue;
+use crate::{
+    carrier::{Cause, Receipt, ReceiptState},
+    config::carrier::{HttpConfig, HttpRequest, HttpResponse, Secret, Tls, Transport},
+};
+use hyper::header::HeaderName;
+use ring::hmac;
 
 const NOW: Millis = Millis(1_700_000_000_000);
 const RECEIPT: &[u8] = br#"{"id":"m-1","status":"delivered","to":"+12025550123"}"#;
@@ -10,6 +16,8 @@ const RECEIPT: &[u8] = br#"{"id":"m-1","status":"delivered","to":"+12025550123"}
 fn callback(keys: Vec<Secret>) -> HttpCallback {
     HttpCallback {
         keys,
+        each: None,
+        id: Some("/inbound_id".into()),
         reference: "/id".into(),
         state: "/status".into(),
         delivered: vec!["delivered".into()],
@@ -33,6 +41,7 @@ fn config() -> Arc<CarrierConfig> {
         accepted: vec![200],
         reference: None,
         code: None,
+        verdict: None,
     };
     Arc::new(CarrierConfig {
         name: "tailspin".into(),
@@ -81,6 +90,10 @@ mod tempdir {
 }
 
 fn desk(name: &str, room: usize) -> Desk {
+    desk_with(name, room, |_| {})
+}
+
+fn desk_with(name: &str, room: usize, change: impl Fn(&mut HttpCallback)) -> Desk {
     let dir = tempdir::Dir::new(name);
     let keys = ["old", "new"].map(|key| {
         let path = dir.0.join(key);
@@ -88,7 +101,9 @@ fn desk(name: &str, room: usize) -> Desk {
         Secret::File(path)
     });
     let (to_dispatch, said) = mpsc::channel(room);
-    let handle = CallbackHandle::new(config(), Some(callback(keys.to_vec())), to_dispatch);
+    let mut callback = callback(keys.to_vec());
+    change(&mut callback);
+    let handle = CallbackHandle::new(config(), Some(Box::new(callback)), to_dispatch);
     Desk {
         handle,
         said,
@@ -102,12 +117,16 @@ fn signed(key: &str, seconds: i64, body: &[u8]) -> HeaderMap {
     let mac = hmac::sign(&key, &[seconds.to_string().as_bytes(), b".", body].concat());
     let value = format!("t={seconds},v1={}", hex::encode(mac));
     HeaderMap::from_iter([(
-        hyper::header::HeaderName::from_static(SIGNATURE),
+        HeaderName::from_static(signature::NAME),
         HeaderValue::from_str(&value).unwrap(),
     )])
 }
 
 const T: i64 = NOW.0 / 1_000;
+
+fn status(answer: Result<usize, Refused>) -> u16 {
+    answer.map_or_else(Refused::status, |_| 200)
+}
 
 impl Desk {
     /// The answer, where what is brought is safe at once.
@@ -116,7 +135,7 @@ impl Desk {
         tokio::pin!(answer);
         loop {
             tokio::select! {
-                answer = &mut answer => return answer.status,
+                answer = &mut answer => return status(answer),
                 Some(said) = self.said.recv() => {
                     let What::Incoming(incoming, slip) = said.what else { panic!("nothing else is said") };
                     slip.give_back();
@@ -124,6 +143,10 @@ impl Desk {
                 }
             }
         }
+    }
+
+    async fn signed(&mut self, key: &str, body: &[u8]) -> u16 {
+        self.status(&signed(key, T, body), body).await
     }
 
     fn receipt(&mut self) -> Receipt {
@@ -135,26 +158,197 @@ impl Desk {
 }
 
 #[tokio::test]
-async fn a_signed_receipt_is_taken_once() {
+async fn a_signed_receipt_is_taken() {
     let mut desk = desk("once", 8);
-    assert_eq!(
-        desk.status(&signed("old-key", T, RECEIPT), RECEIPT).await,
-        200
-    );
+    assert_eq!(desk.signed("old-key", RECEIPT).await, 200);
     let receipt = desk.receipt();
     assert_eq!(
         (receipt.state, &*receipt.references[0]),
         (ReceiptState::Delivered, "m-1")
     );
     assert_eq!(receipt.phone.as_deref(), Some("12025550123"));
+    // The same words after our 200, signed with the other key: dispatch knows what it has.
+    assert_eq!(desk.signed("new-key", RECEIPT).await, 200);
+    assert_eq!(desk.receipt().state, ReceiptState::Delivered);
+}
 
-    // The same again, signed anew with the other key: taken, not counted.
+#[tokio::test]
+async fn a_repeat_is_told_by_its_id_and_without_one_the_same_words_are_new() {
+    let mut desk = desk("repeats", 8);
+    let yes = br#"{"from":"+12025550123","to":"97671","text":"YES"}"#;
+    for _ in 0..2 {
+        assert_eq!(desk.signed("old-key", yes).await, 200);
+    }
     assert_eq!(
-        desk.status(&signed("new-key", T + 9, RECEIPT), RECEIPT)
-            .await,
-        200
+        desk.brought.len(),
+        2,
+        "two people's answers, or one's second"
     );
-    assert!(desk.brought.is_empty());
+    desk.brought.clear();
+    let named = br#"{"inbound_id":"i-1","from":"+12025550123","to":"97671","text":"YES"}"#;
+    for _ in 0..2 {
+        assert_eq!(desk.signed("old-key", named).await, 200);
+    }
+    assert_eq!(desk.brought.len(), 1);
+    desk.brought.clear();
+    // An id that is the message's hides no later state.
+    for state in ["sent", "delivered", "delivered"] {
+        let body = format!(r#"{{"inbound_id":"m-1","id":"m-1","status":"{state}"}}"#);
+        assert_eq!(desk.signed("old-key", body.as_bytes()).await, 200);
+    }
+    assert_eq!(desk.brought.len(), 2);
+}
+
+/// Each receipt's reference.
+fn references(desk: &mut Desk) -> Vec<String> {
+    let brought = std::mem::take(&mut desk.brought);
+    let reference = |incoming| match incoming {
+        Incoming::Receipt(receipt) => receipt.references[0].to_string(),
+        Incoming::Text(text) => text.body.to_string(),
+    };
+    brought.into_iter().map(reference).collect()
+}
+
+#[tokio::test]
+async fn every_receipt_of_a_body_is_taken() {
+    type Change = fn(&mut HttpCallback);
+    let plain: Change = |_| {};
+    let each: Change = |callback| callback.each = Some("/data/list".into());
+    let first: Change = |callback| {
+        callback.reference = "/results/0/id".into();
+        callback.state = "/results/0/status/name".into();
+    };
+    let nested: Change = |callback| {
+        callback.reference = "/results/0/ids/0".into();
+        callback.state = "/results/0/status".into();
+    };
+    let root: Change = |callback| {
+        callback.reference = "/0/id".into();
+        callback.state = "/0/status".into();
+    };
+    let long = "12345678901234567890123";
+    let bodies: [(Change, String, &[&str]); 11] = [
+        (plain, r#"[{"id":"a","status":"delivered"},{"id":"b","status":"failed"}]"#.into(), &["a", "b"]),
+        (root, r#"[{"id":"a","status":"delivered"},{"id":"b","status":"failed"}]"#.into(), &["a", "b"]),
+        (plain, "{\"id\":\"a\",\"status\":\"sent\"}\n{\"id\":\"b\",\"status\":\"sent\"}\r\n".into(), &["a", "b"]),
+        (plain, format!(r#"[{{"id":{long}1,"status":"sent"}},{{"id":{long}2,"status":"sent"}}]"#),
+            &["123456789012345678901231", "123456789012345678901232"]),
+        (each, r#"{"data":{"list":[{"id":"a","status":"sent"},{"id":"b","status":"sent"}]}}"#.into(), &["a", "b"]),
+        (each, r#"{"data":{"list":{"id":"a","status":"sent"}}}"#.into(), &["a"]),
+        (each, r#"{"data":{"list":[]}}"#.into(), &[]),
+        (first, r#"{"results":[{"id":"a","status":{"name":"sent"}},{"id":"b","status":{"name":"sent"}},{"id":"c","status":{"name":"sent"}}]}"#.into(), &["a", "b", "c"]),
+        (first, r#"{"from":"+12025550123","to":"97671","text":"yes"}"#.into(), &["yes"]),
+        (nested, r#"{"results":[{"ids":["a","b"],"status":"sent"},{"ids":["c"],"status":"sent"}]}"#.into(), &["a", "b", "c"]),
+        // One that can't be understood doesn't hold up the others.
+        (first, r#"{"results":[{"id":"a","status":{"name":"sent"}},{"id":null},7,{"id":"c","status":{"name":"sent"}}]}"#.into(), &["a", "c"]),
+    ];
+    for (change, body, wanted) in bodies {
+        let mut desk = desk_with("many", 8, change);
+        assert_eq!(desk.signed("old-key", body.as_bytes()).await, 200, "{body}");
+        assert_eq!(references(&mut desk), wanted, "{body}");
+    }
+    let mut desk = desk_with("too-many", 8, nested);
+    let ids = vec!["1"; MAX_BROUGHT + 1].join(",");
+    let body = format!(r#"{{"results":[{{"ids":[{ids}],"status":"sent"}}]}}"#);
+    assert_eq!(desk.signed("old-key", body.as_bytes()).await, 413);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_receipts_those_that_are_safe_are_not_handed_over_again() {
+    let mut desk = desk("partly", 8);
+    let body = br#"[{"id":"a","status":"sent"},{"id":"b","status":"sent"}]"#;
+    let headers = signed("old-key", T, body);
+    let handle = desk.handle.clone();
+    let first = tokio::spawn(async move { handle.receive(&headers, body, NOW).await });
+    let mut slips = Vec::new();
+    for _ in 0..2 {
+        let Some(Said {
+            what: What::Incoming(_, slip),
+            ..
+        }) = desk.said.recv().await
+        else {
+            panic!("nothing was said")
+        };
+        slips.push(slip);
+    }
+    // The second is refused: the queue is full.
+    slips.drain(..).next().unwrap().give_back();
+    assert_eq!(first.await.unwrap(), Err(Refused::Busy));
+    assert_eq!(desk.signed("old-key", body).await, 200);
+    assert_eq!(references(&mut desk), ["b"]);
+    // That was answered 200: the same words again are new.
+    assert_eq!(desk.signed("old-key", body).await, 200);
+    assert_eq!(references(&mut desk), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_carrier_that_hangs_up_early_finds_its_repeat_known() {
+    let mut desk = desk("early", 8);
+    let headers = signed("old-key", T, RECEIPT);
+    let handle = desk.handle.clone();
+    let gone = tokio::spawn(async move { handle.receive(&headers, RECEIPT, NOW).await });
+    let Some(Said {
+        what: What::Incoming(_, slip),
+        ..
+    }) = desk.said.recv().await
+    else {
+        panic!("nothing was said")
+    };
+    gone.abort();
+    assert!(gone.await.unwrap_err().is_cancelled());
+    slip.give_back();
+    // Its task may not have heard of it yet: until then the carrier is asked to come again.
+    while desk.signed("old-key", RECEIPT).await == 503 {
+        tokio::task::yield_now().await;
+    }
+    assert!(desk.brought.is_empty(), "it was taken once");
+}
+
+#[tokio::test]
+async fn bodies_are_read_through_codings_and_charsets() {
+    use hyper::header::CONTENT_ENCODING;
+    use std::io::Write as _;
+    let mut desk = desk("coded", 8);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packed.write_all(RECEIPT).unwrap();
+    let packed = packed.finish().unwrap();
+    let mut headers = signed("old-key", T, &packed);
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    assert_eq!(desk.status(&headers, &packed).await, 200);
+    assert_eq!(&*desk.receipt().references[0], "m-1");
+    let marked = [b"\xef\xbb\xbf", RECEIPT].concat();
+    assert_eq!(desk.signed("old-key", &marked).await, 200);
+    assert_eq!(&*desk.receipt().references[0], "m-1");
+    let form = b"id=m-1&status=delivered";
+    let mut headers = signed("old-key", T, form);
+    let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+    headers.insert(CONTENT_TYPE, kind);
+    assert_eq!(desk.status(&headers, form).await, 415);
+}
+
+#[tokio::test]
+async fn a_refusal_says_why_to_the_operator_only() {
+    let desk = desk("why", 8);
+    let why = async |headers: HeaderMap| desk.handle.receive(&headers, RECEIPT, NOW).await;
+    let old = signed("old-key", T - 301, RECEIPT);
+    for (headers, wanted) in [
+        (HeaderMap::new(), Refused::SignatureMissing),
+        (signed("other-key", T, RECEIPT), Refused::SignatureWrong),
+        (old, Refused::SignatureTooOld),
+    ] {
+        assert_eq!(why(headers).await, Err(wanted));
+        assert_eq!(wanted.status(), Refused::UnknownCarrier.status());
+    }
+    let none = CallbackHandle::new(config(), None, mpsc::channel(1).0);
+    let headers = signed("old-key", T, RECEIPT);
+    let answer = none.receive(&headers, RECEIPT, NOW).await;
+    assert_eq!(answer, Err(Refused::NoCallbacks));
+    assert_eq!(stranger(&headers, RECEIPT, NOW), Refused::UnknownCarrier);
+    let unread = desk_with("unread", 8, |callback| {
+        callback.keys = vec![Secret::File("/nonexistent/key".into())];
+    });
+    let answer = unread.handle.receive(&headers, RECEIPT, NOW).await;
+    assert_eq!(answer, Err(Refused::NoKeys));
 }
 
 #[tokio::test]
@@ -188,8 +382,7 @@ async fn what_is_not_signed_now_by_a_known_key_is_refused() {
         let Ok(value) = HeaderValue::from_str(header) else {
             continue;
         };
-        let headers =
-            HeaderMap::from_iter([(hyper::header::HeaderName::from_static(SIGNATURE), value)]);
+        let headers = HeaderMap::from_iter([(HeaderName::from_static(signature::NAME), value)]);
         assert_eq!(desk.status(&headers, RECEIPT).await, 401, "{header}");
     }
     assert!(desk.brought.is_empty());
@@ -207,20 +400,13 @@ async fn sizes_and_shapes() {
     assert_eq!(desk.status(&signed("old-key", T, &long), &long).await, 413);
     for body in [
         &b"{"[..],
-        b"[]",
+        b"",
+        b"7",
         br#"{"id":"m-1"}"#,
         br#"{"text":"yes","from":"+12025550123"}"#,
     ] {
         assert_eq!(desk.status(&signed("old-key", T, body), body).await, 400);
     }
-    let closed = CallbackHandle::new(config(), None, mpsc::channel(1).0);
-    assert_eq!(
-        closed
-            .receive(&signed("old-key", T, RECEIPT), RECEIPT, NOW)
-            .await
-            .status,
-        404
-    );
 }
 
 #[tokio::test]
@@ -269,28 +455,11 @@ async fn a_carrier_is_asked_to_come_again_until_what_it_brought_is_safe() {
         desk.handle.receive(&headers, RECEIPT, NOW),
         desk.handle.receive(&headers, RECEIPT, NOW)
     );
-    assert_eq!((first.status, again.status), (503, 503));
-    // The place is taken: nobody listens.
-    let other = br#"{"id":"m-2","status":"delivered"}"#;
-    let signature = signed("old-key", T, other);
-    let behind = desk.handle.receive(&signature, other, NOW).await;
-    assert_eq!(behind.status, 503);
+    assert_eq!((status(first), status(again)), (503, 503));
     // Dropped: as by a process that ends.
     drop(desk.said.recv().await.unwrap());
-    assert_eq!(desk.status(&headers, RECEIPT).await, 200);
+    while desk.said.try_recv().is_ok() {}
+    tokio::task::yield_now().await;
     assert_eq!(desk.status(&headers, RECEIPT).await, 200);
     assert_eq!(desk.brought.len(), 1);
-}
-
-#[test]
-fn memory_of_repeats_is_bounded() {
-    let mut seen = Seen::default();
-    for n in 0..MAX_SEEN + 10 {
-        assert_eq!(seen.remember(mark(&n.to_be_bytes())), Memory::New);
-    }
-    assert_eq!((seen.bodies.len(), seen.order.len()), (MAX_SEEN, MAX_SEEN));
-    let last = mark(&(MAX_SEEN + 1).to_be_bytes());
-    assert_eq!(seen.remember(last), Memory::Waiting);
-    seen.taken(last);
-    assert_eq!(seen.remember(last), Memory::Known);
 }
