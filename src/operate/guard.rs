@@ -31,6 +31,7 @@ mod elsewhere;
 mod hosts;
 
 use delays::Delays;
+pub use delays::source;
 use hosts::{Hosts, Misdirected};
 
 /// Answers to wrong tokens that wait at the same time, per listener: beyond it they are refused at once, so that there

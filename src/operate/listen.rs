@@ -1,7 +1,13 @@
 //! A listener and its connections: HTTP/1.1, bounded in number, in the time and size of a request's head, and in the
 //! time of a farewell. Knows nothing of what is served; each request is told where it comes from.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use axum::Router;
 use hyper::{
@@ -21,10 +27,15 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::guard::Peer;
+use super::{
+    guard::{Peer, source},
+    minutely::Minutely,
+};
 
 /// Open connections of one listener; more wait in the system's backlog.
 pub const CONNECTIONS: usize = 4_096;
+/// Of these, connections of one source: so that one that opens them and says nothing leaves places for others.
+const OF_ONE_SOURCE: usize = CONNECTIONS / 2;
 /// A request's head must be there in this time; so long may a kept connection be idle, too.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 /// Longest head of a request, and longest stretch of a body that is held at once.
@@ -77,6 +88,18 @@ impl Bound {
 
     async fn accept(self, router: Router, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let sources = Sources::default();
+        let section = self.section;
+        let failed = Minutely::new(move |kind: &io::ErrorKind, count| {
+            tracing::warn!(listener = section, error = %kind, count, "connections were not taken");
+        });
+        let crowded = Minutely::new(move |(): &(), count| {
+            tracing::warn!(
+                listener = section,
+                count,
+                "connections were closed: one source has half of all places"
+            );
+        });
         let tasks = TaskTracker::new();
         loop {
             let place = tokio::select! {
@@ -89,14 +112,18 @@ impl Bound {
             };
             match stream {
                 Ok((stream, peer)) => {
+                    let Some(of_source) = sources.enter(source(peer.ip()), OF_ONE_SOURCE) else {
+                        crowded.note(());
+                        continue;
+                    };
                     let (router, stop) = (router.clone(), stop.clone());
                     tasks.spawn(async move {
                         converse(stream, peer, router, stop).await;
-                        drop(place);
+                        drop((place, of_source));
                     });
                 }
                 Err(e) => {
-                    tracing::warn!(listener = self.section, error = %e, "a connection was not taken");
+                    failed.note(e.kind());
                     tokio::time::sleep(BREATH).await;
                 }
             }
@@ -130,4 +157,67 @@ async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, stop: Can
     }
     connection.as_mut().graceful_shutdown();
     let _ = tokio::time::timeout(GOODBYE, connection).await;
+}
+
+/// Open connections by source.
+#[derive(Clone, Default)]
+struct Sources(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// A connection's place among those of its source.
+struct OfSource {
+    sources: Sources,
+    from: IpAddr,
+}
+
+impl Sources {
+    /// None: it has as many as it may have.
+    fn enter(&self, from: IpAddr, most: usize) -> Option<OfSource> {
+        let mut open = self.lock();
+        let count = open.entry(from).or_insert(0);
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(OfSource {
+            sources: self.clone(),
+            from,
+        })
+    }
+
+    /// Nothing panics while it is held.
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for OfSource {
+    fn drop(&mut self) {
+        let mut open = self.sources.lock();
+        if let Some(count) = open.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.from);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_source_has_its_share_and_others_theirs() {
+        let sources = Sources::default();
+        let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let held: Vec<_> = (0..2).map(|_| sources.enter(one, 2)).collect();
+        assert!(held.iter().all(Option::is_some) && sources.enter(one, 2).is_none());
+        let theirs = sources.enter(other, 2);
+        assert!(theirs.is_some());
+        drop(held);
+        let again = sources.enter(one, 2);
+        assert!(again.is_some() && sources.lock().len() == 2);
+        drop((theirs, again));
+        assert!(sources.lock().is_empty());
+    }
 }

@@ -60,6 +60,8 @@ pub struct Requester {
     filled: Vec<(HeaderName, Template)>,
     body: Template,
     oddities: Oddities,
+    /// A text that did not fit was said.
+    unfit: AtomicBool,
     authorization: Mutex<Option<(Instant, (HeaderName, HeaderValue))>>,
     endpoint: Endpoint,
 }
@@ -127,6 +129,7 @@ impl Requester {
             fixed: url.is_fixed().then_some(uri),
             authorization: Mutex::default(),
             oddities: Oddities::new(config.name.clone()),
+            unfit: AtomicBool::new(false),
             config,
             http,
             method,
@@ -172,7 +175,10 @@ impl Requester {
                 return not_sent(Cause::CarrierFault, Seen::Unreachable(reason));
             }
             Err(Unsent::Text(reason)) => {
-                tracing::warn!(carrier = %self.config.name, reason, "a text does not fit into the request");
+                // Texts come from jobs: who writes such ones must not fill the log.
+                if !self.unfit.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(carrier = %self.config.name, reason, "a text does not fit into the request; said once");
+                }
                 let failure = Failure {
                     blame: Blame::Us,
                     ..Cause::CarrierFault.failure(None)

@@ -156,7 +156,14 @@ pub fn one(
     config: &CarrierConfig,
     part: &Part<'_>,
 ) -> Option<Brought> {
-    let value = |place: &Place| json::at(part.get(place.depth)?, &place.pointer);
+    let value = |place: &Place| {
+        // With `each`, a body that lacks the list is read as its one element: texts come alone with some carriers.
+        let within = match callback.each {
+            Some(_) => part.last(),
+            None => part.get(place.depth),
+        };
+        json::at(within?, &place.pointer)
+    };
     let word = |place: &Place| value(place).and_then(json::word);
     let maybe = |place: &Option<Place>| place.as_ref().and_then(word);
     let id = maybe(&layout.id);

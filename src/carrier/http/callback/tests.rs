@@ -227,7 +227,7 @@ async fn every_receipt_of_a_body_is_taken() {
         callback.state = "/0/status".into();
     };
     let long = "12345678901234567890123";
-    let bodies: [(Change, String, &[&str]); 11] = [
+    let bodies: [(Change, String, &[&str]); 12] = [
         (plain, r#"[{"id":"a","status":"delivered"},{"id":"b","status":"failed"}]"#.into(), &["a", "b"]),
         (root, r#"[{"id":"a","status":"delivered"},{"id":"b","status":"failed"}]"#.into(), &["a", "b"]),
         (plain, "{\"id\":\"a\",\"status\":\"sent\"}\n{\"id\":\"b\",\"status\":\"sent\"}\r\n".into(), &["a", "b"]),
@@ -235,6 +235,7 @@ async fn every_receipt_of_a_body_is_taken() {
             &["123456789012345678901231", "123456789012345678901232"]),
         (each, r#"{"data":{"list":[{"id":"a","status":"sent"},{"id":"b","status":"sent"}]}}"#.into(), &["a", "b"]),
         (each, r#"{"data":{"list":{"id":"a","status":"sent"}}}"#.into(), &["a"]),
+        (each, r#"{"from":"+12025550123","to":"97671","text":"yes"}"#.into(), &["yes"]),
         (each, r#"{"data":{"list":[]}}"#.into(), &[]),
         (first, r#"{"results":[{"id":"a","status":{"name":"sent"}},{"id":"b","status":{"name":"sent"}},{"id":"c","status":{"name":"sent"}}]}"#.into(), &["a", "b", "c"]),
         (first, r#"{"from":"+12025550123","to":"97671","text":"yes"}"#.into(), &["yes"]),
