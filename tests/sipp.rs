@@ -301,6 +301,8 @@ fn config(at: usize, carry: Carry, address: SocketAddr) -> CarrierConfig {
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertised: None,
             rtp: RtpConfig {
+                advertised: None,
+                symmetric: false,
                 address: [127, 0, 0, 1].into(),
                 first_port,
                 last_port: first_port + 99,

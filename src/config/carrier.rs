@@ -257,6 +257,10 @@ pub struct SipConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RtpConfig {
     pub address: std::net::IpAddr,
+    /// What SDP says instead of `address` (NAT).
+    pub advertised: Option<std::net::IpAddr>,
+    /// Audio may come from another port than signalled, of the same address: the first that it comes from.
+    pub symmetric: bool,
     pub first_port: u16,
     pub last_port: u16,
 }

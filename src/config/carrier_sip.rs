@@ -29,10 +29,18 @@ pub fn read(root: &Cursor<'_>, base: &Path) -> Option<SipConfig> {
         Some(value) => rtp(&value),
         None => Some(RtpConfig {
             address: IpAddr::from([127, 0, 0, 1]),
+            advertised: None,
+            symmetric: false,
             first_port: 20_000,
             last_port: 29_999,
         }),
     };
+    // It stands beside `rtp` or within it.
+    let symmetric = root.get("symmetric").map_or(Some(false), |v| v.bool());
+    let rtp = rtp.zip(symmetric).map(|(rtp, symmetric)| RtpConfig {
+        symmetric: rtp.symmetric || symmetric,
+        ..rtp
+    });
     let username = root
         .get("username")
         .map_or(Some(None), |v| v.text().map(|t| Some(t.into())));
@@ -114,16 +122,44 @@ fn rtp(value: &Value<'_>) -> Option<RtpConfig> {
             }
             found
         });
+    let advertised = table
+        .get("advertised")
+        .map_or(Some(None), |v| public(&v).map(Some));
+    let symmetric = table.get("symmetric").map_or(Some(false), |v| v.bool());
     let ports = table
         .get("ports")
         .map_or(Some((20_000, 29_999)), |v| ports(&v));
+    if let (Some(address), Some(Some(shown))) = (address, advertised)
+        && address.is_ipv4() != shown.is_ipv4()
+        && let Some(value) = table.get("advertised")
+    {
+        value.fault("is of another IP version than rtp.address");
+    }
     table.finish();
     let (first_port, last_port) = ports?;
     Some(RtpConfig {
         address: address?,
+        advertised: advertised?,
+        symmetric: symmetric?,
         first_port,
         last_port,
     })
+}
+
+/// An address at which the far end finds us.
+fn public(value: &Value<'_>) -> Option<IpAddr> {
+    let text = value.text()?;
+    let found: Option<IpAddr> = text.trim_matches(['[', ']']).parse().ok();
+    match found {
+        Some(ip) if !ip.is_unspecified() && !ip.is_multicast() => Some(ip),
+        _ => {
+            value.fault(format!(
+                "{} is no IP address that the far end could send audio to",
+                quoted(text)
+            ));
+            None
+        }
+    }
 }
 
 /// `"20000-29999"`: at least one pair of an even port and the next (RTP, RTCP).

@@ -4,6 +4,8 @@
 //! `ringback check` shows every fault of the directory; a gateway starts only without any. Knows nothing of
 //! calls: what is said when is `carrier::sip::conversation`'s matter.
 
+mod wav;
+
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -326,19 +328,7 @@ fn load_clip(file: &Path) -> Result<Sound, String> {
 
 /// The samples of a WAV file, if it is one that a phone line carries as it is.
 fn samples(bytes: &[u8]) -> Result<Vec<i16>, String> {
-    let reader = hound::WavReader::new(bytes)
-        .map_err(|error| format!("not a WAV file: {error}; {CONVERT}"))?;
-    let spec = reader.spec();
-    let integer = spec.sample_format == hound::SampleFormat::Int;
-    if (spec.sample_rate, spec.channels, spec.bits_per_sample) != (SAMPLE_RATE, 1, 16) || !integer {
-        let (rate, channels, bits) = (spec.sample_rate, spec.channels, spec.bits_per_sample);
-        let kind = if integer { "PCM" } else { "floating point" };
-        return Err(format!(
-            "{rate} Hz, {channels} channel(s), {bits} bits {kind}; needs 8000 Hz mono 16-bit PCM: {CONVERT}"
-        ));
-    }
-    let samples: Result<Vec<i16>, _> = reader.into_samples::<i16>().collect();
-    let samples = samples.map_err(|error| format!("damaged: {error}"))?;
+    let samples = wav::samples(bytes)?;
     if samples.is_empty() {
         return Err("empty: record it again".into());
     }

@@ -12,7 +12,7 @@ mod stream;
 mod tone;
 
 pub use digits::DigitMerge;
-pub use event::{EventReceiver, EventSender};
+pub use event::{EventPacket, EventReceiver, EventSender};
 pub use g711::{Codec, Sound};
 pub use key::{Key, KeySource};
 pub use playout::{Frame, Playout, Segment};
@@ -28,6 +28,9 @@ pub const SAMPLE_RATE: u32 = 8_000;
 pub const FRAME: usize = 160;
 /// The time between two packets.
 pub const FRAME_TIME: Duration = Duration::from_millis(20);
+/// The payload type under which we offer telephone-event. The far end sends events under this number (RFC 3264, section
+/// 5.1), or under that of its answer.
+pub const EVENT_TYPE: u8 = 101;
 /// The longest packet that is looked at; longer ones are cut by the socket and refused as malformed.
 pub const MAX_PACKET: usize = 1_500;
 /// The longest packet ever sent: a header of twelve octets and one frame.

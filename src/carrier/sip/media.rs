@@ -63,9 +63,22 @@ pub struct MediaPort {
 pub struct Connection {
     /// The far end's address as signalled: packets go there and are taken from there alone.
     pub remote: SocketAddr,
+    /// The far end wants to hear us. On hold nothing is sent, and tones in what it plays are no keys.
+    pub hears: bool,
+    /// Another port of the same address will do, the first that audio comes from (RFC 4961). Packets go there then.
+    pub symmetric: bool,
     pub codec: Codec,
     /// The payload type of telephone-event, if the answer has it.
     pub key_type: Option<u8>,
+}
+
+impl Connection {
+    /// An address of zeros or of everybody is no place, whatever SDP says.
+    fn is_a_place(&self) -> bool {
+        let ip = self.remote.ip().to_canonical();
+        let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+        !ip.is_unspecified() && !ip.is_multicast() && !broadcast && self.remote.port() != 0
+    }
 }
 
 /// What the driver is told.
@@ -79,6 +92,8 @@ pub enum MediaEvent {
     },
     /// The play of this tag has been sent to its end.
     PlayDone { id: MediaId, tag: u32 },
+    /// The far end has sent audio, and none for [`SILENCE`], nor more often than that.
+    Silent { id: MediaId },
 }
 
 /// The figures of one call's audio.
@@ -90,7 +105,7 @@ pub struct MediaStats {
     pub received: u64,
     pub lost: u64,
     pub jitter_ms: f64,
-    /// Packets from before an address was signalled.
+    /// Packets from before an address was signalled, or from elsewhere.
     pub early: u64,
     /// Packets from the right address that were no RTP of this call.
     pub ignored: u64,
@@ -171,7 +186,7 @@ impl Engine {
             key_type: to.key_type,
             seed,
         };
-        self.with_call(id, |call| call.connect(to.remote, config));
+        self.with_call(id, |call| call.connect(to, config));
     }
 
     /// Plays this instead of what was playing; [`MediaEvent::PlayDone`] with `tag` comes at its end. Before
@@ -243,6 +258,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Without audio for so long a far end may have vanished. Or it says nothing while it hears nothing (RFC 3551, section
+/// 4.1), which is no fault: only asking by SIP tells.
+pub const SILENCE: Duration = Duration::from_secs(20);
 /// The grid on which packets are sent. A divisor of 20 ms.
 const TICK: Duration = Duration::from_millis(10);
 /// Events on their way to the driver.

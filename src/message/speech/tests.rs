@@ -317,3 +317,111 @@ fn a_directory_from_before_a_clip_existed_stays_good() {
     dir.put("en-US", Clip::WrongKey, b"noise");
     assert_eq!(dir.faults().len(), 1);
 }
+
+/// A chunk, with its pad octet where its length is odd.
+fn chunk(name: &[u8; 4], size: u32, body: &[u8]) -> Vec<u8> {
+    let pad: &[u8] = if body.len() % 2 == 1 { &[0] } else { &[] };
+    [name, &size.to_le_bytes()[..], body, pad].concat()
+}
+
+fn own(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    chunk(name, body.len() as u32, body)
+}
+
+fn format(tag: u16, further: &[u8]) -> Vec<u8> {
+    let head = [
+        &tag.to_le_bytes()[..],
+        &[1, 0],
+        &8000_u32.to_le_bytes(),
+        &16_000_u32.to_le_bytes(),
+        &[2, 0, 16, 0],
+    ]
+    .concat();
+    own(b"fmt ", &[&head[..], further].concat())
+}
+
+fn riff(chunks: &[Vec<u8>]) -> Vec<u8> {
+    let body = chunks.concat();
+    [
+        b"RIFF",
+        &(body.len() as u32 + 4).to_le_bytes()[..],
+        b"WAVE",
+        &body,
+    ]
+    .concat()
+}
+
+#[test]
+fn files_of_recorders_and_editors_are_read() {
+    let sound: Vec<u8> = (0..200_i16).flat_map(|n| (n * 7).to_le_bytes()).collect();
+    let data = || own(b"data", &sound);
+    let meant: Vec<i16> = (0..200).map(|n| n * 7).collect();
+    let guid = [
+        1, 0, 0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71,
+    ];
+    let extensible = [&[22, 0, 16, 0, 4, 0, 0, 0][..], &guid].concat();
+    let list = || own(b"LIST", b"INFOISFT\x05\0\0\0abcde");
+    for (name, file) in [
+        ("plain", riff(&[format(1, b""), data()])),
+        (
+            "LIST of odd length",
+            riff(&[format(1, b""), list(), data()]),
+        ),
+        (
+            "bext of odd length first",
+            riff(&[own(b"bext", &[b'x'; 603]), format(1, b""), data()]),
+        ),
+        ("format of 18", riff(&[format(1, &[0, 0]), data()])),
+        ("format of 40", riff(&[format(1, &[0; 24]), data()])),
+        (
+            "extensible",
+            riff(&[format(0xfffe, &extensible), own(b"fact", &[0; 4]), data()]),
+        ),
+        (
+            "chunks behind",
+            riff(&[format(1, b""), data(), list(), own(b"id3 ", b"odd")]),
+        ),
+        (
+            "streamed, no size",
+            riff(&[format(1, b""), chunk(b"data", 0, &sound)]),
+        ),
+        (
+            "streamed, all ones",
+            riff(&[format(1, b""), chunk(b"data", u32::MAX, &sound)]),
+        ),
+        (
+            "streamed by sox",
+            riff(&[format(1, b""), chunk(b"data", 0x7fff_ffdb, &sound)]),
+        ),
+        (
+            "another size of the whole",
+            [&b"RIFF\xff\xff\xff\xffWAVE"[..], &format(1, b""), &data()].concat(),
+        ),
+    ] {
+        assert_eq!(samples(&file), Ok(meant.clone()), "{name}");
+    }
+    for (name, file, why) in [
+        (
+            "cut short",
+            riff(&[format(1, b""), chunk(b"data", 800, &sound)]),
+            "cut short",
+        ),
+        ("mu-law", riff(&[format(7, b""), data()]), "mu-law"),
+        ("floats", riff(&[format(3, b""), data()]), "floating point"),
+        (
+            "big-endian",
+            [b"RIFX", &riff(&[format(1, b""), data()])[4..]].concat(),
+            "not a WAV file",
+        ),
+        ("no samples", riff(&[format(1, b""), list()]), "no samples"),
+        ("no format", riff(&[data()]), "format"),
+        (
+            "short format",
+            riff(&[own(b"fmt ", &[1, 0, 1, 0]), data()]),
+            "too short",
+        ),
+    ] {
+        let said = samples(&file).expect_err(name);
+        assert!(said.contains(why), "{name}: {said}");
+    }
+}

@@ -6,15 +6,15 @@ use std::time::Instant;
 
 use super::reception::Order;
 use super::{
-    Codec, DigitMerge, EventReceiver, FRAME, Frame, Key, KeySource, Playout, Reception,
-    ReceptionStats, SENT_PACKET, Segment, ToneDetector,
+    Codec, DigitMerge, EVENT_TYPE, EventPacket, EventReceiver, FRAME, Frame, Key, KeySource,
+    Playout, Reception, ReceptionStats, SENT_PACKET, Segment, ToneDetector,
 };
 
 /// What SDP has agreed on, and the seed of the call's first sequence number, timestamp and SSRC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamConfig {
     pub codec: Codec,
-    /// The payload type of telephone-event, if the far end has it.
+    /// The payload type of telephone-event that the far end has named, if it has it.
     pub key_type: Option<u8>,
     pub seed: u64,
 }
@@ -35,6 +35,8 @@ pub struct Stream {
     events: EventReceiver,
     tones: ToneDetector,
     merge: DigitMerge,
+    /// The far end has sent a key as an event: it sends all of them so, and a voice can't press any.
+    has_events: bool,
 }
 
 /// A new key press.
@@ -58,6 +60,8 @@ pub enum Ignored {
 impl Stream {
     pub fn new(config: StreamConfig) -> Stream {
         let first = mix(config.seed);
+        let mut tones = ToneDetector::default();
+        tones.set_strict(config.key_type.is_some());
         Stream {
             config,
             playout: Playout::new(config.codec, config.key_type.is_some()),
@@ -70,7 +74,8 @@ impl Stream {
             sent_octets: 0,
             reception: Reception::default(),
             events: EventReceiver::default(),
-            tones: ToneDetector::default(),
+            tones,
+            has_events: false,
             merge: DigitMerge::default(),
         }
     }
@@ -79,6 +84,7 @@ impl Stream {
     pub fn change(&mut self, codec: Codec, key_type: Option<u8>) {
         (self.config.codec, self.config.key_type) = (codec, key_type);
         self.playout.change(codec, key_type.is_some());
+        self.tones.set_strict(key_type.is_some());
     }
 
     /// Plays this instead of what was playing; `tag` comes back when it is over.
@@ -152,14 +158,14 @@ impl Stream {
             8 => Some(Codec::Pcma),
             // Comfort noise (RFC 3389): a pause, nothing to hear.
             13 => None,
-            kind if Some(kind) == self.config.key_type => None,
+            kind if self.is_event(kind) => None,
             _ => return Err(Ignored::PayloadType),
         };
         let (ssrc, sequence) = (packet.ssrc(), u16::from(packet.sequence_number()));
         let order = self
             .reception
             .receive(now, ssrc, sequence, packet.timestamp());
-        let is_event = Some(kind) == self.config.key_type;
+        let is_event = self.is_event(kind);
         // Events are told apart by their timestamps, so one that is out of any order does no harm.
         if order == Order::Astray && !is_event {
             return Err(Ignored::Astray);
@@ -171,14 +177,20 @@ impl Stream {
             }
         };
         if is_event {
-            if let Some(key) =
-                self.events
-                    .receive(ssrc, packet.mark(), packet.timestamp(), packet.payload())
-            {
+            let event = EventPacket {
+                ssrc,
+                sequence,
+                marker: packet.mark(),
+                timestamp: packet.timestamp(),
+                payload: packet.payload(),
+            };
+            if let Some(key) = self.events.receive(&event) {
+                self.has_events = true;
                 press(key, KeySource::Event);
             }
         } else if let Some(codec) = codec
             && order != Order::Behind
+            && !self.has_events
         {
             let meaning = codec.samples();
             let samples = packet
@@ -189,6 +201,10 @@ impl Stream {
                 .listen(samples, |key| press(key, KeySource::InBand));
         }
         Ok(())
+    }
+
+    fn is_event(&self, kind: u8) -> bool {
+        Some(kind) == self.config.key_type || kind == EVENT_TYPE
     }
 
     /// A key told by SIP INFO. True if it is a new press.

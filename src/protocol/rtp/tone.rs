@@ -2,7 +2,9 @@
 //!
 //! Blocks of 102 samples (12.75 ms) go through eight Goertzel filters. A block holds a key if one tone of
 //! each group stands out of its group, the two are about equally strong, and together they are nearly all
-//! there is in the block: speech seldom is. Two such blocks in a row are a press, three without it end it.
+//! there is in the block: speech seldom is. Two such blocks in a row are a press if they hold hardly anything else, else
+//! three; three without it end it. Where the far end has agreed on events for its keys, tones are not expected, and only
+//! three clean blocks are believed.
 
 use std::f32::consts::TAU;
 use std::time::Duration;
@@ -14,9 +16,38 @@ use super::{Key, SAMPLE_RATE, Sound};
 pub struct ToneDetector {
     block: [f32; BLOCK],
     filled: usize,
+    /// Tones are not expected: doubt them more.
+    strict: bool,
     down: Option<Key>,
-    candidate: Option<Key>,
+    candidate: Option<Candidate>,
     misses: u8,
+}
+
+/// A key that the last blocks have held.
+#[derive(Debug)]
+struct Candidate {
+    found: Found,
+    blocks: u8,
+    /// Of them, those since which all were clean and alike.
+    clean: u8,
+}
+
+/// What a block holds.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    key: Key,
+    /// Hardly anything but the key's tones.
+    clean: bool,
+    low: f32,
+    high: f32,
+}
+
+impl Found {
+    /// Both tones are as strong as a block before: a voice's never are for long.
+    fn is_like(&self, before: &Found) -> bool {
+        let alike = |a: f32, b: f32| a < b * STEADY && b < a * STEADY;
+        alike(self.low, before.low) && alike(self.high, before.high)
+    }
 }
 
 impl Default for ToneDetector {
@@ -24,6 +55,7 @@ impl Default for ToneDetector {
         ToneDetector {
             block: [0.0; BLOCK],
             filled: 0,
+            strict: false,
             down: None,
             candidate: None,
             misses: 0,
@@ -32,6 +64,11 @@ impl Default for ToneDetector {
 }
 
 impl ToneDetector {
+    /// Whether the far end has another way for its keys.
+    pub fn set_strict(&mut self, strict: bool) {
+        self.strict = strict;
+    }
+
     /// The next samples; calls `pressed` for each press that is now sure.
     pub fn listen(&mut self, samples: impl IntoIterator<Item = i16>, mut pressed: impl FnMut(Key)) {
         let mut samples = samples.into_iter();
@@ -52,9 +89,27 @@ impl ToneDetector {
         }
     }
 
-    fn debounce(&mut self, key: Option<Key>) -> Option<Key> {
-        let twice = key.is_some() && key == self.candidate;
-        self.candidate = key;
+    fn debounce(&mut self, found: Option<Found>) -> Option<Key> {
+        let before = self.candidate.take();
+        self.candidate = found.map(|found| {
+            let (blocks, clean) = match before {
+                Some(c) if c.found.key == found.key => {
+                    let on = if found.is_like(&c.found) { c.clean } else { 0 };
+                    (c.blocks, on)
+                }
+                Some(_) | None => (0, 0),
+            };
+            Candidate {
+                found,
+                blocks: blocks.saturating_add(1),
+                clean: if found.clean {
+                    clean.saturating_add(1)
+                } else {
+                    0
+                },
+            }
+        });
+        let key = found.map(|found| found.key);
         if self.down.is_some() && key == self.down {
             self.misses = 0;
             return None;
@@ -65,7 +120,14 @@ impl ToneDetector {
                 self.down = None;
             }
         }
-        if twice {
+        let sure = self.candidate.as_ref().is_some_and(|c| {
+            if self.strict {
+                c.clean >= SURE_BLOCKS
+            } else {
+                c.clean >= CLEAN_BLOCKS || c.blocks >= SURE_BLOCKS
+            }
+        });
+        if sure {
             (self.down, self.misses) = (key, 0);
             return key;
         }
@@ -74,7 +136,7 @@ impl ToneDetector {
 }
 
 /// The key whose tones a block holds.
-fn key_in(block: &[f32; BLOCK]) -> Option<Key> {
+fn key_in(block: &[f32; BLOCK]) -> Option<Found> {
     let energy = energy(block);
     if energy < LEAST_ENERGY {
         return None;
@@ -87,7 +149,12 @@ fn key_in(block: &[f32; BLOCK]) -> Option<Key> {
     if twisted || purity < LEAST_PURITY {
         return None;
     }
-    Key::from_char(KEYPAD[low][high])
+    Key::from_char(KEYPAD[low][high]).map(|key| Found {
+        key,
+        clean: purity >= CLEAN,
+        low: low_power,
+        high: high_power,
+    })
 }
 
 /// The strongest of a group, if it clearly is.
@@ -176,6 +243,14 @@ const LOW_TWIST: f32 = 10.0;
 const STANDS_OUT: f32 = 4.0;
 /// The share of a block's energy that is in the two tones.
 const LEAST_PURITY: f32 = 0.75;
+/// The same of a clean block. A tone that is off by more than one percent is never as clean.
+const CLEAN: f32 = 0.85;
+/// How much stronger than the one before a tone may be from block to block: 2 dB.
+const STEADY: f32 = 1.6;
+/// Blocks that make a press: clean ones.
+const CLEAN_BLOCKS: u8 = 2;
+/// Blocks that make a press: any, or clean ones where tones are not expected.
+const SURE_BLOCKS: u8 = 3;
 /// Peak of one tone at -8 dBm0 (0 dBm0 peaks at 22,600 of 32,124).
 const AMPLITUDE: f32 = 9_000.0;
 /// Samples over which a tone of ours rises and falls.

@@ -11,6 +11,7 @@
 //! Timers: one heap of wake-ups; what is due is asked of the transaction or call itself, so a wake-up that has
 //! become pointless costs one look-up, and stale ones are swept when they outnumber the live.
 
+mod alive;
 mod call;
 mod ending;
 mod incoming;
@@ -206,6 +207,8 @@ enum Owner {
     Invite(CallHandle),
     Cancel,
     Bye(CallHandle),
+    /// OPTIONS within a call.
+    Alive(CallHandle),
     /// BYE to a fork that nobody knows.
     ForkBye,
     Probe,

@@ -6,10 +6,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
-pub use crate::protocol::rtp::Codec;
-
-/// The payload type under which we offer telephone-event.
-pub const EVENTS: u8 = 101;
+pub use crate::protocol::rtp::{Codec, EVENT_TYPE as EVENTS};
 
 /// Our end of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +33,19 @@ pub struct Remote {
     pub speaks: bool,
 }
 
+impl Remote {
+    /// May RTP go there, for a call over a trunk at this address? Never to everybody (multicast, broadcast), and to this
+    /// machine only where the trunk itself is on it. An address of zeros is a hold, and nothing goes there either.
+    pub fn fits(&self, trunk: IpAddr) -> bool {
+        let ip = self.address.ip().to_canonical();
+        let everybody = match ip {
+            IpAddr::V4(ip) => ip.is_broadcast() || ip.is_multicast(),
+            IpAddr::V6(ip) => ip.is_multicast(),
+        };
+        !everybody && (!ip.is_loopback() || trunk.to_canonical().is_loopback())
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SdpFault {
     #[error("no SDP")]
@@ -46,6 +56,8 @@ pub enum SdpFault {
     NoAddress,
     #[error("no codec in common")]
     NoCodec,
+    #[error("an audio address where nothing may be sent: multicast, broadcast, or this machine")]
+    Unfit,
 }
 
 /// Our offer.
@@ -159,10 +171,7 @@ pub fn read(body: &[u8], ours: &[Codec]) -> Result<Remote, SdpFault> {
                 .map(|c| (*format, c))
         })
         .ok_or(SdpFault::NoCodec)?;
-    let events = formats.iter().copied().find(|format| {
-        rtpmap(*format, &stream)
-            .is_some_and(|map| map.to_ascii_lowercase().starts_with("telephone-event/8000"))
-    });
+    let events = events_of(&formats, &stream);
     // On hold the old way: an address of zeros (RFC 3264 8.4).
     let held = ip.is_unspecified();
     let (hears, speaks) = stream
@@ -178,6 +187,31 @@ pub fn read(body: &[u8], ours: &[Codec]) -> Result<Remote, SdpFault> {
         events,
         hears: hears && !held,
         speaks: speaks && !held,
+    })
+}
+
+/// As [`read`], of an offer within a call whose stream was `before`: a port of 0 takes the stream away (RFC 3264 8.2),
+/// which is a hold until another offer brings it back.
+pub fn read_again(
+    body: &[u8],
+    ours: &[Codec],
+    before: Option<&Remote>,
+) -> Result<Remote, SdpFault> {
+    match (read(body, ours), before) {
+        (Err(SdpFault::NoAudio), Some(before)) if declines(body) => Ok(Remote {
+            hears: false,
+            speaks: false,
+            ..before.clone()
+        }),
+        (read, _) => read,
+    }
+}
+
+/// Is there an audio stream, with port 0?
+fn declines(body: &[u8]) -> bool {
+    String::from_utf8_lossy(body).lines().any(|line| {
+        let mut parts = line.split_ascii_whitespace();
+        parts.next() == Some("m=audio") && parts.next() == Some("0")
     })
 }
 
@@ -230,6 +264,25 @@ fn codec_of(format: u8, stream: &[&str]) -> Option<Codec> {
         (None, 8) => Some(Codec::Pcma),
         _ => None,
     }
+}
+
+/// The payload type of telephone-event: the one that is mapped to it, or one that is not mapped to anything and can
+/// mean nothing else, since we offer no other dynamic type.
+fn events_of(formats: &[u8], stream: &[&str]) -> Option<u8> {
+    let named = |format: &u8| {
+        rtpmap(*format, stream).is_some_and(|map| {
+            let map = map.to_ascii_lowercase();
+            map == "telephone-event" || map.starts_with("telephone-event/8000")
+        })
+    };
+    let bare = |format: &u8| (96..128).contains(format) && rtpmap(*format, stream).is_none();
+    let mut unmapped = formats.iter().copied().filter(bare);
+    formats
+        .iter()
+        .copied()
+        .find(named)
+        .or_else(|| formats.iter().copied().find(|f| *f == EVENTS && bare(f)))
+        .or_else(|| unmapped.next().filter(|_| unmapped.next().is_none()))
 }
 
 #[cfg(test)]
@@ -290,6 +343,37 @@ mod tests {
     }
 
     #[test]
+    fn the_payload_type_of_events_is_found_where_only_one_can_be_meant() {
+        for (formats, maps, events) in [
+            ("0 101", "a=rtpmap:101 telephone-event/8000", Some(101)),
+            ("101 0", "a=rtpmap:101 Telephone-Event/8000/1", Some(101)),
+            ("0 96", "a=rtpmap:96 telephone-event/8000", Some(96)),
+            ("0 96", "a=rtpmap:96 telephone-event", Some(96)),
+            (
+                "0 110 101",
+                "a=rtpmap:110 telephone-event/48000\na=rtpmap:101 telephone-event/8000",
+                Some(101),
+            ),
+            // Not mapped.
+            ("0 101", "", Some(101)),
+            ("0 96", "", Some(96)),
+            ("0 96 101", "", Some(101)),
+            ("0 96 97", "", None),
+            ("0 96", "a=rtpmap:96 iLBC/8000", None),
+            ("0 110", "a=rtpmap:110 telephone-event/48000", None),
+            ("0 13", "", None),
+            ("0", "", None),
+        ] {
+            let text = format!("c=IN IP4 1.2.3.4\nm=audio 9 RTP/AVP {formats}\n{maps}\n");
+            assert_eq!(
+                read(text.as_bytes(), &BOTH).map(|r| r.events),
+                Ok(events),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn broken_sdp_says_what_is_missing() {
         for (text, fault) in [
             ("", SdpFault::Absent),
@@ -312,6 +396,49 @@ mod tests {
         ] {
             assert_eq!(read(text.as_bytes(), &BOTH), Err(fault), "{text}");
         }
+    }
+
+    #[test]
+    fn audio_goes_to_one_machine_and_to_ours_only_where_the_trunk_is() {
+        let (far, here) = (IpAddr::from([192, 0, 2, 9]), IpAddr::from([127, 0, 0, 1]));
+        for (address, from_far, from_here) in [
+            ("IP4 198.51.100.2", true, true),
+            ("IP4 127.0.0.1", false, true),
+            ("IP4 127.9.9.9", false, true),
+            ("IP6 ::1", false, true),
+            ("IP6 ::ffff:127.0.0.1", false, true),
+            ("IP4 224.0.1.1/127", false, false),
+            ("IP4 255.255.255.255", false, false),
+            ("IP6 ff02::1", false, false),
+            ("IP6 2001:db8::1", true, true),
+        ] {
+            let text = format!("c=IN {address}\nm=audio 9 RTP/AVP 0\n");
+            let remote = read(text.as_bytes(), &BOTH).expect("good");
+            assert_eq!(
+                (remote.fits(far), remote.fits(here)),
+                (from_far, from_here),
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_taken_away_is_a_hold() {
+        let before = read(b"c=IN IP4 1.2.3.4\nm=audio 9 RTP/AVP 0\n", &BOTH).expect("good");
+        let away = b"c=IN IP4 1.2.3.4\r\nm=audio 0 RTP/AVP 0\r\n";
+        let now = read_again(away, &BOTH, Some(&before)).expect("a hold");
+        assert_eq!(
+            (now.hears, now.speaks, now.address),
+            (false, false, before.address)
+        );
+        assert!(answer(&local(), away, &now, 2).contains("m=audio 0 RTP/AVP 0\r\n"));
+        // An answer without a stream is none, and neither is an offer of something else.
+        assert_eq!(read_again(away, &BOTH, None), Err(SdpFault::NoAudio));
+        let video = b"c=IN IP4 1.2.3.4\r\nm=video 9 RTP/AVP 31\r\n";
+        assert_eq!(
+            read_again(video, &BOTH, Some(&before)),
+            Err(SdpFault::NoAudio)
+        );
     }
 
     #[test]

@@ -126,7 +126,10 @@ impl Trunk {
             from,
             headers,
             media: sdp::Local {
-                address: media.local,
+                address: match self.sip.rtp.advertised {
+                    Some(ip) => SocketAddr::new(ip, media.local.port()),
+                    None => media.local,
+                },
                 codecs: codecs.collect(),
                 session: self.session,
             },
@@ -199,7 +202,7 @@ impl Trunk {
             } => self.progress(call, status),
             Sip::Answered { call, remote } => self.answered(now, call, &remote),
             Sip::Key { call, key, held: _ } => self.info_key(now, call, key),
-            Sip::Media { call, remote } => self.connect(call, &remote),
+            Sip::Media { call, remote } => self.connect(now, call, &remote),
             Sip::Resume { call, resume } => self.remember(now, call, &resume),
             Sip::Ended { call, end } => self.ended(now, call, end),
             Sip::Cleared { call } => self.cleared(call),
@@ -247,20 +250,29 @@ impl Trunk {
         );
         active.talk = Some(Conversation::new(script));
         self.tell(key, Event::Answered);
-        self.connect(call, remote);
+        self.connect(now, call, remote);
         self.talk(now, call, Input::Answered);
     }
 
-    fn connect(&mut self, call: CallHandle, remote: &sdp::Remote) {
+    /// The audio follows what SDP says, and so does the talk: it waits while nobody hears it.
+    fn connect(&mut self, now: Instant, call: CallHandle, remote: &sdp::Remote) {
         let Some(active) = self.calls.get(&call) else {
             return;
         };
         let to = Connection {
             remote: remote.address,
+            hears: remote.hears,
+            symmetric: self.sip.rtp.symmetric,
             codec: remote.codec,
             key_type: remote.events,
         };
         self.media.connect(active.media.id, to);
+        let heard = if remote.hears {
+            Input::Unheld
+        } else {
+            Input::Held
+        };
+        self.talk(now, call, heard);
     }
 
     fn remember(&mut self, now: Instant, call: CallHandle, resume: &Resume) {

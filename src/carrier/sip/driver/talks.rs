@@ -39,6 +39,12 @@ impl Trunk {
                 at: _,
             } => (id, Input::Key(key)),
             MediaEvent::PlayDone { id, tag } => (id, Input::PlayDone(tag)),
+            MediaEvent::Silent { id } => {
+                if let Some(call) = self.by_media.get(&id).copied() {
+                    self.endpoint.ask_alive(now, call);
+                }
+                return;
+            }
         };
         if let Some(call) = self.by_media.get(&id).copied() {
             self.talk(now, call, input);

@@ -6,8 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::MediaStats;
-use crate::protocol::rtp::{Heard, Key, MAX_PACKET, SENT_PACKET, Segment, Stream, StreamConfig};
+use super::{Connection, MediaStats, SILENCE};
+use crate::protocol::rtp::{
+    Heard, Key, KeySource, MAX_PACKET, SENT_PACKET, Segment, Stream, StreamConfig,
+};
 
 /// One call: open, perhaps connected.
 #[derive(Debug)]
@@ -24,11 +26,30 @@ pub(super) struct Call {
 
 #[derive(Debug)]
 struct FarEnd {
+    /// Where SDP last said it is, but for addresses that are no place.
+    signalled: Option<SocketAddr>,
+    /// Where packets go: as signalled, but for a port that was learned.
     remote: SocketAddr,
+    /// The port is the first that audio comes from, and none has come yet.
+    learns: bool,
+    /// It hears what is sent. Else nothing is, for so many frames already.
+    hears: bool,
+    held_frames: u32,
     /// The kernel knows it too. Not so where there was no way to it at that time.
     bound: bool,
     stream: Stream,
     next_report: Option<Instant>,
+    /// When audio last came, or its lack was last told.
+    last_heard: Option<Instant>,
+}
+
+/// What came of a turn to send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Turn {
+    /// The tag of a play that ended with the last packet.
+    pub ended: Option<u32>,
+    /// Nothing has come for [`SILENCE`].
+    pub silent: bool,
 }
 
 impl Call {
@@ -45,20 +66,49 @@ impl Call {
 
     /// The far end has signalled where it is. The kernel is told too: it keeps away what comes from elsewhere, and finds
     /// the way there once and not for each packet.
-    pub fn connect(&mut self, remote: SocketAddr, config: StreamConfig) {
-        let bound = self.rtp.connect(remote).is_ok();
-        match &mut self.far_end {
-            Some(far_end) => {
-                (far_end.remote, far_end.bound) = (remote, bound);
-                far_end.stream.change(config.codec, config.key_type);
+    ///
+    /// Not so where the port is learned: whatever the address sends must be seen then.
+    pub fn connect(&mut self, to: Connection, config: StreamConfig) {
+        if self.far_end.is_none() {
+            self.forget_early();
+        }
+        let far_end = self.far_end.get_or_insert_with(|| FarEnd {
+            signalled: None,
+            remote: to.remote,
+            learns: false,
+            hears: true,
+            held_frames: 0,
+            bound: false,
+            stream: Stream::new(config),
+            next_report: None,
+            last_heard: None,
+        });
+        if to.is_a_place() && far_end.signalled != Some(to.remote) {
+            (far_end.signalled, far_end.remote) = (Some(to.remote), to.remote);
+            // Once the kernel knows one address it can be told another, but not to forget.
+            far_end.learns = to.symmetric && !far_end.bound;
+            far_end.bound = !far_end.learns && self.rtp.connect(to.remote).is_ok();
+        }
+        far_end.stream.change(config.codec, config.key_type);
+        far_end.hears = to.hears && to.is_a_place();
+        if far_end.hears {
+            let held = std::mem::take(&mut far_end.held_frames);
+            if held > 0 {
+                far_end.stream.skip(held);
             }
-            None => {
-                self.far_end = Some(FarEnd {
-                    remote,
-                    bound,
-                    stream: Stream::new(config),
-                    next_report: None,
-                })
+        } else {
+            far_end.stream.hush();
+        }
+    }
+
+    /// What came before the answer says nothing: a key pressed then was for somebody else.
+    fn forget_early(&mut self) {
+        let mut packet = [0u8; MAX_PACKET];
+        for _ in 0..EARLY_PACKETS {
+            match self.rtp.recv_from(&mut packet) {
+                Ok(_) => self.figures.early += 1,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => {}
             }
         }
     }
@@ -86,20 +136,33 @@ impl Call {
             .is_some_and(|far_end| far_end.stream.info(now, key))
     }
 
-    /// Sends the packet of the next 20 ms; the tag of a play that ended with the last.
-    pub fn send(&mut self, now: Instant) -> Option<u32> {
-        let far_end = self.far_end.as_mut()?;
+    /// Sends the packet of the next 20 ms.
+    pub fn send(&mut self, now: Instant) -> Turn {
+        let Some(far_end) = self.far_end.as_mut() else {
+            return Turn::default();
+        };
+        if !far_end.hears {
+            far_end.held_frames = far_end.held_frames.saturating_add(1);
+            // Whoever holds us need not play anything.
+            far_end.last_heard = far_end.last_heard.map(|_| now);
+            return Turn::default();
+        }
         let mut packet = [0u8; SENT_PACKET];
         let (length, ended) = far_end.stream.frame(&mut packet);
         if far_end.transmit(&self.rtp, &packet[..length]).is_err() {
             self.figures.unsent += 1;
         }
         let due = *far_end.next_report.get_or_insert(now + REPORT_EVERY);
+        let mut silent = false;
         if now >= due {
             far_end.next_report = Some(now + REPORT_EVERY);
+            silent = far_end.last_heard.is_some_and(|last| now >= last + SILENCE);
+            if silent {
+                far_end.last_heard = Some(now);
+            }
             self.report();
         }
-        ended
+        Turn { ended, silent }
     }
 
     /// Time has passed in which nothing could be sent.
@@ -134,20 +197,24 @@ impl Call {
                 // An ICMP of an earlier packet; the next read goes on.
                 Err(_) => continue,
             };
+            // What comes from elsewhere, before the kernel knows better, is nobody's turn.
+            let Some(far_end) = self.far_end.as_mut().filter(|far_end| far_end.is_at(from)) else {
+                self.figures.early += 1;
+                continue;
+            };
             read += 1;
-            match &mut self.far_end {
-                None => self.figures.early += 1,
-                // It came before the kernel knew better.
-                Some(far_end) if far_end.remote != from => self.figures.early += 1,
-                Some(far_end) => {
-                    if far_end
-                        .stream
-                        .packet(now, &packet[..length], &mut heard)
-                        .is_err()
-                    {
-                        self.figures.ignored += 1;
-                    }
+            let held = !far_end.hears;
+            let taken = far_end.stream.packet(now, &packet[..length], |key| {
+                if !(held && key.source == KeySource::InBand) {
+                    heard(key);
                 }
+            });
+            if taken.is_ok() {
+                far_end.last_heard = Some(now);
+                // From now on it is here and nowhere else.
+                (far_end.remote, far_end.learns) = (from, false);
+            } else {
+                self.figures.ignored += 1;
             }
         }
         self.rest = read == 1;
@@ -188,6 +255,12 @@ impl Call {
 }
 
 impl FarEnd {
+    /// Is this where its audio may come from?
+    fn is_at(&self, from: SocketAddr) -> bool {
+        self.signalled.is_some()
+            && (from == self.remote || self.learns && from.ip() == self.remote.ip())
+    }
+
     fn transmit(&self, socket: &UdpSocket, packet: &[u8]) -> io::Result<usize> {
         if !self.bound {
             return socket.send_to(packet, self.remote);
@@ -209,6 +282,8 @@ fn ntp_now() -> u64 {
 
 /// Packets read of one call in one tick: four times what a lively far end sends in the time of a stall.
 const PACKETS_A_TICK: usize = 16;
+/// Packets thrown away at the answer: what the visits during the ringing have left at most.
+const EARLY_PACKETS: usize = 64;
 /// Each visit of so many is thorough: 80 ms, the longest that a packet waits which came together with others.
 const THOROUGH: u32 = 8;
 /// RFC 3550, section 6.2: at least five seconds apart.
@@ -224,6 +299,16 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn plain(remote: SocketAddr) -> Connection {
+        Connection {
+            remote,
+            hears: true,
+            symmetric: false,
+            codec: Codec::Pcmu,
+            key_type: None,
+        }
+    }
 
     /// A call and its far end, and how many packets that one has sent.
     struct Bench {
@@ -243,7 +328,7 @@ mod tests {
                 key_type: None,
                 seed: 1,
             };
-            call.connect(far_end.local_addr().unwrap(), config);
+            call.connect(plain(far_end.local_addr().unwrap()), config);
             Bench {
                 call,
                 far_end,
@@ -280,6 +365,24 @@ mod tests {
             assert_eq!(bench.visit(), 0);
             assert_eq!(bench.visit(), 0);
         }
+    }
+
+    #[test]
+    fn a_far_end_that_sends_no_more_is_told_of_once_in_a_while() {
+        let mut bench = Bench::new();
+        let start = Instant::now();
+        let at = |bench: &mut Bench, seconds: u64| {
+            bench.call.send(start + Duration::from_secs(seconds)).silent
+        };
+        // One that has sent nothing at all may be silent by nature.
+        assert!((0..100).step_by(5).all(|second| !at(&mut bench, second)));
+        bench.send(1);
+        bench.call.receive(start + Duration::from_secs(100), |_| {});
+        let told: Vec<u64> = (100..190)
+            .step_by(5)
+            .filter(|second| at(&mut bench, *second))
+            .collect();
+        assert_eq!(told, [120, 140, 160, 180]);
     }
 
     #[test]

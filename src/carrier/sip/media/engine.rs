@@ -47,8 +47,12 @@ impl Shards {
 
     fn send(&mut self, turn: usize, now: Instant, tell: &mut Tell) {
         each(&mut self.0[turn % SHARDS], |id, call| {
-            if let Some(tag) = call.send(now) {
+            let turn = call.send(now);
+            if let Some(tag) = turn.ended {
                 tell.tell(MediaEvent::PlayDone { id, tag });
+            }
+            if turn.silent {
+                tell.tell(MediaEvent::Silent { id });
             }
         });
     }
@@ -174,7 +178,7 @@ const IDLE: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
     use crate::{
-        carrier::sip::media::ports::Ports,
+        carrier::sip::media::{Connection, call::Turn, ports::Ports},
         protocol::rtp::{Codec, StreamConfig},
     };
     use std::net::{IpAddr, Ipv4Addr};
@@ -216,7 +220,13 @@ mod tests {
 
     #[test]
     fn a_panic_in_one_call_ends_its_audio_and_leaves_the_others() {
-        let far_end = "127.0.0.1:9".parse().unwrap();
+        let far_end = Connection {
+            remote: "127.0.0.1:9".parse().unwrap(),
+            hears: true,
+            symmetric: false,
+            codec: Codec::Pcmu,
+            key_type: None,
+        };
         let stream = StreamConfig {
             codec: Codec::Pcmu,
             key_type: None,
@@ -226,13 +236,13 @@ mod tests {
         let mut shard: Vec<_> = (0..).map(MediaId).zip(slots.iter().cloned()).collect();
         each(&mut shard, |_, call| call.connect(far_end, stream));
         each(&mut shard, |_, call| {
-            assert_eq!(call.send(Instant::now()), None)
+            assert_eq!(call.send(Instant::now()), Turn::default())
         });
         each(&mut shard, |id, _| {
             assert_ne!(id, MediaId(1), "meant to panic")
         });
         each(&mut shard, |_, call| {
-            assert_eq!(call.send(Instant::now()), None)
+            assert_eq!(call.send(Instant::now()), Turn::default())
         });
         let sent = |slot: &Slot| lock(slot).take().unwrap().stats().sent;
         assert_eq!(sent(&slots[3]), 2);

@@ -64,6 +64,8 @@ fn far_end() -> UdpSocket {
 fn to(socket: &UdpSocket) -> Connection {
     Connection {
         remote: socket.local_addr().unwrap(),
+        hears: true,
+        symmetric: false,
         codec: Codec::Pcmu,
         key_type: Some(101),
     }
@@ -227,6 +229,8 @@ fn calls_of_one_engine_hear_each_others_keys() {
                 a.id,
                 Connection {
                     remote: b.local,
+                    hears: true,
+                    symmetric: false,
                     codec: Codec::Pcma,
                     key_type,
                 },
@@ -242,6 +246,7 @@ fn calls_of_one_engine_hear_each_others_keys() {
     while ends < 6 || keys < 18 {
         match bench.event() {
             MediaEvent::PlayDone { tag, .. } => ends += tag,
+            MediaEvent::Silent { .. } => panic!("nobody has vanished"),
             MediaEvent::Key {
                 id, key, source, ..
             } => {
@@ -299,6 +304,8 @@ fn reports_go_to_the_port_above() {
         port.id,
         Connection {
             remote,
+            hears: true,
+            symmetric: false,
             codec: Codec::Pcmu,
             key_type: None,
         },
@@ -385,4 +392,113 @@ fn an_engine_that_is_dropped_gives_its_ports_back() {
     drop(engine);
     UdpSocket::bind(port.local).unwrap();
     assert!(events.blocking_recv().is_none());
+}
+
+/// What has arrived there by now, thrown away.
+fn empty(socket: &UdpSocket) -> usize {
+    socket.set_nonblocking(true).unwrap();
+    let mut count = 0;
+    while socket.recv(&mut [0; 400]).is_ok() {
+        count += 1;
+    }
+    socket.set_nonblocking(false).unwrap();
+    count
+}
+
+#[test]
+fn on_hold_nothing_is_sent_and_tones_are_no_keys() {
+    let mut bench = Bench::new();
+    let far = far_end();
+    let port = bench.engine.open().unwrap();
+    let heard = Connection {
+        key_type: None,
+        ..to(&far)
+    };
+    let held = Connection {
+        hears: false,
+        ..heard
+    };
+    let zeros = Connection {
+        remote: "0.0.0.0:9".parse().unwrap(),
+        ..heard
+    };
+    bench.engine.connect(port.id, heard);
+    far.recv(&mut [0; 400]).unwrap();
+    for hold in [held, zeros] {
+        bench
+            .engine
+            .play(port.id, 4, &[Segment::Silence(Duration::from_millis(40))]);
+        bench.engine.connect(port.id, hold);
+        let sent = bench.engine.stats(port.id).unwrap().sent;
+        empty(&far);
+        // Music with a key in it, from where the far end was last.
+        let tone = crate::protocol::rtp::tone(Key::POUND, Duration::from_millis(200));
+        let before = bench.engine.stats(port.id).unwrap().received;
+        for (i, frame) in tone.octets(Codec::Pcmu).chunks(FRAME).enumerate() {
+            let sequence = (before as u16).wrapping_add(i as u16);
+            let bytes = packet(0, sequence, 160 * u32::from(sequence), frame);
+            far.send_to(&bytes, port.local).unwrap();
+        }
+        let stats = bench.until(port.id, |stats| stats.received == before + 10);
+        assert_eq!((stats.sent, empty(&far)), (sent, 0));
+        bench.engine.connect(port.id, heard);
+        far.recv(&mut [0; 400]).unwrap();
+    }
+    // Neither the key nor the end of what was interrupted.
+    assert!(bench.events.try_recv().is_err());
+}
+
+#[test]
+fn a_symmetric_far_end_is_taken_from_the_first_port_and_from_no_other_address() {
+    let mut bench = Bench::new();
+    let (signalled, behind_nat, other) = (far_end(), far_end(), far_end());
+    let elsewhere = UdpSocket::bind("127.0.0.2:0").unwrap();
+    let port = bench.engine.open().unwrap();
+    let symmetric = Connection {
+        symmetric: true,
+        ..to(&signalled)
+    };
+    bench.engine.connect(port.id, symmetric);
+    signalled.recv(&mut [0; 400]).unwrap();
+    elsewhere
+        .send_to(&event_packet(1, 100, 11), port.local)
+        .unwrap();
+    bench.until(port.id, |stats| stats.early == 1);
+    other.send_to(b"no RTP", port.local).unwrap();
+    bench.until(port.id, |stats| stats.ignored == 1);
+    behind_nat
+        .send_to(&event_packet(1, 500, 7), port.local)
+        .unwrap();
+    assert!(matches!(bench.event(), MediaEvent::Key { key, .. } if key.sign() == '7'));
+    // Locked: packets go there, and come from there alone, also after an offer that changes nothing.
+    behind_nat.recv(&mut [0; 400]).unwrap();
+    bench.engine.connect(port.id, symmetric);
+    for stranger in [&other, &elsewhere, &signalled] {
+        stranger
+            .send_to(&event_packet(9, 9_000, 11), port.local)
+            .unwrap();
+    }
+    bench.until(port.id, |stats| stats.early == 4);
+    behind_nat
+        .send_to(&event_packet(2, 1_500, 8), port.local)
+        .unwrap();
+    assert!(matches!(bench.event(), MediaEvent::Key { key, .. } if key.sign() == '8'));
+    empty(&behind_nat);
+    behind_nat.recv(&mut [0; 400]).unwrap();
+}
+
+#[test]
+fn a_key_from_before_the_answer_counts_for_nothing() {
+    let mut bench = Bench::new();
+    let far = far_end();
+    let port = bench.engine.open().unwrap();
+    for sequence in 0..20 {
+        far.send_to(&event_packet(sequence, 100, 11), port.local)
+            .unwrap();
+    }
+    bench.engine.connect(port.id, to(&far));
+    bench.until(port.id, |stats| stats.early == 20);
+    far.send_to(&event_packet(30, 5_000, 1), port.local)
+        .unwrap();
+    assert!(matches!(bench.event(), MediaEvent::Key { key, .. } if key.sign() == '1'));
 }

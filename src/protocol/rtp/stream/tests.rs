@@ -217,11 +217,65 @@ fn what_was_not_agreed_is_ignored() {
         key_type: None,
         seed: 1,
     });
-    let event = packet(101, 1, 0, &[11, 10, 0, 160]);
+    let event = packet(96, 1, 0, &[11, 10, 0, 160]);
     assert_eq!(
         take(&mut without_events, t, &event),
         (Err(Ignored::PayloadType), vec![])
     );
+}
+
+#[test]
+fn events_count_under_our_number_and_under_theirs() {
+    for key_type in [None, Some(101), Some(96)] {
+        let config = StreamConfig {
+            codec: Codec::Pcmu,
+            key_type,
+            seed: 1,
+        };
+        for kind in [101].into_iter().chain(key_type) {
+            let event = packet(kind, 1, 0, &[11, 10, 0, 160]);
+            let mut stream = Stream::new(config);
+            let heard = take(&mut stream, Instant::now(), &event);
+            assert_eq!(
+                heard,
+                (Ok(()), vec![('#', KeySource::Event)]),
+                "{key_type:?} {kind}"
+            );
+        }
+    }
+}
+
+/// What is heard of this key as tones of so long, at every alignment to packets.
+fn in_band(stream: &mut Stream, from: u16, ms: u64) -> usize {
+    let audio = tone(Key::STAR, Duration::from_millis(ms));
+    let mut octets = audio.octets(Codec::Pcmu).to_vec();
+    octets.resize(octets.len().next_multiple_of(FRAME) + FRAME * 4, 0xff);
+    let t = Instant::now() + Duration::from_secs(u64::from(from));
+    let frames = octets.chunks(FRAME).enumerate();
+    frames
+        .flat_map(|(i, frame)| {
+            let sequence = from + i as u16;
+            take(
+                stream,
+                t,
+                &packet(0, sequence, 160 * u32::from(sequence), frame),
+            )
+            .1
+        })
+        .count()
+}
+
+#[test]
+fn tones_are_doubted_where_events_are_agreed_and_not_heard_once_one_came() {
+    let mut plain = stream(14);
+    plain.change(Codec::Pcmu, None);
+    assert_eq!(in_band(&mut plain, 0, 40), 1);
+    let mut agreed = stream(14);
+    assert_eq!(in_band(&mut agreed, 0, 30), 0);
+    assert_eq!(in_band(&mut agreed, 100, 80), 1);
+    let event = packet(101, 200, 32_000, &[1, 10, 0, 160]);
+    assert_eq!(take(&mut agreed, Instant::now(), &event).1.len(), 1);
+    assert_eq!(in_band(&mut agreed, 300, 80), 0);
 }
 
 #[test]

@@ -130,6 +130,17 @@ impl Call {
         self.remote = None;
     }
 
+    /// Where the far end wants its audio, as this SDP says; in a call that is up it may also take the stream away.
+    pub fn read_sdp(&self, body: &[u8]) -> Result<sdp::Remote, sdp::SdpFault> {
+        let before = self.remote.as_ref().filter(|_| self.phase == Phase::Up);
+        let remote = sdp::read_again(body, &self.invite.media.codecs, before)?;
+        if remote.fits(self.invite.to.ip()) {
+            Ok(remote)
+        } else {
+            Err(sdp::SdpFault::Unfit)
+        }
+    }
+
     pub fn next_hop(&self, dialog: &Dialog) -> (SocketAddr, Transport) {
         dialog.next_hop((self.invite.to, self.invite.transport))
     }

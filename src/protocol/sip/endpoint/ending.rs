@@ -211,6 +211,7 @@ impl Endpoint {
                 self.clear(now, call);
             }
             Owner::Bye(call) => self.clear(now, call),
+            Owner::Alive(call) => self.alive_answered(now, call, None),
             Owner::Probe => self.tell(Event::Probed {
                 probe: ProbeHandle(key),
                 status: None,

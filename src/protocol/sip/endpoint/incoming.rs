@@ -224,7 +224,7 @@ impl Endpoint {
         let Some(state) = self.calls.get_mut(&call.0) else {
             return Answer::bare(481);
         };
-        let Ok(remote) = sdp::read(request.body(), &state.invite.media.codecs) else {
+        let Ok(remote) = state.read_sdp(request.body()) else {
             return Answer::bare(488);
         };
         if let Some(dialog) = &mut state.dialog {
@@ -263,7 +263,7 @@ impl Endpoint {
                 machine.ack(now);
             }
         }
-        let answered = sdp::read(request.body(), &state.invite.media.codecs);
+        let answered = state.read_sdp(request.body());
         if let (Ok(remote), Phase::Up) = (answered, state.phase) {
             self.moved(call, remote);
         }

@@ -204,13 +204,19 @@ impl Endpoint {
         match owner {
             Owner::Invite(call) if is_invite => self.invite_answered(now, call, status, message),
             Owner::Bye(call) if status >= 200 => self.bye_answered(now, call, status, message),
+            Owner::Alive(call) if status >= 200 => self.alive_answered(now, call, Some(status)),
             Owner::Probe if status >= 200 => {
                 self.tell(Event::Probed {
                     probe: ProbeHandle(key),
                     status: Some(status),
                 });
             }
-            Owner::Invite(_) | Owner::Bye(_) | Owner::Cancel | Owner::ForkBye | Owner::Probe => {}
+            Owner::Invite(_)
+            | Owner::Bye(_)
+            | Owner::Alive(_)
+            | Owner::Cancel
+            | Owner::ForkBye
+            | Owner::Probe => {}
         }
     }
 
@@ -230,7 +236,7 @@ impl Endpoint {
             Phase::Calling | Phase::Proceeding => {
                 state.phase = Phase::Proceeding;
                 state.deadline = Some(state.ring_until);
-                let early = sdp::read(message.body(), &state.invite.media.codecs).ok();
+                let early = state.read_sdp(message.body()).ok();
                 if early.is_some() {
                     state.remote.clone_from(&early);
                 }
@@ -279,12 +285,12 @@ impl Endpoint {
         state.ack = Some((ack, to, transport));
         state.held = Some(Held::Ack);
         let wanted = state.is_live();
-        state.phase = Phase::Up;
         // Media is taken from what the answer says; an early answer stands in where the 2xx repeats none.
-        let remote = match sdp::read(message.body(), &state.invite.media.codecs) {
+        let remote = match state.read_sdp(message.body()) {
             Err(sdp::SdpFault::Absent) => state.remote.clone(),
             other => other.ok(),
         };
+        state.phase = Phase::Up;
         state.remote.clone_from(&remote);
         state.deadline = Some(now + state.invite.limits.call);
         self.tell_resume(call);

@@ -50,6 +50,8 @@ pub fn config(endpoints: Vec<Peer>) -> CarrierConfig {
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertised: None,
             rtp: RtpConfig {
+                advertised: None,
+                symmetric: false,
                 address: [127, 0, 0, 1].into(),
                 first_port: 20_000,
                 last_port: 29_999,

@@ -254,3 +254,76 @@ fn probes_are_answered_or_not() {
     assert_eq!(b.told(), ["probed None"]);
     assert_eq!(b.endpoint.kept(), (0, 0, 0));
 }
+
+#[test]
+fn a_hold_in_any_form_is_told_and_nothing_is_sent_to_a_machine_that_is_not_theirs() {
+    let held = [
+        SDP.to_owned() + "a=sendonly\r\n",
+        SDP.to_owned() + "a=inactive\r\n",
+        SDP.replace("c=IN IP4 192.0.2.9", "c=IN IP4 0.0.0.0"),
+        SDP.replace("m=audio 4000", "m=audio 0"),
+    ];
+    let mut b = Bench::new();
+    let (_, invite) = b.up();
+    let mut cseq = 0;
+    let mut offer = |b: &mut Bench, body: &str| {
+        cseq += 1;
+        let branch = format!("h{cseq}");
+        b.request(&invite, "INVITE", cseq, &branch, ("application/sdp", body));
+        b.request(&invite, "ACK", cseq, &branch, ("", ""));
+        (b.take(), b.told())
+    };
+    for body in &held {
+        let (sent, told) = offer(&mut b, body);
+        assert_eq!(sent, ["200"], "{body}");
+        assert!(
+            told.len() == 1 && told[0].ends_with("false"),
+            "{body}: {told:?}"
+        );
+        assert_eq!(offer(&mut b, SDP).1, ["media 192.0.2.9:4000 true"]);
+    }
+    for elsewhere in ["127.0.0.1", "224.0.0.5", "255.255.255.255"] {
+        let body = SDP.replace("c=IN IP4 192.0.2.9", &format!("c=IN IP4 {elsewhere}"));
+        assert_eq!(
+            offer(&mut b, &body),
+            (vec!["488".to_owned()], vec![]),
+            "{elsewhere}"
+        );
+        let mut b = Bench::new();
+        b.call();
+        let invite = b.sent[0].clone();
+        b.answer(&invite, 200, "far", "", &body);
+        assert_eq!(b.told(), ["ended BrokenMedia"], "{elsewhere}");
+    }
+}
+
+#[test]
+fn who_may_have_vanished_is_asked_and_only_who_is_gone_loses_the_call() {
+    for (answer, gone) in [
+        (Some(200), false),
+        (Some(405), false),
+        (Some(401), false),
+        (Some(481), true),
+        (Some(408), true),
+        (None, true),
+    ] {
+        let mut b = Bench::new();
+        let (call, _) = b.up();
+        b.endpoint.ask_alive(b.now, call);
+        b.endpoint.ask_alive(b.now, call);
+        b.pass(Duration::ZERO);
+        let question = b.sent[0].clone();
+        assert_eq!(b.take(), ["OPTIONS"], "one question at a time");
+        if let Some(status) = answer {
+            b.answer(&question, status, "", "", "");
+        }
+        b.pass(33 * SECOND);
+        let told = b.told();
+        assert_eq!(
+            told.first().map(String::as_str),
+            gone.then_some("ended Vanished"),
+            "{answer:?}"
+        );
+        assert_eq!(b.take().contains(&"BYE".to_owned()), gone, "{answer:?}");
+    }
+}
