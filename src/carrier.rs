@@ -62,13 +62,15 @@ impl fmt::Debug for Text {
 }
 
 /// A call: what is to be said and asked (`carrier::sip::conversation` plays it).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call {
     pub method: Method,
     pub locale: Arc<str>,
     pub code: Option<Code>,
     pub extension: Option<Arc<str>>,
 }
+
+private_debug!(Call);
 
 /// What dispatch may tell a driver.
 #[derive(Debug)]
@@ -176,9 +178,11 @@ pub enum Event {
 }
 
 /// A call's dialog, small and opaque to everyone but the SIP driver.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CallState(pub Arc<str>);
+
+private_debug!(CallState);
 
 /// Which call of its driver a state belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,6 +26,18 @@
 //! 6. Protocol cores are sans-IO: bytes and time in, bytes, events and the next deadline out.
 //! 7. A code, a PIN or a full number never reaches a log, a metric, a dead letter, or the disk in clear.
 
+/// `Debug` of what holds a number, a code, keys or a text: its name and nothing that is in it. Tests may compare such
+/// values; logs never show them.
+macro_rules! private_debug {
+    ($($type:ty),+ $(,)?) => {$(
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(concat!(stringify!($type), " { .. }"))
+            }
+        }
+    )+};
+}
+
 // --- What comes along the way ---------------------------------------------------------------------------------
 
 /// The unit: a challenge with a deadline, and its secrets that never print themselves.

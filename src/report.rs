@@ -12,7 +12,7 @@ pub mod body;
 pub mod publish;
 
 /// Something that happened to a challenge and that its caller may want to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Note {
     /// 1, 2, ... per challenge, given before any event is suppressed.
     pub seq: u32,
@@ -26,6 +26,8 @@ pub struct Note {
     /// Keys heard, for the asking server.
     pub digits: Option<std::sync::Arc<str>>,
 }
+
+private_debug!(Note);
 
 /// What a report is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

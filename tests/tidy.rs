@@ -498,6 +498,132 @@ fn one_word_for_one_thing() {
     none(faults, "a company that we hand traffic to is a carrier");
 }
 
+/// Names of fields that hold what must not be printed.
+const PRIVATE: &[&str] = &[
+    "digits",
+    "code",
+    "text",
+    "body",
+    "phone",
+    "number",
+    "pin",
+    "reply",
+    "extension",
+    "password",
+    "to",
+    "from",
+    "source",
+    "destination",
+    "short_message",
+    "message",
+    "bytes",
+    "octets",
+    "uri",
+    "local",
+    "remote",
+    "headers",
+    "key",
+];
+/// How such a thing is held where its type does not hide it by itself.
+const OPEN_TYPES: &[&str] = &["String", "str", "Bytes", "char", "u8"];
+/// Structures whose fields have such names and hold settings, protocol words or places instead.
+const HARMLESS: &[(&str, &str)] = &[
+    (
+        "src/config/",
+        "what stands in files: names of secrets, never the secrets",
+    ),
+    (
+        "src/carrier/http/template.rs",
+        "the template, not what is filled in",
+    ),
+    (
+        "src/protocol/sip/endpoint.rs Config",
+        "the trunk's own name",
+    ),
+    (
+        "src/protocol/sip/endpoint.rs Event",
+        "keys have their own fault here: see Key",
+    ),
+];
+
+/// Every structure that derives `Debug`: its name, its line and what stands in its brackets.
+fn debugged(code: &str) -> Vec<(String, usize, String)> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Some(at) = code[from..].find("#[derive(").map(|n| from + n) {
+        from = at + 1;
+        let Some(end) = code[at..].find(')').map(|n| at + n) else {
+            break;
+        };
+        if !code[at..end].contains("Debug") {
+            continue;
+        }
+        let mut after = words(&code[end..]).skip_while(|(_, w)| !matches!(*w, "struct" | "enum"));
+        let Some((_, name)) = after.nth(1) else {
+            continue;
+        };
+        let rest = &code[end..];
+        let Some(open) = rest
+            .find(name)
+            .and_then(|n| rest[n..].find(['{', '(', ';']).map(|m| n + m))
+        else {
+            continue;
+        };
+        let close = match rest.as_bytes()[open] {
+            b'{' => closing(rest, open),
+            b'(' => rest[open..].find(';').map_or(rest.len(), |n| open + n),
+            _ => open,
+        };
+        found.push((
+            name.to_owned(),
+            line_of(code, at),
+            rest[open..close].to_owned(),
+        ));
+    }
+    found
+}
+
+/// The field of these that is private by its name and open by its type.
+fn open_field(fields: &str) -> Option<String> {
+    fields.split(['\n', '{']).find_map(|line| {
+        let (name, kind) = line.trim().trim_start_matches("pub ").split_once(": ")?;
+        let name = name.rsplit([' ', ')']).next().unwrap_or(name);
+        let open = words(kind).any(|(_, word)| OPEN_TYPES.contains(&word));
+        (PRIVATE.contains(&name) && open).then(|| format!("{name}: {}", kind.trim_end_matches(',')))
+    })
+}
+
+#[test]
+fn nothing_prints_a_number_a_code_or_a_text() {
+    let mut faults = Vec::new();
+    for source in sources()
+        .iter()
+        .filter(|s| !s.test && s.path.starts_with("src/"))
+    {
+        for (name, line, fields) in debugged(&source.shipped) {
+            let place = format!("{} {name}", source.path);
+            let harmless = HARMLESS.iter().any(|(which, _)| place.starts_with(which));
+            if let Some(field) = open_field(&fields).filter(|_| !harmless) {
+                faults.push(format!("{}:{line}: {name} {{ {field} }}", source.path));
+            }
+        }
+    }
+    none(
+        faults,
+        "no derived Debug on what holds numbers, codes, keys or texts: write one that tells lengths, or private_debug!",
+    );
+    let code = "#[derive(Clone, Debug)]\npub struct A {\n    pub code: Option<Arc<str>>,\n}\n#[derive(Debug)]\nstruct B {\n    n: u8,\n}\n";
+    let found: Vec<_> = debugged(code)
+        .iter()
+        .map(|(n, _, f)| (n.clone(), open_field(f)))
+        .collect();
+    assert_eq!(
+        found[0],
+        ("A".to_owned(), Some("code: Option<Arc<str>>".to_owned()))
+    );
+    assert_eq!(found[1], ("B".to_owned(), None));
+}
+
 #[test]
 fn nothing_names_a_machine() {
     let mut files = Vec::new();

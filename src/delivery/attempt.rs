@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// One try on one carrier. Numbered from 1 within its challenge.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     pub n: u16,
     /// Which of the challenge's methods, counted from 0.
@@ -57,6 +57,8 @@ pub struct Attempt {
     #[serde(skip)]
     pub digits: Option<Arc<str>>,
 }
+
+private_debug!(Attempt);
 
 /// Where an attempt stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -45,7 +45,7 @@ pub struct CarrierView {
 }
 
 /// One challenge, as the page shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Serialize)]
 pub struct View {
     pub id: Arc<str>,
     pub at: String,
@@ -58,6 +58,8 @@ pub struct View {
     pub reason: Option<&'static str>,
     pub attempts: Vec<AttemptView>,
 }
+
+private_debug!(View);
 
 #[derive(Clone, Debug, Serialize)]
 pub struct AttemptView {

@@ -104,7 +104,7 @@ pub type LimitKeys = [u64; 5];
 pub struct ReportKey(pub i64);
 
 /// One copy of a report, waiting to be published.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct OutboxReport {
     pub report: ReportKey,
     pub challenge: ChallengeKey,
@@ -116,6 +116,8 @@ pub struct OutboxReport {
     /// Tried until then, afterwards dead-lettered as `unroutable`.
     pub until: Millis,
 }
+
+private_debug!(OutboxReport);
 
 /// Where a copy of a report goes.
 #[derive(Clone, Debug, PartialEq, Eq)]

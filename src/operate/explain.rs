@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What is asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Question<'a> {
     /// E.164, or a national number with `region`.
     pub number: &'a str,
@@ -30,6 +30,8 @@ pub struct Question<'a> {
     /// The moment to plan for; now if absent.
     pub at: Option<OffsetDateTime>,
 }
+
+private_debug!(Question<'_>);
 
 /// The answer: shows the number whole, as the person who asks has just typed it.
 #[derive(Clone, Debug, Serialize)]

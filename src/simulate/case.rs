@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use simulators::record::CallResult;
 
 /// A challenge with its expectation.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Case {
     /// What it shows, in a few words.
     pub title: String,
@@ -25,6 +25,8 @@ pub struct Case {
     pub lifetime: Duration,
     pub expect: Expect,
 }
+
+private_debug!(Case);
 
 /// What must come of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,7 +22,7 @@ use tokio::{
 use crate::{challenge::ChallengeKey, ledger::Ledger};
 
 /// A report, as far as a run looks at it.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 pub struct Told {
     pub challenge: Arc<str>,
     pub tenant: Arc<str>,
@@ -44,6 +44,8 @@ pub struct Told {
     #[serde(default)]
     pub attempts: Vec<Try>,
 }
+
+private_debug!(Told);
 
 /// An attempt, as the final report tells it.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -22,7 +22,7 @@ pub const MAX_MESSAGE: usize = 65_535;
 pub const MAX_HEADERS: usize = 256;
 
 /// A request or a response.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Message {
     head: String,
     start: Start,
@@ -30,6 +30,8 @@ pub struct Message {
     body: Vec<u8>,
     cseq: u32,
 }
+
+private_debug!(Message);
 
 #[derive(Debug, Clone)]
 enum Start {

@@ -13,7 +13,7 @@ pub const MAX_ROUTES: usize = 16;
 const SIP_PORT: u16 = 5060;
 
 /// One end's view of a dialog.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dialog {
     pub call_id: String,
     /// Our From value, tag and all.
@@ -31,6 +31,8 @@ pub struct Dialog {
     /// The last CSeq they used.
     pub remote_cseq: Option<u32>,
 }
+
+private_debug!(Dialog);
 
 impl Dialog {
     /// From a response with a To tag to our INVITE (12.1.2). Without a usable Contact the Request-URI stays the

@@ -71,7 +71,7 @@ pub struct Config {
 }
 
 /// A call to be made.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Invite {
     pub to: SocketAddr,
     pub transport: Transport,
@@ -84,6 +84,8 @@ pub struct Invite {
     pub media: sdp::Local,
     pub limits: Limits,
 }
+
+private_debug!(Invite);
 
 /// How long each part of a call may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +120,7 @@ pub struct ProbeHandle(u64);
 #[error("a control character or a blank in a URI or header of the call")]
 pub struct Unfit;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Output {
     Transmit {
         to: SocketAddr,
@@ -128,7 +130,9 @@ pub enum Output {
     Event(Event),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+private_debug!(Output);
+
+#[derive(Clone, PartialEq, Eq)]
 pub enum Event {
     /// A provisional answer; `early` when it brought SDP (early media: not an answer).
     Progress {
@@ -168,6 +172,8 @@ pub enum Event {
         status: Option<u16>,
     },
 }
+
+private_debug!(Event);
 
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

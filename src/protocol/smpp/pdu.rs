@@ -45,13 +45,15 @@ pub mod status {
 }
 
 /// One PDU off the wire: its header's three words and its body.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
     pub command: u32,
     pub status: u32,
     pub sequence: u32,
     pub body: Bytes,
 }
+
+private_debug!(Frame);
 
 /// Why a stream can't be read on: its framing is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,12 +104,14 @@ pub fn take_frame(input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
 }
 
 /// An address with its type of number and numbering plan (5.2.5, 5.2.6).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Address {
     pub ton: u8,
     pub npi: u8,
     pub digits: String,
 }
+
+private_debug!(Address);
 
 /// deliver_sm or data_sm: a receipt, an intermediate notification or a text from a phone (4.6, 4.7).
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -17,7 +17,6 @@ use tokio::{
 use crate::protocol::sip::codec::Framer;
 
 /// What the connections say to the trunk's task.
-#[derive(Debug)]
 pub enum Arrived {
     Frame {
         from: SocketAddr,
@@ -36,6 +35,8 @@ pub enum Arrived {
         peer: SocketAddr,
     },
 }
+
+private_debug!(Arrived);
 
 pub struct Wire {
     pub udp: UdpSocket,

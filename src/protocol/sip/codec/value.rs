@@ -4,7 +4,7 @@
 use super::Fault;
 
 /// A SIP or SIPS URI (RFC 3261 19.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Uri<'a> {
     pub secure: bool,
     /// Escaped as it came; may hold a password after a colon.
@@ -17,6 +17,8 @@ pub struct Uri<'a> {
     /// After `?`, without it. Never made into real headers.
     pub headers: &'a str,
 }
+
+private_debug!(Uri<'_>);
 
 impl<'a> Uri<'a> {
     pub fn parse(text: &'a str) -> Result<Uri<'a>, Fault> {
@@ -138,13 +140,15 @@ fn hex_digit(byte: u8) -> Option<u8> {
 }
 
 /// `name-addr` or `addr-spec` with header parameters: From, To, Contact, Route (RFC 3261 20.10).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Address<'a> {
     /// As it stands, quotes and all.
     display: &'a str,
     pub uri: &'a str,
     params: Params<'a>,
 }
+
+private_debug!(Address<'_>);
 
 impl<'a> Address<'a> {
     pub fn parse(text: &'a str) -> Result<Address<'a>, Fault> {
@@ -249,8 +253,10 @@ fn quoted_end(text: &str) -> Option<usize> {
 }
 
 /// `;name=value;flag`, checked once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Params<'a>(&'a str);
+
+private_debug!(Params<'_>);
 
 impl<'a> Params<'a> {
     /// `text` is empty or begins with `;`.

@@ -71,13 +71,15 @@ pub(super) struct Call {
 }
 
 /// A message that leaves only once a restart could end the call it makes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Held {
     /// The INVITE, ready to go. Nothing has left.
     Invite(Bytes),
     /// The ACK of the 2xx: without it the peer says its answer again, to us or to who comes after us.
     Ack,
 }
+
+private_debug!(Held);
 
 /// A request of the peer that we answered.
 pub(super) struct Served {
