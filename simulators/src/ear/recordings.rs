@@ -156,26 +156,50 @@ fn stem(path: &Path) -> String {
 }
 
 fn read_wav(path: &Path) -> io::Result<Vec<i16>> {
-    let bad = |what: String| {
+    let bad = |what: &str| {
         io::Error::new(
             io::ErrorKind::InvalidData,
             format!("{}: {what}", path.display()),
         )
     };
-    let mut reader = hound::WavReader::open(path).map_err(|fault| bad(fault.to_string()))?;
-    let spec = reader.spec();
-    if (spec.channels, spec.sample_rate, spec.bits_per_sample) != (1, 8000, 16) {
-        return Err(bad(
-            "want one channel of 8000 samples of 16 bits a second: convert it".into(),
-        ));
+    let bytes = std::fs::read(path)?;
+    let samples = wav_samples(&bytes).ok_or_else(|| {
+        bad("want a WAV file with one channel of 8000 samples of 16 bits a second: convert it")
+    })?;
+    if seconds(samples.len()) > MAX_SECONDS {
+        return Err(bad("longer than a minute: cut it"));
     }
-    if seconds(reader.duration() as usize) > MAX_SECONDS {
-        return Err(bad("longer than a minute: cut it".into()));
+    Ok(samples)
+}
+
+/// The samples of a RIFF file, whatever other chunks it has; None where it is no such file or of another kind.
+fn wav_samples(bytes: &[u8]) -> Option<Vec<i16>> {
+    let mut rest = bytes
+        .strip_prefix(b"RIFF")?
+        .get(4..)?
+        .strip_prefix(b"WAVE")?;
+    let mut fits = false;
+    loop {
+        let (name, behind) = rest.split_first_chunk::<4>()?;
+        let (size, body) = behind.split_first_chunk::<4>()?;
+        let size = u32::from_le_bytes(*size) as usize;
+        if name == b"fmt " {
+            // One channel, 8000 a second, and 16 bits, of whatever PCM tag.
+            fits = body.get(2..8) == Some(&[1, 0, 0x40, 0x1f, 0, 0])
+                && body.get(14..16) == Some(&[16, 0]);
+        }
+        if name == b"data" {
+            // A size that nobody filled in means all that comes.
+            let octets = if size == 0 {
+                body
+            } else {
+                body.get(..size).unwrap_or(body)
+            };
+            let sample = |pair: &[u8]| i16::from_le_bytes([pair[0], pair[1]]);
+            return fits.then(|| octets.chunks_exact(2).map(sample).collect());
+        }
+        rest = body.get(size + size % 2..)?;
     }
-    reader
-        .samples::<i16>()
-        .collect::<Result<_, _>>()
-        .map_err(|fault| bad(fault.to_string()))
 }
 
 /// Sum of squares.
