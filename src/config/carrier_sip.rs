@@ -25,22 +25,7 @@ pub fn read(root: &Cursor<'_>, base: &Path) -> Option<SipConfig> {
     let advertised = root
         .get("advertised")
         .map_or(Some(None), |v| advertised(&v).map(Some));
-    let rtp = match root.get("rtp") {
-        Some(value) => rtp(&value),
-        None => Some(RtpConfig {
-            address: IpAddr::from([127, 0, 0, 1]),
-            advertised: None,
-            symmetric: false,
-            first_port: 20_000,
-            last_port: 29_999,
-        }),
-    };
-    // It stands beside `rtp` or within it.
-    let symmetric = root.get("symmetric").map_or(Some(false), |v| v.bool());
-    let rtp = rtp.zip(symmetric).map(|(rtp, symmetric)| RtpConfig {
-        symmetric: rtp.symmetric || symmetric,
-        ..rtp
-    });
+    let rtp = media(root);
     let username = root
         .get("username")
         .map_or(Some(None), |v| v.text().map(|t| Some(t.into())));
@@ -108,6 +93,26 @@ fn advertised(value: &Value<'_>) -> Option<Arc<str>> {
     }
     value.fault(format!("{} is no host or host:port", quoted(text)));
     None
+}
+
+/// Where the audio lives and how its far end is found.
+fn media(root: &Cursor<'_>) -> Option<RtpConfig> {
+    let rtp = match root.get("rtp") {
+        Some(value) => rtp(&value),
+        None => Some(RtpConfig {
+            address: IpAddr::from([127, 0, 0, 1]),
+            advertised: None,
+            symmetric: false,
+            first_port: 20_000,
+            last_port: 29_999,
+        }),
+    };
+    // It stands beside `rtp` or within it.
+    let symmetric = root.get("symmetric").map_or(Some(false), |v| v.bool());
+    rtp.zip(symmetric).map(|(rtp, symmetric)| RtpConfig {
+        symmetric: rtp.symmetric || symmetric,
+        ..rtp
+    })
 }
 
 fn rtp(value: &Value<'_>) -> Option<RtpConfig> {
