@@ -61,6 +61,8 @@ fn engine(calls: usize, time: Duration) {
             port.id,
             Connection {
                 remote: far.address(i),
+                hears: true,
+                symmetric: false,
                 codec: Codec::Pcmu,
                 key_type: Some(101),
             },
@@ -122,7 +124,7 @@ fn listen(
                 waits.extend(at.map(|at| at.elapsed()));
             }
             Ok(None) => break,
-            Err(_) => {}
+            Ok(Some(MediaEvent::Silent { .. })) | Err(_) => {}
         }
     }
     waits

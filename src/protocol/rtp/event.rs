@@ -324,7 +324,8 @@ mod tests {
         let end = |n: u16| u32::from(n.saturating_sub(10)) * 160;
         let growing = |n: u16| (n.min(9) + 1) * 160;
         type Dated = Box<dyn Fn(u16) -> u32>;
-        let ways: [(&str, Dated, fn(u16) -> u16); 5] = [
+        type Way = (&'static str, Dated, fn(u16) -> u16);
+        let ways: [Way; 5] = [
             ("ends within the duration", Box::new(end), |n| {
                 (n.min(9) + 1) * 160
             }),
