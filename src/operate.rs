@@ -29,6 +29,7 @@ use crate::{
 };
 
 pub mod admin;
+pub mod dumps;
 pub mod explain;
 mod gauges;
 mod guard;

@@ -31,6 +31,11 @@ pub fn run(args: &RunArgs) -> ExitCode {
         eprintln!("{reason}");
         return ExitCode::from(BAD_CONFIGURATION);
     }
+    if !config.settings.node.core_dumps
+        && let Err(error) = operate::dumps::forbid()
+    {
+        tracing::warn!(%error, "a crash may leave a dump with codes and numbers in it: the system does not let it be forbidden");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers())
         .enable_all()

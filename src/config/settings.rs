@@ -46,6 +46,7 @@ impl Settings {
             node: Node {
                 name: "gw-1".into(),
                 drain: Duration::from_secs(20),
+                core_dumps: false,
             },
             paths: Paths {
                 routes: base.join("routes"),
@@ -117,6 +118,8 @@ const META: [&str; 7] = [
 pub struct Node {
     pub name: Arc<str>,
     pub drain: Duration,
+    /// A crash may leave a dump, and debuggers may look.
+    pub core_dumps: bool,
 }
 
 /// Absolute, or relative to the current folder: resolved against the file's own folder when read.

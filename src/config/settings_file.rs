@@ -130,9 +130,11 @@ fn node(table: &Cursor<'_>, default: &Node) -> Option<Node> {
     let drain = or(table, "drain", default.drain, |v| {
         values::duration(v, Duration::ZERO, 3600 * SECOND)
     });
+    let core_dumps = or(table, "core_dumps", default.core_dumps, Value::bool);
     Some(Node {
         name: name?,
         drain: drain?,
+        core_dumps: core_dumps?,
     })
 }
 

@@ -260,6 +260,7 @@ impl<'c> Statements<'c> {
         Head::write(&new.tenant, &new.id, &new.content, &mut desk.plain);
         let sealer = &mut desk.sealer;
         sealer.seal(Part::Head, key, &desk.plain, &mut desk.head)?;
+        desk.plain.fill(0);
         sealer.seal(Part::Job, key, &new.job, &mut desk.job)?;
         sealer.seal(Part::Life, key, &new.life, &mut desk.life)?;
         let last = match &new.last {
@@ -402,6 +403,7 @@ impl<'c> Statements<'c> {
         read::join_body(correlation_id, &report.body, &mut desk.plain);
         desk.sealer
             .seal(Part::Outbox, key, &desk.plain, &mut desk.head)?;
+        desk.plain.fill(0);
         let inserted = self.outbox.execute(params![
             key,
             report.challenge.0,
