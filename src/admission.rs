@@ -5,7 +5,7 @@
 
 use crate::{
     challenge::{Challenge, Channel},
-    config::Settings,
+    config::{Settings, settings::CountrySet},
     number::{self, Analysis, Detail, NumberPolicy, Reach},
 };
 
@@ -40,6 +40,26 @@ impl<F: Fn(&Challenge, Channel) -> bool> Routes for F {
 pub struct Rules<'a> {
     pub settings: &'a Settings,
     pub numbers: &'a NumberPolicy,
+}
+
+/// Which numbers a call may be led to: what is asked of the number of a challenge, for numbers that come up later.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CallRules {
+    pub numbers: NumberPolicy,
+    pub countries: CountrySet,
+}
+
+impl CallRules {
+    /// The reason why no call goes there, if so.
+    pub fn refuse(&self, analysis: &Analysis) -> Option<&'static str> {
+        if let Some(refusal) = analysis.refused_for(Reach::Call, &self.numbers) {
+            return Some(refusal.reason.as_str());
+        }
+        let blocked = analysis
+            .country
+            .is_some_and(|country| !countries::on(&self.countries, country));
+        blocked.then_some("country_blocked")
+    }
 }
 
 /// The whole question but the limits, which are asked before ([`Windows::take`]): each new id counts once, whatever else

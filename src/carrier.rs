@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    admission::CallRules,
     challenge::{AttemptKey, Code, Method, Millis},
     number::Number,
     protocol::rtp::Key,
@@ -68,6 +69,8 @@ pub struct Call {
     pub locale: Arc<str>,
     pub code: Option<Code>,
     pub extension: Option<Arc<str>>,
+    /// Where a redirection may lead.
+    pub rules: Arc<CallRules>,
 }
 
 private_debug!(Call);
@@ -194,6 +197,8 @@ pub struct CallEnd {
     pub outcome: CallOutcome,
     /// Keys heard in order, never those of a PIN.
     pub digits: Arc<str>,
+    /// What the carrier did with the call on its way, where that is worth a word (a redirection that was followed).
+    pub carrier_code: Option<Arc<str>>,
 }
 
 impl fmt::Debug for CallEnd {

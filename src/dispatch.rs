@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
-    admission::{Windows, alarm::Alarms},
+    admission::{CallRules, Windows, alarm::Alarms},
     carrier::{Command, Event, Said},
     challenge::{AttemptKey, ChallengeKey, Channel, Millis},
     clock::Now,
@@ -83,6 +83,7 @@ pub struct Outputs {
 pub struct Dispatch {
     config: Arc<Config>,
     numbers: NumberPolicy,
+    call_rules: Arc<CallRules>,
     frame: Frame,
     broker: bool,
     open: OpenTable,
@@ -169,6 +170,7 @@ impl Dispatch {
         );
         let mut dispatch = Dispatch {
             numbers: NumberPolicy::default(),
+            call_rules: Arc::default(),
             frame,
             broker: outputs.publish.is_some(),
             open: OpenTable::default(),
@@ -225,6 +227,10 @@ impl Dispatch {
             .collect();
         // Checked when the file was read.
         self.numbers = NumberPolicy::new(&allow).unwrap_or_default();
+        self.call_rules = Arc::new(CallRules {
+            numbers: self.numbers.clone(),
+            countries: config.settings.countries.voice.clone(),
+        });
         self.turns = Turns::of(&config.table);
         let weights = &config.settings.jobs.tenant_weights;
         self.arrivals.weigh(weights.clone());

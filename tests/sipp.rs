@@ -16,8 +16,8 @@ use ringback::{
     carrier::{Call, Command, Content, Event, Order, What, sip},
     challenge::{AttemptKey, ChallengeKey, Method, Millis},
     config::carrier::{
-        CarrierConfig, Carry, Codec, Endpoint, Identity, NumberFormat, RtpConfig, Secret,
-        SipConfig, Tls, Transport,
+        CarrierConfig, Carry, Codec, Endpoint, Identity, NumberFormat, Redirects, RtpConfig,
+        Secret, SipConfig, Tls, Transport,
     },
     message::speech::Catalogue,
     number::Number,
@@ -282,6 +282,7 @@ fn order() -> Order {
             locale: "en-US".into(),
             code: None,
             extension: None,
+            rules: Arc::default(),
         }),
         deadline: Millis(now.as_millis() as i64) + Duration::from_secs(120),
     }
@@ -298,12 +299,15 @@ fn config(at: usize, carry: Carry, address: SocketAddr) -> CarrierConfig {
         name: "sipp".into(),
         enabled: true,
         transport: Transport::Sip(SipConfig {
-            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)).into(),
             advertised: None,
+            allow: Arc::default(),
+            redirects: Redirects::Keep,
             rtp: RtpConfig {
+                address: Some([127, 0, 0, 1].into()),
                 advertised: None,
+                allow: Arc::default(),
                 symmetric: false,
-                address: [127, 0, 0, 1].into(),
                 first_port,
                 last_port: first_port + 99,
             },

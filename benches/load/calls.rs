@@ -157,6 +157,7 @@ async fn order(handle: &Handle, n: usize) -> Result<()> {
             locale: "en-US".into(),
             code: None,
             extension: None,
+            rules: Arc::default(),
         }),
         deadline: Millis(millis() + 180_000),
     };

@@ -9,6 +9,7 @@ pub mod cause;
 pub mod conversation;
 mod driver;
 pub mod media;
+mod redirect;
 
 pub use driver::{StartError, start};
 

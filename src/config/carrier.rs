@@ -1,8 +1,14 @@
 //! A carrier's file as checked types: how to reach it, how fast, and how to read its answers.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
-use crate::carrier::Cause;
+use crate::{carrier::Cause, protocol::cidr::Cidr};
 
 /// One file of `carriers/`.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +96,13 @@ pub struct Endpoint {
     pub carry: Carry,
     pub host: Arc<str>,
     pub port: u16,
+}
+
+impl Endpoint {
+    /// The address, where the host is one and no name.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.host.trim_matches(['[', ']']).parse().ok()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -234,9 +247,12 @@ pub struct HttpCallback {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SipConfig {
     /// Own signalling address; opens UDP and TCP on one port.
-    pub bind: SocketAddr,
+    pub bind: Bind,
     /// What peers are told where it differs from `bind` (NAT): host, or host:port.
     pub advertised: Option<Arc<str>>,
+    /// Who speaks for the trunk beyond the addresses of its endpoints.
+    pub allow: Arc<[Cidr]>,
+    pub redirects: Redirects,
     pub rtp: RtpConfig,
     pub username: Option<Arc<str>>,
     pub password: Option<Secret>,
@@ -256,13 +272,55 @@ pub struct SipConfig {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RtpConfig {
-    pub address: std::net::IpAddr,
-    /// What SDP says instead of `address` (NAT).
-    pub advertised: Option<std::net::IpAddr>,
+    /// None: the signalling's own.
+    pub address: Option<IpAddr>,
     /// Audio may come from another port than signalled, of the same address: the first that it comes from.
     pub symmetric: bool,
     pub first_port: u16,
     pub last_port: u16,
+    /// What the SDP says where it differs from `address` (NAT).
+    pub advertised: Option<IpAddr>,
+    /// Where the far end may put its media; empty: anywhere.
+    pub allow: Arc<[Cidr]>,
+}
+
+impl Default for RtpConfig {
+    fn default() -> Self {
+        RtpConfig {
+            address: None,
+            first_port: 20_000,
+            last_port: 29_999,
+            advertised: None,
+            symmetric: false,
+            allow: Arc::default(),
+        }
+    }
+}
+
+/// A local address and port; without an address the one from which the system reaches the endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bind {
+    pub address: Option<IpAddr>,
+    pub port: u16,
+}
+
+impl From<SocketAddr> for Bind {
+    fn from(address: SocketAddr) -> Bind {
+        Bind {
+            address: Some(address.ip()),
+            port: address.port(),
+        }
+    }
+}
+
+/// What a redirection (3xx) may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Redirects {
+    /// Name another place of the trunk for the number that was called.
+    #[default]
+    Keep,
+    /// Name another number too, where a challenge could call it as well.
+    Follow,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

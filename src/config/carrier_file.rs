@@ -47,7 +47,10 @@ pub fn read(name: &str, base: &Path, root: Cursor<'_>) -> Option<CarrierConfig> 
     let transport = match kind {
         Kind::Smpp => smpp(&root, base).map(Transport::Smpp),
         Kind::Http => super::carrier_http::read(&root, base).map(Transport::Http),
-        Kind::Sip => super::carrier_sip::read(&root, base).map(Transport::Sip),
+        Kind::Sip => {
+            let endpoints = endpoints.as_deref().unwrap_or_default();
+            super::carrier_sip::read(&root, base, endpoints).map(Transport::Sip)
+        }
     };
     root.finish();
     Some(CarrierConfig {

@@ -259,7 +259,7 @@ pub struct Countries {
 }
 
 /// `all` means all but the high-cost list; a named country is on, high-cost or not.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CountrySet {
     pub all: bool,
     pub named: BTreeSet<Country>,

@@ -65,6 +65,7 @@ impl Life {
         if !end.digits.is_empty() && attempt.method != Method::VoicePin {
             attempt.digits = Some(end.digits);
         }
+        attempt.carrier_code = end.carrier_code.or(attempt.carrier_code.take());
         let cause = match end.outcome {
             CallOutcome::Confirmed => {
                 attempt.settle(now, Outcome::Confirmed);

@@ -135,6 +135,7 @@ impl Story {
             Event::CallEnded(CallEnd {
                 outcome,
                 digits: "#".into(),
+                carrier_code: None,
             }),
         );
     }

@@ -357,6 +357,7 @@ impl Dispatch {
                 locale: ch.locale.clone(),
                 code: ch.code.clone(),
                 extension: ch.extension.clone(),
+                rules: self.call_rules.clone(),
             }),
         };
         let order = Order {

@@ -193,7 +193,7 @@ fn on_former_port(carrier: &CarrierConfig, left_up: &[CallState]) -> Option<Arc<
     let port = left_up.iter().find_map(carrier::sip::port_of)?;
     let mut former = carrier.clone();
     match &mut former.transport {
-        Transport::Sip(sip) if sip.bind.port() == 0 => sip.bind.set_port(port),
+        Transport::Sip(sip) if sip.bind.port == 0 => sip.bind.port = port,
         Transport::Sip(_) | Transport::Smpp(_) | Transport::Http(_) => return None,
     }
     Some(Arc::new(former))

@@ -39,6 +39,16 @@ pub fn callee(to: &Number, config: &SipConfig, endpoint: &Endpoint) -> String {
     )
 }
 
+/// The same where a redirection names the host and port.
+pub fn callee_at(to: &Number, config: &SipConfig, endpoint: &Endpoint, host: &str) -> String {
+    let transport = match endpoint.carry {
+        Carry::Udp => "",
+        Carry::Tcp | Carry::Tls => ";transport=tcp",
+    };
+    let number = number(to.e164(), config.number_format);
+    format!("sip:{number}@{host}{transport}")
+}
+
 /// The URI of an endpoint itself, for OPTIONS.
 pub fn peer(endpoint: &Endpoint) -> String {
     let transport = match endpoint.carry {

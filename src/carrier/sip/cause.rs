@@ -33,6 +33,15 @@ pub fn failure(end: &End, own: &BTreeMap<Arc<str>, Cause>) -> Failure {
             }
             failure
         }
+        End::Redirected { status, phrase, .. } => {
+            let named = own.get(status.to_string().as_str()).copied();
+            let code = format!("{status} {phrase}").trim_end().into();
+            let mut failure = named.unwrap_or(Cause::CarrierFault).failure(Some(code));
+            if named.is_none() {
+                failure.blame = Blame::Us;
+            }
+            failure
+        }
         End::RungOut => Cause::NoAnswer.failure(None),
         End::Cancelled | End::OurBye | End::Capped => Cause::Cancelled.failure(None),
         // Our ledger did not hold the call in time.
@@ -52,7 +61,8 @@ pub fn fails_over(end: &End) -> bool {
     match end {
         End::Silent | End::Unreachable => true,
         End::Refused { status, .. } => matches!(status, 408 | 500..=599),
-        End::RungOut
+        End::Redirected { .. }
+        | End::RungOut
         | End::Unsent
         | End::BrokenMedia
         | End::PeerBye

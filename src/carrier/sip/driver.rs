@@ -5,10 +5,13 @@
 //! dispatch has no room for waits in an outbox, so that a slow reader never delays a key or an ACK.
 
 mod calls;
+mod local;
+mod notices;
 mod talks;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod way;
 mod wire;
 
 use std::{
@@ -16,7 +19,7 @@ use std::{
     collections::{BinaryHeap, HashMap, VecDeque},
     future::pending,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -38,6 +41,7 @@ use crate::{
     },
 };
 use calls::Active;
+use local::Local;
 use targets::{Resolved, Targets};
 use wire::{Arrived, Wire};
 
@@ -53,6 +57,12 @@ pub enum StartError {
         name: Arc<str>,
         bind: SocketAddr,
         error: io::Error,
+    },
+    #[error("carriers/{name}.toml: {key}: {reason}")]
+    Key {
+        name: Arc<str>,
+        key: &'static str,
+        reason: String,
     },
     #[error("carriers/{name}.toml: rtp: {error}")]
     Media { name: Arc<str>, error: io::Error },
@@ -73,20 +83,24 @@ pub async fn start(
     let Kind::Sip(sip) = config.transport.clone() else {
         return Err(StartError::NotSip(name));
     };
-    let seed = random().ok_or(StartError::Random)?;
-    let opened = Wire::open(sip.bind).await;
+    let seeds = Seeds {
+        signalling: random().ok_or(StartError::Random)?,
+        session: random().ok_or(StartError::Random)? as u32 >> 1,
+    };
+    let own = Local::choose(&config, &sip).await?;
+    let opened = Wire::open(own.bind).await;
     let (wire, arrivals) = opened.map_err(|error| StartError::Bind {
         name: name.clone(),
-        bind: sip.bind,
+        bind: own.bind,
         error,
     })?;
     let (media, keys) = Engine::start(EngineConfig {
-        address: sip.rtp.address,
+        address: own.rtp,
         first_port: sip.rtp.first_port,
         last_port: sip.rtp.last_port,
         // A call that is settled may still say goodbye while its slot serves another.
         max_calls: sip.max_calls as usize * 2,
-        seed: seed as u64,
+        seed: random().ok_or(StartError::Random)? as u64,
     })
     .map_err(|error| StartError::Media {
         name: name.clone(),
@@ -96,7 +110,8 @@ pub async fn start(
     let (found, resolved) = mpsc::channel(NEWS);
     tokio::spawn(targets::resolve(endpoints.clone(), found));
 
-    let mut trunk = Trunk::new(config, sip, voices, (wire, media), seed);
+    let mut trunk = Trunk::new(config, sip, voices, (wire, media, own), seeds);
+    trunk.read_credentials();
     for known in targets::literal(&endpoints) {
         trunk.resolved(Ok(known));
     }
@@ -126,17 +141,11 @@ fn random() -> Option<u128> {
     Some(u128::from_le_bytes(seed))
 }
 
-/// What peers are told: `advertised` with our port where it has none, else the socket's own address; bound to all
-/// addresses, the one of the audio.
-fn sent_by(sip: &SipConfig, local: SocketAddr) -> String {
-    match &sip.advertised {
-        Some(host) if address::host_of(host) != host.as_ref() => host.to_string(),
-        Some(host) => format!("{host}:{}", local.port()),
-        None if local.ip().is_unspecified() => {
-            SocketAddr::new(sip.rtp.address, local.port()).to_string()
-        }
-        None => local.to_string(),
-    }
+/// Random numbers, one for each purpose: what one gives away tells nothing of the other.
+struct Seeds {
+    signalling: u128,
+    /// Session id of the first SDP.
+    session: u32,
 }
 
 /// Everything a trunk listens to.
@@ -152,8 +161,11 @@ struct Inputs {
 struct Trunk {
     config: Arc<CarrierConfig>,
     sip: SipConfig,
+    own: Local,
     /// Host part of our own URIs.
     own_host: String,
+    /// What our SDP says.
+    media_address: IpAddr,
     endpoints: Arc<[Peer]>,
     voices: Arc<Catalogue>,
     endpoint: Endpoint,
@@ -184,13 +196,15 @@ impl Trunk {
         config: Arc<CarrierConfig>,
         sip: SipConfig,
         voices: Arc<Catalogue>,
-        (wire, media): (Wire, Engine),
-        seed: u128,
+        (wire, media, own): (Wire, Engine, Local),
+        seeds: Seeds,
     ) -> Trunk {
-        let sent_by = sent_by(&sip, wire.local);
+        let sent_by = local::sent_by(&sip, wire.local, own.rtp);
         tracing::info!(carrier = %config.name, address = %wire.local, advertised = %sent_by, "SIP trunk open");
         Trunk {
+            own,
             own_host: address::host_of(&sent_by).to_owned(),
+            media_address: local::media_address(&sip, own.rtp),
             endpoints: config.endpoints.clone().into(),
             endpoint: Endpoint::new(
                 Config {
@@ -199,8 +213,10 @@ impl Trunk {
                     user_agent: format!("ringback/{}", env!("CARGO_PKG_VERSION")),
                     credentials: None,
                     timing: Timing::default(),
+                    allow: sip.allow.clone(),
+                    media_allow: sip.rtp.allow.clone(),
                 },
-                seed,
+                seeds.signalling,
             ),
             config,
             sip,
@@ -219,7 +235,7 @@ impl Trunk {
             probes_due: None,
             up: false,
             draining: None,
-            session: seed as u32 >> 1,
+            session: seeds.session,
         }
     }
 
@@ -374,6 +390,9 @@ impl Trunk {
                 if !self.targets.resolved(&self.endpoints, &resolved) {
                     return;
                 }
+                self.check_reach(&resolved);
+                let known = self.targets.iter().map(|target| target.address.ip());
+                self.endpoint.set_peers(known);
             }
             Err(reason) => {
                 tracing::warn!(carrier = %self.config.name, %reason, "endpoint");

@@ -1,12 +1,18 @@
 //! The codec: octets to [`Message`] and back (RFC 3261 7, 25), held to the torture messages of RFC 4475.
 //!
 //! A message owns one copy of its head, unfolded, and points into it: parsing costs three allocations however many
-//! headers there are. [`Message::parse`] takes one whole datagram or frame; [`Framer`] cuts a stream into frames.
-//! Unknown headers are kept. What is wrong is said by [`Rejected`], together with as much of the message as could be
-//! read, so that a 400 can be sent. Never panics, whatever comes.
+//! headers there are. [`Message::read`] takes one whole datagram or frame; [`Framer`] cuts a stream into frames.
+//! Unknown headers are kept.
+//!
+//! Far ends write odd lines, and a call must not be lost over one: what can't be read in one header costs that header
+//! and is noted ([`Message::oddities`]). Only what tells which call and which request a message belongs to costs the
+//! message: start line, topmost Via, From and To, Call-ID, CSeq. Then it is [`Rejected`], together with as much of it as
+//! could be read, so that a 400 can be sent. [`Message::parse`] is the strict form: any oddity rejects. Never panics,
+//! whatever comes.
 
 mod check;
 mod frame;
+mod line;
 mod names;
 mod value;
 
@@ -15,6 +21,8 @@ pub use names::{HeaderName, Method};
 pub use value::{Address, Params, Split, Uri, Via, is_token, number, scheme, unescape};
 
 use std::ops::Range;
+
+use line::{header_line, start_line};
 
 /// The largest message taken or framed, in octets: what one datagram can hold.
 pub const MAX_MESSAGE: usize = 65_535;
@@ -29,6 +37,7 @@ pub struct Message {
     headers: Vec<Header>,
     body: Vec<u8>,
     cseq: u32,
+    odd: Vec<Fault>,
 }
 
 private_debug!(Message);
@@ -118,8 +127,20 @@ pub struct Rejected {
 }
 
 impl Message {
-    /// Parses one datagram or frame. Octets after Content-Length are noise (RFC 3261 18.3).
+    /// As [`Message::read`], but any fault rejects.
     pub fn parse(input: &[u8]) -> Result<Message, Rejected> {
+        let message = Message::read(input)?;
+        match message.oddities().first() {
+            None => Ok(message),
+            Some(fault) => Err(Rejected {
+                fault: *fault,
+                salvage: Some(Box::new(message)),
+            }),
+        }
+    }
+
+    /// Reads one datagram or frame. Octets after Content-Length are noise (RFC 3261 18.3).
+    pub fn read(input: &[u8]) -> Result<Message, Rejected> {
         let bare = |fault| Rejected {
             fault,
             salvage: None,
@@ -140,16 +161,20 @@ impl Message {
         let mut lines = lines(&head);
         let first = lines.next().unwrap_or(0..0);
         let (start, start_fault) = start_line(&head, first).map_err(bare)?;
-        let mut fault = start_fault.or((!terminated).then_some(Fault::Unterminated));
+        let hard = start_fault.filter(|fault| *fault != Fault::StartLine);
+        let mut odd = Vec::new();
+        odd.extend(start_fault.filter(|fault| *fault == Fault::StartLine));
+        odd.extend((!terminated).then_some(Fault::Unterminated));
         let mut headers = Vec::with_capacity(16);
         for line in lines {
             if headers.len() == MAX_HEADERS {
-                fault = fault.or(Some(Fault::TooManyHeaders));
+                odd.push(Fault::TooManyHeaders);
                 break;
             }
             match header_line(&head, line) {
                 Some(header) => headers.push(header),
-                None => fault = fault.or(Some(Fault::HeaderLine)),
+                None if odd.contains(&Fault::HeaderLine) => {}
+                None => odd.push(Fault::HeaderLine),
             }
         }
         let mut message = Message {
@@ -158,8 +183,9 @@ impl Message {
             headers,
             body: Vec::new(),
             cseq: 0,
+            odd,
         };
-        match fault.map_or_else(|| message.complete(&input[body_start..]), Err) {
+        match hard.map_or_else(|| message.complete(&input[body_start..]), Err) {
             Ok(()) => Ok(message),
             Err(fault) => Err(Rejected {
                 fault,
@@ -168,15 +194,38 @@ impl Message {
         }
     }
 
-    /// Takes the body as long as Content-Length says and checks what RFC 3261 8.1.1 demands.
+    /// Takes the body as long as Content-Length says, all that is there where it says nothing usable, and checks what
+    /// RFC 3261 8.1.1 demands.
     fn complete(&mut self, rest: &[u8]) -> Result<(), Fault> {
-        let length = match self.single(HeaderName::ContentLength)? {
-            Some(text) => number(text, MAX_MESSAGE as u64).ok_or(Fault::ContentLength)? as usize,
-            None => rest.len(),
+        let mut lines = self.lines_of(HeaderName::ContentLength);
+        let body = match (lines.next(), lines.next()) {
+            (None, _) => Ok(rest),
+            (Some(_), Some(_)) => Err(Fault::Repeated),
+            (Some(text), None) => number(text, MAX_MESSAGE as u64)
+                .and_then(|length| rest.get(..length as usize))
+                .ok_or(Fault::ContentLength),
         };
-        self.body = rest.get(..length).ok_or(Fault::ContentLength)?.to_vec();
-        self.cseq = check::check(self)?;
+        drop(lines);
+        self.odd.extend(body.err());
+        self.body = body.unwrap_or(rest).to_vec();
+        let mut odd = std::mem::take(&mut self.odd);
+        let checked = check::check(self, &mut odd);
+        self.odd = odd;
+        self.cseq = checked?;
         Ok(())
+    }
+
+    /// What is not written as it should be, and was left out of account.
+    pub fn oddities(&self) -> &[Fault] {
+        &self.odd
+    }
+
+    /// Every header in order: what it is, its name as written, its value.
+    pub fn headers(&self) -> impl Iterator<Item = (HeaderName, &str, &str)> {
+        self.headers.iter().map(|h| {
+            let (name, value) = (&self.head[h.name.clone()], &self.head[h.value.clone()]);
+            (h.header, name, value)
+        })
     }
 
     /// The message as octets: full header names, one line each, Content-Length counted.
@@ -293,32 +342,21 @@ impl Message {
         self.lines_of(name).flat_map(|line| Split::new(line, b','))
     }
 
-    /// The value of a header that may stand only once.
-    fn single(&self, name: HeaderName) -> Result<Option<&str>, Fault> {
-        let mut lines = self.lines_of(name);
-        let first = lines.next();
-        if lines.next().is_some() {
-            Err(Fault::Repeated)
-        } else {
-            Ok(first)
-        }
-    }
-
     /// The topmost Via.
     pub fn via(&self) -> Option<Via<'_>> {
         self.values(HeaderName::Via)
             .next()
-            .and_then(|value| Via::parse(value).ok())
+            .and_then(|value| Via::read(value).ok())
     }
 
     pub fn from(&self) -> Option<Address<'_>> {
         self.header(HeaderName::From)
-            .and_then(|value| Address::parse(value).ok())
+            .and_then(|value| Address::read(value).ok())
     }
 
     pub fn to(&self) -> Option<Address<'_>> {
         self.header(HeaderName::To)
-            .and_then(|value| Address::parse(value).ok())
+            .and_then(|value| Address::read(value).ok())
     }
 
     pub fn from_tag(&self) -> Option<&str> {
@@ -387,93 +425,6 @@ fn lines(head: &str) -> impl Iterator<Item = Span> {
         let start = at;
         at += line.len() + 1;
         start..start + line.strip_suffix('\r').unwrap_or(line).len()
-    })
-}
-
-/// Reads the start line; a fault that leaves the line readable comes beside it.
-fn start_line(head: &str, line: Span) -> Result<(Start, Option<Fault>), Fault> {
-    let text = &head[line.clone()];
-    if text.len() >= 4 && text.as_bytes()[..4].eq_ignore_ascii_case(b"SIP/") {
-        return status_line(text, line.start);
-    }
-    let end = text.trim_end().len();
-    let method_end = text.find(' ').ok_or(Fault::NotSip)?;
-    let version_start = text[..end].rfind(' ').map_or(0, |at| at + 1);
-    let version = &text[version_start..end];
-    if version_start <= method_end + 1 || !is_token(&text[..method_end]) || !is_version(version) {
-        return Err(Fault::NotSip);
-    }
-    let uri = method_end + 1..version_start - 1;
-    let blanks = text[uri.clone()].contains(|c: char| c.is_whitespace() || c.is_control());
-    let fault = if !version.eq_ignore_ascii_case("SIP/2.0") {
-        Some(Fault::Version)
-    } else {
-        (blanks || uri.is_empty() || end != text.len()).then_some(Fault::StartLine)
-    };
-    let at = line.start;
-    let method = Method::of(&text[..method_end]);
-    Ok((
-        Start::Request {
-            method,
-            name: at..at + method_end,
-            uri: at + uri.start..at + uri.end,
-        },
-        fault,
-    ))
-}
-
-fn status_line(text: &str, at: usize) -> Result<(Start, Option<Fault>), Fault> {
-    let (version, rest) = text.split_once(' ').ok_or(Fault::NotSip)?;
-    let code = rest.find(' ').map_or(rest, |end| &rest[..end]);
-    if !is_version(version) {
-        return Err(Fault::NotSip);
-    }
-    let status = number(code, 699).filter(|n| *n >= 100 && code.len() == 3);
-    let reason_start = (version.len() + 1 + code.len() + 1).min(text.len());
-    let start = Start::Response {
-        status: status.unwrap_or(0) as u16,
-        reason: at + reason_start..at + text.len(),
-    };
-    let fault = match status {
-        None => Some(Fault::Status),
-        Some(_) if !version.eq_ignore_ascii_case("SIP/2.0") => Some(Fault::Version),
-        Some(_) => text.contains('\r').then_some(Fault::StartLine),
-    };
-    Ok((start, fault))
-}
-
-fn is_version(text: &str) -> bool {
-    let number = text
-        .as_bytes()
-        .get(..4)
-        .filter(|p| p.eq_ignore_ascii_case(b"SIP/"))
-        .map(|_| &text[4..]);
-    number
-        .and_then(|n| n.split_once('.'))
-        .is_some_and(|(major, minor)| number_like(major) && number_like(minor))
-}
-
-fn number_like(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
-}
-
-/// `name : value`; a carriage return within the value would end the line for somebody else, so it is refused.
-fn header_line(head: &str, line: Span) -> Option<Header> {
-    let text = &head[line.clone()];
-    let colon = text.find(':')?;
-    let name = text[..colon].trim_end_matches([' ', '\t']);
-    let rest = &text[colon + 1..];
-    let value = rest.trim_matches([' ', '\t']);
-    if !is_token(name) || value.contains('\r') {
-        return None;
-    }
-    let value_start =
-        line.start + colon + 1 + (rest.len() - rest.trim_start_matches([' ', '\t']).len());
-    let value_start = value_start.min(line.end - if value.is_empty() { 0 } else { value.len() });
-    Some(Header {
-        header: HeaderName::of(name),
-        name: line.start..line.start + name.len(),
-        value: value_start..value_start + value.len(),
     })
 }
 

@@ -35,9 +35,11 @@ pub struct Dialog {
 private_debug!(Dialog);
 
 impl Dialog {
-    /// From a response with a To tag to our INVITE (12.1.2). Without a usable Contact the Request-URI stays the
-    /// target.
-    pub fn from_response(response: &Message, request_uri: &str) -> Option<Dialog> {
+    /// From a response to our INVITE (12.1.2). Without a usable Contact the Request-URI stays the target; without a To
+    /// tag the remote tag is empty.
+    /// `from` is the INVITE's own From. What the peer has written into To goes back as it stands, unless that is not by
+    /// the grammar.
+    pub fn from_response(response: &Message, request_uri: &str, from: &str) -> Option<Dialog> {
         let mut routes: Vec<String> = response
             .values(HeaderName::RecordRoute)
             .map(str::to_owned)
@@ -46,12 +48,15 @@ impl Dialog {
         routes.reverse();
         Some(Dialog {
             call_id: response.call_id().to_owned(),
-            local: response.header(HeaderName::From)?.to_owned(),
-            remote: response.header(HeaderName::To)?.to_owned(),
-            local_tag: response.from_tag()?.to_owned(),
-            remote_tag: response.to_tag()?.to_owned(),
+            local: from.to_owned(),
+            remote: match response.header(HeaderName::To) {
+                Some(to) if Address::parse(to).is_ok() => to.to_owned(),
+                Some(_) | None => tagged(request_uri, response.to_tag()),
+            },
+            local_tag: Address::parse(from).ok()?.tag()?.to_owned(),
+            remote_tag: response.to_tag().unwrap_or("").to_owned(),
             routes,
-            target: contact(response).unwrap_or(request_uri).to_owned(),
+            target: contact(response).unwrap_or_else(|| request_uri.to_owned()),
             cseq: response.cseq(),
             remote_cseq: None,
         })
@@ -62,7 +67,7 @@ impl Dialog {
         let first = self
             .routes
             .first()
-            .and_then(|route| Address::parse(route).ok());
+            .and_then(|route| Address::read(route).ok());
         let strict = first.filter(|a| Uri::parse(a.uri).is_ok_and(|uri| uri.param("lr").is_none()));
         match strict {
             None => (self.target.clone(), self.routes.clone()),
@@ -83,7 +88,7 @@ impl Dialog {
         let route = self
             .routes
             .first()
-            .and_then(|route| Address::parse(route).ok())
+            .and_then(|route| Address::read(route).ok())
             .map(|address| address.uri);
         let Ok(uri) = Uri::parse(route.unwrap_or(&self.target)) else {
             return fallback;
@@ -112,7 +117,7 @@ impl Dialog {
     /// A target refresh (12.2.1.2): the Contact of a re-INVITE or UPDATE.
     pub fn refresh_target(&mut self, request: &Message) {
         if let Some(target) = contact(request) {
-            self.target = target.to_owned();
+            self.target = target;
         }
     }
 
@@ -120,13 +125,21 @@ impl Dialog {
     pub fn owns(&self, request: &Message) -> bool {
         request.call_id() == self.call_id
             && request.to_tag() == Some(&self.local_tag)
-            && request.from_tag() == Some(&self.remote_tag)
+            && request.from_tag().unwrap_or("") == self.remote_tag
     }
 }
 
-fn contact(message: &Message) -> Option<&str> {
-    let address = Address::parse(message.values(HeaderName::Contact).next()?).ok()?;
-    Uri::parse(address.uri).is_ok().then_some(address.uri)
+fn tagged(uri: &str, tag: Option<&str>) -> String {
+    match tag {
+        Some(tag) => format!("<{uri}>;tag={tag}"),
+        None => format!("<{uri}>"),
+    }
+}
+
+fn contact(message: &Message) -> Option<String> {
+    message
+        .values(HeaderName::Contact)
+        .find_map(|value| Uri::mended(Address::read(value).ok()?.uri))
 }
 
 #[cfg(test)]
@@ -139,7 +152,7 @@ mod tests {
              To: <sip:c@d>;tag=t\r\nCall-ID: i\r\nCSeq: 3 INVITE\r\n{record_routes}{contact}\r\n"
         );
         let response = Message::parse(text.as_bytes()).expect("a good response");
-        Dialog::from_response(&response, "sip:c@d").expect("a dialog")
+        Dialog::from_response(&response, "sip:c@d", "<sip:a@b>;tag=f").expect("a dialog")
     }
 
     fn hop(dialog: &Dialog) -> String {

@@ -1,5 +1,5 @@
-//! Digest authentication, the client's side (RFC 2617, RFC 7616): MD5 and SHA-256, plain and `-sess`, with
-//! `qop=auth` and without. One [`Session`] per challenge counts its nonces.
+//! Digest authentication, the client's side (RFC 2617, RFC 7616, RFC 8760): MD5, SHA-256 and SHA-512-256, plain and
+//! `-sess`, with `qop=auth` and without. One [`Session`] per challenge counts its nonces.
 
 use std::fmt::Write;
 
@@ -27,6 +27,8 @@ pub enum Algorithm {
     Md5Sess,
     Sha256,
     Sha256Sess,
+    Sha512t256,
+    Sha512t256Sess,
 }
 
 impl Algorithm {
@@ -45,7 +47,10 @@ impl Algorithm {
     }
 
     fn is_session(self) -> bool {
-        matches!(self, Algorithm::Md5Sess | Algorithm::Sha256Sess)
+        matches!(
+            self,
+            Algorithm::Md5Sess | Algorithm::Sha256Sess | Algorithm::Sha512t256Sess
+        )
     }
 
     fn hash(self, text: &str) -> String {
@@ -54,16 +59,21 @@ impl Algorithm {
             Algorithm::Sha256 | Algorithm::Sha256Sess => {
                 hex_of(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
             }
+            Algorithm::Sha512t256 | Algorithm::Sha512t256Sess => {
+                hex_of(ring::digest::digest(&ring::digest::SHA512_256, text.as_bytes()).as_ref())
+            }
         }
     }
 }
 
 /// In order of preference, the last is the best.
-const ALGORITHMS: [(Algorithm, &str); 4] = [
+const ALGORITHMS: [(Algorithm, &str); 6] = [
     (Algorithm::Md5, "MD5"),
     (Algorithm::Md5Sess, "MD5-sess"),
     (Algorithm::Sha256, "SHA-256"),
     (Algorithm::Sha256Sess, "SHA-256-sess"),
+    (Algorithm::Sha512t256, "SHA-512-256"),
+    (Algorithm::Sha512t256Sess, "SHA-512-256-sess"),
 ];
 
 fn hex_of(octets: &[u8]) -> String {
@@ -92,20 +102,38 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// The best challenge among the header lines; `None` if none can be answered (another scheme, an unknown
-    /// algorithm, only `auth-int`).
-    pub fn best<'a>(lines: impl Iterator<Item = &'a str>, proxy: bool) -> Option<Challenge> {
-        lines
-            .filter_map(|line| Challenge::parse(line, proxy))
-            .max_by_key(|challenge| {
-                ALGORITHMS
-                    .iter()
-                    .position(|(known, _)| *known == challenge.algorithm)
-            })
+    /// One challenge for each realm among the lines of `WWW-Authenticate` (`proxy` false) or `Proxy-Authenticate`, its
+    /// best where a realm offers several algorithms. What can't be answered is left out: another scheme, an unknown
+    /// algorithm, only `auth-int`.
+    pub fn all<'a>(lines: impl Iterator<Item = &'a str>, proxy: bool) -> Vec<Challenge> {
+        let mut found: Vec<Challenge> = Vec::new();
+        for challenge in lines
+            .flat_map(challenges_of)
+            .filter_map(|text| Challenge::parse(text, proxy))
+            .take(MAX_CHALLENGES)
+        {
+            match found.iter_mut().find(|known| known.asks_as(&challenge)) {
+                Some(known) if known.rank() < challenge.rank() => *known = challenge,
+                Some(_) => {}
+                None => found.push(challenge),
+            }
+        }
+        found
     }
 
-    fn parse(line: &str, proxy: bool) -> Option<Challenge> {
-        let (scheme, rest) = line.trim().split_once([' ', '\t'])?;
+    /// The same realm, asked by the same kind of server.
+    pub fn asks_as(&self, other: &Challenge) -> bool {
+        self.proxy == other.proxy && self.realm == other.realm
+    }
+
+    fn rank(&self) -> Option<usize> {
+        ALGORITHMS
+            .iter()
+            .position(|(known, _)| *known == self.algorithm)
+    }
+
+    fn parse(text: &str, proxy: bool) -> Option<Challenge> {
+        let (scheme, rest) = text.trim().split_once([' ', '\t'])?;
         if !scheme.eq_ignore_ascii_case("Digest") {
             return None;
         }
@@ -137,6 +165,24 @@ impl Challenge {
     }
 }
 
+/// The challenges of one line: each begins with its scheme and a blank, where a parameter has its name and `=`.
+fn challenges_of(line: &str) -> Vec<&str> {
+    let mut starts = Vec::new();
+    for part in Split::new(line, b',') {
+        let first = part.split('=').next().unwrap_or("").trim_end();
+        if first.contains([' ', '\t']) {
+            // `part` is a piece of `line`.
+            starts.push(part.as_ptr() as usize - line.as_ptr() as usize);
+        }
+    }
+    let ends = starts.iter().copied().skip(1).chain([line.len()]);
+    starts
+        .iter()
+        .zip(ends)
+        .map(|(start, end)| line[*start..end].trim_end_matches([',', ' ', '\t']))
+        .collect()
+}
+
 fn unquote(value: &str) -> String {
     match value
         .strip_prefix('"')
@@ -159,6 +205,34 @@ fn quote(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
+/// The header of one request that answers a challenge.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Authorization {
+    pub name: &'static str,
+    pub value: String,
+    proxy: bool,
+    realm: String,
+    /// Its nonce was never used before.
+    fresh: bool,
+}
+
+impl Authorization {
+    /// The challenge repeats what this has answered with a fresh nonce: not the nonce was the trouble, but the password
+    /// (RFC 3261 22.3).
+    pub fn is_refused_by(&self, challenge: &Challenge) -> bool {
+        self.fresh
+            && !challenge.stale
+            && self.proxy == challenge.proxy
+            && self.realm == challenge.realm
+    }
+}
+
+impl std::fmt::Debug for Authorization {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}({})", self.name, self.realm)
+    }
+}
+
 /// A challenge being answered: the nonce count goes up with every request.
 #[derive(Debug, Clone)]
 pub struct Session {
@@ -174,18 +248,18 @@ impl Session {
         }
     }
 
-    pub fn nonce(&self) -> &str {
-        &self.challenge.nonce
+    pub fn challenge(&self) -> &Challenge {
+        &self.challenge
     }
 
-    /// The name and the value of the header that answers the challenge for this request.
+    /// The header that answers the challenge for this request.
     pub fn authorize(
         &mut self,
         who: &Credentials,
         method: &str,
         uri: &str,
         cnonce: u64,
-    ) -> (&'static str, String) {
+    ) -> Authorization {
         self.count = self.count.wrapping_add(1);
         let c = &self.challenge;
         let cnonce = hex(cnonce);
@@ -210,16 +284,22 @@ impl Session {
         if let Some(opaque) = &c.opaque {
             let _ = write!(value, ", opaque=\"{}\"", quote(opaque));
         }
-        (
-            if c.proxy {
+        Authorization {
+            name: if c.proxy {
                 "Proxy-Authorization"
             } else {
                 "Authorization"
             },
             value,
-        )
+            proxy: c.proxy,
+            realm: c.realm.clone(),
+            fresh: self.count == 1,
+        }
     }
 }
+
+/// The most challenges of one answer that are looked at.
+const MAX_CHALLENGES: usize = 16;
 
 /// RFC 7616 3.4.1 to 3.4.3.
 fn response(
@@ -248,7 +328,9 @@ mod tests {
     use super::*;
 
     fn challenge(text: &str) -> Challenge {
-        Challenge::best([text].into_iter(), false).expect("a challenge")
+        Challenge::all([text].into_iter(), false)
+            .pop()
+            .expect("a challenge")
     }
 
     fn who() -> Credentials {
@@ -308,9 +390,18 @@ mod tests {
             proxy: true,
             ..challenge("Digest realm=\"a \\\"b\\\"\", nonce=\"n\", qop=\"auth\", opaque=\"o\"")
         });
-        let (name, first) = session.authorize(&who(), "INVITE", "sip:x@y", 1);
-        let (_, second) = session.authorize(&who(), "INVITE", "sip:x@y", 2);
-        assert_eq!(name, "Proxy-Authorization");
+        let first = session.authorize(&who(), "INVITE", "sip:x@y", 1);
+        let second = session.authorize(&who(), "INVITE", "sip:x@y", 2);
+        assert_eq!(first.name, "Proxy-Authorization");
+        let again = session.challenge().clone();
+        assert!(first.is_refused_by(&again) && !second.is_refused_by(&again));
+        let stale = Challenge {
+            stale: true,
+            ..again
+        };
+        assert!(!first.is_refused_by(&stale));
+        assert!(!format!("{first:?}").contains("response"));
+        let (first, second) = (first.value, second.value);
         assert!(
             first.contains("realm=\"a \\\"b\\\"\"") && first.contains("opaque=\"o\""),
             "{first}"
@@ -321,25 +412,37 @@ mod tests {
     }
 
     #[test]
-    fn the_best_answerable_challenge_is_taken() {
+    fn each_realm_is_asked_for_once_by_its_best_answerable_challenge() {
         let lines = [
             "Basic realm=\"x\"",
             "Digest realm=\"r\", nonce=\"1\"",
             "Digest realm=\"r\", nonce=\"2\", algorithm=SHA-256, qop=\"auth\", stale=TRUE",
-            "Digest realm=\"r\", nonce=\"3\", algorithm=SHA-512-256",
-            "Digest realm=\"r\", nonce=\"4\", algorithm=SHA-256, qop=\"auth-int\"",
+            "Digest realm=\"r\", nonce=\"3\", algorithm=SHA-3",
+            "Digest realm=\"r\", nonce=\"4\", algorithm=SHA-512-256, qop=\"auth-int\"",
+            "Digest realm=\"other, Digest x=y\", nonce=\"5\" , Basic realm=\"x\", digest nonce=\"6\",realm=third",
         ];
-        let best = Challenge::best(lines.into_iter(), false).expect("one");
+        let found = Challenge::all(lines.into_iter(), false);
+        let told: Vec<_> = found
+            .iter()
+            .map(|c| (c.realm.as_str(), c.nonce.as_str(), c.algorithm, c.stale))
+            .collect();
         assert_eq!(
-            (best.nonce.as_str(), best.algorithm, best.stale),
-            ("2", Algorithm::Sha256, true)
+            told,
+            [
+                ("r", "2", Algorithm::Sha256, true),
+                ("other, Digest x=y", "5", Algorithm::Md5, false),
+                ("third", "6", Algorithm::Md5, false)
+            ]
         );
+        let none = ["Basic realm=\"x\"", "Digest realm=\"r\"", "", ",", "="];
+        assert_eq!(Challenge::all(none.into_iter(), true), []);
+    }
+
+    #[test]
+    fn sha_512_256_is_the_one_of_fips_180_4() {
         assert_eq!(
-            Challenge::best(
-                ["Basic realm=\"x\"", "Digest realm=\"r\"", ""].into_iter(),
-                true
-            ),
-            None
+            Algorithm::Sha512t256.hash("abc"),
+            "53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23"
         );
     }
 }

@@ -13,9 +13,12 @@
 
 mod alive;
 mod call;
+mod challenges;
 mod ending;
 mod incoming;
 mod outgoing;
+mod peers;
+mod pending;
 mod resume;
 mod stranger;
 mod write;
@@ -23,18 +26,23 @@ mod write;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::codec::Message;
-use super::digest::{Credentials, Session};
+use super::codec::{Fault, Message};
+use super::digest::Credentials;
 use super::sdp;
 use super::token::Tokens;
-use super::transaction::{Timing, client::Client, invite_client::InviteClient};
+use super::transaction::{Timing, client::Client};
+use crate::protocol::cidr::Cidr;
 use call::Call;
+use challenges::Realms;
+use peers::Peers;
+use pending::{Machine, Owner, Pending};
 pub use resume::Resume;
 
 /// What carries the octets.
@@ -68,6 +76,10 @@ pub struct Config {
     pub user_agent: String,
     pub credentials: Option<Credentials>,
     pub timing: Timing,
+    /// Addresses that speak for the trunk beyond those of its endpoints.
+    pub allow: Arc<[Cidr]>,
+    /// Where the far end may put its media; empty: anywhere.
+    pub media_allow: Arc<[Cidr]>,
 }
 
 /// A call to be made.
@@ -171,6 +183,12 @@ pub enum Event {
         probe: ProbeHandle,
         status: Option<u16>,
     },
+    /// A message that would have matched a call came from an address that is not the trunk's, and was not taken. Once
+    /// per address, for the first few.
+    Foreign { from: IpAddr },
+    /// The far end writes messages with this fault: a header was left out of account, or the message was not taken.
+    /// Once per fault.
+    Malformed { fault: Fault, taken: bool },
 }
 
 private_debug!(Event);
@@ -185,6 +203,12 @@ pub enum End {
         reason: Option<String>,
         retry_after: Option<u32>,
     },
+    /// A redirection (3xx): where the peer would have us call instead, by its own preference.
+    Redirected {
+        status: u16,
+        phrase: String,
+        contacts: Vec<String>,
+    },
     /// Not one answer within `Limits::first_answer`: it may or may not have arrived.
     Silent,
     /// The connection was refused: nothing has left.
@@ -193,7 +217,7 @@ pub enum End {
     Unsent,
     /// Rang longer than `Limits::ring`.
     RungOut,
-    /// Answered with SDP that can't be used, or none.
+    /// Answered with SDP that can't be used, or none, or without a To tag.
     BrokenMedia,
     /// The peer hung up an answered call.
     PeerBye,
@@ -205,60 +229,6 @@ pub enum End {
     Cancelled,
     /// The peer stopped talking SIP within the call (no ACK to our answer).
     Vanished,
-}
-
-/// What waits for the answer of one of our requests.
-#[derive(Debug, Clone, Copy)]
-enum Owner {
-    Invite(CallHandle),
-    Cancel,
-    Bye(CallHandle),
-    /// OPTIONS within a call.
-    Alive(CallHandle),
-    /// BYE to a fork that nobody knows.
-    ForkBye,
-    Probe,
-}
-
-enum Machine {
-    Invite(InviteClient),
-    Other(Client),
-}
-
-struct Pending {
-    machine: Machine,
-    owner: Owner,
-    /// The request; after a final answer to an INVITE, the ACK of a failure.
-    bytes: Bytes,
-    to: SocketAddr,
-    transport: Transport,
-    /// The earliest wake-up in the heap.
-    woken_at: Option<Instant>,
-}
-
-impl Pending {
-    fn new(
-        machine: Machine,
-        owner: Owner,
-        bytes: Bytes,
-        (to, transport): (SocketAddr, Transport),
-    ) -> Pending {
-        Pending {
-            machine,
-            owner,
-            bytes,
-            to,
-            transport,
-            woken_at: None,
-        }
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        match &self.machine {
-            Machine::Invite(machine) => machine.next_deadline(),
-            Machine::Other(machine) => machine.next_deadline(),
-        }
-    }
 }
 
 /// Keys are tokens or keyed hashes already.
@@ -297,37 +267,46 @@ pub struct Endpoint {
     pending: Table<Pending>,
     wakes: BinaryHeap<Reverse<(Instant, Wake)>>,
     out: VecDeque<Output>,
-    /// The last challenge, answered in advance with the next request.
-    session: Option<Session>,
+    realms: Realms,
+    peers: Peers,
+    /// Faults that were told of.
+    faults: Vec<Fault>,
 }
 
 impl Endpoint {
     pub fn new(config: Config, seed: u128) -> Endpoint {
         Endpoint {
+            peers: Peers::new(config.allow.clone()),
             config,
             tokens: Tokens::new(seed),
             calls: Table::default(),
             pending: Table::default(),
             wakes: BinaryHeap::new(),
             out: VecDeque::new(),
-            session: None,
+            realms: Realms::default(),
+            faults: Vec::new(),
         }
     }
 
     /// Other credentials, from the next request on.
     pub fn set_credentials(&mut self, credentials: Option<Credentials>) {
         self.config.credentials = credentials;
-        self.session = None;
+        self.realms.forget();
     }
 
     /// One datagram or frame from a peer.
     pub fn receive(&mut self, now: Instant, from: SocketAddr, transport: Transport, octets: &[u8]) {
-        let answer = match Message::parse(octets) {
+        let answer = match Message::read(octets) {
             Ok(message) if message.method().is_some() => {
                 return self.request(now, from, transport, &message);
             }
-            Ok(response) => return self.response(now, &response),
-            Err(rejected) => stranger::to_rejected(&rejected, from, &self.tokens),
+            Ok(response) => return self.response(now, from, &response),
+            Err(rejected) => {
+                if self.is_peer(from) {
+                    self.malformed(rejected.fault, false);
+                }
+                stranger::to_rejected(&rejected, from, &self.tokens)
+            }
         };
         if let Some(bytes) = answer {
             self.transmit(from, transport, bytes);
@@ -349,8 +328,10 @@ impl Endpoint {
             .filter(|c| !c.is_control() && *c != ' ')
             .collect();
         let bytes = write::options(&self.config, &uri, transport, (branch, call, tag));
-        self.send_other(now, branch, Owner::Probe, bytes, (to, transport));
-        ProbeHandle(branch)
+        let probe = ProbeHandle(branch);
+        let pending = Pending::other(Owner::Probe(probe), bytes, (to, transport));
+        self.send_other(now, branch, pending);
+        probe
     }
 
     /// What to send or to tell next; ask until `None` after every call that takes `now`.
@@ -405,23 +386,29 @@ impl Endpoint {
     }
 
     /// Sends a request other than INVITE and ACK and waits for its answer.
-    fn send_other(
-        &mut self,
-        now: Instant,
-        key: u64,
-        owner: Owner,
-        bytes: Bytes,
-        (to, transport): (SocketAddr, Transport),
-    ) {
-        let machine = Machine::Other(Client::new(
+    fn send_other(&mut self, now: Instant, key: u64, mut pending: Pending) {
+        let (to, transport) = (pending.to, pending.transport);
+        pending.machine = Machine::Other(Client::new(
             now,
             transport.is_reliable(),
             self.config.timing,
         ));
-        self.transmit(to, transport, bytes.clone());
-        let pending = Pending::new(machine, owner, bytes, (to, transport));
+        if let Owner::Bye(CallHandle(call)) | Owner::Cancel(CallHandle(call)) = pending.owner
+            && let Some(state) = self.calls.get_mut(&call)
+        {
+            state.peers.sent_to(to);
+        }
+        self.transmit(to, transport, pending.bytes.clone());
         self.pending.insert(key, Box::new(pending));
         self.arm_pending(key);
+    }
+
+    /// Says once that the far end writes messages with this fault.
+    fn malformed(&mut self, fault: Fault, taken: bool) {
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+            self.tell(Event::Malformed { fault, taken });
+        }
     }
 
     /// Puts the transaction's next deadline into the heap unless an earlier wake-up stands there already.

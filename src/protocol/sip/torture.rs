@@ -45,6 +45,8 @@ fn answers(octets: &[u8]) -> Vec<u16> {
         user_agent: "test".into(),
         credentials: None,
         timing: Timing::default(),
+        allow: Default::default(),
+        media_allow: Default::default(),
     };
     let mut endpoint = Endpoint::new(config, 1);
     let from = "192.0.2.50:40000".parse().expect("an address");

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Trunk, talks::script, targets::Target};
+use super::{Trunk, talks::script, targets::Target, way::Way};
 use crate::{
     carrier::{
         self, CallMark, CallState, Cause, Content, Event, Failure, Order, What,
@@ -17,6 +17,7 @@ use crate::{
             address, cause,
             conversation::{Ask, Conversation, Input},
             media::{Connection, MediaPort},
+            redirect::Step,
         },
     },
     challenge::{AttemptKey, Millis},
@@ -31,13 +32,12 @@ use crate::{
 /// A call that has not been cleared.
 pub(super) struct Active {
     pub(super) key: AttemptKey,
-    order: Box<Order>,
+    pub(super) order: Box<Order>,
     ask: Ask,
     pub(super) media: MediaPort,
     /// The Call-ID.
-    reference: Arc<str>,
-    /// Addresses asked for this order so far.
-    tried: Vec<SocketAddr>,
+    pub(super) reference: Arc<str>,
+    pub(super) way: Way,
     pub(super) talk: Option<Conversation>,
     /// The talk's wake-up that counts.
     pub(super) woken_at: Option<Instant>,
@@ -64,17 +64,21 @@ impl Trunk {
             None
         };
         match (ask, refusal) {
-            (Some(ask), None) => self.place(order, ask, Vec::new()),
+            (Some(ask), None) => self.place(order, ask, Way::default()),
             (None, None) => self.fail(key, cause::unfit()),
             (_, Some(failure)) => self.fail(key, failure),
         }
     }
 
-    /// Calls over the next target.
-    fn place(&mut self, order: Box<Order>, ask: Ask, mut tried: Vec<SocketAddr>) {
+    /// Calls over the next target, or where a redirection leads.
+    fn place(&mut self, order: Box<Order>, ask: Ask, mut way: Way) {
         let key = order.key;
-        let Some(target) = self.targets.choose(&tried).cloned() else {
-            return self.fail(key, Cause::CarrierFault.failure(None));
+        let (step, target) = match way.next_step() {
+            Some((step, target)) => (Some(step), target),
+            None => match self.targets.choose(&way.tried) {
+                Some(target) => (None, target.clone()),
+                None => return self.fail(key, Cause::CarrierFault.failure(None)),
+            },
         };
         let media = match self.media.open() {
             Ok(media) => media,
@@ -85,13 +89,14 @@ impl Trunk {
         };
         self.read_credentials();
         let placed = self
-            .invite_for(&order, &target, media)
+            .invite_for(&order, &target, media, step.as_ref())
             .and_then(|invite| self.endpoint.invite(Instant::now(), invite).ok());
         let Some(call) = placed else {
             self.media.close(media.id);
             return self.fail(key, cause::unfit());
         };
-        tried.push(target.address);
+        way.tried.push(target.address);
+        way.last = Some(target);
         self.by_key.insert(key, call);
         self.by_media.insert(media.id, call);
         let active = Active {
@@ -100,7 +105,7 @@ impl Trunk {
             ask,
             media,
             reference: self.endpoint.call_id(call).unwrap_or_default().into(),
-            tried,
+            way,
             talk: None,
             woken_at: None,
             accepted: false,
@@ -111,7 +116,13 @@ impl Trunk {
         self.calls.insert(call, active);
     }
 
-    fn invite_for(&mut self, order: &Order, target: &Target, media: MediaPort) -> Option<Invite> {
+    fn invite_for(
+        &mut self,
+        order: &Order,
+        target: &Target,
+        media: MediaPort,
+        step: Option<&Step>,
+    ) -> Option<Invite> {
         let peer = self.endpoints.get(target.endpoint)?;
         let (from, headers) = address::caller(&order.sender, &self.sip, &self.own_host)?;
         self.session = self.session.wrapping_add(1);
@@ -122,14 +133,18 @@ impl Trunk {
         Some(Invite {
             to: target.address,
             transport: target.transport,
-            uri: address::callee(&order.to, &self.sip, peer),
+            uri: match step {
+                Some(Step {
+                    to,
+                    place: Some((host, _)),
+                }) => address::callee_at(to, &self.sip, peer, host),
+                Some(Step { to, place: None }) => address::callee(to, &self.sip, peer),
+                None => address::callee(&order.to, &self.sip, peer),
+            },
             from,
             headers,
             media: sdp::Local {
-                address: match self.sip.rtp.advertised {
-                    Some(ip) => SocketAddr::new(ip, media.local.port()),
-                    None => media.local,
-                },
+                address: SocketAddr::new(self.media_address, media.local.port()),
                 codecs: codecs.collect(),
                 session: self.session,
             },
@@ -207,6 +222,8 @@ impl Trunk {
             Sip::Ended { call, end } => self.ended(now, call, end),
             Sip::Cleared { call } => self.cleared(call),
             Sip::Probed { probe, status } => self.probed(probe, status.is_some()),
+            Sip::Foreign { from } => self.foreign(from),
+            Sip::Malformed { fault, taken } => self.malformed(fault, taken),
         }
     }
 
@@ -314,10 +331,24 @@ impl Trunk {
         }
         let key = active.key;
         if cause::fails_over(&end)
-            && self.targets.choose(&active.tried).is_some()
+            && self.targets.choose(&active.way.tried).is_some()
             && self.draining.is_none()
         {
-            return self.fail_over(call, key);
+            return self.go_on(call, key);
+        }
+        if let End::Redirected {
+            status, contacts, ..
+        } = &end
+        {
+            return match self.redirect(call, *status, contacts) {
+                Ok(()) => self.go_on(call, key),
+                Err(why) => {
+                    let mut failure = cause::failure(&end, &self.config.status.clone());
+                    let code = failure.carrier_code.unwrap_or_default();
+                    failure.carrier_code = Some(format!("{code} ({why})").into());
+                    self.settle_failed(call, failure);
+                }
+            };
         }
         // Sent and never answered: in doubt until the transaction is over, when it is a fault of the trunk.
         if end == End::Silent {
@@ -331,21 +362,18 @@ impl Trunk {
         self.settle_failed(call, cause::failure(&end, &self.config.status.clone()));
     }
 
-    fn fail_over(&mut self, call: CallHandle, key: AttemptKey) {
+    /// The order goes on as another call: to another endpoint, or where a redirection leads.
+    fn go_on(&mut self, call: CallHandle, key: AttemptKey) {
         let Some(active) = self.calls.get_mut(&call) else {
             return;
         };
         active.settled = true;
-        let (order, ask, tried) = (
-            active.order.clone(),
-            active.ask.clone(),
-            active.tried.clone(),
-        );
+        let (order, ask, way) = (active.order.clone(), active.ask.clone(), active.way.clone());
         self.by_key.remove(&key);
         if time_left(order.deadline).is_zero() {
             return self.fail(key, Cause::CarrierFault.failure(None));
         }
-        self.place(order, ask, tried);
+        self.place(order, ask, way);
     }
 
     /// Nothing is left at the peer.

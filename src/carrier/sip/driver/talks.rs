@@ -94,6 +94,7 @@ impl Trunk {
                     let end = CallEnd {
                         outcome: ending.outcome(),
                         digits: digits.into(),
+                        carrier_code: active.way.code.clone(),
                     };
                     self.tell(key, Event::CallEnded(end));
                 }

@@ -83,6 +83,10 @@ impl Targets {
         self.0.is_empty()
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &Target> {
+        self.0.iter()
+    }
+
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Target> {
         self.0.iter_mut()
     }

@@ -1,6 +1,7 @@
 //! The driver over real sockets, against the simulated trunk and its phones.
 
 mod bench;
+mod redirects;
 
 use std::path::Path;
 
@@ -164,7 +165,7 @@ async fn calls_are_hung_up_on_command_before_and_after_the_answer() {
 async fn calls_of_a_process_that_died_are_ended_by_the_next() {
     let trunk = trunk(|_| {}).await;
     let mut quiet = config(vec![peer(Carry::Udp, trunk.address())]);
-    sip(&mut quiet).bind = free_address();
+    sip(&mut quiet).bind = free_address().into();
     sip(&mut quiet).ring = LONG;
     sip(&mut quiet).key_wait = LONG;
     let mut b = Bench::start(quiet.clone()).await;
@@ -216,7 +217,7 @@ async fn strangers_are_answered_over_both_transports_and_garbage_is_survived() {
     let trunk = trunk(|_| {}).await;
     let address = free_address();
     let mut fixed = config(vec![peer(Carry::Udp, trunk.address())]);
-    sip(&mut fixed).bind = address;
+    sip(&mut fixed).bind = address.into();
     let mut b = Bench::start(fixed).await;
     let request = |method: &str| {
         format!(

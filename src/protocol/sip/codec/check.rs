@@ -1,31 +1,67 @@
-//! What every message must carry, and how (RFC 3261 8.1.1, 8.2, 7.3.1). Whoever passes may be read without doubt.
+//! What a message must carry, and how (RFC 3261 8.1.1, 8.2, 7.3.1).
+//!
+//! What tells whose message it is must be readable without doubt, else the message is rejected. Everything else that is
+//! not as it should be is noted, and whoever reads that header later finds nothing there.
 
 use super::value::{Address, Uri, Via, number, scheme};
 use super::{Fault, HeaderName, Message, Method};
 
 /// Checks the mandatory headers and those we act on; returns the number of CSeq.
-pub(super) fn check(message: &Message) -> Result<u32, Fault> {
+pub(super) fn check(message: &Message, odd: &mut Vec<Fault>) -> Result<u32, Fault> {
+    let mut note = |fault: Result<(), Fault>| {
+        if let Err(fault) = fault
+            && !odd.contains(&fault)
+        {
+            odd.push(fault);
+        }
+    };
     if message.method().is_some() {
-        request_uri(message.uri())?;
+        note(request_uri(message.uri()));
     }
-    vias(message)?;
+    vias(message, &mut note)?;
     for name in [HeaderName::From, HeaderName::To] {
-        Address::parse(message.single(name)?.ok_or(Fault::Missing)?)?;
+        let value = once(message, name, &mut note)?;
+        if let Err(fault) = Address::parse(value) {
+            Address::read(value)?;
+            note(Err(fault));
+        }
     }
-    let call_id = message.single(HeaderName::CallId)?.ok_or(Fault::Missing)?;
+    let call_id = once(message, HeaderName::CallId, &mut note)?;
     if call_id.is_empty() || call_id.contains(char::is_whitespace) {
         return Err(Fault::CallId);
     }
-    if let Some(hops) = message.single(HeaderName::MaxForwards)? {
-        number(hops, 255).ok_or(Fault::MaxForwards)?;
+    for (at, hops) in message.lines_of(HeaderName::MaxForwards).enumerate() {
+        note(if at == 0 {
+            Ok(())
+        } else {
+            Err(Fault::Repeated)
+        });
+        note(number(hops, 255).map(drop).ok_or(Fault::MaxForwards));
     }
     for contact in message
         .values(HeaderName::Contact)
         .filter(|value| *value != "*")
     {
-        Address::parse(contact)?;
+        note(Address::parse(contact).map(drop));
     }
-    cseq(message)
+    cseq(message, &mut note)
+}
+
+/// A header that must stand there, and only once: said again it must say the same.
+fn once<'a>(
+    message: &'a Message,
+    name: HeaderName,
+    note: &mut impl FnMut(Result<(), Fault>),
+) -> Result<&'a str, Fault> {
+    let mut lines = message.lines_of(name);
+    let first = lines.next().ok_or(Fault::Missing)?;
+    for other in lines {
+        if other != first {
+            return Err(Fault::Repeated);
+        }
+        note(Err(Fault::Repeated));
+    }
+    Ok(first)
 }
 
 /// A SIP URI without headers (RFC 3261 19.1.1), or any other scheme: that is 416, not a syntax fault.
@@ -40,17 +76,20 @@ fn request_uri(text: &str) -> Result<(), Fault> {
     }
 }
 
-fn vias(message: &Message) -> Result<(), Fault> {
-    let mut any = false;
-    for value in message.values(HeaderName::Via) {
-        Via::parse(value)?;
-        any = true;
+/// The topmost one leads an answer to its request; the others are other people's.
+fn vias(message: &Message, note: &mut impl FnMut(Result<(), Fault>)) -> Result<(), Fault> {
+    let mut values = message.values(HeaderName::Via);
+    let top = values.next().ok_or(Fault::Missing)?;
+    if let Err(fault) = Via::parse(top) {
+        Via::read(top)?;
+        note(Err(fault));
     }
-    if any { Ok(()) } else { Err(Fault::Missing) }
+    values.for_each(|value| note(Via::parse(value).map(drop)));
+    Ok(())
 }
 
-fn cseq(message: &Message) -> Result<u32, Fault> {
-    let value = message.single(HeaderName::CSeq)?.ok_or(Fault::Missing)?;
+fn cseq(message: &Message, note: &mut impl FnMut(Result<(), Fault>)) -> Result<u32, Fault> {
+    let value = once(message, HeaderName::CSeq, note)?;
     let mut parts = value.split_ascii_whitespace();
     let sequence = parts
         .next()

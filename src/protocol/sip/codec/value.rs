@@ -51,6 +51,21 @@ impl<'a> Uri<'a> {
         })
     }
 
+    /// A URI as it can be sent: its parameters that are not by the grammar (a quoted value, a blank) are left out.
+    /// `None` if the rest is no SIP URI.
+    pub fn mended(text: &str) -> Option<String> {
+        if Uri::parse(text).is_ok() {
+            return Some(text.to_owned());
+        }
+        let mut parts = Split::new(text, b';');
+        let mut out = parts.next()?.to_owned();
+        for param in parts.filter(|param| is_uri_param(param)) {
+            out.push(';');
+            out.push_str(param);
+        }
+        Uri::parse(&out).is_ok().then_some(out)
+    }
+
     /// The user with its escapes resolved once.
     pub fn user_unescaped(&self) -> Option<Vec<u8>> {
         self.user.map(unescape)
@@ -65,6 +80,15 @@ impl<'a> Uri<'a> {
                 .then_some(value)
         })
     }
+}
+
+/// `name` or `name=value` of the characters that a URI parameter may hold (RFC 3261 25.1 `paramchar`).
+fn is_uri_param(text: &str) -> bool {
+    let good = |b: u8| {
+        is_token_byte(b) || matches!(b, b'[' | b']' | b'/' | b':' | b'&' | b'$' | b'(' | b')')
+    };
+    let (name, value) = text.split_once('=').unwrap_or((text, "1"));
+    !name.is_empty() && !value.is_empty() && name.bytes().chain(value.bytes()).all(good)
 }
 
 /// Splits `scheme:rest`; `None` if no scheme stands there.
@@ -192,6 +216,25 @@ impl<'a> Address<'a> {
         Ok(address)
     }
 
+    /// As [`Address::parse`], or as much as can be found: the URI between its brackets without blanks at its edges, or up
+    /// to the first `;` or blank, and those parameters that are well formed. The URI may be anything.
+    pub fn read(text: &'a str) -> Result<Address<'a>, Fault> {
+        Address::parse(text).or_else(|fault| {
+            let text = text.trim();
+            let quoted = text.starts_with('"').then(|| quoted_end(text)).flatten();
+            let from = quoted.unwrap_or(0);
+            let (uri, rest) = match text[from..].split_once('<') {
+                Some((_, after)) => after.split_once('>').ok_or(fault)?,
+                None => text.split_at(text.find([';', ' ', '\t']).unwrap_or(text.len())),
+            };
+            Ok(Address {
+                display: "",
+                uri: uri.trim(),
+                params: Params::read(rest),
+            })
+        })
+    }
+
     /// The display name without its quotes and backslashes; empty if there is none.
     pub fn display(&self) -> String {
         match self
@@ -276,6 +319,11 @@ impl<'a> Params<'a> {
         Ok(Params(inner))
     }
 
+    /// What follows the first `;`: parameters that are none are passed over.
+    fn read(text: &'a str) -> Params<'a> {
+        Params(text.split_once(';').map_or("", |(_, params)| params))
+    }
+
     /// A parameter's value; a flag has the value `""`.
     pub fn get(&self, name: &str) -> Option<&'a str> {
         Split::new(self.0, b';')
@@ -320,6 +368,27 @@ impl<'a> Via<'a> {
             host,
             port,
             params: Params::parse(&rest[sent_by.len()..])?,
+        })
+    }
+
+    /// As [`Via::parse`], but where parameters or the host are odd, what else can be read.
+    pub fn read(text: &'a str) -> Result<Via<'a>, Fault> {
+        Via::parse(text).or_else(|fault| {
+            let (_, rest) = text
+                .rsplit_once('/')
+                .filter(|_| text.contains(';'))
+                .ok_or(fault)?;
+            let (head, params) = rest.split_once(';').ok_or(fault)?;
+            let (transport, host) = head
+                .trim()
+                .split_once([' ', '\t'])
+                .unwrap_or((head.trim(), ""));
+            Ok(Via {
+                transport,
+                host: host.trim(),
+                port: None,
+                params: Params(params),
+            })
         })
     }
 

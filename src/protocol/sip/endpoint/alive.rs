@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::call::Phase;
 use super::write;
-use super::{CallHandle, End, Endpoint, Owner};
+use super::{CallHandle, End, Endpoint, Owner, Pending};
 
 impl Endpoint {
     /// Asks, unless the last question is still open. Who does not know the call any more ends it.
@@ -23,9 +23,19 @@ impl Endpoint {
         };
         dialog.cseq = dialog.cseq.saturating_add(1);
         let (to, transport) = dialog.next_hop((state.invite.to, state.invite.transport));
+        let uri = dialog.request_route().0;
+        let answers = self.authorize("OPTIONS", &uri);
+        let Some(dialog) = self
+            .calls
+            .get(&call.0)
+            .and_then(|state| state.dialog.as_ref())
+        else {
+            return;
+        };
         let sequence = (dialog.cseq, branch, transport);
-        let bytes = write::in_dialog(&self.config, "OPTIONS", dialog, sequence, None);
-        self.send_other(now, branch, Owner::Alive(call), bytes, (to, transport));
+        let bytes = write::in_dialog(&self.config, "OPTIONS", dialog, sequence, &answers);
+        let options = Pending::other(Owner::Alive(call), bytes, (to, transport));
+        self.send_other(now, branch, options.with(answers, 0));
     }
 
     /// The answer, or its lack.

@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::peers::CallPeers;
 use super::{Invite, Transport};
 use crate::protocol::sip::codec::Method;
 use crate::protocol::sip::dialog::Dialog;
+use crate::protocol::sip::digest::Authorization;
 use crate::protocol::sip::sdp;
 use crate::protocol::sip::transaction::{invite_server::InviteServer, server::Server};
 
@@ -15,10 +17,8 @@ use crate::protocol::sip::transaction::{invite_server::InviteServer, server::Ser
 pub(super) const MAX_SERVED: usize = 16;
 /// Further 2xx with other To tags that are ACKed and hung up, per call.
 pub(super) const MAX_FORKS: usize = 8;
-/// Challenges answered per request: one, and one more for a nonce that was too old.
-pub(super) const MAX_CHALLENGES: u8 = 2;
-/// Redirections followed per call.
-pub(super) const MAX_REDIRECTS: u8 = 1;
+/// Contacts of a redirection that are told.
+pub(super) const MAX_CONTACTS: usize = 5;
 
 /// Where a call stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +48,10 @@ pub(super) struct Call {
     /// The last CSeq of an INVITE, and its branch.
     pub cseq: u32,
     pub branch: u64,
-    pub authorization: Option<(&'static str, String)>,
+    /// What the INVITE answers to challenges, and how many answers brought some.
+    pub authorizations: Vec<Authorization>,
     pub challenges: u8,
-    pub redirects: u8,
+    pub peers: CallPeers,
     pub ring_until: Instant,
     /// The end of the phase.
     pub deadline: Option<Instant>,
@@ -128,7 +129,7 @@ impl Call {
         self.phase = Phase::Over;
         self.invite.headers = Vec::new();
         self.invite.uri = String::new();
-        self.authorization = None;
+        self.authorizations = Vec::new();
         self.remote = None;
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::call::{Held, Phase};
 use super::pending_key;
 use super::write;
-use super::{CallHandle, End, Endpoint, Event, Machine, Owner, ProbeHandle, Transport};
+use super::{CallHandle, End, Endpoint, Event, Machine, Owner, Pending, Transport};
 use crate::protocol::sip::codec::{Message, Method};
 use crate::protocol::sip::transaction::Act;
 
@@ -32,6 +32,7 @@ impl Endpoint {
         &mut self,
         now: Instant,
         call: CallHandle,
+        from: SocketAddr,
         request: &Message,
     ) -> bool {
         let tag = request.to_tag().map(|tag| format!(";tag={tag}"));
@@ -40,6 +41,10 @@ impl Endpoint {
                 && state.dialog.is_none()
                 && tag.is_some_and(|tag| state.from.ends_with(&tag))
         });
+        if is_it && !self.is_peer_of(call, from) {
+            self.foreign(from);
+            return false;
+        }
         if is_it {
             self.give_up(now, call, End::PeerBye);
         }
@@ -63,7 +68,7 @@ impl Endpoint {
                     self.end(call, End::Unreachable);
                     self.clear(now, call);
                 }
-                owner => self.unanswered(now, key, owner),
+                owner => self.unanswered(now, owner),
             }
         }
     }
@@ -115,19 +120,14 @@ impl Endpoint {
         let (to, transport) = (pending.to, pending.transport);
         if let Ok(invite) = Message::parse(&pending.bytes) {
             let bytes = write::cancel(&invite);
-            self.send_other(
-                now,
-                pending_key(branch, true),
-                Owner::Cancel,
-                bytes,
-                (to, transport),
-            );
+            let cancel = Pending::other(Owner::Cancel(call), bytes, (to, transport));
+            self.send_other(now, pending_key(branch, true), cancel);
         }
         self.arm_pending(branch);
     }
 
     pub(super) fn bye(&mut self, now: Instant, call: CallHandle) {
-        let (branch, cnonce) = (self.tokens.draw(), self.tokens.draw());
+        let branch = self.tokens.draw();
         let Some(state) = self.calls.get_mut(&call.0) else {
             return;
         };
@@ -144,35 +144,19 @@ impl Endpoint {
         state.phase = Phase::Closing;
         state.deadline = None;
         let (to, transport) = dialog.next_hop((state.invite.to, state.invite.transport));
-        let authorization = match (&mut self.session, &self.config.credentials) {
-            (Some(session), Some(who)) => {
-                Some(session.authorize(who, "BYE", &dialog.request_route().0, cnonce))
-            }
-            _ => None,
+        let uri = dialog.request_route().0;
+        let answers = self.authorize("BYE", &uri);
+        let Some(dialog) = self
+            .calls
+            .get(&call.0)
+            .and_then(|state| state.dialog.as_ref())
+        else {
+            return;
         };
         let sequence = (dialog.cseq, branch, transport);
-        let bytes = write::in_dialog(
-            &self.config,
-            "BYE",
-            dialog,
-            sequence,
-            authorization.as_ref(),
-        );
-        self.send_other(now, branch, Owner::Bye(call), bytes, (to, transport));
-    }
-
-    pub(super) fn bye_answered(
-        &mut self,
-        now: Instant,
-        call: CallHandle,
-        status: u16,
-        message: &Message,
-    ) {
-        if matches!(status, 401 | 407) && self.take_challenge(call, status, message) {
-            self.bye(now, call);
-        } else {
-            self.clear(now, call);
-        }
+        let bytes = write::in_dialog(&self.config, "BYE", dialog, sequence, &answers);
+        let bye = Pending::other(Owner::Bye(call), bytes, (to, transport));
+        self.send_other(now, branch, bye.with(answers, 0));
     }
 
     pub(super) fn pending_timeout(&mut self, now: Instant, at: Instant, key: u64) {
@@ -185,6 +169,7 @@ impl Endpoint {
         let act = match &mut pending.machine {
             Machine::Invite(machine) => machine.timeout(now),
             Machine::Other(machine) => machine.timeout(now),
+            Machine::Ready => Act::Nothing,
         };
         match act {
             Act::Resend => {
@@ -194,7 +179,7 @@ impl Endpoint {
             Act::TimedOut => {
                 let owner = pending.owner;
                 self.pending.remove(&key);
-                self.unanswered(now, key, owner);
+                self.unanswered(now, owner);
             }
             Act::Over => {
                 self.pending.remove(&key);
@@ -204,7 +189,7 @@ impl Endpoint {
         self.arm_pending(key);
     }
 
-    fn unanswered(&mut self, now: Instant, key: u64, owner: Owner) {
+    fn unanswered(&mut self, now: Instant, owner: Owner) {
         match owner {
             Owner::Invite(call) => {
                 self.end(call, End::Silent);
@@ -212,11 +197,11 @@ impl Endpoint {
             }
             Owner::Bye(call) => self.clear(now, call),
             Owner::Alive(call) => self.alive_answered(now, call, None),
-            Owner::Probe => self.tell(Event::Probed {
-                probe: ProbeHandle(key),
+            Owner::Probe(probe) => self.tell(Event::Probed {
+                probe,
                 status: None,
             }),
-            Owner::Cancel | Owner::ForkBye => {}
+            Owner::Cancel(_) | Owner::ForkBye => {}
         }
     }
 }

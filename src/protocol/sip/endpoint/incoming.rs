@@ -38,17 +38,25 @@ impl Endpoint {
         request: &Message,
     ) {
         let call = CallHandle(call_key(&self.tokens, request.call_id()));
-        let ours = self
+        let mut ours = self
             .calls
             .get(&call.0)
             .and_then(|state| state.dialog.as_ref())
             .is_some_and(|dialog| dialog.owns(request));
+        if ours && !self.is_peer_of(call, from) {
+            // To whoever sent it, there is no such call.
+            self.foreign(from);
+            ours = false;
+        }
         if ours {
+            for fault in request.oddities() {
+                self.malformed(*fault, true);
+            }
             self.in_dialog(now, from, transport, call, request);
-        } else if self.hung_up_unheard(now, call, request) {
+        } else if self.hung_up_unheard(now, call, from, request) {
             let bytes = write::response(request, 200, from, 0, &[], b"");
             self.transmit(from, transport, bytes);
-        } else if let Some(bytes) = stranger::to_request(request, from, &self.tokens) {
+        } else if let Some(bytes) = stranger::answer_to(request, from, &self.tokens) {
             self.transmit(from, transport, bytes);
         }
     }
@@ -148,11 +156,14 @@ impl Endpoint {
         if method != Method::Cancel {
             dialog.remote_cseq = Some(request.cseq());
         }
+        if method == Method::Bye {
+            // Whatever else it asks for: who hangs up has hung up.
+            return Answer::bare(200);
+        }
         if let Some(status) = stranger::inspect(request) {
             return Answer::bare(status);
         }
         match method {
-            Method::Bye => Answer::bare(200),
             _ if state.phase != Phase::Up => Answer::bare(481),
             Method::Invite => self.reinvite(call, request),
             Method::Update => self.update(call, request),
@@ -168,7 +179,7 @@ impl Endpoint {
                 });
                 Answer::bare(if known { 200 } else { 481 })
             }
-            Method::Ack => Answer::bare(400),
+            Method::Ack | Method::Bye => Answer::bare(400),
             Method::Register
             | Method::Prack
             | Method::Subscribe
@@ -224,7 +235,11 @@ impl Endpoint {
         let Some(state) = self.calls.get_mut(&call.0) else {
             return Answer::bare(481);
         };
-        let Ok(remote) = state.read_sdp(request.body()) else {
+        let Some(remote) = state
+            .read_sdp(request.body())
+            .ok()
+            .filter(|remote| write::may_hear(&self.config, remote))
+        else {
             return Answer::bare(488);
         };
         if let Some(dialog) = &mut state.dialog {
@@ -264,7 +279,9 @@ impl Endpoint {
             }
         }
         let answered = state.read_sdp(request.body());
-        if let (Ok(remote), Phase::Up) = (answered, state.phase) {
+        if let (Ok(remote), Phase::Up) = (answered, state.phase)
+            && write::may_hear(&self.config, &remote)
+        {
             self.moved(call, remote);
         }
         self.arm_call(call);

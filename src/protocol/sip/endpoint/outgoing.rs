@@ -1,18 +1,16 @@
 //! Our requests and their answers: INVITE, CANCEL, BYE, and what a call does with each (RFC 3261 9, 13.2, 15).
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::call::{Call, Held, MAX_CHALLENGES, MAX_FORKS, MAX_REDIRECTS, Phase};
+use super::call::{Call, Held, MAX_CONTACTS, MAX_FORKS, Phase};
 use super::pending_key;
 use super::write::{self, InviteLines, branch_token};
-use super::{
-    CallHandle, End, Endpoint, Event, Invite, Machine, Owner, Pending, ProbeHandle, Unfit,
-};
+use super::{CallHandle, End, Endpoint, Event, Invite, Machine, Owner, Pending, Unfit};
 use crate::protocol::sip::codec::{Address, HeaderName, Message, Method, Uri, number};
 use crate::protocol::sip::dialog::Dialog;
-use crate::protocol::sip::digest::{Challenge, Session};
 use crate::protocol::sip::sdp;
 use crate::protocol::sip::token::{Tokens, push_hex};
 use crate::protocol::sip::transaction::{Act, invite_client::InviteClient};
@@ -38,9 +36,9 @@ impl Endpoint {
             from,
             cseq: 0,
             branch: 0,
-            authorization: None,
+            authorizations: Vec::new(),
             challenges: 0,
-            redirects: 0,
+            peers: self.peers.of_call(),
             ring_until: now + invite.limits.ring,
             deadline: Some(now + invite.limits.first_answer.min(invite.limits.ring)),
             dialog: None,
@@ -66,17 +64,15 @@ impl Endpoint {
         self.calls.get(&call.0).map(|call| call.call_id.as_str())
     }
 
-    /// Answers the last challenge in advance.
+    /// Answers the challenges known so far.
     fn authorize_invite(&mut self, call: CallHandle) {
-        let cnonce = self.tokens.draw();
-        let (Some(state), Some(session), Some(who)) = (
-            self.calls.get_mut(&call.0),
-            &mut self.session,
-            &self.config.credentials,
-        ) else {
+        let Some(uri) = self.calls.get(&call.0).map(|call| call.invite.uri.clone()) else {
             return;
         };
-        state.authorization = Some(session.authorize(who, "INVITE", &state.invite.uri, cnonce));
+        let answers = self.authorize("INVITE", &uri);
+        if let Some(state) = self.calls.get_mut(&call.0) {
+            state.authorizations = answers;
+        }
     }
 
     /// The INVITE is ready; it leaves once a restart could end what it begins.
@@ -99,7 +95,7 @@ impl Endpoint {
                 branch,
                 transport,
                 headers: &state.invite.headers,
-                authorization: state.authorization.as_ref(),
+                authorizations: &state.authorizations,
                 body: sdp::offer(&state.invite.media).as_bytes(),
             },
         );
@@ -128,6 +124,7 @@ impl Endpoint {
             state.deadline = Some(first_answer.min(state.ring_until));
         }
         let (branch, to, transport) = (state.branch, state.invite.to, state.invite.transport);
+        state.peers.sent_to(to);
         let machine = Machine::Invite(InviteClient::new(
             now,
             transport.is_reliable(),
@@ -148,11 +145,12 @@ impl Endpoint {
         };
         state.held = None;
         if let Some((ack, to, transport)) = state.ack.clone() {
+            state.peers.sent_to(to);
             self.transmit(to, transport, ack);
         }
     }
 
-    pub(super) fn response(&mut self, now: Instant, message: &Message) {
+    pub(super) fn response(&mut self, now: Instant, from: SocketAddr, message: &Message) {
         let branch = message
             .via()
             .and_then(|via| via.branch())
@@ -162,6 +160,14 @@ impl Endpoint {
         };
         let method = message.cseq_method();
         let key = pending_key(branch, method == Method::Cancel);
+        match self.pending.get(&key) {
+            Some(pending) if !self.may_answer(pending, from) => return self.foreign(from),
+            Some(_) => {}
+            None => return,
+        }
+        for fault in message.oddities() {
+            self.malformed(*fault, true);
+        }
         let Some(pending) = self.pending.get_mut(&key) else {
             return;
         };
@@ -173,7 +179,7 @@ impl Endpoint {
             Machine::Other(machine) if method != Method::Invite => {
                 (machine.response(now, status), false)
             }
-            Machine::Invite(_) | Machine::Other(_) => return,
+            Machine::Invite(_) | Machine::Other(_) | Machine::Ready => return,
         };
         let (to, transport) = (pending.to, pending.transport);
         match act {
@@ -201,22 +207,37 @@ impl Endpoint {
         if !matches!(act, Act::Deliver | Act::DeliverAndAck) {
             return;
         }
+        self.delivered(now, (key, owner), (is_invite, status), message);
+    }
+
+    /// An answer has passed its transaction.
+    fn delivered(
+        &mut self,
+        now: Instant,
+        (key, owner): (u64, Owner),
+        (is_invite, status): (bool, u16),
+        message: &Message,
+    ) {
+        let challenged = !is_invite && matches!(status, 401 | 407);
+        if challenged && self.answer_challenge(now, key, message) {
+            return;
+        }
         match owner {
             Owner::Invite(call) if is_invite => self.invite_answered(now, call, status, message),
-            Owner::Bye(call) if status >= 200 => self.bye_answered(now, call, status, message),
+            Owner::Bye(call) if status >= 200 => self.clear(now, call),
             Owner::Alive(call) if status >= 200 => self.alive_answered(now, call, Some(status)),
-            Owner::Probe if status >= 200 => {
+            Owner::Probe(probe) if status >= 200 => {
                 self.tell(Event::Probed {
-                    probe: ProbeHandle(key),
+                    probe,
                     status: Some(status),
                 });
             }
             Owner::Invite(_)
             | Owner::Bye(_)
             | Owner::Alive(_)
-            | Owner::Cancel
+            | Owner::Cancel(_)
             | Owner::ForkBye
-            | Owner::Probe => {}
+            | Owner::Probe(_) => {}
         }
     }
 
@@ -256,11 +277,11 @@ impl Endpoint {
 
     /// A 2xx: the answer, a copy of it, or another fork's (13.2.2.4).
     fn accepted(&mut self, now: Instant, call: CallHandle, message: &Message) {
-        let (Some(state), Some(tag)) = (self.calls.get_mut(&call.0), message.to_tag()) else {
+        let Some(state) = self.calls.get_mut(&call.0) else {
             return;
         };
         if let Some(dialog) = &state.dialog {
-            if dialog.remote_tag == tag {
+            if dialog.remote_tag == message.to_tag().unwrap_or("") {
                 // Said again, it can't wait any longer.
                 self.send_ack(call);
             } else {
@@ -268,7 +289,7 @@ impl Endpoint {
             }
             return;
         }
-        let Some(dialog) = Dialog::from_response(message, &state.invite.uri) else {
+        let Some(dialog) = Dialog::from_response(message, &state.invite.uri, &state.from) else {
             return;
         };
         let (to, transport) = state.next_hop(&dialog);
@@ -279,17 +300,20 @@ impl Endpoint {
             "ACK",
             &dialog,
             sequence,
-            state.authorization.as_ref(),
+            &state.authorizations,
         );
+        // A peer that tags nothing can't be held to a dialog: it is ended as it began.
+        let tagged = !dialog.remote_tag.is_empty();
         state.dialog = Some(dialog);
         state.ack = Some((ack, to, transport));
         state.held = Some(Held::Ack);
-        let wanted = state.is_live();
+        let wanted = state.is_live() && tagged;
         // Media is taken from what the answer says; an early answer stands in where the 2xx repeats none.
         let remote = match state.read_sdp(message.body()) {
             Err(sdp::SdpFault::Absent) => state.remote.clone(),
             other => other.ok(),
         };
+        let remote = remote.filter(|remote| write::may_hear(&self.config, remote));
         state.phase = Phase::Up;
         state.remote.clone_from(&remote);
         state.deadline = Some(now + state.invite.limits.call);
@@ -312,7 +336,8 @@ impl Endpoint {
         let Some(state) = self.calls.get_mut(&call.0) else {
             return;
         };
-        let Some(mut dialog) = Dialog::from_response(message, &state.invite.uri) else {
+        let Some(mut dialog) = Dialog::from_response(message, &state.invite.uri, &state.from)
+        else {
             return;
         };
         let (to, transport) = state.next_hop(&dialog);
@@ -329,20 +354,21 @@ impl Endpoint {
             return;
         }
         let (ack_branch, bye_branch) = (self.tokens.draw(), self.tokens.draw());
-        let authorization = state.authorization.as_ref();
         let sequence = (dialog.cseq, ack_branch, transport);
-        let ack = write::in_dialog(&self.config, "ACK", &dialog, sequence, authorization);
+        let carried = &state.authorizations;
+        let ack = write::in_dialog(&self.config, "ACK", &dialog, sequence, carried);
         dialog.cseq += 1;
         let bye = write::in_dialog(
             &self.config,
             "BYE",
             &dialog,
             (dialog.cseq, bye_branch, transport),
-            None,
+            &[],
         );
         state.forks.push((dialog.remote_tag, ack.clone()));
         self.transmit(to, transport, ack);
-        self.send_other(now, bye_branch, Owner::ForkBye, bye, (to, transport));
+        let bye = Pending::other(Owner::ForkBye, bye, (to, transport));
+        self.send_other(now, bye_branch, bye);
     }
 
     fn failed(&mut self, now: Instant, call: CallHandle, status: u16, message: &Message) {
@@ -350,12 +376,18 @@ impl Endpoint {
             return;
         };
         let wanted = state.is_live();
-        if wanted && matches!(status, 401 | 407) && self.take_challenge(call, status, message) {
+        if wanted && matches!(status, 401 | 407) && self.invite_challenged(call, message) {
             self.authorize_invite(call);
             return self.prepare_invite(call);
         }
-        if wanted && (300..400).contains(&status) && self.take_redirect(call, message) {
-            return self.prepare_invite(call);
+        if (300..400).contains(&status) {
+            let end = End::Redirected {
+                status,
+                phrase: message.reason().to_owned(),
+                contacts: contacts(message),
+            };
+            self.end(call, end);
+            return self.clear(now, call);
         }
         let reason = message.header(HeaderName::Reason).map(str::to_owned);
         let seconds = |value: &str| {
@@ -380,52 +412,13 @@ impl Endpoint {
         self.clear(now, call);
     }
 
-    /// Takes up a challenge if there is something to answer it with and it is not the same one again (22.2, 22.3).
-    pub(super) fn take_challenge(
-        &mut self,
-        call: CallHandle,
-        status: u16,
-        message: &Message,
-    ) -> bool {
+    fn invite_challenged(&mut self, call: CallHandle, message: &Message) -> bool {
         let Some(state) = self.calls.get_mut(&call.0) else {
             return false;
         };
-        let header = if status == 407 {
-            HeaderName::ProxyAuthenticate
-        } else {
-            HeaderName::WwwAuthenticate
-        };
-        let challenge = Challenge::best(message.lines_of(header), status == 407);
-        let (Some(challenge), Some(_)) = (challenge, &self.config.credentials) else {
-            return false;
-        };
-        // Answered already, and the nonce was not the trouble: the password is.
-        let refused = state.challenges > 0 && !challenge.stale;
-        if refused || state.challenges == MAX_CHALLENGES {
-            return false;
-        }
-        state.challenges += 1;
-        self.session = Some(Session::new(challenge));
-        true
-    }
-
-    /// Follows a redirection to another SIP URI, over the same trunk (8.1.3.4).
-    fn take_redirect(&mut self, call: CallHandle, message: &Message) -> bool {
-        let contact = message
-            .values(HeaderName::Contact)
-            .next()
-            .and_then(|value| Address::parse(value).ok());
-        let (Some(state), Some(contact)) = (self.calls.get_mut(&call.0), contact) else {
-            return false;
-        };
-        let usable = Uri::parse(contact.uri).is_ok_and(|uri| !uri.secure && uri.headers.is_empty());
-        if state.redirects == MAX_REDIRECTS || !usable {
-            return false;
-        }
-        state.redirects += 1;
-        state.invite.uri = contact.uri.to_owned();
-        self.authorize_invite(call);
-        true
+        let (carried, taken) = (std::mem::take(&mut state.authorizations), state.challenges);
+        state.challenges = taken.saturating_add(1);
+        self.take_challenges(message, &carried, taken)
     }
 
     fn tell_resume(&mut self, call: CallHandle) {
@@ -436,6 +429,23 @@ impl Endpoint {
             });
         }
     }
+}
+
+/// The URIs of a redirection, those with the highest `q` first (8.1.3.4, 20.10).
+fn contacts(message: &Message) -> Vec<String> {
+    let mut found: Vec<(u32, String)> = message
+        .values(HeaderName::Contact)
+        .filter_map(|value| Address::read(value).ok())
+        .map(|contact| (thousandths(contact.param("q")), contact.uri.to_owned()))
+        .take(MAX_CONTACTS)
+        .collect();
+    found.sort_by_key(|(q, _)| std::cmp::Reverse(*q));
+    found.into_iter().map(|(_, uri)| uri).collect()
+}
+
+fn thousandths(q: Option<&str>) -> u32 {
+    q.and_then(|q| q.parse::<f32>().ok())
+        .map_or(1_000, |q| (q.clamp(0.0, 1.0) * 1_000.0) as u32)
 }
 
 /// Nothing in an order may end a line or a bracket early.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::{Call, Held, Phase};
 use super::outgoing::call_key;
+use super::peers::CallPeers;
 use super::write::{self, InviteLines};
 use super::{CallHandle, Endpoint, Invite, Limits, Machine, Owner, Pending, Transport};
 use crate::protocol::sip::dialog::Dialog;
@@ -90,10 +91,12 @@ impl Endpoint {
         let answered = resume.dialog.is_some();
         let invite = self.orphan_invite(&resume);
         let mut call = orphan(resume, now);
+        call.peers = self.peers.of_call();
+        call.peers.sent_to(call.invite.to);
         if let Some(dialog) = &mut call.dialog {
             let (to, transport) = dialog.next_hop((call.invite.to, call.invite.transport));
             let sequence = (dialog.cseq, self.tokens.draw(), transport);
-            let ack = write::in_dialog(&self.config, "ACK", dialog, sequence, None);
+            let ack = write::in_dialog(&self.config, "ACK", dialog, sequence, &[]);
             call.ack = Some((ack, to, transport));
             call.held = Some(Held::Ack);
             dialog.cseq = dialog.cseq.saturating_add(CSEQ_GAP);
@@ -135,7 +138,7 @@ impl Endpoint {
                 branch: resume.branch,
                 transport: resume.transport,
                 headers: &[],
-                authorization: None,
+                authorizations: &[],
                 body: b"",
             },
         )
@@ -172,9 +175,9 @@ fn orphan(resume: Resume, now: Instant) -> Call {
         from: resume.from,
         cseq: resume.cseq,
         branch: resume.branch,
-        authorization: None,
+        authorizations: Vec::new(),
         challenges: 0,
-        redirects: 0,
+        peers: CallPeers::default(),
         ring_until: now,
         deadline: None,
         dialog: resume.dialog,

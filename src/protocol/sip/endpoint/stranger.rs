@@ -21,8 +21,17 @@ pub(super) fn to_rejected(rejected: &Rejected, from: SocketAddr, tokens: &Tokens
     Some(answer(request, rejected.fault.status(), from, tokens, &[]))
 }
 
+/// The answer to a stranger's request; one that is not written as it should be is refused as a whole.
+pub(super) fn answer_to(request: &Message, from: SocketAddr, tokens: &Tokens) -> Option<Bytes> {
+    match request.oddities().first() {
+        Some(_) if request.method() == Some(Method::Ack) => None,
+        Some(fault) => Some(answer(request, fault.status(), from, tokens, &[])),
+        None => to_request(request, from, tokens),
+    }
+}
+
 /// The answer to a stranger's well-formed request (8.2.1 to 8.2.3, in this order).
-pub(super) fn to_request(request: &Message, from: SocketAddr, tokens: &Tokens) -> Option<Bytes> {
+fn to_request(request: &Message, from: SocketAddr, tokens: &Tokens) -> Option<Bytes> {
     let status = match request.method()? {
         Method::Ack => return None,
         Method::Other => 501,

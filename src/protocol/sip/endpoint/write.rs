@@ -8,6 +8,8 @@ use bytes::Bytes;
 use super::{Config, Transport};
 use crate::protocol::sip::codec::{HeaderName, Message};
 use crate::protocol::sip::dialog::Dialog;
+use crate::protocol::sip::digest::Authorization;
+use crate::protocol::sip::sdp::Remote;
 use crate::protocol::sip::token::push_hex;
 
 /// The magic cookie of RFC 3261 8.1.1.7.
@@ -57,6 +59,13 @@ impl Lines {
         self
     }
 
+    pub fn authorizations(&mut self, answers: &[Authorization]) -> &mut Self {
+        for answer in answers {
+            self.header(answer.name, &answer.value);
+        }
+        self
+    }
+
     pub fn finish(mut self, content_type: &str, body: &[u8]) -> Bytes {
         if !body.is_empty() {
             self.header("Content-Type", content_type);
@@ -92,7 +101,7 @@ pub(super) struct InviteLines<'a> {
     pub branch: u64,
     pub transport: Transport,
     pub headers: &'a [(String, String)],
-    pub authorization: Option<&'a (&'static str, String)>,
+    pub authorizations: &'a [Authorization],
     pub body: &'a [u8],
 }
 
@@ -112,9 +121,7 @@ pub(super) fn invite(config: &Config, i: &InviteLines<'_>) -> Bytes {
     for (name, value) in i.headers {
         lines.header(name, value);
     }
-    if let Some((name, value)) = i.authorization {
-        lines.header(name, value);
-    }
+    lines.authorizations(i.authorizations);
     lines.finish(SDP, i.body)
 }
 
@@ -150,7 +157,7 @@ pub(super) fn in_dialog(
     method: &str,
     dialog: &Dialog,
     (cseq, branch, transport): (u32, u64, Transport),
-    authorization: Option<&(&'static str, String)>,
+    authorizations: &[Authorization],
 ) -> Bytes {
     let (uri, routes) = dialog.request_route();
     let mut lines = Lines::request(method, &uri);
@@ -166,9 +173,34 @@ pub(super) fn in_dialog(
         .header("Call-ID", &dialog.call_id)
         .cseq(cseq, method)
         .header("User-Agent", &config.user_agent);
-    if let Some((name, value)) = authorization {
-        lines.header(name, value);
+    lines.authorizations(authorizations);
+    lines.finish("", b"")
+}
+
+/// A request of ours other than INVITE once more, with another CSeq and branch and these answers to challenges (22.2).
+pub(super) fn again(
+    config: &Config,
+    request: &Message,
+    (cseq, branch, transport): (u32, u64, Transport),
+    authorizations: &[Authorization],
+) -> Bytes {
+    let mut lines = Lines::request(request.method_name(), request.uri());
+    lines.via(transport, &config.sent_by, branch);
+    for (header, name, value) in request.headers() {
+        match header {
+            HeaderName::Via
+            | HeaderName::Authorization
+            | HeaderName::ProxyAuthorization
+            | HeaderName::ContentLength => {}
+            HeaderName::CSeq => {
+                lines.cseq(cseq, request.method_name());
+            }
+            _ => {
+                lines.header(name, value);
+            }
+        }
     }
+    lines.authorizations(authorizations);
     lines.finish("", b"")
 }
 
@@ -239,6 +271,15 @@ pub(super) fn response(
         lines.header(name, value);
     }
     lines.finish(SDP, body)
+}
+
+/// May audio go where the far end wants it?
+pub(super) fn may_hear(config: &Config, remote: &Remote) -> bool {
+    config.media_allow.is_empty()
+        || config
+            .media_allow
+            .iter()
+            .any(|block| block.contains(remote.address.ip()))
 }
 
 fn received(via: &str, from: SocketAddr) -> String {

@@ -13,7 +13,7 @@ use super::super::*;
 use crate::{
     carrier::{Call, Content, Event, Order},
     challenge::{ChallengeKey, Code, Method, Millis},
-    config::carrier::{Carry, Codec, Identity, NumberFormat, RtpConfig, Tls},
+    config::carrier::{Carry, Codec, Identity, NumberFormat, Redirects, RtpConfig, Tls},
     number::Number,
 };
 
@@ -47,12 +47,15 @@ pub fn config(endpoints: Vec<Peer>) -> CarrierConfig {
         name: "fabrikam".into(),
         enabled: true,
         transport: Kind::Sip(SipConfig {
-            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)).into(),
             advertised: None,
+            allow: Arc::default(),
+            redirects: Redirects::Keep,
             rtp: RtpConfig {
+                address: Some([127, 0, 0, 1].into()),
                 advertised: None,
+                allow: Arc::default(),
                 symmetric: false,
-                address: [127, 0, 0, 1].into(),
                 first_port: 20_000,
                 last_port: 29_999,
             },
@@ -85,6 +88,13 @@ pub fn sip(config: &mut CarrierConfig) -> &mut SipConfig {
         Kind::Sip(sip) => sip,
         Kind::Smpp(_) | Kind::Http(_) => panic!("a SIP carrier"),
     }
+}
+
+/// Every country but the costly ones.
+pub fn call_rules() -> Arc<crate::admission::CallRules> {
+    let mut rules = crate::admission::CallRules::default();
+    rules.countries.all = true;
+    Arc::new(rules)
 }
 
 pub fn free_address() -> SocketAddr {
@@ -181,6 +191,7 @@ impl Bench {
                 locale: "en-US".into(),
                 code: Some(Code::new("1357")),
                 extension: None,
+                rules: call_rules(),
             }),
             deadline: Millis(now.as_millis() as i64) + Duration::from_secs(120),
         };

@@ -18,6 +18,8 @@ pub struct Bench {
     pub endpoint: Endpoint,
     pub now: Instant,
     pub transport: Transport,
+    /// Where the far end sends from.
+    pub from: SocketAddr,
     pub sent: Vec<Message>,
     pub events: Vec<Event>,
     pub resumes: Vec<Resume>,
@@ -29,13 +31,36 @@ pub fn peer() -> SocketAddr {
     "192.0.2.9:5080".parse().expect("an address")
 }
 
+/// Our requests are good; our answers hold what the request has brought.
+fn sent(octets: &[u8]) -> Message {
+    if octets.starts_with(b"SIP/2.0 ") {
+        return Message::read(octets)
+            .or_else(|rejected| rejected.salvage.map(|message| *message).ok_or(()))
+            .expect("an answer");
+    }
+    Message::parse(octets).expect("our requests are good")
+}
+
 impl Bench {
     pub fn new() -> Bench {
         Bench::over(Transport::Udp)
     }
 
     pub fn over(transport: Transport) -> Bench {
-        let config = Config {
+        Bench::of(transport, |_| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut Config)) -> Bench {
+        Bench::of(Transport::Udp, change)
+    }
+
+    /// Messages from this block are the trunk's too.
+    pub fn allowing(block: &str) -> Bench {
+        Bench::with(|config| config.allow = vec![block.parse().expect("a block")].into())
+    }
+
+    fn of(transport: Transport, change: impl FnOnce(&mut Config)) -> Bench {
+        let mut config = Config {
             sent_by: "192.0.2.1:5060".into(),
             user: "mfa".into(),
             user_agent: "test".into(),
@@ -44,12 +69,16 @@ impl Bench {
                 password: "p".into(),
             }),
             timing: Timing::default(),
+            allow: Default::default(),
+            media_allow: Default::default(),
         };
+        change(&mut config);
         let (sent, events, resumes) = (Vec::new(), Vec::new(), Vec::new());
         Bench {
             endpoint: Endpoint::new(config, 42),
             now: Instant::now(),
             transport,
+            from: peer(),
             sent,
             events,
             resumes,
@@ -92,8 +121,7 @@ impl Bench {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Transmit { bytes, .. } => {
-                    self.sent
-                        .push(Message::parse(&bytes).expect("what we send is good"));
+                    self.sent.push(sent(&bytes));
                 }
                 Output::Event(Event::Resume { call, resume }) => {
                     self.resumes.push(*resume);
@@ -108,7 +136,7 @@ impl Bench {
 
     pub fn receive(&mut self, text: &str) {
         self.endpoint
-            .receive(self.now, peer(), self.transport, text.as_bytes());
+            .receive(self.now, self.from, self.transport, text.as_bytes());
         self.drain();
     }
 
@@ -219,6 +247,8 @@ impl Bench {
                 Event::Cleared { .. } => "cleared".into(),
                 Event::Probed { status, .. } => format!("probed {status:?}"),
                 Event::Resume { .. } => "resume".into(),
+                Event::Foreign { from } => format!("foreign {from}"),
+                Event::Malformed { fault, taken } => format!("malformed {fault:?} {taken}"),
             })
             .collect()
     }

@@ -229,26 +229,23 @@ fn a_proxy_challenge_of_a_bye_is_answered() {
 }
 
 #[test]
-fn a_redirection_is_followed_once() {
+fn a_redirection_ends_the_call_and_says_where_to() {
     let mut b = Bench::new();
     b.call();
-    let first = b.sent[0].clone();
-    b.answer(
-        &first,
-        302,
-        "far",
-        "Contact: <sip:elsewhere@192.0.2.77>\r\n",
-        "",
+    let invite = b.sent[0].clone();
+    let more =
+        "Contact: <sip:a@192.0.2.77>;q=0.1, <sip:b@192.0.2.77>;q=0.7\r\nContact: tel:911\r\n";
+    b.answer(&invite, 302, "far", more, "");
+    assert_eq!(b.take(), ["INVITE", "ACK"]);
+    assert_eq!(
+        b.told(),
+        [
+            "ended Redirected { status: 302, phrase: \"Phrase\", contacts: [\"sip:far@192.0.2.9:5080\", \"tel:911\", \"sip:b@192.0.2.77\", \"sip:a@192.0.2.77\"] }",
+            "cleared"
+        ]
     );
-    assert_eq!(b.take(), ["INVITE", "ACK", "INVITE"]);
-    let mut b = Bench::new();
-    b.call();
-    let first = b.sent[0].clone();
-    b.answer(&first, 302, "far", "", "");
-    let second = b.sent[2].clone();
-    assert_eq!(second.uri(), "sip:far@192.0.2.9:5080");
-    b.answer(&second, 302, "far", "", "");
-    assert!(b.told()[0].contains("status: 302"));
+    b.pass(33 * SECOND);
+    assert_eq!(b.endpoint.kept(), (0, 0, 0));
 }
 
 #[test]

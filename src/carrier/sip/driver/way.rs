@@ -1,0 +1,100 @@
+//! The way of one order: the targets it was asked of, and the redirections it has followed.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::{Trunk, targets::Target};
+use crate::{
+    carrier::{
+        Content,
+        sip::redirect::{self, Step},
+    },
+    number,
+    protocol::sip::CallHandle,
+};
+
+/// How an order has come so far.
+#[derive(Clone, Default)]
+pub(super) struct Way {
+    /// Addresses asked for this order.
+    pub tried: Vec<SocketAddr>,
+    /// The last target asked.
+    pub last: Option<Target>,
+    /// Redirections followed.
+    pub steps: Vec<Step>,
+    /// The last of them is to be taken now.
+    pub redirected: bool,
+    /// The last of them, for the report.
+    pub code: Option<Arc<str>>,
+}
+
+impl Way {
+    /// The step that a redirection has asked for.
+    pub fn next_step(&mut self) -> Option<(Step, Target)> {
+        let redirected = std::mem::take(&mut self.redirected);
+        let step = self.steps.last().filter(|_| redirected)?.clone();
+        let mut target = self.last.clone()?;
+        if let Some((_, address)) = &step.place {
+            target.address = *address;
+        }
+        Some((step, target))
+    }
+}
+
+impl Trunk {
+    /// May this redirection be followed? Notes the step, or says why not.
+    pub(super) fn redirect(
+        &mut self,
+        call: CallHandle,
+        status: u16,
+        contacts: &[String],
+    ) -> Result<(), &'static str> {
+        let addresses: Vec<_> = self
+            .targets
+            .iter()
+            .map(|target| (target.endpoint, target.address))
+            .collect();
+        let (targets, allow) = (&self.targets, &self.sip.allow);
+        let trunk = redirect::Trunk {
+            redirects: self.sip.redirects,
+            format: self.sip.number_format,
+            endpoints: &self.endpoints,
+            addresses: &addresses,
+            is_own: &|ip| {
+                targets.iter().any(|target| target.address.ip() == ip)
+                    || allow.iter().any(|block| block.contains(ip))
+            },
+        };
+        let Some(active) = self.calls.get_mut(&call) else {
+            return Err("over");
+        };
+        if self.draining.is_some() {
+            return Err("the trunk is being drained");
+        }
+        let Content::Call(content) = &active.order.content else {
+            return Err("no call");
+        };
+        let called = active
+            .way
+            .steps
+            .last()
+            .map_or(active.order.to, |step| step.to);
+        let mut why = redirect::No::Unusable.name();
+        for contact in contacts {
+            match redirect::step(contact, &called, &trunk, &content.rules) {
+                Ok(step) if active.way.steps.contains(&step) => why = "in a circle",
+                Ok(_) if active.way.steps.len() == redirect::MAX_REDIRECTS => why = "too many",
+                Ok(step) => {
+                    let to = number::mask(step.to.e164());
+                    tracing::info!(carrier = %self.config.name, call = %active.reference, status, %to, "redirection followed");
+                    active.way.code = Some(format!("{status} redirected to {to}").into());
+                    active.way.steps.push(step);
+                    active.way.redirected = true;
+                    return Ok(());
+                }
+                Err(no) => why = no.name(),
+            }
+        }
+        tracing::info!(carrier = %self.config.name, call = %active.reference, status, why, "redirection not followed");
+        Err(why)
+    }
+}
