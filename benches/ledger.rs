@@ -189,6 +189,8 @@ fn advance(key: i64, step: u8, ops: &mut Vec<Op>) {
                     challenge,
                     attempt: 1,
                 },
+                part: 0,
+                phone: None,
             });
             ops.push(report(key, 1, 420));
         }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::{
     admission::CallRules,
@@ -27,10 +27,14 @@ use crate::{
 pub mod callbacks;
 pub mod connect;
 pub mod http;
+mod incoming;
 mod pressure;
+pub mod reference;
 pub mod sip;
 pub mod smpp;
 pub mod tls;
+
+pub use incoming::{Inbound, Incoming, Receipt, ReceiptState, Reply, Slip};
 
 /// One try on one carrier, as dispatch hands it over. A slot of the carrier is already taken for it.
 #[derive(Clone, Debug)]
@@ -107,35 +111,6 @@ pub enum What {
     Link(Link),
 }
 
-/// What a carrier brings us unasked.
-#[derive(Clone, Debug)]
-pub enum Incoming {
-    Receipt(Receipt),
-    /// A text from a phone, to one of our senders.
-    Text(Inbound),
-}
-
-/// The slip that a driver gives with what it was brought: only when dispatch gives it back is the carrier answered, so
-/// that nothing is taken over that a crash could lose. A slip that is dropped leaves the carrier without an answer, and
-/// it will say it again.
-#[derive(Debug)]
-pub enum Slip {
-    /// Brought in this session, under this number.
-    Session(mpsc::UnboundedSender<u32>, u32),
-    /// Brought by a request that waits.
-    Request(oneshot::Sender<()>),
-}
-
-impl Slip {
-    /// It is safe with us. Whoever brought it may have gone meanwhile: then it comes again, and is known.
-    pub fn give_back(self) {
-        match self {
-            Slip::Session(session, number) => drop(session.send(number)),
-            Slip::Request(request) => drop(request.send(())),
-        }
-    }
-}
-
 #[cfg(test)]
 impl What {
     /// As dispatch does it: what was brought is safe.
@@ -143,7 +118,7 @@ impl What {
         match self {
             What::Incoming(incoming, slip) => {
                 slip.give_back();
-                What::Incoming(incoming, Slip::Request(oneshot::channel().0))
+                What::Incoming(incoming, Slip::Request(tokio::sync::oneshot::channel().0))
             }
             other => other,
         }
@@ -392,71 +367,6 @@ impl Cause {
             carrier_code,
             retry_after: None,
         }
-    }
-}
-
-/// What a carrier said later about something it took.
-#[derive(Clone)]
-pub struct Receipt {
-    /// Every form under which the reference may have been given (`receipt_id`), the literal one first.
-    pub references: Vec<Arc<str>>,
-    pub state: ReceiptState,
-    /// `err` of the receipt, or the carrier's own word.
-    pub carrier_code: Option<Arc<str>>,
-    /// For failures: why, in our words, if the carrier's table says.
-    pub cause: Option<Cause>,
-    /// The phone and our sender as the receipt names them, to match an attempt in doubt.
-    pub phone: Option<Arc<str>>,
-    pub sender: Option<Arc<str>>,
-}
-
-impl fmt::Debug for Receipt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Receipt({}, {:?})", self.state.name(), self.references)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ReceiptState {
-    Delivered,
-    /// Still on its way (ENROUTE, ACCEPTD, SCHEDULED): says nothing final.
-    Intermediate,
-    Undelivered,
-    Expired,
-    Rejected,
-    /// UNKNOWN and the like: final for the carrier, says nothing.
-    Unknown,
-}
-
-impl ReceiptState {
-    pub fn name(self) -> &'static str {
-        match self {
-            ReceiptState::Delivered => "delivered",
-            ReceiptState::Intermediate => "intermediate",
-            ReceiptState::Undelivered => "undelivered",
-            ReceiptState::Expired => "expired",
-            ReceiptState::Rejected => "rejected",
-            ReceiptState::Unknown => "unknown",
-        }
-    }
-}
-
-/// A text that a person sent to one of our senders.
-#[derive(Clone)]
-pub struct Inbound {
-    pub from: Arc<str>,
-    pub to: Arc<str>,
-    pub body: Arc<str>,
-}
-
-impl fmt::Debug for Inbound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Inbound(to {}, {} characters)",
-            self.to,
-            self.body.chars().count()
-        )
     }
 }
 

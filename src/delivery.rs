@@ -220,6 +220,7 @@ impl Life {
             handed: false,
             verdict: None,
             parts_delivered: 0,
+            refusal: None,
             receipt_by: by.receipt_wait.map_or(Millis::NEVER, |wait| now + wait),
             digits: None,
         });
@@ -298,25 +299,29 @@ impl Life {
         self.conclude_if_over(ch, now, out);
     }
 
-    /// A receipt for one part of an attempt (`part` counted from 0).
+    /// A receipt for one part of an attempt (`part` counted from 0). False: it says nothing new. A positive one proves
+    /// that the phone has the text, whatever was said of it before; a negative one takes nothing back.
     pub fn receipt(
         &mut self,
         ch: &Challenge,
         now: Millis,
         n: u16,
-        part: usize,
+        part: u16,
         receipt: &carrier::Receipt,
         out: &mut Vec<Effect>,
-    ) {
-        let Some(at) = self.index(n) else { return };
-        if self.ended.is_some() {
-            self.late(now, n, receipt, out);
-            return;
+    ) -> bool {
+        let Some(at) = self.index(n) else {
+            return false;
+        };
+        let state = receipt.state;
+        if self.ended.is_some()
+            || state == ReceiptState::Intermediate
+            || self.attempts[at].channel() == Channel::Voice
+            || self.attempts[at].knows(part, state)
+        {
+            return false;
         }
-        if receipt.state == ReceiptState::Intermediate || !self.attempts[at].live() {
-            return;
-        }
-        if !self.attempts[at].taken {
+        if !self.attempts[at].taken && self.attempts[at].live() {
             // A receipt proves what no answer did.
             self.accepted(
                 now,
@@ -326,9 +331,11 @@ impl Life {
             );
         }
         let attempt = &mut self.attempts[at];
-        match receipt.state {
+        match state {
             ReceiptState::Delivered => {
                 if attempt.part_delivered(part) {
+                    attempt.taken = true;
+                    attempt.cause = None;
                     attempt.settle(now, Outcome::Delivered);
                     if ch.until == Until::Delivered {
                         self.drop_fallbacks();
@@ -336,13 +343,26 @@ impl Life {
                 }
             }
             ReceiptState::Undelivered | ReceiptState::Expired | ReceiptState::Rejected => {
-                let failure = undelivered(receipt);
-                attempt.settle(now, Outcome::Undelivered);
-                self.after_failure(ch, now, at, failure, out);
+                attempt.refusal = Some((part, state));
+                if attempt.live() {
+                    let failure = undelivered(receipt);
+                    attempt.settle(now, Outcome::Undelivered);
+                    self.after_failure(ch, now, at, failure, out);
+                }
             }
             ReceiptState::Intermediate | ReceiptState::Unknown => {}
         }
         self.conclude_if_over(ch, now, out);
+        true
+    }
+
+    /// A text that was accepted without a reference has this one, as its receipt says.
+    pub fn adopt(&mut self, n: u16, reference: Arc<str>) {
+        if let Some(at) = self.index(n)
+            && self.attempts[at].references.is_empty()
+        {
+            self.attempts[at].references.push(reference);
+        }
     }
 
     /// The caller doesn't want it any more.

@@ -36,15 +36,19 @@ mod arrive;
 mod carriers;
 mod doubts;
 mod effects;
+mod inbox;
 mod late;
+mod lead;
 mod open;
 mod operator;
-mod pen;
 mod pipeline;
 mod place;
 mod queue;
+mod receipts;
+mod references;
 mod resume;
 mod said;
+mod stop;
 mod turns;
 mod view;
 
@@ -52,9 +56,9 @@ use arrivals::Arrivals;
 use carriers::Carriers;
 pub use carriers::Running;
 use doubts::Doubts;
+use inbox::Inbox;
 use open::OpenTable;
 pub use operator::{OpenChallenge, Ordered, OverlayOrder, Step};
-use pen::Pen;
 use pipeline::{Action, Pipeline, Released};
 use queue::Queue;
 pub use view::{CarrierView, Query, View};
@@ -95,7 +99,8 @@ pub struct Dispatch {
     windows: Windows,
     alarms: Alarms,
     people: HashMap<(Number, Channel), Last>,
-    pen: Pen,
+    inbox: Inbox,
+    unclear: receipts::UnclearReceipts,
     doubts: Doubts,
     pipeline: Pipeline,
     effects: Vec<Effect>,
@@ -148,8 +153,6 @@ enum Stopping {
 const TURN: usize = 512;
 /// How long the timers of a challenge wait that is still on its way to the disk, unless it gets there sooner.
 const UNBORN_WAIT: Duration = Duration::from_secs(1);
-/// So long before the limit of a drain calls are hung up: their goodbyes and last words need a moment.
-const HANG_UP_BEFORE: Duration = Duration::from_secs(3);
 /// How often what is old is swept out.
 const SWEEP: Duration = Duration::from_secs(30);
 /// A final that is told again is tried for so long.
@@ -182,7 +185,8 @@ impl Dispatch {
             windows: Windows::new(&recovered.limiter),
             alarms: Alarms::default(),
             people: HashMap::new(),
-            pen: Pen::default(),
+            inbox: Inbox::new(recovered.first_message.0),
+            unclear: Default::default(),
             doubts: Doubts::default(),
             pipeline: Pipeline::new(outputs.ledger),
             effects: Vec::new(),
@@ -309,7 +313,7 @@ impl Dispatch {
 
     /// What every turn does: timers, slots, one batch.
     fn turn(&mut self, now: Now) {
-        self.empty_pen(now.wall);
+        self.release_overdue(now.wall);
         self.expire_overlay(now.wall);
         for running in self.carriers.iter_mut() {
             if running.health.tick(now.mono) | running.refilled(now.mono) {
@@ -341,6 +345,7 @@ impl Dispatch {
             self.swept = now.mono;
             self.arrivals.drop_void();
             self.forget_orphans();
+            self.sweep_unclear();
             self.people
                 .retain(|_, last| last.at.0 + place::AVOID_MS > now.wall.0);
             for running in self.carriers.iter_mut() {
@@ -364,7 +369,7 @@ impl Dispatch {
         let mut wake = now.mono + Duration::from_secs(1);
         let walls = [
             self.open.next_wake(),
-            self.pen.next_wake(),
+            self.inbox.next_wake(),
             self.overlay.next_expiry(),
         ];
         for at in walls.into_iter().flatten() {
@@ -424,6 +429,8 @@ impl Dispatch {
                 Action::HangUp(at) => self.hang_up(at),
                 Action::Recorded { at, carrier, mark } => self.recorded(at, &carrier, mark, now),
                 Action::GiveBack(slip) => slip.give_back(),
+                Action::LookUp(key) => self.look_up(key),
+                Action::RoundOver => self.round_over(),
                 Action::Publish(report) => {
                     if let Some(publish) = &mut self.publish {
                         publish(*report);
@@ -459,44 +466,5 @@ impl Dispatch {
         if open.wake <= now + UNBORN_WAIT {
             self.open.wake_at(key, now);
         }
-    }
-
-    /// The time of a drain is nearly over: no call may outlive the process. Each says how it ended.
-    fn hang_up_all(&self) {
-        for running in self.carriers.iter().filter(|c| c.is_voice()) {
-            for at in running.held() {
-                running.command(Command::HangUp(at));
-            }
-        }
-    }
-
-    /// Begins to end: nothing new is taken, what is in the air may settle within the limit.
-    fn drain(&mut self, limit: Duration) {
-        if self.stopping == Stopping::No {
-            self.stopping = Stopping::Until(self.mono + limit);
-        }
-    }
-
-    fn stopped(&mut self, now: Instant) -> bool {
-        let Stopping::Until(limit) = self.stopping else {
-            return false;
-        };
-        let in_flight: usize = self.carriers.iter().map(Running::in_flight).sum();
-        let settled = in_flight == 0 && self.pipeline.idle();
-        if now + HANG_UP_BEFORE >= limit && !std::mem::replace(&mut self.hung_up, true) {
-            self.hang_up_all();
-        }
-        if settled || now >= limit {
-            for running in self.carriers.iter() {
-                running.command(Command::End);
-            }
-            tracing::info!(
-                open = self.open.len(),
-                in_flight,
-                "dispatch stopped; open challenges stay in the ledger"
-            );
-            return true;
-        }
-        false
     }
 }

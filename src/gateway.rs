@@ -296,8 +296,16 @@ fn take_up(
             dispatch.resume(stored, now);
         }
     }
-    if open > 0 {
-        tracing::info!(challenges = open, "taken up from the ledger");
+    let messages = recovered.inbox()?;
+    if open > 0 || !messages.is_empty() {
+        tracing::info!(
+            challenges = open,
+            receipts = messages.len(),
+            "taken up from the ledger"
+        );
+    }
+    for message in messages {
+        dispatch.take_up_message(message);
     }
     Ok(())
 }

@@ -17,8 +17,8 @@
 //! sqlite3 -readonly data/ringback.db 'SELECT number, id, sealed FROM keys'
 //! ```
 //!
-//! In clear stand keys, times, the node's name, and the queues and routing keys of waiting reports; tenant, id, number,
-//! code, text and meta are sealed. A backup is `sqlite3 data/ringback.db ".backup copy.db"` (never `cp` of a file in
+//! In clear stand keys, times, the node's name, the queues and routing keys of waiting reports, and what was told after
+//! a final; tenant, id, number, code, text, meta and what carriers have brought are sealed. A backup is `sqlite3 data/ringback.db ".backup copy.db"` (never `cp` of a file in
 //! use) and, kept apart from it, the key: without its key a copy is worth nothing. A restored copy repeats what was
 //! open when it was made. To change the key, put the new one first in `[ledger] keys` and leave the old one behind it:
 //! rows are sealed anew in the background. The old key may go when `keys` no longer shows it as `sealed`; references
@@ -32,6 +32,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     challenge::{AttemptKey, ChallengeKey, Millis},
     config::settings::{LedgerKey, LedgerSettings},
+    number::written::Tail,
 };
 
 mod apply;
@@ -204,14 +205,28 @@ impl Ledger {
         self.read(move |reader| reader.newest(limit)).await
     }
 
-    /// Which attempt a carrier's reference belongs to, also after the end, until retention.
+    /// Which attempt a carrier's reference belongs to, also after the end, until retention: the newest, where it has
+    /// several.
     pub async fn find_reference(
         &self,
         carrier: &str,
         reference: &str,
     ) -> Result<Option<AttemptKey>, ReadError> {
-        let (carrier, reference): (Arc<str>, Arc<str>) = (carrier.into(), reference.into());
-        self.read(move |reader| reader.find_reference(&carrier, &reference))
+        let (_, found) = self
+            .find_references(carrier.into(), vec![reference.into()], Vec::new())
+            .await?;
+        Ok(found.first().map(|referred| referred.key))
+    }
+
+    /// Where the first of these forms of a reference leads that leads anywhere, with its place among them: the newest
+    /// first, at most 64. `phones`: what is asked about.
+    pub async fn find_references(
+        &self,
+        carrier: Arc<str>,
+        forms: Vec<Arc<str>>,
+        phones: Vec<Tail>,
+    ) -> Result<(usize, Vec<Referred>), ReadError> {
+        self.read(move |reader| reader.find_references(&carrier, &forms, &phones))
             .await
     }
 

@@ -16,6 +16,7 @@ mod parse;
 mod pattern;
 mod refusal;
 mod table;
+pub mod written;
 
 pub use country::{Country, LineType};
 pub use parse::ParseError;

@@ -77,6 +77,8 @@ fn ops(key: i64, step: u8) -> Vec<Op> {
                     challenge,
                     attempt: 1,
                 },
+                part: 0,
+                phone: None,
             },
             Op::ReportDone {
                 report: ReportKey(key * 2),

@@ -189,11 +189,7 @@ fn ip(value: &Value<'_>, family: Option<bool>) -> Option<IpAddr> {
 }
 
 /// Where the audio lives and how its far end is found.
-fn media(
-    root: &Cursor<'_>,
-    family: Option<bool>,
-    endpoints: &[Endpoint],
-) -> Option<RtpConfig> {
+fn media(root: &Cursor<'_>, family: Option<bool>, endpoints: &[Endpoint]) -> Option<RtpConfig> {
     let rtp = match root.get("rtp") {
         Some(value) => rtp(&value, family, endpoints),
         None => Some(RtpConfig::default()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    carrier::{Cause, Verdict},
+    carrier::{Cause, ReceiptState, Verdict},
     challenge::{Channel, Method, Millis},
 };
 
@@ -51,6 +51,9 @@ pub struct Attempt {
     /// Bit i: part i of the text has a positive receipt.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub parts_delivered: u64,
+    /// The negative receipt that was believed: of which part, and how it put it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<(u16, ReceiptState)>,
     /// When a missing receipt ends the wait; NEVER: the challenge's own life.
     pub receipt_by: Millis,
     /// Keys heard in its call, in order. Not kept: what a call said does not outlive it.
@@ -156,10 +159,27 @@ impl Attempt {
         }
     }
 
+    /// Has a receipt said this of this part before? Then it says nothing new.
+    pub fn knows(&self, part: u16, state: ReceiptState) -> bool {
+        match state {
+            ReceiptState::Delivered => {
+                self.parts_delivered & (1 << usize::from(part).min(MAX_PARTS - 1)) != 0
+            }
+            ReceiptState::Undelivered | ReceiptState::Expired | ReceiptState::Rejected => {
+                match self.refusal {
+                    Some(refusal) => refusal == (part, state),
+                    // Written before refusals were kept.
+                    None => self.phase == Phase::Settled(Outcome::Undelivered),
+                }
+            }
+            ReceiptState::Intermediate | ReceiptState::Unknown => false,
+        }
+    }
+
     /// Notes a positive receipt for one part; true when all parts have one.
-    pub fn part_delivered(&mut self, part: usize) -> bool {
+    pub fn part_delivered(&mut self, part: u16) -> bool {
         let parts = self.references.len().clamp(1, MAX_PARTS);
-        self.parts_delivered |= 1 << part.min(MAX_PARTS - 1);
+        self.parts_delivered |= 1 << usize::from(part).min(MAX_PARTS - 1);
         self.parts_delivered.count_ones() as usize >= parts
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Effect, Leg, LegState, Life, Outcome, Phase};
 use crate::{
-    carrier::{self, Blame, CallOutcome, Cause, Failure, ReceiptState, Verdict},
+    carrier::{self, Blame, CallOutcome, Cause, Failure, Verdict},
     challenge::{Challenge, Channel, Method, Millis, Until},
     report::{self, Final, Note},
 };
@@ -167,24 +167,6 @@ impl Life {
             Some(Cause::InDoubt.name()),
             out,
         );
-    }
-
-    pub(super) fn late(
-        &mut self,
-        now: Millis,
-        n: u16,
-        receipt: &carrier::Receipt,
-        out: &mut Vec<Effect>,
-    ) {
-        if receipt.state != ReceiptState::Intermediate {
-            self.note(
-                now,
-                report::Event::Late,
-                Some(n),
-                Some(receipt.state.name()),
-                out,
-            );
-        }
     }
 
     /// Closes a leg for new attempts. The first cause stays.

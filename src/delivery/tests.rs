@@ -116,7 +116,7 @@ impl Story {
         self.event(n, Event::Failed(cause.failure(None)));
     }
 
-    fn receipt(&mut self, n: u16, part: usize, state: ReceiptState) {
+    fn receipt(&mut self, n: u16, part: u16, state: ReceiptState) {
         let receipt = Receipt {
             references: vec!["x".into()],
             state,
@@ -302,6 +302,30 @@ fn a_receipt_proves_a_text_that_nobody_answered() {
         s.told(),
         ["accepted", "attempt_failed", "sent", "delivered"]
     );
+}
+
+#[test]
+fn a_positive_receipt_outweighs_a_negative_one_and_is_not_taken_back() {
+    let mut ch = challenge(Method::SmsCode, &[]);
+    ch.until = Until::Verified;
+    let mut s = Story::of(ch);
+    let n = s.place("northwind");
+    s.accepted(n, &["a", "b"]);
+    s.receipt(n, 0, ReceiptState::Rejected);
+    s.receipt(n, 0, ReceiptState::Rejected);
+    assert_eq!(
+        s.told(),
+        ["accepted", "sent", "attempt_failed"],
+        "told once"
+    );
+    let next = s.place("tailspin");
+    s.receipt(n, 0, ReceiptState::Delivered);
+    s.receipt(n, 1, ReceiptState::Delivered);
+    s.receipt(n, 1, ReceiptState::Undelivered);
+    assert!(s.life.attempt(next).is_some_and(|a| a.live()));
+    s.at(180.0);
+    assert_eq!(s.last(), ("delivered", Some("delivered")));
+    assert_eq!(s.life.ended.as_ref().and_then(|e| e.attempt), Some(n));
 }
 
 #[test]

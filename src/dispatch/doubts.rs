@@ -1,68 +1,56 @@
-//! Texts in doubt, by carrier and phone: a receipt that nobody is known for may be about one of them.
+//! Texts that no reference leads to for certain, by carrier and phone: those in doubt, those that were accepted without a
+//! reference, and those whose reference others have as well. Their receipts are known by the phone alone.
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::open::Open;
-use crate::{
-    challenge::{AttemptKey, ChallengeKey, Channel},
-    delivery::{Attempt, Phase},
-    number::Number,
-};
+use crate::{challenge::AttemptKey, number::written::Tail};
 
 #[derive(Debug, Default)]
 pub struct Doubts {
-    by_phone: HashMap<(Arc<str>, Number), Vec<AttemptKey>>,
+    by_phone: HashMap<(Arc<str>, Tail), Vec<AttemptKey>>,
+    of_carrier: HashMap<Arc<str>, usize>,
 }
 
 impl Doubts {
-    /// This text was sent and not answered.
-    pub fn add(&mut self, key: ChallengeKey, to: Number, attempt: &Attempt) {
-        if attempt.channel() == Channel::Sms && matches!(attempt.phase, Phase::Doubt { .. }) {
-            let at = AttemptKey {
-                challenge: key,
-                attempt: attempt.n,
-            };
-            let all = self
-                .by_phone
-                .entry((attempt.carrier.clone(), to))
-                .or_default();
-            if !all.contains(&at) {
-                all.push(at);
-            }
-        }
-    }
-
-    /// The only text in doubt that this carrier, phone and sender can mean. With two, nobody can tell.
-    pub fn only(&self, carrier: &Arc<str>, phone: &str) -> Option<AttemptKey> {
-        let phone = Number::from_e164(&format!("+{}", phone.trim_start_matches('+')))?;
-        match self.by_phone.get(&(carrier.clone(), phone))?.as_slice() {
-            [one] => Some(*one),
-            _ => None,
+    pub fn add(&mut self, carrier: &Arc<str>, phone: Tail, at: AttemptKey) {
+        let all = self.by_phone.entry((carrier.clone(), phone)).or_default();
+        if !all.contains(&at) {
+            all.push(at);
+            *self.of_carrier.entry(carrier.clone()).or_default() += 1;
         }
     }
 
     /// The doubt is over, or nobody cares any more.
-    pub fn settle(&mut self, at: AttemptKey, to: Number, carrier: &Arc<str>) {
-        let place = (carrier.clone(), to);
-        if let Some(all) = self.by_phone.get_mut(&place) {
-            all.retain(|known| *known != at);
-            if all.is_empty() {
-                self.by_phone.remove(&place);
+    pub fn remove(&mut self, carrier: &Arc<str>, phone: Tail, at: AttemptKey) {
+        if self.by_phone.is_empty() {
+            return;
+        }
+        let place = (carrier.clone(), phone);
+        let Some(all) = self.by_phone.get_mut(&place) else {
+            return;
+        };
+        let before = all.len();
+        all.retain(|known| *known != at);
+        let gone = before - all.len();
+        if all.is_empty() {
+            self.by_phone.remove(&place);
+        }
+        if let Some(count) = self.of_carrier.get_mut(carrier) {
+            *count -= gone.min(*count);
+            if *count == 0 {
+                self.of_carrier.remove(carrier);
             }
         }
     }
 
-    pub fn forget(&mut self, key: ChallengeKey, open: &Open) {
-        let Some(to) = open.ch.to else { return };
-        for attempt in open.life.attempts.iter().filter(|a| a.in_doubt) {
-            self.settle(
-                AttemptKey {
-                    challenge: key,
-                    attempt: attempt.n,
-                },
-                to,
-                &attempt.carrier,
-            );
-        }
+    /// Those whose phones end like this.
+    pub fn of(&self, carrier: &Arc<str>, phone: Tail) -> &[AttemptKey] {
+        self.by_phone
+            .get(&(carrier.clone(), phone))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    pub fn any(&self, carrier: &str) -> bool {
+        self.of_carrier.contains_key(carrier)
     }
 }

@@ -7,10 +7,11 @@ use super::{
     pipeline::{self, Action},
 };
 use crate::{
-    challenge::{AttemptKey, ChallengeKey, Door, Millis},
+    challenge::{AttemptKey, ChallengeKey, Channel, Door, Millis},
     config::settings::Events,
     delivery::Effect,
     ledger::{Op, OutboxReport, ReportKey, Target},
+    number::written::Tail,
     operate::metrics,
     report::{
         Event, Note,
@@ -158,17 +159,23 @@ impl Dispatch {
                 challenge: key,
                 attempt: attempt.n,
             };
-            if attempt.live() {
-                for reference in &attempt.references {
-                    self.pipeline.write(Op::Reference {
-                        carrier: attempt.carrier.clone(),
-                        reference: reference.clone(),
-                        key: at,
-                    });
-                }
+            if attempt.channel() == Channel::Voice {
+                continue;
+            }
+            // Also of those that are settled: a later receipt may contradict what was reported.
+            for (part, reference) in (0..).zip(&attempt.references) {
+                self.pipeline.write(Op::Reference {
+                    carrier: attempt.carrier.clone(),
+                    reference: reference.clone(),
+                    key: at,
+                    part,
+                    phone: open.ch.to.and_then(Tail::of),
+                });
+            }
+            if let Some(phone) = open.ch.to.and_then(Tail::of) {
+                self.doubts.remove(&attempt.carrier, phone, at);
             }
         }
-        self.doubts.forget(key, &open);
         if !open.durable {
             self.unborn.insert(key, open);
         }

@@ -1,17 +1,33 @@
-//! Receipts for challenges that are long over: looked up in the ledger, told as `late` on the exchange, or counted
-//! as unmatched.
+//! Receipts for challenges that are over: looked up in the ledger, told as `late` on the exchange, or counted as
+//! unmatched.
+//!
+//! What waits to be looked up stands in the inbox, so that the bound of look-ups under way delays and never drops. One
+//! round of look-ups is under way at a time, and the next begins when what the last one told is durable: two receipts of
+//! one challenge never get one number.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use super::Dispatch;
+use super::{
+    Dispatch,
+    inbox::{Held, tails},
+    lead::names,
+    pipeline::Action,
+    references::PartOf,
+};
 use crate::{
-    carrier::{Receipt, ReceiptState},
-    challenge::{AttemptKey, Challenge},
+    carrier::ReceiptState,
+    challenge::{AttemptKey, Challenge, ChallengeKey},
     clock::Now,
     delivery::Life,
-    ledger::{Ledger, Op, OutboxReport, Stored, Target},
+    ledger::{InboxKey, Ledger, Op, OutboxReport, ReadError, Referred, Stored, Target},
+    number::written::Tail,
     operate::metrics,
     report::{
         Event, Note,
@@ -19,130 +35,381 @@ use crate::{
     },
 };
 
-/// Most look-ups under way at once; beyond it a receipt that nobody knows is only counted.
-const LOOKUPS: usize = 32;
+/// Most look-ups of one round.
+const ROUND: usize = 64;
+/// Most challenges that are read for one receipt: a carrier that gives more of them one reference has none.
+const CANDIDATES: usize = 8;
+/// When a look-up that failed is tried again.
+const AGAIN: Duration = Duration::from_secs(3);
 /// A `late` report is tried for so long.
-const LATE_OVERTIME: std::time::Duration = std::time::Duration::from_secs(3_600);
+const LATE_OVERTIME: Duration = Duration::from_secs(3_600);
+
+/// What is looked up.
+struct Wanted {
+    key: InboxKey,
+    carrier: Arc<str>,
+    /// Literal ones first, so many of them.
+    forms: Vec<Arc<str>>,
+    literal: usize,
+    phones: Vec<Tail>,
+}
 
 /// What a look-up found.
 pub struct Found {
-    carrier: Arc<str>,
-    receipt: Receipt,
-    /// A challenge that ended a moment ago had the reference.
-    known: bool,
-    stored: Option<(AttemptKey, Stored)>,
+    key: InboxKey,
+    /// By a reference as the receipt writes it.
+    literal: bool,
+    candidates: Vec<(Referred, Stored)>,
 }
 
 pub struct Lookups {
     ledger: Ledger,
-    running: JoinSet<Found>,
+    queue: VecDeque<InboxKey>,
+    /// What the round under way was asked.
+    asked: Vec<InboxKey>,
+    running: JoinSet<Vec<Found>>,
+    /// A round is under way, or what it told is not yet durable.
+    busy: bool,
+    failing: bool,
 }
 
 impl Lookups {
     pub fn new(ledger: Ledger) -> Lookups {
         Lookups {
             ledger,
+            queue: VecDeque::new(),
+            asked: Vec::new(),
             running: JoinSet::new(),
+            busy: false,
+            failing: false,
         }
     }
 
-    /// The next look-up that is done. Waits for ever while none is under way.
-    pub async fn next(&mut self) -> Option<Found> {
+    /// The round that is done. Waits for ever while none is under way.
+    pub async fn next(&mut self) -> Option<Vec<Found>> {
         match self.running.join_next().await {
             Some(Ok(found)) => Some(found),
-            Some(Err(_)) => None,
+            // A fault of ours: what it was asked is asked again.
+            Some(Err(_)) => Some(Vec::new()),
             None => std::future::pending().await,
         }
     }
 }
 
+async fn look_up(ledger: &Ledger, wanted: Wanted) -> Result<Found, ReadError> {
+    let (place, referred) = ledger
+        .find_references(wanted.carrier, wanted.forms, wanted.phones)
+        .await?;
+    let mut found = Found {
+        key: wanted.key,
+        literal: place < wanted.literal,
+        candidates: Vec::new(),
+    };
+    let others = referred.iter().filter(|r| r.same_phone != Some(false));
+    for referred in others.take(CANDIDATES) {
+        match ledger.get(referred.key.challenge).await {
+            Ok(Some(stored)) => found.candidates.push((*referred, stored)),
+            // Deleted, or it can't be opened, which has been said where it was noticed.
+            Ok(None) | Err(ReadError::Sealed) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// What was told of a challenge after its final, as the ledger keeps it beyond the wiping.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Told {
+    v: u8,
+    /// The last report's number.
+    seq: u32,
+    /// Attempt, part and state of each receipt.
+    receipts: Vec<(u16, u16, ReceiptState)>,
+}
+
+impl Told {
+    fn of(stored: &Stored, life: &Life) -> Told {
+        let told = match stored.late.as_slice() {
+            [] => None,
+            late => serde_json::from_slice(late)
+                .inspect_err(
+                    |error| tracing::error!(challenge = %stored.id, %error, "what was told of it late can't be read"),
+                )
+                .ok(),
+        };
+        told.unwrap_or(Told {
+            v: 1,
+            seq: life.seq,
+            receipts: Vec::new(),
+        })
+    }
+
+    /// False: it was told before, or the final says it.
+    fn add(&mut self, life: &Life, at: PartOf, state: ReceiptState) -> bool {
+        let (n, part) = (at.attempt.attempt, at.part);
+        let known = life.attempt(n).is_some_and(|a| a.knows(part, state));
+        if known || self.receipts.contains(&(n, part, state)) {
+            return false;
+        }
+        self.receipts.push((n, part, state));
+        self.seq += 1;
+        true
+    }
+}
+
 impl Dispatch {
-    /// Nobody open is known for this receipt.
-    pub(super) fn look_up_late(&mut self, carrier: &Arc<str>, receipt: Receipt, known: bool) {
-        if self.late.running.len() >= LOOKUPS || receipt.state == ReceiptState::Intermediate {
-            metrics::receipt(carrier, receipt.state, known);
+    /// What was decided before is durable: this receipt may be looked up.
+    pub(super) fn look_up(&mut self, key: InboxKey) {
+        self.late.queue.push_back(key);
+        self.next_round();
+    }
+
+    /// What the last round told is durable.
+    pub(super) fn round_over(&mut self) {
+        self.late.busy = false;
+        self.next_round();
+    }
+
+    fn next_round(&mut self) {
+        if self.late.busy {
             return;
         }
-        let (ledger, carrier) = (self.late.ledger.clone(), carrier.clone());
+        let mut round = Vec::new();
+        while round.len() < ROUND
+            && let Some(key) = self.late.queue.pop_front()
+        {
+            // Else its response has come meanwhile.
+            if let Some(held) = self.inbox.get(key) {
+                let literal = held.receipt.references.len();
+                let forms = held.receipt.references.iter().chain(&held.forms);
+                round.push(Wanted {
+                    key,
+                    carrier: held.carrier.clone(),
+                    forms: forms.cloned().collect(),
+                    literal,
+                    phones: tails(&held.receipt).collect(),
+                });
+            }
+        }
+        if round.is_empty() {
+            return;
+        }
+        self.late.busy = true;
+        self.late.asked = round.iter().map(|wanted| wanted.key).collect();
+        let ledger = self.late.ledger.clone();
         self.late.running.spawn(async move {
-            for reference in &receipt.references {
-                if let Ok(Some(at)) = ledger.find_reference(&carrier, reference).await
-                    && let Ok(Some(stored)) = ledger.get(at.challenge).await
-                {
-                    return Found {
-                        stored: Some((at, stored)),
-                        carrier,
-                        receipt,
-                        known,
-                    };
-                }
+            let mut all = Vec::with_capacity(round.len());
+            for wanted in round {
+                // What is missing in the answer is asked again.
+                all.extend(look_up(&ledger, wanted).await.ok());
             }
-            Found {
-                stored: None,
-                carrier,
-                receipt,
-                known,
-            }
+            all
         });
     }
 
-    pub(super) fn late_found(&mut self, found: Found) {
-        let matched = found.known || found.stored.is_some();
-        metrics::receipt(&found.carrier, found.receipt.state, matched);
-        let Some((at, stored)) = found.stored else {
-            tracing::debug!(carrier = %found.carrier, "a receipt for nothing we know");
+    pub(super) fn late_found(&mut self, round: Vec<Found>) {
+        let now = Now::read();
+        self.mono = now.mono;
+        let mut asked = std::mem::take(&mut self.late.asked);
+        let mut told: HashMap<ChallengeKey, Told> = HashMap::new();
+        for found in round {
+            asked.retain(|key| *key != found.key);
+            self.found(found, &mut told, now);
+        }
+        let failing = !asked.is_empty();
+        if failing && !self.late.failing {
+            tracing::warn!(
+                receipts = asked.len(),
+                "the ledger can't be asked about receipts of challenges that are over; they wait"
+            );
+        } else if !failing && self.late.failing {
+            tracing::info!("the ledger answers about receipts of challenges that are over again");
+        }
+        self.late.failing = failing;
+        for key in asked {
+            self.inbox.wait_until(key, now.wall + AGAIN);
+        }
+        if told.is_empty() {
+            self.round_over();
+        } else {
+            for (key, told) in told {
+                let late = super::effects::encode(&told);
+                self.pipeline.write(Op::Late { key, late });
+            }
+            self.pipeline.then(Action::RoundOver);
+        }
+    }
+
+    fn found(&mut self, found: Found, told: &mut HashMap<ChallengeKey, Told>, now: Now) {
+        let Some(held) = self.done_with(found.key) else {
             return;
         };
-        let now = Now::read().wall;
+        let name = held.carrier.clone();
+        let known = held
+            .receipt
+            .references
+            .iter()
+            .any(|reference| self.open.references.ended_lately(&name, reference));
+        let several = !found.candidates.is_empty();
+        match only(found, &held) {
+            Some((referred, stored)) => {
+                let at = PartOf {
+                    attempt: referred.key,
+                    part: referred.part,
+                };
+                if self.open.get(at.attempt.challenge).is_some() {
+                    self.receipt_for(&name, at, &held.receipt, now.wall);
+                } else {
+                    self.late_receipt(at, &stored, &held, told, now);
+                }
+            }
+            None if several => self.unclear(&name, &held.receipt),
+            None => self.receipt_for_nobody(&name, &held.receipt, known),
+        }
+    }
+
+    fn late_receipt(
+        &mut self,
+        at: PartOf,
+        stored: &Stored,
+        held: &Held,
+        told: &mut HashMap<ChallengeKey, Told>,
+        now: Now,
+    ) {
+        metrics::receipt(&held.carrier, held.receipt.state, true);
         let job = serde_json::from_slice::<Challenge>(&stored.job);
         let life = serde_json::from_slice::<Life>(&stored.life);
-        let (Ok(ch), Ok(mut life)) = (job, life) else {
+        let (Ok(ch), Ok(life)) = (job, life) else {
             return;
         };
-        if life.ended.is_none() {
-            // Open, or its end is on its way to the disk: not for us to change what is written of it.
-            return;
-        }
-        let mut effects = Vec::new();
-        life.receipt(&ch, now, at.attempt, 0, &found.receipt, &mut effects);
-        if !self.broker || !self.frame.exchange_copy {
+        let key = at.attempt.challenge;
+        let state = held.receipt.state;
+        let said = told.entry(key).or_insert_with(|| Told::of(stored, &life));
+        if !said.add(&life, at, state) || !self.broker || !self.frame.exchange_copy {
             return;
         }
         let note = Note {
-            seq: life.seq,
-            at: now,
+            seq: said.seq,
+            at: now.wall,
             event: Event::Late,
-            attempt: Some(at.attempt),
-            reason: Some(found.receipt.state.name()),
+            attempt: Some(at.attempt.attempt),
+            reason: Some(state.name()),
             tells_code: false,
             digits: None,
         };
         let report = OutboxReport {
             report: self.next_report(),
-            challenge: at.challenge,
+            challenge: key,
             seq: note.seq,
             target: Target::Exchange {
                 routing_key: body::routing_key(&ch, &life, &note).into(),
                 mandatory: false,
             },
-            body: body::render(
-                &self.frame,
-                at.challenge,
-                &ch,
-                &life,
-                &note,
-                Reader::Everyone,
-            )
-            .into(),
+            body: body::render(&self.frame, key, &ch, &life, &note, Reader::Everyone).into(),
             is_final: false,
-            until: now + LATE_OVERTIME,
+            until: now.wall + LATE_OVERTIME,
         };
         self.pipeline
-            .then(super::Action::Publish(Box::new(report.clone())));
+            .then(Action::Publish(Box::new(report.clone())));
         self.pipeline.write(Op::Report(Box::new(report)));
-        self.pipeline.write(Op::Life {
-            key: at.challenge,
-            life: super::effects::encode(&life),
-        });
+    }
+}
+
+/// The one text that a receipt can mean among those that have ended. The phone decides, as far as it is known on both
+/// sides; a reference in another form is believed only with it.
+fn only(found: Found, held: &Held) -> Option<(Referred, Stored)> {
+    let phone = |(referred, stored): &(Referred, Stored)| {
+        referred.same_phone.or_else(|| {
+            let ch = serde_json::from_slice::<Challenge>(&stored.job).ok()?;
+            names(&held.receipt, ch.to?, "")
+        })
+    };
+    let mut sure = Vec::new();
+    let mut unsure = Vec::new();
+    for candidate in found.candidates {
+        match phone(&candidate) {
+            Some(true) => sure.push(candidate),
+            Some(false) => {}
+            None if found.literal => unsure.push(candidate),
+            None => {}
+        }
+    }
+    let mut fits = if sure.is_empty() { unsure } else { sure };
+    let attempt = fits.first()?.0.key;
+    let one = fits.iter().all(|(referred, _)| referred.key == attempt);
+    one.then(|| pick(&mut fits, held, attempt)).flatten()
+}
+
+/// Of several parts with one reference the first of which nothing like it has been said.
+fn pick(
+    fits: &mut Vec<(Referred, Stored)>,
+    held: &Held,
+    attempt: AttemptKey,
+) -> Option<(Referred, Stored)> {
+    let state = held.receipt.state;
+    let new = fits.iter().position(|(referred, stored)| {
+        let life = serde_json::from_slice::<Life>(&stored.life).unwrap_or_default();
+        let told = Told::of(stored, &life);
+        let known = life
+            .attempt(attempt.attempt)
+            .is_some_and(|a| a.knows(referred.part, state));
+        !known
+            && !told
+                .receipts
+                .contains(&(attempt.attempt, referred.part, state))
+    });
+    let at = if fits.len() > 1 { new.unwrap_or(0) } else { 0 };
+    (at < fits.len()).then(|| fits.swap_remove(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::challenge::Millis;
+
+    fn stored(late: &[u8]) -> Stored {
+        Stored {
+            key: ChallengeKey(1),
+            tenant: "t".into(),
+            id: "a".into(),
+            content: [0; 32],
+            arrived: Millis(0),
+            deadline: Millis(0),
+            job: Vec::new(),
+            life: Vec::new(),
+            last: None,
+            ended: Some(Millis(0)),
+            late: late.to_vec(),
+            verified: None,
+            early: None,
+        }
+    }
+
+    fn part(attempt: u16, part: u16) -> PartOf {
+        PartOf {
+            attempt: AttemptKey {
+                challenge: ChallengeKey(1),
+                attempt,
+            },
+            part,
+        }
+    }
+
+    #[test]
+    fn numbers_go_on_after_the_final_and_a_repeat_is_not_told() {
+        let mut life = Life::default();
+        life.seq = 3;
+        let mut told = Told::of(&stored(b""), &life);
+        assert!(told.add(&life, part(1, 0), ReceiptState::Delivered));
+        assert_eq!(told.seq, 4);
+        let kept = super::super::effects::encode(&told);
+        // Rows of a released version are read by every later one.
+        let golden = r#"{"v":1,"seq":4,"receipts":[[1,0,"delivered"]]}"#;
+        assert_eq!(String::from_utf8_lossy(&kept), golden);
+        let mut told = Told::of(&stored(&kept), &life);
+        assert!(!told.add(&life, part(1, 0), ReceiptState::Delivered));
+        assert!(told.add(&life, part(1, 1), ReceiptState::Delivered));
+        assert!(told.add(&life, part(1, 0), ReceiptState::Undelivered));
+        assert_eq!(told.seq, 6);
     }
 }

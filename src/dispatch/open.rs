@@ -2,18 +2,15 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
-    hash::{BuildHasher, RandomState},
+    collections::{BinaryHeap, HashMap},
     sync::Arc,
 };
 
-use super::queue::RouteKey;
+use super::{queue::RouteKey, references::References};
 use crate::{
-    carrier::Receipt,
-    challenge::{AttemptKey, Challenge, ChallengeKey, Channel, Millis},
+    challenge::{Challenge, ChallengeKey, Millis},
     delivery::{Life, Want},
     ledger::Claim,
-    number::Number,
 };
 
 /// A challenge that has not ended.
@@ -42,38 +39,17 @@ impl Open {
     }
 }
 
-/// What a carrier's reference leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PartOf {
-    pub attempt: AttemptKey,
-    /// Which part of the text, counted from 0.
-    pub part: u16,
-}
-
 type CallerId = (Arc<str>, Arc<str>);
-type Reference = (Arc<str>, Arc<str>);
 
 #[derive(Debug, Default)]
 pub struct OpenTable {
     /// Boxed: a table that grows moves what it holds.
     all: HashMap<ChallengeKey, Box<Open>>,
     ids: HashMap<CallerId, ChallengeKey>,
-    references: HashMap<Reference, PartOf>,
-    lately: Lately,
+    pub references: References,
     timers: BinaryHeap<Reverse<(Millis, ChallengeKey)>>,
 }
 
-/// References of texts that ended lately, so that a second receipt is known for what it is. As keyed hashes of 64 bits:
-/// among so few no two will be met that share one.
-#[derive(Debug, Default)]
-struct Lately {
-    hasher: RandomState,
-    hashes: HashSet<u64>,
-    in_order: VecDeque<u64>,
-}
-
-/// How many references of ended texts are remembered.
-const LATELY: usize = 20_000;
 /// The timer heap is rebuilt when it holds this many times more than there are open challenges, and some.
 const STALE_TIMERS: usize = 4;
 const SPARE_TIMERS: usize = 1_024;
@@ -108,52 +84,10 @@ impl OpenTable {
             .remove(&(open.ch.tenant.clone(), open.ch.id.clone()));
         for attempt in &open.life.attempts {
             for reference in &attempt.references {
-                let reference = (attempt.carrier.clone(), reference.clone());
-                if self
-                    .references
-                    .get(&reference)
-                    .is_some_and(|at| at.attempt.challenge == key)
-                {
-                    self.references.remove(&reference);
-                    if attempt.channel() == Channel::Sms {
-                        self.lately.remember(&reference);
-                    }
-                }
+                self.references.remove(&attempt.carrier, reference, key);
             }
         }
         Some(*open)
-    }
-
-    /// From now on a receipt with this reference speaks of this attempt.
-    pub fn refer(&mut self, carrier: &Arc<str>, reference: &Arc<str>, at: PartOf) {
-        self.references
-            .insert((carrier.clone(), reference.clone()), at);
-    }
-
-    /// The attempt that a receipt speaks of. Its reference as it stands is believed; another form of it (hex for
-    /// decimal, padded) only for the same phone, since carriers that count upwards have such neighbours.
-    pub fn referred(&self, carrier: &Arc<str>, receipt: &Receipt) -> Option<PartOf> {
-        let of = |reference: &Arc<str>| {
-            self.references
-                .get(&(carrier.clone(), reference.clone()))
-                .copied()
-        };
-        let (literal, derived) = receipt.references.split_first()?;
-        of(literal).or_else(|| {
-            derived.iter().find_map(|form| {
-                let at = of(form)?;
-                let to = self.all.get(&at.attempt.challenge)?.ch.to?;
-                same_phone(receipt, to).then_some(at)
-            })
-        })
-    }
-
-    /// Did a challenge that ended lately have this reference?
-    pub fn ended_lately(&self, carrier: &Arc<str>, receipt: &Receipt) -> bool {
-        receipt
-            .references
-            .first()
-            .is_some_and(|literal| self.lately.knows(&(carrier.clone(), literal.clone())))
     }
 
     /// Wakes this challenge at `at`, or sooner if it was to be woken sooner.
@@ -203,34 +137,3 @@ impl OpenTable {
             .collect();
     }
 }
-
-impl Lately {
-    fn remember(&mut self, reference: &Reference) {
-        if self.in_order.len() >= LATELY
-            && let Some(oldest) = self.in_order.pop_front()
-        {
-            self.hashes.remove(&oldest);
-        }
-        let hash = self.hasher.hash_one(reference);
-        self.hashes.insert(hash);
-        self.in_order.push_back(hash);
-    }
-
-    fn knows(&self, reference: &Reference) -> bool {
-        self.hashes.contains(&self.hasher.hash_one(reference))
-    }
-}
-
-/// Does the receipt name this phone? Carriers write numbers with and without plus or country code; one that names none
-/// contradicts nothing.
-pub fn same_phone(receipt: &Receipt, to: Number) -> bool {
-    let Some(phone) = &receipt.phone else {
-        return true;
-    };
-    let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
-    digits.len() >= LEAST_DIGITS
-        && (to.digits().ends_with(&digits) || digits.ends_with(to.digits()))
-}
-
-/// Fewer digits than this name no phone.
-const LEAST_DIGITS: usize = 6;

@@ -132,7 +132,8 @@ impl Dispatch {
             .iter()
             .filter(|running| !running.leaving)
             .map(|running| {
-                let view = super::view::carrier_view(running);
+                let receipts = self.receipts_note(&running.handle.name);
+                let view = super::view::carrier_view(running, receipts);
                 match self.overlay.suspended(&view.name) {
                     Some(entry) => CarrierView {
                         state: "suspended",

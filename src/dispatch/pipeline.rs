@@ -21,7 +21,9 @@ use crate::{
     carrier::{CallMark, Slip},
     challenge::{AttemptKey, Challenge, ChallengeKey},
     intake::{Answer, Ticket},
-    ledger::{BATCHES, Batch, Done, EarlyWord, Known, Ledger, NewChallenge, Op, OutboxReport},
+    ledger::{
+        BATCHES, Batch, Done, EarlyWord, InboxKey, Known, Ledger, NewChallenge, Op, OutboxReport,
+    },
 };
 
 /// Something that waits for the ledger.
@@ -50,6 +52,10 @@ pub enum Action {
     },
     /// Tell the carrier that what it brought is safe.
     GiveBack(Slip),
+    /// Ask the ledger about this receipt: it holds now what was decided before.
+    LookUp(InboxKey),
+    /// What a round of look-ups has told is durable.
+    RoundOver,
     Publish(Box<OutboxReport>),
     /// Tell the operator what came of a change.
     Ordered(oneshot::Sender<Ordered>, Ordered),
@@ -73,7 +79,8 @@ impl Action {
             Action::Publish(report) if !report.is_final => NEWS,
             Action::GiveBack(_) => GIVING_BACK,
             Action::Publish(_) | Action::Recorded { .. } => SOON,
-            Action::Wake(_) => NEWS,
+            Action::Wake(_) | Action::LookUp(_) => NEWS,
+            Action::RoundOver => SOON,
             Action::Ordered(..) => Duration::ZERO,
         }
     }
@@ -91,6 +98,8 @@ impl Action {
             | Action::Repeat(..)
             | Action::Word { .. }
             | Action::GiveBack(_)
+            | Action::LookUp(_)
+            | Action::RoundOver
             | Action::Ordered(..) => None,
         }
     }
@@ -151,12 +160,14 @@ const GATHERED: usize = 256;
 /// How long it may wait for company.
 fn patience(op: &Op) -> Duration {
     match op {
-        Op::ReportDone { .. } | Op::CallDown { .. } => TIDYING,
+        Op::ReportDone { .. } | Op::CallDown { .. } | Op::InboxDone { .. } => TIDYING,
         Op::Report(report) if !report.is_final => NEWS,
         Op::Accept(_)
         | Op::Life { .. }
         | Op::End { .. }
         | Op::Reference { .. }
+        | Op::Inbox(_)
+        | Op::Late { .. }
         | Op::CallUp { .. }
         | Op::Report(_)
         | Op::Early { .. }

@@ -5,13 +5,9 @@
 
 use std::time::Duration;
 
-use super::{
-    Dispatch,
-    effects::Change,
-    open::{Open, PartOf},
-};
+use super::{Dispatch, effects::Change, open::Open};
 use crate::{
-    challenge::{AttemptKey, Challenge, Millis},
+    challenge::{AttemptKey, Challenge, Channel, Millis},
     delivery::Life,
     ledger::{LimitKeys, Op, Stored},
 };
@@ -51,16 +47,6 @@ impl Dispatch {
             wake: Millis::NEVER,
             sent,
         };
-        for attempt in open.life.attempts.iter().filter(|a| a.live()) {
-            let at = AttemptKey {
-                challenge: key,
-                attempt: attempt.n,
-            };
-            for (part, reference) in (0u16..).zip(&attempt.references) {
-                self.open
-                    .refer(&attempt.carrier, reference, PartOf { attempt: at, part });
-            }
-        }
         self.open.insert(key, open);
         let Some(open) = self.open.get_mut(key) else {
             return;
@@ -70,10 +56,14 @@ impl Dispatch {
         if open.life.ended.is_none() {
             open.life.tick(&open.ch, now, min_call, &mut self.effects);
         }
-        if let Some(to) = open.ch.to {
-            for attempt in &open.life.attempts {
-                self.doubts.add(key, to, attempt);
-            }
+        let texts = open.life.attempts.iter();
+        let texts = texts.filter(|a| a.channel() == Channel::Sms);
+        let texts: Vec<_> = texts
+            .map(|a| (a.n, a.carrier.clone(), a.references.clone()))
+            .collect();
+        for (attempt, carrier, references) in texts {
+            let challenge = key;
+            self.refer(&carrier, AttemptKey { challenge, attempt }, &references);
         }
         self.settle(key, Change::Life, now);
     }

@@ -2,11 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Dispatch, effects::Change, open::PartOf, pipeline::Action};
+use super::{Dispatch, effects::Change, pipeline::Action};
 use crate::{
     carrier::{
-        Blame, CallState, Cause, Event, Failure, Incoming, Link, Receipt, ReceiptState, Said,
-        Verdict, What,
+        Blame, CallState, Cause, Event, Failure, Incoming, Link, Said, Verdict, What, reference,
     },
     challenge::{AttemptKey, ChallengeKey, Channel, Millis},
     delivery::{Attempt, Phase},
@@ -20,16 +19,13 @@ impl Dispatch {
         let carrier = said.carrier;
         match said.what {
             What::Attempt(key, event) => self.attempt_said(&carrier, key, event, now),
-            What::Incoming(incoming, slip) => {
-                match incoming {
-                    Incoming::Receipt(receipt) => self.receipt_said(&carrier, receipt, now),
-                    Incoming::Text(inbound) => {
-                        // Two-way texts aren't served yet: it is counted, and that is all.
-                        metrics::inbound(&carrier);
-                        tracing::debug!(%carrier, to = %inbound.to, "a person wrote to us");
-                    }
-                }
-                // The carrier may forget it once what it has led to is durable.
+            What::Incoming(Incoming::Receipt(receipt), slip) => {
+                self.receipt_came(&carrier, receipt, slip, now);
+            }
+            What::Incoming(Incoming::Text(inbound), slip) => {
+                // Two-way texts aren't served yet: it is counted, and that is all.
+                metrics::inbound(&carrier);
+                tracing::debug!(%carrier, to = %inbound.to, "a person wrote to us");
                 self.pipeline.then(Action::GiveBack(slip));
             }
             What::Link(link) => self.link_said(&carrier, &link),
@@ -83,6 +79,7 @@ impl Dispatch {
     }
 
     fn attempt_goes_on(&mut self, name: &Arc<str>, key: AttemptKey, event: Event, now: Millis) {
+        let event = with_normal_references(event);
         let Some(open) = self.open.get_mut(key.challenge) else {
             self.answer_after_the_end(name, key, event);
             return;
@@ -90,7 +87,7 @@ impl Dispatch {
         let Some(attempt) = open.life.attempt(key.attempt) else {
             return;
         };
-        let (was_in_doubt, change) = (attempt.in_doubt, change_by(&event, attempt.channel()));
+        let change = change_by(&event, attempt.channel());
         let references = match &event {
             Event::Accepted { references } => references.clone(),
             _ => Vec::new(),
@@ -102,37 +99,19 @@ impl Dispatch {
         open.life
             .event(&open.ch, now, key.attempt, event, wait, &mut self.effects);
         let to = open.ch.to;
-        if let (Some(to), Some(attempt)) = (to, open.life.attempt(key.attempt)) {
-            if !was_in_doubt {
-                self.doubts.add(key.challenge, to, attempt);
-            } else if attempt.taken || !attempt.live() {
-                self.doubts.settle(key, to, name);
-            }
-        }
+        let unreferenced = open
+            .life
+            .attempt(key.attempt)
+            .is_some_and(|a| a.live() && a.references.is_empty() && a.phase != Phase::Placed);
         self.refer(name, key, &references);
         if let Some(change) = change {
             self.settle(key.challenge, change, now);
         } else if !self.effects.is_empty() {
             self.settle(key.challenge, Change::Life, now);
         }
-        for reference in &references {
-            if let Some(early) = self.pen.take(name, reference, to) {
-                self.receipt_said(name, early, now);
-            }
-        }
-    }
-
-    /// From now on receipts with these references speak of this attempt. What the attempt didn't keep (a receipt had
-    /// settled it under another form) leads nowhere.
-    fn refer(&mut self, name: &Arc<str>, key: AttemptKey, references: &[Arc<str>]) {
-        for (part, reference) in references.iter().enumerate() {
-            let open = self.open.get(key.challenge);
-            let attempt = open.and_then(|open| open.life.attempt(key.attempt));
-            if attempt.is_some_and(|attempt| attempt.references.contains(reference)) {
-                let part = u16::try_from(part).unwrap_or(u16::MAX);
-                self.open
-                    .refer(name, reference, PartOf { attempt: key, part });
-            }
+        self.release_overtaken(name, &references, now);
+        if let Some(to) = to.filter(|_| unreferenced) {
+            self.release_for_phone(name, to, now);
         }
     }
 
@@ -189,24 +168,15 @@ impl Dispatch {
     /// The challenge is over; the reference of a text that the carrier took after all leads to it still.
     fn answer_after_the_end(&mut self, name: &Arc<str>, key: AttemptKey, event: Event) {
         if let Event::Accepted { references } = event {
-            for reference in references {
+            for (part, reference) in (0..).zip(references) {
                 self.pipeline.write(Op::Reference {
                     carrier: name.clone(),
                     reference,
                     key,
+                    part,
+                    phone: None,
                 });
             }
-        }
-    }
-
-    pub(super) fn receipt_said(&mut self, name: &Arc<str>, receipt: Receipt, now: Millis) {
-        match self.open.referred(name, &receipt) {
-            Some(at) => self.receipt_for(name, at, receipt, now),
-            // Counted once: by what the look-up finds, or as known here.
-            None if self.open.ended_lately(name, &receipt) => {
-                self.look_up_late(name, receipt, true);
-            }
-            None => self.pen.park(now, name, receipt),
         }
     }
 
@@ -229,62 +199,18 @@ impl Dispatch {
             }
         }
     }
+}
 
-    fn receipt_for(&mut self, name: &Arc<str>, at: PartOf, receipt: Receipt, now: Millis) {
-        metrics::receipt(name, receipt.state, true);
-        let key = at.attempt;
-        if let Some(carrier) = self.carriers.get_mut(name) {
-            let evidence = match receipt.state {
-                ReceiptState::Delivered => Some(Evidence::Receipt { delivered: true }),
-                ReceiptState::Undelivered | ReceiptState::Expired | ReceiptState::Rejected => {
-                    Some(Evidence::Receipt { delivered: false })
-                }
-                ReceiptState::Intermediate | ReceiptState::Unknown => None,
-            };
-            let stood = carrier.health.standing();
-            if let Some(evidence) = evidence {
-                carrier.health.event(self.mono, evidence);
-            }
-            if carrier.health.standing() != stood {
-                self.queue.room_changed();
-            }
-        }
-        let Some(open) = self.open.get_mut(key.challenge) else {
-            return;
-        };
-        open.life.receipt(
-            &open.ch,
-            now,
-            key.attempt,
-            usize::from(at.part),
-            &receipt,
-            &mut self.effects,
-        );
-        self.settle(key.challenge, Change::Life, now);
-    }
-
-    /// Receipts whose response never came: perhaps they speak of a text in doubt, perhaps of a challenge long over.
-    pub(super) fn empty_pen(&mut self, now: Millis) {
-        while let Some((name, receipt)) = self.pen.overdue(now) {
-            if let Some(at) = self.open.referred(&name, &receipt) {
-                self.receipt_for(&name, at, receipt, now);
-                continue;
-            }
-            let doubtful = receipt
-                .phone
-                .as_ref()
-                .and_then(|phone| self.doubts.only(&name, phone));
-            match doubtful {
-                Some(attempt) => {
-                    if let Some(reference) = receipt.references.first() {
-                        self.open
-                            .refer(&name, reference, PartOf { attempt, part: 0 });
-                    }
-                    self.receipt_for(&name, PartOf { attempt, part: 0 }, receipt, now);
-                }
-                None => self.look_up_late(&name, receipt, false),
-            }
-        }
+/// The references as they are compared, whatever the carrier puts around them.
+fn with_normal_references(event: Event) -> Event {
+    match event {
+        Event::Accepted { references } => Event::Accepted {
+            references: references
+                .into_iter()
+                .filter_map(reference::normal)
+                .collect(),
+        },
+        event => event,
     }
 }
 

@@ -42,6 +42,9 @@ pub struct CarrierView {
     pub in_flight: usize,
     pub slots: u32,
     pub pace: Option<f64>,
+    /// What is wrong with its receipts, if anything is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipts: Option<String>,
 }
 
 /// One challenge, as the page shows it.
@@ -157,7 +160,7 @@ impl Dispatch {
     }
 }
 
-pub(super) fn carrier_view(running: &Running) -> CarrierView {
+pub(super) fn carrier_view(running: &Running, receipts: Option<String>) -> CarrierView {
     CarrierView {
         name: running.handle.name.clone(),
         transport: running.config.transport.name(),
@@ -166,6 +169,7 @@ pub(super) fn carrier_view(running: &Running) -> CarrierView {
         in_flight: running.in_flight(),
         slots: running.handle.slots.get(),
         pace: running.config.pace.map(|p| p.per_second()),
+        receipts,
     }
 }
 

@@ -9,11 +9,14 @@ mod known;
 mod overlay;
 
 use super::{
-    Batch, Done, NewChallenge, Op, OutboxReport, Target, limiter,
+    Batch, Done, InboxMessage, NewChallenge, Op, OutboxReport, Target, limiter,
     read::{self, Head, early_word},
     seal::{Keyring, Lookup, Opener, Part, Sealer, Unsealable},
 };
-use crate::challenge::{AttemptKey, ChallengeKey, Millis};
+use crate::{
+    challenge::{AttemptKey, ChallengeKey, Millis},
+    number::written::Tail,
+};
 
 /// What the writer works with, beside the connection.
 pub(super) struct Desk {
@@ -92,6 +95,9 @@ pub(super) struct Statements<'c> {
     life: Statement<'c>,
     end: Statement<'c>,
     reference: Statement<'c>,
+    inbox: Statement<'c>,
+    inbox_done: Statement<'c>,
+    late: Statement<'c>,
     outbox: Statement<'c>,
     outbox_done: Statement<'c>,
     kept: Statement<'c>,
@@ -120,8 +126,14 @@ impl<'c> Statements<'c> {
                  WHERE key = ? AND wiped = 0",
             )?,
             reference: conn.prepare(
-                "INSERT OR REPLACE INTO refs (hmac, key, challenge, attempt) VALUES (?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO refs (hmac, key, challenge, attempt, part, phone)
+                 VALUES (?, ?, ?, ?, ?, ?)",
             )?,
+            inbox: conn.prepare(
+                "INSERT INTO inbox (message, at, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            )?,
+            inbox_done: conn.prepare("DELETE FROM inbox WHERE message = ?")?,
+            late: conn.prepare("UPDATE challenges SET late = ? WHERE key = ?")?,
             outbox: conn.prepare(
                 "INSERT INTO outbox (report, challenge, seq, kind, route, final, until, body)
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -205,7 +217,16 @@ impl<'c> Statements<'c> {
                 carrier,
                 reference,
                 key,
-            } => self.reference(desk, carrier, reference, *key)?,
+                part,
+                phone,
+            } => self.reference(desk, (carrier, reference), *key, *part, *phone)?,
+            Op::Inbox(message) => self.inbox(desk, message)?,
+            Op::InboxDone { key } => {
+                self.inbox_done.execute([key.0])?;
+            }
+            Op::Late { key, late } => {
+                self.late.execute(params![late, key.0])?;
+            }
             Op::CallUp {
                 key,
                 carrier,
@@ -342,17 +363,29 @@ impl<'c> Statements<'c> {
     fn reference(
         &mut self,
         desk: &Desk,
-        carrier: &str,
-        reference: &str,
+        (carrier, reference): (&str, &str),
         key: AttemptKey,
+        part: u16,
+        phone: Option<Tail>,
     ) -> Result<(), Fault> {
         let mac = desk.ring.mac(Lookup::Reference, carrier, reference);
+        let phone = phone.map(|tail| read::phone_mac(&desk.ring, carrier, tail));
         self.reference.execute(params![
             mac,
             desk.ring.number(),
             key.challenge.0,
-            key.attempt
+            key.attempt,
+            part,
+            phone
         ])?;
+        Ok(())
+    }
+
+    fn inbox(&mut self, desk: &mut Desk, message: &InboxMessage) -> Result<(), Fault> {
+        let key = message.key.0;
+        desk.sealer
+            .seal(Part::Inbox, key, &message.body, &mut desk.head)?;
+        self.inbox.execute(params![key, message.at.0, desk.head])?;
         Ok(())
     }
 
@@ -444,11 +477,18 @@ fn twice(what: &str) -> Fault {
 fn challenge_of(op: &Op) -> Option<ChallengeKey> {
     match op {
         Op::Accept(new) => Some(new.key),
-        Op::Life { key, .. } | Op::End { key, .. } | Op::Feedback { key, .. } => Some(*key),
+        Op::Life { key, .. }
+        | Op::End { key, .. }
+        | Op::Feedback { key, .. }
+        | Op::Late { key, .. } => Some(*key),
         Op::Reference { key, .. } | Op::CallUp { key, .. } | Op::CallDown { key } => {
             Some(key.challenge)
         }
         Op::Report(report) => Some(report.challenge),
-        Op::ReportDone { .. } | Op::Early { .. } | Op::Overlay { .. } => None,
+        Op::ReportDone { .. }
+        | Op::Early { .. }
+        | Op::Overlay { .. }
+        | Op::Inbox(_)
+        | Op::InboxDone { .. } => None,
     }
 }

@@ -19,6 +19,8 @@ pub(super) async fn all(home: impl Fn() -> Box<dyn Home>) {
     recovery_goes_by_pages(&*home()).await;
     reports_wait_until_done(&*home()).await;
     references_are_found_after_the_end(&*home()).await;
+    the_inbox_keeps_what_came_until_it_is_done(&*home()).await;
+    what_was_told_late_outlives_the_wiping(&*home()).await;
     early_words_meet_their_challenge(&*home()).await;
     wiped_in_time_and_deleted_after_retention(&*home()).await;
     keys_never_come_twice(&*home()).await;
@@ -173,6 +175,7 @@ async fn accepts_and_gives_back(home: &dyn Home) {
             life: b"sent".to_vec(),
             last: None,
             ended: None,
+            late: Vec::new(),
             verified: None,
             early: None,
         }
@@ -371,6 +374,8 @@ async fn references_are_found_after_the_end(home: &dyn Home) {
         carrier: carrier.into(),
         reference: "0000A7F3".into(),
         key: attempt(n),
+        part: 0,
+        phone: Tail::written(&format!("+1202555010{n}")),
     };
     let ops = vec![
         Op::Accept(new(key.0, "a")),
@@ -387,6 +392,59 @@ async fn references_are_found_after_the_end(home: &dyn Home) {
     write(&ledger, &mut done, vec![reference("northwind", 3)]).await;
     let found = ledger.find_reference("northwind", "0000A7F3").await;
     assert_eq!(found.unwrap(), Some(attempt(3)));
+    // And both stay known: the phone tells them apart, also by a reference in another form.
+    let phones = vec![Tail::written("2025550101").expect("a phone")];
+    let forms = vec!["42995".into(), "0000A7F3".into()];
+    let found = ledger.find_references("northwind".into(), forms, phones);
+    let (form, found) = found.await.unwrap();
+    assert_eq!(form, 1);
+    let each: Vec<_> = found.iter().map(|r| (r.key, r.same_phone)).collect();
+    assert_eq!(each, [(attempt(3), Some(false)), (attempt(1), Some(true))]);
+}
+
+async fn the_inbox_keeps_what_came_until_it_is_done(home: &dyn Home) {
+    let (ledger, mut done, recovered) = home.open().unwrap();
+    let first = recovered.first_message;
+    let message = |n| InboxMessage {
+        key: InboxKey(first.0 + n),
+        at: T0 + Duration::from_secs(n as u64),
+        body: format!("a receipt for +1202555010{n}").into_bytes(),
+    };
+    let put = |n| Op::Inbox(Box::new(message(n)));
+    write(&ledger, &mut done, vec![put(0), put(1)]).await;
+    let ops = vec![
+        Op::InboxDone {
+            key: message(0).key,
+        },
+        put(2),
+    ];
+    write(&ledger, &mut done, ops).await;
+    ledger.close().await;
+    let (ledger, _done, mut recovered) = home.open().unwrap();
+    assert_eq!(recovered.inbox().unwrap(), [message(1), message(2)]);
+    assert!(recovered.first_message > message(2).key);
+    ledger.close().await;
+}
+
+async fn what_was_told_late_outlives_the_wiping(home: &dyn Home) {
+    let (ledger, mut done, recovered) = home.open().unwrap();
+    let key = recovered.first_challenge;
+    write(
+        &ledger,
+        &mut done,
+        vec![Op::Accept(new(key.0, "a")), end(key.0, T0)],
+    )
+    .await;
+    ledger
+        .housekeep(T0 + Duration::from_secs(361))
+        .await
+        .unwrap();
+    let late = b"seq 4".to_vec();
+    write(&ledger, &mut done, vec![Op::Late { key, late }]).await;
+    let stored = ledger.get(key).await.unwrap().unwrap();
+    assert!(stored.job.is_empty());
+    assert_eq!(stored.late, b"seq 4");
+    ledger.close().await;
 }
 
 async fn early_words_meet_their_challenge(home: &dyn Home) {
@@ -444,6 +502,8 @@ async fn wiped_in_time_and_deleted_after_retention(home: &dyn Home) {
             challenge: ChallengeKey(key),
             attempt: 1,
         },
+        part: 0,
+        phone: None,
     };
     let ops = vec![
         Op::Accept(new(key, "a")),

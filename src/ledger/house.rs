@@ -57,6 +57,7 @@ enum Anew {
     Challenges { from: i64 },
     Outbox { from: i64 },
     Kept { from: i64 },
+    Inbox { from: i64 },
 }
 
 impl House {
@@ -282,15 +283,16 @@ impl House {
         };
         let slice = conn
             .prepare_cached(
-                "SELECT hmac, challenge FROM refs WHERE hmac > ? ORDER BY hmac LIMIT ?",
+                "SELECT hmac, min(challenge) FROM refs WHERE hmac > ? GROUP BY hmac
+                 ORDER BY hmac LIMIT ?",
             )?
             .query_map(params![after, STEP as i64], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })?
             .collect::<rusqlite::Result<Vec<(Vec<u8>, i64)>>>()?;
         for (hmac, _) in slice.iter().filter(|(_, challenge)| *challenge < below) {
-            conn.prepare_cached("DELETE FROM refs WHERE hmac = ?")?
-                .execute([hmac])?;
+            conn.prepare_cached("DELETE FROM refs WHERE hmac = ? AND challenge < ?")?
+                .execute(params![hmac, below])?;
         }
         if slice.len() < STEP {
             conn.execute(
@@ -321,14 +323,16 @@ impl House {
                 Some(from) => Anew::Challenges { from },
                 None => Anew::Outbox { from: 0 },
             }),
-            Some(Anew::Outbox { from }) => Some(
-                match bodies_anew(conn, desk, "outbox", Part::Outbox, from)? {
-                    Some(from) => Anew::Outbox { from },
-                    None => Anew::Kept { from: 0 },
-                },
-            ),
-            Some(Anew::Kept { from }) => match bodies_anew(conn, desk, "kept", Part::Kept, from)? {
-                Some(from) => Some(Anew::Kept { from }),
+            Some(Anew::Outbox { from }) => Some(match bodies_anew(conn, desk, OUTBOX, from)? {
+                Some(from) => Anew::Outbox { from },
+                None => Anew::Kept { from: 0 },
+            }),
+            Some(Anew::Kept { from }) => Some(match bodies_anew(conn, desk, KEPT, from)? {
+                Some(from) => Anew::Kept { from },
+                None => Anew::Inbox { from: 0 },
+            }),
+            Some(Anew::Inbox { from }) => match bodies_anew(conn, desk, INBOX, from)? {
+                Some(from) => Some(Anew::Inbox { from }),
                 None => {
                     conn.execute(
                         "UPDATE keys SET sealed = 0 WHERE number <> ?",
@@ -437,17 +441,22 @@ fn challenges_anew(conn: &Connection, desk: &mut Desk, from: i64) -> rusqlite::R
     Ok((rows.len() >= STEP).then(|| rows.last().map_or(from, |(key, ..)| key + 1)))
 }
 
-/// The same for `outbox` and `kept`.
+/// A table of sealed bodies: its name, its key, what its bodies are.
+type Bodies = (&'static str, &'static str, Part);
+const OUTBOX: Bodies = ("outbox", "report", Part::Outbox);
+const KEPT: Bodies = ("kept", "report", Part::Kept);
+const INBOX: Bodies = ("inbox", "message", Part::Inbox);
+
+/// The same for these.
 fn bodies_anew(
     conn: &Connection,
     desk: &mut Desk,
-    table: &'static str,
-    part: Part,
+    (table, key, part): Bodies,
     from: i64,
 ) -> rusqlite::Result<Option<i64>> {
     let rows = conn
         .prepare_cached(&format!(
-            "SELECT report, body FROM {table} WHERE report >= ? ORDER BY report LIMIT ?"
+            "SELECT {key}, body FROM {table} WHERE {key} >= ? ORDER BY {key} LIMIT ?"
         ))?
         .query_map(params![from, STEP as i64], |row| {
             Ok((row.get(0)?, row.get(1)?))
@@ -455,7 +464,7 @@ fn bodies_anew(
         .collect::<rusqlite::Result<Vec<(i64, Vec<u8>)>>>()?;
     for (report, body) in &rows {
         if let Some(new) = anew(desk, part, *report, body) {
-            conn.prepare_cached(&format!("UPDATE {table} SET body = ? WHERE report = ?"))?
+            conn.prepare_cached(&format!("UPDATE {table} SET body = ? WHERE {key} = ?"))?
                 .execute(params![new, report])?;
         }
     }

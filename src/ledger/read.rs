@@ -6,10 +6,13 @@ use arc_swap::ArcSwap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    EarlyWord, OutboxReport, ReadError, ReportKey, Stored, Target,
+    EarlyWord, OutboxReport, ReadError, Referred, ReportKey, Stored, Target,
     seal::{Keyring, Lookup, Opener, Part},
 };
-use crate::challenge::{AttemptKey, ChallengeKey, Millis};
+use crate::{
+    challenge::{AttemptKey, ChallengeKey, Millis},
+    number::written::Tail,
+};
 
 pub(super) struct Reader {
     inner: Mutex<Inner>,
@@ -85,28 +88,47 @@ impl Reader {
         })
     }
 
-    pub fn find_reference(
+    /// Where the first of these forms leads that leads anywhere, with its place among them: the newest first.
+    pub fn find_references(
         &self,
         carrier: &str,
-        reference: &str,
-    ) -> Result<Option<AttemptKey>, ReadError> {
+        forms: &[Arc<str>],
+        phones: &[Tail],
+    ) -> Result<(usize, Vec<Referred>), ReadError> {
         self.with(|conn, opener| {
-            let mut statement =
-                conn.prepare_cached("SELECT challenge, attempt FROM refs WHERE hmac = ?")?;
-            for mac in macs(&opener.ring, Lookup::Reference, carrier, reference) {
-                let found = statement
-                    .query_row([mac], |row| {
-                        Ok(AttemptKey {
-                            challenge: ChallengeKey(row.get(0)?),
-                            attempt: row.get(1)?,
+            let phones: Vec<i64> = phones
+                .iter()
+                .flat_map(|tail| phone_macs(&opener.ring, carrier, *tail))
+                .collect();
+            let mut statement = conn.prepare_cached(
+                "SELECT challenge, attempt, part, phone FROM refs WHERE hmac = ?
+                 ORDER BY challenge DESC, attempt DESC, part LIMIT ?",
+            )?;
+            for (place, form) in forms.iter().enumerate() {
+                let mut found = Vec::new();
+                for mac in macs(&opener.ring, Lookup::Reference, carrier, form) {
+                    let rows = statement.query_map(params![mac, REFERRED as i64], |row| {
+                        let known: Option<i64> = row.get(3)?;
+                        Ok(Referred {
+                            key: AttemptKey {
+                                challenge: ChallengeKey(row.get(0)?),
+                                attempt: row.get(1)?,
+                            },
+                            part: row.get(2)?,
+                            same_phone: known
+                                .filter(|_| !phones.is_empty())
+                                .map(|known| phones.contains(&known)),
                         })
-                    })
-                    .optional()?;
-                if found.is_some() {
-                    return Ok(found);
+                    })?;
+                    for row in rows {
+                        found.push(row?);
+                    }
+                }
+                if !found.is_empty() {
+                    return Ok((place, found));
                 }
             }
-            Ok(None)
+            Ok((0, Vec::new()))
         })
     }
 
@@ -211,10 +233,13 @@ pub(super) struct RawStored {
     last: Option<Vec<u8>>,
     life: Option<Vec<u8>>,
     job: Option<Vec<u8>>,
+    late: Option<Vec<u8>>,
 }
 
 pub(super) fn select_stored(rest: &str) -> String {
-    format!("SELECT key, arrived, deadline, ended, verified, head, last, life, job FROM {rest}")
+    format!(
+        "SELECT key, arrived, deadline, ended, verified, head, last, life, job, late FROM {rest}"
+    )
 }
 
 pub(super) fn raw_stored(row: &Row<'_>) -> rusqlite::Result<RawStored> {
@@ -228,6 +253,7 @@ pub(super) fn raw_stored(row: &Row<'_>) -> rusqlite::Result<RawStored> {
         last: row.get(6)?,
         life: row.get(7)?,
         job: row.get(8)?,
+        late: row.get(9)?,
     })
 }
 
@@ -250,6 +276,7 @@ impl RawStored {
             life: part(Part::Life, self.life)?.unwrap_or_default(),
             last: part(Part::Last, self.last)?,
             ended: self.ended.map(Millis),
+            late: self.late.unwrap_or_default(),
             verified: self.verified,
             early,
             tenant: head.tenant,
@@ -336,6 +363,22 @@ pub(super) fn macs<'a>(
     std::iter::once(ring.mac(lookup, first, second)).chain(ring.older_macs(lookup, first, second))
 }
 
+/// The last digits of a phone under the sealing key: four octets, since they only tell apart what shares a reference.
+pub(super) fn phone_mac(ring: &Keyring, carrier: &str, phone: Tail) -> i64 {
+    short(ring.mac(Lookup::Phone, carrier, &phone.value().to_string()))
+}
+
+/// The same under every key.
+fn phone_macs(ring: &Keyring, carrier: &str, phone: Tail) -> Vec<i64> {
+    macs(ring, Lookup::Phone, carrier, &phone.value().to_string())
+        .map(short)
+        .collect()
+}
+
+fn short(mac: super::seal::Mac) -> i64 {
+    i64::from(u32::from_le_bytes([mac[0], mac[1], mac[2], mac[3]]))
+}
+
 pub(super) fn number_of(word: EarlyWord) -> i64 {
     match word {
         EarlyWord::Cancel => 0,
@@ -356,5 +399,7 @@ fn word_of(number: i64) -> Option<EarlyWord> {
 pub(super) const KIND_REPLY_TO: i64 = 0;
 pub(super) const KIND_EXCHANGE: i64 = 1;
 pub(super) const KIND_MANDATORY: i64 = 2;
+/// Most attempts that one reference gives: a carrier that gives all of them one id has no use for more.
+pub(super) const REFERRED: usize = 64;
 /// Bound of rows that one read gives.
 const PAGE: usize = 1_024;

@@ -9,15 +9,15 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    LimitKeys, OpenError, ReadError, ReportKey, Stored, limiter,
+    InboxKey, InboxMessage, LimitKeys, OpenError, ReadError, ReportKey, Stored, limiter,
     read::{raw_stored, select_stored},
     schema,
     seal::{Keyring, Opener, Part},
 };
 use crate::challenge::{AttemptKey, ChallengeKey, Millis};
 
-/// What the ledger held when it was opened. Also says which keys are free: those from `first_challenge` and
-/// `first_report` on, upwards by one. They are above all that were ever given, on any node, since the epoch is in them.
+/// What the ledger held when it was opened. Also says which keys are free: those from `first_challenge`,
+/// `first_report` and `first_message` on, upwards by one. They are above all that were ever given, on any node, since the epoch is in them.
 pub struct Recovered {
     /// Rises with each opening; rows carry the one that wrote them last.
     pub epoch: i64,
@@ -25,6 +25,7 @@ pub struct Recovered {
     pub first_report: ReportKey,
     /// What the limiter makes its hashes with.
     pub limiter: [u8; 32],
+    pub first_message: InboxKey,
     path: PathBuf,
     conn: Connection,
     opener: Opener,
@@ -57,6 +58,7 @@ impl Recovered {
             limiter,
             first_challenge: ChallengeKey(epoch << EPOCH_SHIFT),
             first_report: ReportKey(epoch << EPOCH_SHIFT),
+            first_message: InboxKey(epoch << EPOCH_SHIFT),
             path: path.to_path_buf(),
             conn: schema::open_reader(path)?,
             opener: Opener::new(ring),
@@ -146,6 +148,33 @@ impl Recovered {
         let mut select = self.conn.prepare("SELECT entry FROM overlay")?;
         let entries = select.query_map([], |row| row.get(0))?;
         Ok(entries.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// What carriers had brought and what had led to nothing yet, oldest first. Rows that no key opens are left out, with
+    /// a word in the log.
+    pub fn inbox(&mut self) -> Result<Vec<InboxMessage>, ReadError> {
+        let mut messages = Vec::new();
+        let mut select = self
+            .conn
+            .prepare("SELECT message, at, body FROM inbox ORDER BY message")?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let key: i64 = row.get(0)?;
+            match self
+                .opener
+                .open(Part::Inbox, key, &row.get::<_, Vec<u8>>(2)?)
+            {
+                Ok(body) => messages.push(InboxMessage {
+                    key: InboxKey(key),
+                    at: Millis(row.get(1)?),
+                    body,
+                }),
+                Err(error) => {
+                    tracing::error!(key, file = %self.path.display(), %error, "a message of the inbox is left alone");
+                }
+            }
+        }
+        Ok(messages)
     }
 
     fn begin(&self, now: Millis) -> Result<Walk, ReadError> {

@@ -248,6 +248,30 @@ CREATE TABLE secrets (
 
 -- The limiter's windows that the challenge counts in, as hashes; NULL: the limiter refused it.
 ALTER TABLE challenges ADD COLUMN limits BLOB;
+", "
+-- What carriers have brought and what has led to nothing yet. body: the carrier, and what it said.
+CREATE TABLE inbox (
+    message INTEGER PRIMARY KEY,
+    at      INTEGER NOT NULL,
+    body    BLOB NOT NULL
+) STRICT;
+
+-- What was told after the final: numbers and states.
+ALTER TABLE challenges ADD COLUMN late BLOB;
+
+-- One reference may lead to several attempts. phone: of the phone's last digits, keyed.
+CREATE TABLE attempt_refs (
+    hmac      BLOB NOT NULL,
+    challenge INTEGER NOT NULL,
+    attempt   INTEGER NOT NULL,
+    part      INTEGER NOT NULL,
+    key       INTEGER NOT NULL,
+    phone     INTEGER,
+    PRIMARY KEY (hmac, challenge, attempt, part)
+) STRICT, WITHOUT ROWID;
+INSERT INTO attempt_refs SELECT hmac, challenge, attempt, 0, key, NULL FROM refs;
+DROP TABLE refs;
+ALTER TABLE attempt_refs RENAME TO refs;
 "];
 
 /// "Ring"
@@ -265,3 +289,35 @@ const READER_CACHE_KIB: i64 = 1024;
 const CHECKPOINT_PAGES: i64 = 4_000;
 /// Octets of WAL kept on disk after a burst.
 const WAL_KEPT: i64 = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ledger of the first version, with what a later one must still find.
+    #[test]
+    fn a_file_of_the_first_version_keeps_its_references() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(MIGRATIONS[0]).unwrap();
+        conn.execute_batch(
+            "INSERT INTO refs VALUES (x'01', 1, 7, 2);
+             INSERT INTO challenges (key, arrived, deadline, owner, epoch, id_hmac, head)
+             VALUES (7, 0, 0, 'n', 1, x'02', x'03'); PRAGMA user_version = 1",
+        )
+        .unwrap();
+        migrate(&mut conn, Path::new("test")).unwrap();
+        let row: (i64, i64, i64, Option<i64>) = conn
+            .query_row(
+                "SELECT challenge, attempt, part, phone FROM refs WHERE hmac = x'01'",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+            )
+            .unwrap();
+        assert_eq!(row, (7, 2, 0, None));
+        let late: Option<Vec<u8>> = conn
+            .query_row("SELECT late FROM challenges", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(late, None);
+        migrate(&mut conn, Path::new("test")).unwrap();
+    }
+}

@@ -27,10 +27,11 @@ pub(super) enum Part {
     /// The body of a dead letter, which leaves the ledger's file.
     Letter = 7,
     Call = 8,
+    Inbox = 9,
     Secret = 16,
 }
 
-/// What is looked up: keeps the two kinds of HMAC apart.
+/// What is looked up: keeps the kinds of HMAC apart.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub(super) enum Lookup {
@@ -38,6 +39,8 @@ pub(super) enum Lookup {
     Id = 1,
     /// (carrier, reference)
     Reference = 2,
+    /// (carrier, last digits of a phone)
+    Phone = 3,
 }
 
 pub(super) type Mac = [u8; MAC];

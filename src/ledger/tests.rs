@@ -191,6 +191,8 @@ fn full(key: i64, id: &str) -> Vec<Op> {
                 challenge: ChallengeKey(key),
                 attempt: 1,
             },
+            part: 0,
+            phone: None,
         },
         Op::Report(Box::new(report(key * 2, key, 1, target))),
         Op::Report(Box::new(report(key * 2 + 1, key, 1, Target::Http))),
@@ -270,6 +272,11 @@ async fn nothing_personal_is_in_the_files_in_clear() {
     };
     let mut ops = full(key, "login-of-alice");
     ops.push(early);
+    ops.push(Op::Inbox(Box::new(InboxMessage {
+        key: recovered.first_message,
+        at: T0,
+        body: b"receipt-of-15550109".to_vec(),
+    })));
     write(&ledger, &mut done, ops).await;
     let secrets = [
         "14255550142",
@@ -280,6 +287,7 @@ async fn nothing_personal_is_in_the_files_in_clear() {
         "user-77@bank",
         "ref-of-login-of-alice",
         "life at the end",
+        "receipt-of-15550109",
     ];
     let found = |text: &str| {
         let octets = place.octets();

@@ -1,9 +1,12 @@
 //! The words of the ledger: what is asked of it and what it says back. No logic.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::Claim;
-use crate::challenge::{AttemptKey, ChallengeKey, Millis};
+use crate::{
+    challenge::{AttemptKey, ChallengeKey, Millis},
+    number::written::Tail,
+};
 
 /// Something that must become durable.
 #[derive(Clone, Debug)]
@@ -28,6 +31,21 @@ pub enum Op {
         carrier: Arc<str>,
         reference: Arc<str>,
         key: AttemptKey,
+        /// Which part of the text, counted from 0.
+        part: u16,
+        /// Of the phone that the text went to: tells apart what shares a reference, also after wiping.
+        phone: Option<Tail>,
+    },
+    /// Something that a carrier has brought and that has led to nothing yet: kept as it came until
+    /// [`Op::InboxDone`], which stands in the batch with its effect.
+    Inbox(Box<InboxMessage>),
+    InboxDone {
+        key: InboxKey,
+    },
+    /// What was told of an ended challenge after its final. Outlives the wiping; nothing personal in it.
+    Late {
+        key: ChallengeKey,
+        late: Vec<u8>,
     },
     /// A call is up, or being set up: what a restart needs to end it. Replaces what was known of it before.
     CallUp {
@@ -102,6 +120,36 @@ pub type LimitKeys = [u64; 5];
 /// A report's own key in the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReportKey(pub i64);
+
+/// A row's own key in the inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InboxKey(pub i64);
+
+/// Something that a carrier has brought, until it has led to something.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InboxMessage {
+    pub key: InboxKey,
+    /// When it came.
+    pub at: Millis,
+    /// What it is, serialised; sealed by the ledger.
+    pub body: Vec<u8>,
+}
+
+/// Never what a carrier or a person wrote.
+impl fmt::Debug for InboxMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InboxMessage({})", self.key.0)
+    }
+}
+
+/// Where a reference leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Referred {
+    pub key: AttemptKey,
+    pub part: u16,
+    /// Is it the phone that was asked about? None: one of the two is not known.
+    pub same_phone: Option<bool>,
+}
 
 /// One copy of a report, waiting to be published.
 #[derive(Clone, PartialEq, Eq)]
@@ -186,6 +234,8 @@ pub struct Stored {
     pub life: Vec<u8>,
     pub last: Option<Vec<u8>>,
     pub ended: Option<Millis>,
+    /// What [`Op::Late`] wrote last; empty: nothing.
+    pub late: Vec<u8>,
     /// The caller's feedback, where there was one after the end.
     pub verified: Option<bool>,
     /// A word that came before the challenge, still remembered.

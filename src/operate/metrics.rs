@@ -98,6 +98,16 @@ pub fn callback_refused(carrier: Option<&Arc<str>>, reason: &'static str, count:
         .increment(count);
 }
 
+/// Nothing decided whose it was.
+pub fn receipt_ambiguous(carrier: &Arc<str>) {
+    counter!("ringback_receipts_ambiguous_total", "carrier" => carrier.clone()).increment(1);
+}
+
+/// The carrier was told to bring it again.
+pub fn receipt_refused(carrier: &Arc<str>) {
+    counter!("ringback_receipts_refused_total", "carrier" => carrier.clone()).increment(1);
+}
+
 pub fn inbound(carrier: &Arc<str>) {
     counter!("ringback_inbound_total", "carrier" => carrier.clone()).increment(1);
 }

@@ -3,6 +3,8 @@
 mod calls;
 mod carriers;
 mod promises;
+mod receipts;
 mod seams;
+mod smsc;
 mod texts;
 mod world;

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     carrier::{
-        Cause, Event, Link, Order, Slip, What,
+        Cause, Event, Link, Order, Reply, Slip, What,
         connect::{self, Stream},
     },
     clock,
@@ -216,7 +216,7 @@ struct Run<'a> {
     bind: &'a mut Bind,
     session: Session,
     /// Where dispatch says which deliveries are safe. As many as the session leaves unanswered.
-    slips: mpsc::UnboundedSender<u32>,
+    slips: mpsc::UnboundedSender<(u32, Reply)>,
     orders: Orders,
     bound: bool,
     was_bound: bool,
@@ -232,7 +232,7 @@ impl Run<'_> {
     async fn carry(
         &mut self,
         stream: Box<dyn Stream>,
-        mut given_back: mpsc::UnboundedReceiver<u32>,
+        mut given_back: mpsc::UnboundedReceiver<(u32, Reply)>,
     ) -> Ended {
         let (mut reading, mut writing) = tokio::io::split(stream);
         let mut input = BytesMut::with_capacity(READ);
@@ -271,14 +271,21 @@ impl Run<'_> {
                     Err(e) => return Ended::Lost(connect::describe(&e)),
                 },
                 count = self.bind.inbox.recv_many(&mut told, BATCH), if takes => self.told(count, &mut told),
-                Some(safe) = given_back.recv() => {
-                    self.session.delivered(safe);
-                    while let Ok(safe) = given_back.try_recv() {
-                        self.session.delivered(safe);
+                Some(slip) = given_back.recv() => {
+                    self.answer(slip);
+                    while let Ok(slip) = given_back.try_recv() {
+                        self.answer(slip);
                     }
                 }
                 () = &mut timer => self.session.timeout(Instant::now()),
             }
+        }
+    }
+
+    fn answer(&mut self, (sequence, reply): (u32, Reply)) {
+        match reply {
+            Reply::Taken => self.session.delivered(sequence),
+            Reply::QueueFull => self.session.refused(sequence),
         }
     }
 
@@ -361,10 +368,12 @@ impl Run<'_> {
         None
     }
 
-    /// The peer is answered when dispatch gives the slip back.
+    /// The peer is answered when dispatch gives the slip back. While dispatch is far behind it is answered at once that
+    /// there is no room: what stands behind it on the link (answers, probes) must be read.
     async fn brought(&mut self, deliver: &Deliver, sequence: u32) {
         let shared = &self.bind.shared;
-        match receipts::read(deliver, shared.smpp.receipt_id, &shared.statuses) {
+        match receipts::read(deliver, &shared.statuses) {
+            Some(_) if shared.is_behind() => self.session.refused(sequence),
             Some(incoming) => {
                 let slip = Slip::Session(self.slips.clone(), sequence);
                 self.say(What::Incoming(incoming, slip)).await;

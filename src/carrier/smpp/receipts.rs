@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::status::Statuses;
 use crate::{
     carrier::{Inbound, Incoming, Receipt, ReceiptState},
-    config::carrier::ReceiptId,
     message::text,
     protocol::smpp::{
         Deliver,
@@ -13,11 +12,8 @@ use crate::{
     },
 };
 
-/// Widths to which carriers pad their ids.
-const PADDED: [usize; 2] = [8, 10];
-
 /// None: it names no message and is no text; counted by the caller.
-pub fn read(deliver: &Deliver, mode: ReceiptId, statuses: &Statuses) -> Option<Incoming> {
+pub fn read(deliver: &Deliver, statuses: &Statuses) -> Option<Incoming> {
     let tlvs: Vec<(u16, &[u8])> = deliver
         .tlvs
         .iter()
@@ -40,7 +36,7 @@ pub fn read(deliver: &Deliver, mode: ReceiptId, statuses: &Statuses) -> Option<I
         (false, state) => final_state(state),
     };
     Some(Incoming::Receipt(Receipt {
-        references: read.id.map(|id| references(&id, mode)).unwrap_or_default(),
+        references: read.id.into_iter().map(Arc::from).collect(),
         state,
         cause: read
             .err
@@ -51,73 +47,6 @@ pub fn read(deliver: &Deliver, mode: ReceiptId, statuses: &Statuses) -> Option<I
         phone: digits(&deliver.source.digits),
         sender: digits(&deliver.destination.digits),
     }))
-}
-
-/// Every form under which the response may have named the message, the literal one first.
-pub fn references(id: &str, mode: ReceiptId) -> Vec<Arc<str>> {
-    let mut forms = Forms(vec![id.into()]);
-    match mode {
-        ReceiptId::Same => {}
-        ReceiptId::Case => forms.case(id),
-        ReceiptId::ZeroPadded => forms.zeros(id),
-        ReceiptId::RespHexDlrDec => forms.in_hex(id),
-        ReceiptId::RespDecDlrHex => forms.in_decimal(id),
-        ReceiptId::Auto => {
-            forms.case(id);
-            forms.zeros(id);
-            forms.in_hex(id);
-            forms.in_decimal(id);
-        }
-    }
-    forms.0
-}
-
-struct Forms(Vec<Arc<str>>);
-
-impl Forms {
-    fn add(&mut self, form: String) {
-        if !form.is_empty() && !self.0.iter().any(|known| **known == *form) {
-            self.0.push(form.into());
-        }
-    }
-
-    fn case(&mut self, id: &str) {
-        self.add(id.to_ascii_lowercase());
-        self.add(id.to_ascii_uppercase());
-    }
-
-    fn zeros(&mut self, id: &str) {
-        let bare = match id.trim_start_matches('0') {
-            "" => "0",
-            bare => bare,
-        };
-        self.add(bare.to_owned());
-        if bare.bytes().all(|b| b.is_ascii_hexdigit()) {
-            for width in PADDED {
-                self.add(format!("{bare:0>width$}"));
-            }
-        }
-    }
-
-    /// The receipt is decimal; the response was hexadecimal, in either case, padded or not.
-    fn in_hex(&mut self, id: &str) {
-        let decimal = id.bytes().all(|b| b.is_ascii_digit());
-        if let (true, Ok(number)) = (decimal, id.parse::<u128>()) {
-            self.add(format!("{number:x}"));
-            self.add(format!("{number:X}"));
-            self.add(format!("{number:08x}"));
-            self.add(format!("{number:08X}"));
-        }
-    }
-
-    /// The receipt is hexadecimal; the response was decimal.
-    fn in_decimal(&mut self, id: &str) {
-        let hex = id.bytes().all(|b| b.is_ascii_hexdigit());
-        if let (true, Ok(number)) = (hex, u128::from_str_radix(id, 16)) {
-            self.add(number.to_string());
-            self.add(format!("{number:010}"));
-        }
-    }
 }
 
 fn final_state(state: Option<MessageState>) -> ReceiptState {
@@ -178,7 +107,6 @@ fn inbound(deliver: &Deliver) -> Inbound {
 mod tests {
     use super::*;
     use crate::protocol::smpp::Address;
-    use proptest::prelude::*;
 
     fn deliver(esm_class: u8, message: &'static [u8]) -> Deliver {
         Deliver {
@@ -198,21 +126,12 @@ mod tests {
         }
     }
 
-    fn forms(id: &str, mode: ReceiptId) -> Vec<String> {
-        references(id, mode)
-            .iter()
-            .map(|form| form.to_string())
-            .collect()
-    }
-
     #[test]
     fn a_receipt_says_state_code_and_addresses() {
         let own = [(Arc::from("027"), crate::carrier::Cause::HandsetOff)].into();
         let statuses = Statuses::new(&own);
         let message = b"id:4711 sub:001 dlvrd:000 submit date:2401011200 done date:2401011201 stat:UNDELIV err:027 text:";
-        let Some(Incoming::Receipt(receipt)) =
-            read(&deliver(4, message), ReceiptId::Same, &statuses)
-        else {
+        let Some(Incoming::Receipt(receipt)) = read(&deliver(4, message), &statuses) else {
             panic!("no receipt");
         };
         assert_eq!(receipt.references, ["4711".into()]);
@@ -227,9 +146,7 @@ mod tests {
 
     #[test]
     fn a_text_from_a_phone_is_no_receipt() {
-        let Some(Incoming::Text(text)) =
-            read(&deliver(0, b"yes"), ReceiptId::Auto, &Statuses::default())
-        else {
+        let Some(Incoming::Text(text)) = read(&deliver(0, b"yes"), &Statuses::default()) else {
             panic!("no text");
         };
         assert_eq!(
@@ -237,7 +154,7 @@ mod tests {
             ("+12025550123", "97671", "yes")
         );
         let part = deliver(0x40, &[0x05, 0, 3, 1, 2, 1, b'h', b'i']);
-        let Some(Incoming::Text(text)) = read(&part, ReceiptId::Auto, &Statuses::default()) else {
+        let Some(Incoming::Text(text)) = read(&part, &Statuses::default()) else {
             panic!("no text")
         };
         assert_eq!(&*text.body, "hi");
@@ -246,55 +163,10 @@ mod tests {
     #[test]
     fn something_on_its_way_is_never_final() {
         let message = b"id:4711 stat:ENROUTE err:000";
-        let Some(Incoming::Receipt(receipt)) =
-            read(&deliver(4, message), ReceiptId::Same, &Statuses::default())
+        let Some(Incoming::Receipt(receipt)) = read(&deliver(4, message), &Statuses::default())
         else {
             panic!("no receipt");
         };
         assert_eq!(receipt.state, ReceiptState::Intermediate);
-    }
-
-    #[test]
-    fn the_literal_form_comes_first_and_each_mode_adds_its_own() {
-        assert_eq!(forms("0A1b", ReceiptId::Same), ["0A1b"]);
-        assert_eq!(forms("0A1b", ReceiptId::Case), ["0A1b", "0a1b", "0A1B"]);
-        assert_eq!(
-            forms("00042", ReceiptId::ZeroPadded),
-            ["00042", "42", "00000042", "0000000042"]
-        );
-        assert_eq!(
-            forms("2592", ReceiptId::RespHexDlrDec),
-            ["2592", "a20", "A20", "00000a20", "00000A20"]
-        );
-        assert_eq!(
-            forms("A20", ReceiptId::RespDecDlrHex),
-            ["A20", "2592", "0000002592"]
-        );
-        let auto = forms("0A20", ReceiptId::Auto);
-        assert_eq!(auto[0], "0A20");
-        for wanted in ["0a20", "A20", "2592"] {
-            assert!(
-                auto.iter().any(|form| form == wanted),
-                "{wanted} missing in {auto:?}"
-            );
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn hex_and_decimal_find_each_other(number in 1u64..) {
-            let decimal = number.to_string();
-            let (upper, lower) = (format!("{:X}", number), format!("{:x}", number));
-            let hex = forms(&decimal, ReceiptId::Auto);
-            prop_assert!(hex.contains(&upper) && hex.contains(&lower));
-            prop_assert!(forms(&upper, ReceiptId::Auto).contains(&decimal));
-        }
-
-        #[test]
-        fn any_id_keeps_its_literal_first_and_forms_are_few(id in ".{0,80}") {
-            let forms = forms(&id, ReceiptId::Auto);
-            prop_assert_eq!(&forms[0], &id);
-            prop_assert!(forms.len() <= 16);
-        }
     }
 }

@@ -75,6 +75,11 @@ impl Shared {
             .is_ok()
     }
 
+    /// Dispatch is so far behind that the rest of its channel is kept for the answers to submits.
+    pub fn is_behind(&self) -> bool {
+        self.said.capacity() < self.said.max_capacity() / ANSWERS_SHARE
+    }
+
     /// The bound bind with the fewest orders.
     pub fn least_loaded(&self) -> Option<usize> {
         let bound = self
@@ -150,6 +155,9 @@ impl Shared {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// A quarter of the channel to dispatch is never taken by what carriers bring.
+const ANSWERS_SHARE: usize = 4;
 
 fn down(pool: &mut Pool, reason: &str) -> Option<Link> {
     if pool.bound > 0 || pool.down.as_deref() == Some(reason) {

@@ -5,7 +5,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::receipt::TAG_MESSAGE_PAYLOAD;
+use super::receipt::{TAG_MESSAGE_PAYLOAD, TAG_RECEIPTED_MESSAGE_ID};
 
 /// Largest PDU that is taken. The protocol's own largest useful one is a 64 kB `message_payload`.
 pub const MAX_PDU: usize = 65_536;
@@ -40,6 +40,8 @@ pub mod status {
     pub const UNKNOWN_COMMAND: u32 = 0x03;
     /// ESME_RINVBNDSTS
     pub const WRONG_BIND_STATE: u32 = 0x04;
+    /// ESME_RMSGQFUL: not now, but again later.
+    pub const QUEUE_FULL: u32 = 0x14;
     /// ESME_RX_R_APPN: refused for good, so that the SMSC does not send it again.
     pub const REFUSED_FOR_GOOD: u32 = 0x66;
 }
@@ -211,14 +213,33 @@ impl Deliver {
     }
 }
 
-/// The `message_id` of a submit_sm_resp: up to its NUL, or all there is; empty where there is none.
-pub fn message_id(body: &[u8]) -> String {
-    let end = body
-        .iter()
-        .position(|octet| *octet == 0)
-        .unwrap_or(body.len())
-        .min(MAX_ID);
-    latin1(&body[..end])
+/// The `message_id` of a submit_sm_resp: up to its NUL, or all there is, blanks and line ends around it gone. Where that
+/// is empty, the TLV `receipted_message_id` (5.3.2.12), which some send in its place; some leave out even the NUL in
+/// front of it.
+pub fn message_id(body: &Bytes) -> String {
+    let end = body.iter().position(|octet| *octet == 0);
+    let id = trimmed_id(&body[..end.unwrap_or(body.len())]);
+    if !id.is_empty() {
+        return id;
+    }
+    let behind = end.map_or(body.len(), |end| end + 1);
+    [behind, 0]
+        .into_iter()
+        .find_map(|from| {
+            let tlvs = Reader(body.slice(from..)).tlvs();
+            let (_, value) = tlvs
+                .into_iter()
+                .find(|(tag, _)| *tag == TAG_RECEIPTED_MESSAGE_ID)?;
+            let id = value.split(|octet| *octet == 0).next().unwrap_or_default();
+            Some(trimmed_id(id)).filter(|id| !id.is_empty())
+        })
+        .unwrap_or_default()
+}
+
+fn trimmed_id(octets: &[u8]) -> String {
+    let id = latin1(octets);
+    let id = id.trim_matches(|c: char| c.is_whitespace() || c.is_control());
+    id.chars().take(MAX_ID).collect()
 }
 
 /// One submit_sm as we send it: a whole text or one of its parts (4.4).

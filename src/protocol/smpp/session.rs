@@ -17,7 +17,7 @@ use super::pdu::{self, Deliver, Frame, FrameError, Submit, command, status};
 const MAX_LATE: usize = 4_096;
 /// Octets waiting to be written beyond which nothing more is read: the peer must take its answers first.
 const MAX_OUTPUT: usize = 1 << 20;
-/// Deliveries without our answer beyond which no more is read: a peer's window is far smaller.
+/// Deliveries without our answer beyond which more are refused: a peer's window is far smaller.
 const MAX_BROUGHT: usize = 4_096;
 /// Sequence numbers run from 1 to this (3.2).
 const LAST_SEQUENCE: u32 = 0x7FFF_FFFF;
@@ -270,7 +270,7 @@ impl Session {
 
     /// Whether more input is welcome: not while the peer does not take what it has asked for.
     pub fn wants_input(&self) -> bool {
-        self.output.len() < MAX_OUTPUT && self.brought.len() < MAX_BROUGHT
+        self.output.len() < MAX_OUTPUT
     }
 
     pub fn counters(&self) -> Counters {
@@ -322,6 +322,15 @@ impl Session {
 
     /// Answers a deliver_sm or data_sm: we have what it brought, for good.
     pub fn delivered(&mut self, sequence: u32) {
+        self.answer(sequence, status::OK);
+    }
+
+    /// Answers it: there is no room for it now, it shall come again.
+    pub fn refused(&mut self, sequence: u32) {
+        self.answer(sequence, status::QUEUE_FULL);
+    }
+
+    fn answer(&mut self, sequence: u32, status: u32) {
         let Some(at) = self
             .brought
             .iter()
@@ -333,7 +342,7 @@ impl Session {
             return;
         };
         if self.state != State::Closed {
-            self.write(|_, out| pdu::write_delivered(command, status::OK, sequence, out));
+            self.write(|_, out| pdu::write_delivered(command, status, sequence, out));
         }
     }
 
@@ -359,6 +368,7 @@ impl Session {
                 self.counters.malformed += 1;
                 status::REFUSED_FOR_GOOD
             }
+            (_, Some(_)) if self.brought.len() >= MAX_BROUGHT => status::QUEUE_FULL,
             (_, Some(deliver)) => {
                 self.brought.push_back((command, sequence));
                 self.events

@@ -88,7 +88,26 @@ fn untidy_dialect_is_read_where_a_foreign_library_refuses_it() {
     ] {
         let octets = whole(command::SUBMIT_SM | command::RESPONSE, body);
         assert!(foreign(&octets).is_err(), "{id}");
-        assert_eq!(message_id(body), id);
+        assert_eq!(message_id(&Bytes::copy_from_slice(body)), id);
+    }
+}
+
+#[test]
+fn an_id_is_read_out_of_its_padding_and_out_of_the_tlv() {
+    for (body, id) in [
+        (&b"4711  \0"[..], "4711"),
+        (b" 4711\r\n\0", "4711"),
+        (b"\0\x00\x1E\x00\x05A1b2\0", "A1b2"),
+        (b"\0\x00\x1E\x00\x06A1b2\r\n", "A1b2"),
+        (b"\0\x04\x27\x00\x01\x02\x00\x1E\x00\x04A1b2", "A1b2"),
+        (b"\x00\x1E\x00\x04A1b2", "A1b2"),
+        (b"4711\0\x00\x1E\x00\x04A1b2", "4711"),
+        (b"\0", ""),
+        (b"", ""),
+        (b"\0\x00\x1E\x00\x40A1b2", ""),
+        (b"  \r\n\0", ""),
+    ] {
+        assert_eq!(message_id(&Bytes::copy_from_slice(body)), id, "{body:?}");
     }
 }
 
@@ -209,7 +228,7 @@ proptest! {
             prop_assert!(read.message.len() <= octets.len());
         }
         let _ = Deliver::parse_data_sm(octets.clone().into());
-        prop_assert!(message_id(&octets).chars().count() <= MAX_ID);
+        prop_assert!(message_id(&octets.into()).chars().count() <= MAX_ID);
     }
 
     #[test]

@@ -237,6 +237,33 @@ fn the_peers_requests_are_answered() {
     );
 }
 
+/// A deliver_sm with nothing in it but two addresses.
+const DELIVER: &[u8] = b"\0\x01\x01123\0\0\x00456\0\x04\0\0\0\0\0\0\0\0\0";
+
+#[test]
+fn what_there_is_no_room_for_is_refused_and_the_link_is_read_on() {
+    let now = Instant::now();
+    let mut session = bound(now);
+    hear(&mut session, now, command::DELIVER_SM, 0, 5, DELIVER);
+    session.refused(5);
+    let deliver_resp = command::DELIVER_SM | command::RESPONSE;
+    assert_eq!(said(&mut session), [(deliver_resp, status::QUEUE_FULL, 5)]);
+    for n in 0..MAX_BROUGHT as u32 {
+        hear(&mut session, now, command::DELIVER_SM, 0, 10 + n, DELIVER);
+    }
+    assert_eq!(said(&mut session), []);
+    assert!(session.wants_input());
+    let next = 10 + MAX_BROUGHT as u32;
+    hear(&mut session, now, command::DELIVER_SM, 0, next, DELIVER);
+    hear(&mut session, now, command::ENQUIRE_LINK, 0, 9, &[]);
+    let probed = (command::ENQUIRE_LINK | command::RESPONSE, 0, 9);
+    assert_eq!(
+        said(&mut session),
+        [(deliver_resp, status::QUEUE_FULL, next), probed]
+    );
+    assert_eq!(session.undelivered(), MAX_BROUGHT);
+}
+
 #[test]
 fn a_nack_of_a_submit_is_its_answer_and_never_an_acceptance() {
     let now = Instant::now();

@@ -1,0 +1,357 @@
+//! Receipts: whose they are, and what becomes of those that nobody is known for yet.
+//!
+//! What leads to an open text has its effect at once; the rest is held in the inbox. Where nothing decides, nothing is
+//! believed, and that is counted and said.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Dispatch,
+    effects::Change,
+    inbox::{Held, Record, tails},
+    lead::Lead,
+    pipeline::Action,
+    references::PartOf,
+};
+use crate::{
+    carrier::{Receipt, ReceiptState, Slip, reference},
+    challenge::Millis,
+    ledger::{InboxKey, InboxMessage, Op},
+    number::{Number, written::Tail},
+    operate::metrics,
+    routing::health::Evidence,
+};
+
+/// How long a receipt waits for a response that it overtook.
+const OVERTAKEN: Duration = Duration::from_secs(3);
+/// How long a carrier waits for its answer where only a response can say whose receipt it is: shorter than the carriers'
+/// own patience.
+const UNANSWERED: Duration = Duration::from_millis(1_500);
+/// After so long without another receipt that nothing decides, it is over.
+const UNCLEAR_FOR: Duration = Duration::from_secs(600);
+
+/// Receipts of one carrier that nothing decided.
+#[derive(Debug)]
+pub struct Unclear {
+    count: u64,
+    last: Instant,
+}
+
+impl Dispatch {
+    /// A receipt has come. Its carrier is answered once what it says is durable.
+    pub(super) fn receipt_came(
+        &mut self,
+        name: &Arc<str>,
+        mut receipt: Receipt,
+        slip: Slip,
+        now: Millis,
+    ) {
+        receipt.references = std::mem::take(&mut receipt.references)
+            .into_iter()
+            .filter_map(reference::normal)
+            .collect();
+        let nameless = tails(&receipt).next().is_none();
+        match self.lead(name, &receipt, None, now) {
+            Lead::To(at) => self.receipt_for(name, at, &receipt, now),
+            Lead::ByPhone(at) if !self.sent_to_phone(name, &receipt) => {
+                self.receipt_for(name, at, &receipt, now);
+            }
+            Lead::Undecided if nameless => self.unclear(name, &receipt),
+            Lead::Nobody if nameless && receipt.references.is_empty() => {
+                metrics::receipt(name, receipt.state, false);
+            }
+            Lead::ByPhone(_) | Lead::Undecided | Lead::Contradicted | Lead::Nobody => {
+                return self.hold(name, receipt, nameless, slip, now);
+            }
+        }
+        self.pipeline.then(Action::GiveBack(slip));
+    }
+
+    /// Nobody is known for it yet. It is kept, and its carrier answered; but where it names no phone and some text is
+    /// unanswered, nothing that a restart knows could find its text: then its carrier waits for the answer as well.
+    fn hold(&mut self, name: &Arc<str>, receipt: Receipt, nameless: bool, slip: Slip, now: Millis) {
+        let ended = receipt
+            .references
+            .iter()
+            .any(|reference| self.open.references.ended_lately(name, reference));
+        let passing = receipt.state == ReceiptState::Intermediate;
+        if passing && ended {
+            metrics::receipt(name, receipt.state, true);
+            return self.pipeline.then(Action::GiveBack(slip));
+        }
+        if self.inbox.is_full(name) {
+            metrics::receipt_refused(name);
+            return slip.refuse();
+        }
+        let forms = self.other_forms(name, &receipt.references);
+        let waits = nameless && !ended && self.any_unanswered(name);
+        let due = now + if waits { UNANSWERED } else { OVERTAKEN };
+        let key = self.inbox.hold(name, receipt, forms, now, due);
+        if waits {
+            if let Some(held) = self.inbox.get_mut(key) {
+                held.slip = Some(slip);
+            }
+            return;
+        }
+        // One on the way changes nothing: it may be lost.
+        if !passing {
+            self.write_down(key);
+        }
+        self.pipeline.then(Action::GiveBack(slip));
+        if ended {
+            self.ask_ledger(key);
+        }
+    }
+
+    fn write_down(&mut self, key: InboxKey) {
+        if let Some(held) = self.inbox.get_mut(key) {
+            held.written = true;
+            let message = Record::message(key, held);
+            self.pipeline.write(Op::Inbox(Box::new(message)));
+        }
+    }
+
+    /// It has led to something, in this batch; or to nothing at all.
+    pub(super) fn done_with(&mut self, key: InboxKey) -> Option<Held> {
+        let mut held = self.inbox.remove(key)?;
+        if held.written {
+            self.pipeline.write(Op::InboxDone { key });
+        }
+        if let Some(slip) = held.slip.take() {
+            self.pipeline.then(Action::GiveBack(slip));
+        }
+        Some(held)
+    }
+
+    /// Takes up what an earlier life of this process has kept. After [`Dispatch::resume`], before [`Dispatch::run`].
+    pub fn take_up_message(&mut self, message: InboxMessage) {
+        let Some(record) = Record::read(&message.body) else {
+            tracing::error!(
+                message = message.key.0,
+                "a message in the ledger's inbox can't be read by this version; it is left there"
+            );
+            return;
+        };
+        let forms = self.other_forms(record.carrier(), record.references());
+        self.inbox.restore(message.key, message.at, record, forms);
+    }
+
+    /// The response has come, and with it these references: what overtook it is believed now.
+    pub(super) fn release_overtaken(
+        &mut self,
+        name: &Arc<str>,
+        references: &[Arc<str>],
+        now: Millis,
+    ) {
+        for reference in references {
+            for key in self.inbox.by_reference(name, reference) {
+                self.release(key, false, now);
+            }
+        }
+    }
+
+    /// No reference will lead to this text: perhaps its receipt is there already.
+    pub(super) fn release_for_phone(&mut self, name: &Arc<str>, to: Number, now: Millis) {
+        let Some(tail) = Tail::of(to) else { return };
+        for key in self.inbox.by_phone(name, tail) {
+            self.release(key, false, now);
+        }
+    }
+
+    /// Receipts whose wait is over.
+    pub(super) fn release_overdue(&mut self, now: Millis) {
+        while let Some(key) = self.inbox.overdue(now) {
+            self.release(key, true, now);
+        }
+    }
+
+    /// Believes a receipt that waits, if it leads to a text now. `last`: nothing more is waited for but the ledger.
+    fn release(&mut self, key: InboxKey, last: bool, now: Millis) {
+        let Some(held) = self.inbox.get(key) else {
+            return;
+        };
+        let name = held.carrier.clone();
+        let lead = self.lead(&name, &held.receipt, Some(&held.forms), held.at);
+        match lead {
+            Lead::To(at) | Lead::ByPhone(at) => {
+                if let Some(held) = self.done_with(key) {
+                    self.receipt_for(&name, at, &held.receipt, now);
+                }
+            }
+            Lead::Undecided if last => {
+                if let Some(held) = self.done_with(key) {
+                    self.unclear(&name, &held.receipt);
+                }
+            }
+            Lead::Contradicted | Lead::Nobody if last => {
+                let passing = held.receipt.state == ReceiptState::Intermediate;
+                let waits = held.slip.is_some() && self.any_unanswered_since(&name, held.at, now);
+                match (waits, passing) {
+                    (true, _) => self.refuse(key),
+                    (false, true) => {
+                        if let Some(held) = self.done_with(key) {
+                            metrics::receipt(&name, held.receipt.state, false);
+                        }
+                    }
+                    (false, false) => self.ask_ledger(key),
+                }
+            }
+            Lead::Undecided | Lead::Contradicted | Lead::Nobody => {}
+        }
+    }
+
+    /// Its text may be known when its carrier brings it again.
+    fn refuse(&mut self, key: InboxKey) {
+        if let Some(held) = self.inbox.remove(key) {
+            metrics::receipt_refused(&held.carrier);
+            held.slip.into_iter().for_each(Slip::refuse);
+        }
+    }
+
+    /// Nobody open is known for it. The ledger is asked once it holds all that has been decided so far.
+    fn ask_ledger(&mut self, key: InboxKey) {
+        self.inbox.wait_for_ledger(key);
+        self.pipeline.then(Action::LookUp(key));
+    }
+
+    /// The ledger knows nobody for it either.
+    pub(super) fn receipt_for_nobody(&mut self, name: &Arc<str>, receipt: &Receipt, known: bool) {
+        match self.lead(name, receipt, None, Millis::NEVER) {
+            Lead::Contradicted | Lead::Undecided => self.unclear(name, receipt),
+            Lead::To(_) | Lead::ByPhone(_) | Lead::Nobody => {
+                metrics::receipt(name, receipt.state, known);
+                tracing::debug!(carrier = %name, "a receipt for nothing we know");
+            }
+        }
+    }
+
+    /// Is a text to this phone on its way to the carrier, unanswered? Its response will say more.
+    fn sent_to_phone(&self, name: &Arc<str>, receipt: &Receipt) -> bool {
+        self.carriers.get(name).is_some_and(|carrier| {
+            carrier
+                .held()
+                .any(|key| self.names(receipt, key) == Some(true))
+        })
+    }
+
+    fn any_unanswered(&self, name: &Arc<str>) -> bool {
+        let in_flight = self.carriers.get(name).is_some_and(|c| c.in_flight() > 0);
+        in_flight || self.doubts.any(name)
+    }
+
+    /// Is a text unanswered that was sent before `at`?
+    fn any_unanswered_since(&self, name: &Arc<str>, at: Millis, now: Millis) -> bool {
+        let ago = now.since(at);
+        let before = self.mono.checked_sub(ago).unwrap_or(self.mono);
+        let in_flight = self.carriers.get(name).is_some_and(|carrier| {
+            let mut all = carrier.held();
+            all.any(|key| carrier.since(key).is_some_and(|since| since <= before))
+        });
+        in_flight || self.doubts.any(name)
+    }
+
+    /// Nothing decides whose it is: nothing is believed.
+    pub(super) fn unclear(&mut self, name: &Arc<str>, receipt: &Receipt) {
+        metrics::receipt(name, receipt.state, false);
+        metrics::receipt_ambiguous(name);
+        let (count, last) = (1, self.mono);
+        match self.unclear.get_mut(name) {
+            Some(unclear) => {
+                *unclear = Unclear {
+                    count: unclear.count + 1,
+                    last,
+                }
+            }
+            None => {
+                tracing::warn!(carrier = %name, "receipts come that can't be told apart: the reference leads to several texts, or to one of another phone; they are not believed");
+                self.unclear.insert(name.clone(), Unclear { count, last });
+            }
+        }
+    }
+
+    /// What is over is said.
+    pub(super) fn sweep_unclear(&mut self) {
+        let mono = self.mono;
+        self.unclear.retain(|name, unclear| {
+            let goes_on = mono.saturating_duration_since(unclear.last) < UNCLEAR_FOR;
+            if !goes_on {
+                tracing::info!(carrier = %name, receipts = unclear.count, "every receipt of the last ten minutes was clear");
+            }
+            goes_on
+        });
+    }
+
+    pub(super) fn receipt_for(
+        &mut self,
+        name: &Arc<str>,
+        at: PartOf,
+        receipt: &Receipt,
+        now: Millis,
+    ) {
+        metrics::receipt(name, receipt.state, true);
+        let key = at.attempt;
+        let Some(open) = self.open.get_mut(key.challenge) else {
+            return;
+        };
+        // A text that was accepted without a reference has its receipt's from now on: a repeat is known by it.
+        let adopted = match (open.life.attempt(key.attempt), receipt.references.first()) {
+            (Some(a), Some(reference)) if a.references.is_empty() && a.taken => {
+                open.life.adopt(key.attempt, reference.clone());
+                Some(reference)
+            }
+            (Some(a), Some(reference)) if a.references.is_empty() => Some(reference),
+            _ => None,
+        };
+        let news = open.life.receipt(
+            &open.ch,
+            now,
+            key.attempt,
+            at.part,
+            receipt,
+            &mut self.effects,
+        );
+        if let Some(reference) = adopted {
+            self.refer(name, key, std::slice::from_ref(reference));
+        }
+        if news {
+            self.receipt_evidence(name, receipt.state);
+            self.index_by_phone(key);
+            self.settle(key.challenge, Change::Life, now);
+        }
+    }
+
+    /// What a receipt says of the carrier itself.
+    fn receipt_evidence(&mut self, name: &Arc<str>, state: ReceiptState) {
+        let delivered = match state {
+            ReceiptState::Delivered => true,
+            ReceiptState::Undelivered | ReceiptState::Expired | ReceiptState::Rejected => false,
+            ReceiptState::Intermediate | ReceiptState::Unknown => return,
+        };
+        let Some(carrier) = self.carriers.get_mut(name) else {
+            return;
+        };
+        let stood = carrier.health.standing();
+        carrier
+            .health
+            .event(self.mono, Evidence::Receipt { delivered });
+        if carrier.health.standing() != stood {
+            self.queue.room_changed();
+        }
+    }
+
+    /// How it stands with a carrier's receipts, where there is something to say.
+    pub(super) fn receipts_note(&self, name: &str) -> Option<String> {
+        let unclear = self.unclear.get(name)?;
+        Some(format!(
+            "{} receipts can't be told apart and are not believed",
+            unclear.count
+        ))
+    }
+}
+
+/// Open texts whose receipts can't be told apart, by carrier.
+pub type UnclearReceipts = HashMap<Arc<str>, Unclear>;
