@@ -30,6 +30,9 @@ const DEFAULT_ROUTE: &str = "default";
 
 pub fn all(file: &Path) -> Result<Config, Vec<Fault>> {
     let faults = Faults::default();
+    if let Some(nothing) = nothing_there(file) {
+        return Err(vec![nothing]);
+    }
     let settings = settings(file, &faults);
     // With faulty settings, the folders they would have named are looked at as far as they can be known.
     let known = settings
@@ -58,6 +61,21 @@ pub fn routes_and_carriers(settings: &Settings) -> Result<Routes, Vec<Fault>> {
         Some(routes) if faults.is_empty() => Ok(Routes { warnings, ..routes }),
         _ => Err(faults),
     }
+}
+
+/// One word instead of three where somebody stands in the wrong folder.
+fn nothing_there(file: &Path) -> Option<Fault> {
+    let usual = Settings::in_folder(base_of(file)).paths;
+    if file.exists() || usual.routes.exists() || usual.carriers.exists() {
+        return None;
+    }
+    Some(Fault {
+        file: Arc::new(file.to_path_buf()),
+        line: 1,
+        key: "file".to_owned(),
+        reason: "there is no configuration: neither this file nor the folders routes and carriers beside it; name another place with --config FILE".to_owned(),
+        weight: Weight::Fault,
+    })
 }
 
 fn base_of(file: &Path) -> &Path {

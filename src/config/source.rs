@@ -80,7 +80,7 @@ impl Source {
                 file: self.file.clone(),
                 line,
                 key: "syntax".to_owned(),
-                reason: one_line(error.message()),
+                reason: in_our_words(one_line(error.message())),
                 weight: Weight::Fault,
             });
         }
@@ -125,6 +125,19 @@ fn read_text(path: &Path) -> Result<String, (usize, String)> {
         Some(rest) => rest.to_owned(),
         None => text,
     })
+}
+
+/// The parser takes a bare word for whatever begins with its first letter (`ten` for a boolean, `nine` for a number).
+fn in_our_words(message: String) -> String {
+    let bare = [
+        "invalid boolean",
+        "invalid float, expected `nan`",
+        "invalid float, expected `inf`",
+    ];
+    if bare.iter().any(|begin| message.starts_with(begin)) {
+        return "is neither a number nor true or false: text must stand in quotes".to_owned();
+    }
+    message
 }
 
 /// A foreign message on one line, without control characters.

@@ -147,9 +147,17 @@ pub fn endpoint(value: &Value<'_>, plain: Carry, may: &[Carry]) -> Option<Endpoi
         return None;
     }
     let Some((host, port)) = host_port(rest) else {
+        let ways = may.iter().map(|carry| match carry {
+            Carry::Udp => "udp:host:port",
+            Carry::Tcp if plain == Carry::Tcp => "host:port",
+            Carry::Tcp => "tcp:host:port",
+            Carry::Tls => "tls:host:port",
+        });
+        let ways: Vec<&str> = ways.collect();
         value.fault(format!(
-            "{} is no endpoint: write host:port, [2001:db8::1]:port, or tls:host:port",
-            quoted(text)
+            "{} is no endpoint: write {} (an IPv6 address stands in brackets: [2001:db8::1]:port)",
+            quoted(text),
+            ways.join(" or ")
         ));
         return None;
     };
