@@ -29,6 +29,7 @@ use crate::{
 };
 
 pub mod admin;
+mod descriptors;
 pub mod dumps;
 pub mod explain;
 mod gauges;
@@ -118,6 +119,7 @@ impl Running {
             Guard::new("callbacks", &settings.callbacks)?,
             Guard::new("admin", &settings.admin)?,
         ];
+        descriptors::ask(&config);
         let reloader = Reloader::new(&config);
         let gateway = Prepared::open(config)?.start(None).await?;
         let stop = CancellationToken::new();

@@ -20,6 +20,10 @@ pub(super) struct Ports {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(
+        "no file descriptor is left for a call's sockets ({0}); raise the limit (LimitNOFILE= of the systemd unit, ulimit -n) or lower max_calls of the carrier"
+    )]
+    NoDescriptor(io::Error),
+    #[error(
         "{max_calls} calls have audio open, and no more are allowed; raise max_calls of the carrier"
     )]
     Full { max_calls: usize },
@@ -55,6 +59,8 @@ impl Ports {
             let port = (even + 2 * turn) as u16;
             match self.bind_pair(port) {
                 Ok(pair) => return Ok(pair),
+                // Another port would not help.
+                Err(error) if no_descriptor(&error) => return Err(OpenError::NoDescriptor(error)),
                 Err(error) => last_error = error,
             }
         }
@@ -73,5 +79,30 @@ impl Ports {
         rtcp.set_nonblocking(true)?;
         let local = rtp.local_addr()?;
         Ok((rtp, rtcp, local))
+    }
+}
+
+/// The process, or the machine, has no file descriptor left.
+fn no_descriptor(error: &io::Error) -> bool {
+    let limits = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
+    let code = error.raw_os_error();
+    limits
+        .iter()
+        .any(|limit| code == Some(limit.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_named_and_not_the_range_of_ports() {
+        let full = io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+        assert!(no_descriptor(&full) && !no_descriptor(&io::Error::from(io::ErrorKind::AddrInUse)));
+        let said = OpenError::NoDescriptor(full).to_string();
+        assert!(
+            said.contains("LimitNOFILE") && !said.contains("rtp.ports"),
+            "{said}"
+        );
     }
 }
