@@ -14,6 +14,7 @@ pub mod operator;
 pub mod receipt;
 pub mod run;
 pub mod send;
+pub mod shell;
 pub mod simulate;
 pub mod text;
 
@@ -52,6 +53,10 @@ pub enum Verb {
     Text(text::TextArgs),
     /// What a carrier's delivery receipt says.
     Receipt(receipt::ReceiptArgs),
+    /// The completions of a shell, to standard output.
+    Completions(shell::CompletionsArgs),
+    /// The manual pages, into a folder.
+    Man(shell::ManArgs),
 }
 
 /// Reads the command line and does what it says. Usage faults end with exit code 2 (clap's own).
@@ -72,5 +77,7 @@ pub fn main() -> ExitCode {
         Verb::Number(args) => number::run(&args),
         Verb::Text(args) => text::run(&args),
         Verb::Receipt(args) => receipt::run(&args),
+        Verb::Completions(args) => shell::completions(&args),
+        Verb::Man(args) => shell::man(&args),
     }
 }

@@ -133,3 +133,19 @@ fn a_bad_receipt_line_spoils_no_other() {
     }
     assert_eq!(rows[4]["state"], "delivered");
 }
+
+#[test]
+fn completions_and_manual_pages_know_every_verb() {
+    let output = ringback(&["completions", "bash"], "");
+    let script = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && script.contains("simulate") && script.contains("--config"));
+    let folder = std::env::temp_dir().join(format!("ringback-man-{}", std::process::id()));
+    let output = ringback(&["man", &folder.display().to_string()], "");
+    assert!(output.status.success());
+    let page = std::fs::read_to_string(folder.join("ringback-run.1"));
+    let whole = std::fs::read_to_string(folder.join("ringback.1"));
+    let _ = std::fs::remove_dir_all(&folder);
+    assert!(
+        page.unwrap_or_default().contains("config") && whole.unwrap_or_default().contains("check")
+    );
+}
