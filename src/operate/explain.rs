@@ -94,6 +94,7 @@ pub fn explain(
         let view = View {
             standing,
             turns: &turns,
+            refusals: &[],
         };
         let seed = format!(
             "{}{}",

@@ -2,6 +2,7 @@
 
 mod calls;
 mod carriers;
+mod health;
 mod promises;
 mod receipts;
 mod seams;
