@@ -10,7 +10,7 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use simulators::{
     record::{Entry, Line, code_in},
-    script::Script,
+    script::{Often, Script},
     subscriber::{Behaviour, TextBehaviour, VoiceBehaviour, digits_of},
 };
 
@@ -138,11 +138,18 @@ impl Play<'_> {
             text: TextBehaviour::DroppedUnanswered,
             ..Behaviour::default()
         };
-        self.break_at(broken, |script| {
-            script.change(|faults| _ = faults.people.insert(to, behaviour));
+        let script = self.break_at(broken, |script| {
+            script.change(|faults| {
+                faults.people.insert(to, behaviour);
+                // A receipt would say that it has arrived, and nothing would be asked of another carrier.
+                faults.no_receipts = Often::ALWAYS;
+            });
         });
         self.send(&broken.case).await;
         let outcome = self.outcome(&broken.case).await;
+        if let Some(script) = script {
+            script.change(|faults| faults.no_receipts = Often::default());
+        }
         self.screen.outcome(&outcome);
         outcome
     }

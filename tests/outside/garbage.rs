@@ -168,7 +168,7 @@ async fn posts(town: &Town) {
     );
     assert_eq!(
         status(post(town.callbacks, "/callbacks/nobody", b"{}").await),
-        "404"
+        "401"
     );
     assert_eq!(status(get(town.admin, "/no/such/page").await), "404");
 }

@@ -87,6 +87,13 @@ impl Gateway {
         self.child.kill().await.expect("a child that can be killed");
     }
 
+    /// SIGHUP: it reads its files again.
+    pub async fn reload(&self) {
+        let pid = self.child.id().expect("it runs").to_string();
+        let told = Command::new("kill").args(["-HUP", &pid]).status().await;
+        assert!(told.is_ok_and(|s| s.success()), "kill -HUP {pid}");
+    }
+
     /// SIGTERM; the exit status that comes of it.
     pub async fn drain(mut self) -> i32 {
         let pid = self.child.id().expect("it still runs").to_string();
