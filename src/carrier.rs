@@ -379,8 +379,6 @@ pub enum Link {
     Down { reason: Arc<str> },
     /// A probe (enquire_link, OPTIONS) was answered, or not.
     Probe { ok: bool },
-    /// A probe was answered: the far end takes nothing now, with its own word (OPTIONS answered 503).
-    Unavailable { reason: Arc<str> },
     /// Slots have become free beyond what events tell (a session came, throttling eased).
     Room,
 }

@@ -36,7 +36,6 @@ mod arrive;
 mod carriers;
 mod doubts;
 mod effects;
-mod evidence;
 mod inbox;
 mod late;
 mod lead;
@@ -316,7 +315,11 @@ impl Dispatch {
     fn turn(&mut self, now: Now) {
         self.release_overdue(now.wall);
         self.expire_overlay(now.wall);
-        self.tick_carriers(now);
+        for running in self.carriers.iter_mut() {
+            if running.health.tick(now.mono) | running.refilled(now.mono) {
+                self.queue.room_changed();
+            }
+        }
         while let Some(key) = self.open.due(now.wall) {
             self.missing_receipts(key, now.wall);
             if let Some(open) = self.open.get_mut(key) {
@@ -352,7 +355,6 @@ impl Dispatch {
             }
         }
         self.say_limits(now.wall);
-        self.log_carriers(now);
         let free = self.pipeline.flush(now.mono);
         self.act(free, now.wall);
         let figures = (self.open.len(), self.queue.len());
@@ -375,7 +377,9 @@ impl Dispatch {
         }
         wake = wake.min(self.pipeline.due().unwrap_or(wake));
         for running in self.carriers.iter() {
-            wake = wake.min(running.next_deadline(now.mono).unwrap_or(wake));
+            for at in [running.health.next_deadline(), running.next_token(now.mono)] {
+                wake = wake.min(at.unwrap_or(wake));
+            }
         }
         wake
     }

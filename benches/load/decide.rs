@@ -95,7 +95,6 @@ fn decision(count: usize, carriers: u16, times: usize) -> f64 {
     let view = View {
         standing: &[],
         turns: &turns,
-        refusals: &[],
     };
     each(times, |n| {
         let ask = Ask {

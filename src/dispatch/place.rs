@@ -120,17 +120,13 @@ impl Dispatch {
         let Some(open) = self.open.get(key) else {
             return Placed::Gone;
         };
-        let Some((want, at)) = open.waiting else {
+        let Some((want, _)) = open.waiting else {
             return Placed::Gone;
         };
         if open.life.worn_out(want.leg) {
             return self.nobody_left(key, want, now, change);
         }
         self.refresh_standing(want.hedge);
-        let asks = |running: &super::Running| running.health.wants_long_life();
-        if self.carriers.iter().any(asks) && !self.queue.is_longest(at, key) {
-            self.leave_receipt_probes_to_longer();
-        }
         let Some(open) = self.open.get(key) else {
             return Placed::Gone;
         };
@@ -160,11 +156,9 @@ impl Dispatch {
             hedge: want.hedge,
             roll: plan::roll(&open.ch.id, attempt),
         };
-        let refusals = self.refusals();
         let view = View {
             standing: &self.standing,
             turns: &self.turns,
-            refusals: &refusals,
         };
         match plan::first(&self.config.table, view, &ask) {
             Choice::Take(candidate) => {
@@ -257,18 +251,14 @@ impl Dispatch {
         if let Some(to) = open.ch.to {
             let last = super::Last {
                 carrier: carrier.clone(),
-                sender: sender.clone(),
+                sender,
                 challenge: key,
                 at: now,
             };
             self.people.insert((to, want.method.channel()), last);
         }
         if let Some(running) = self.carriers.get_mut(&carrier) {
-            let left = open.ch.deadline.since(now);
-            running.take_slot(self.mono, at, want.hedge, left);
-            if let Some(country) = open.ch.country {
-                running.scopes.started(self.mono, &sender, country);
-            }
+            running.take_slot(self.mono, at, want.hedge);
         }
         if want.method.channel() == Channel::Sms || !self.prepare(at, now) {
             self.pipeline.then(Action::Submit(at));
@@ -443,27 +433,11 @@ fn left_out(table: &Table, view: View<'_>, ask: &Ask<'_>) -> Box<[Arc<str>]> {
     all.into()
 }
 
-impl Dispatch {
-    /// A carrier whose receipts had stopped is tried with the text that can wait for its receipt longest: others go by it
-    /// only where nobody else is left.
-    fn leave_receipt_probes_to_longer(&mut self) {
-        for (name, standing) in self.config.table.carriers().iter().zip(&mut self.standing) {
-            let asks = |running: &super::Running| running.health.wants_long_life();
-            if *standing == (Standing::Probing { free: true })
-                && self.carriers.get(name).is_some_and(asks)
-            {
-                *standing = Standing::NoReceipts { free: true };
-            }
-        }
-    }
-}
-
 /// Would nobody bring it even if every carrier were well and free?
 fn nobody_at_all(table: &Table, view: View<'_>, ask: &Ask<'_>, tried: &[Tried]) -> bool {
     let everyone = vec![Standing::Healthy; view.standing.len()];
     let view = View {
         standing: &everyone,
-        refusals: &[],
         ..view
     };
     plan::first(table, view, &Ask { tried, ..*ask }) == Choice::Nothing

@@ -112,13 +112,6 @@ impl Queue {
         let line = self.lines.get_mut(&at)?;
         Some(line.waiting.first(&self.turns)?.0)
     }
-
-    /// Has nobody of this line more life left?
-    pub fn is_longest(&self, at: RouteKey, key: ChallengeKey) -> bool {
-        let line = self.lines.get(&at);
-        line.and_then(|line| line.waiting.longest())
-            .is_none_or(|last| *last == key)
-    }
 }
 
 #[cfg(test)]

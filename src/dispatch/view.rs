@@ -160,22 +160,12 @@ impl Dispatch {
     }
 }
 
-/// Why it is not healthy, and what it refuses though it is.
-fn reason_of(running: &Running) -> String {
-    let login = running.login.as_ref();
-    let mut all = vec![running.health.reason()];
-    all.extend(login.map(|code| format!("refuses our credentials or rights: {code}")));
-    all.extend(running.scopes.words());
-    all.retain(|reason| !reason.is_empty());
-    all.join("; ")
-}
-
 pub(super) fn carrier_view(running: &Running, receipts: Option<String>) -> CarrierView {
     CarrierView {
         name: running.handle.name.clone(),
         transport: running.config.transport.name(),
         state: running.health.state().name(),
-        reason: reason_of(running),
+        reason: running.health.reason(),
         in_flight: running.in_flight(),
         slots: running.handle.slots.get(),
         pace: running.config.pace.map(|p| p.per_second()),

@@ -94,7 +94,6 @@ pub fn explain(
         let view = View {
             standing,
             turns: &turns,
-            refusals: &[],
         };
         let seed = format!(
             "{}{}",

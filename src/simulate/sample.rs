@@ -325,7 +325,6 @@ impl Writer<'_> {
         let view = View {
             standing: &[],
             turns: &turns,
-            refusals: &[],
         };
         let ask = Ask {
             country: place.country().parse::<Country>().ok()?,

@@ -2,7 +2,6 @@
 
 mod calls;
 mod carriers;
-mod health;
 mod promises;
 mod receipts;
 mod seams;

@@ -42,7 +42,7 @@ use crate::{
 };
 use calls::Active;
 use local::Local;
-use targets::{Probed, Resolved, Targets};
+use targets::{Resolved, Targets};
 use wire::{Arrived, Wire};
 
 /// Why a trunk can't start.
@@ -183,6 +183,7 @@ struct Trunk {
     outbox: VecDeque<What>,
     slots: Slots,
     next_probe: Option<Instant>,
+    probes_due: Option<Instant>,
     up: bool,
     /// No more orders are taken; when what still talks is hung up.
     draining: Option<Instant>,
@@ -231,6 +232,7 @@ impl Trunk {
             outbox: VecDeque::new(),
             slots: Slots::default(),
             next_probe: None,
+            probes_due: None,
             up: false,
             draining: None,
             session: seeds.session,
@@ -306,7 +308,7 @@ impl Trunk {
             self.endpoint.next_deadline(),
             talk,
             self.next_probe,
-            self.targets.next_late(),
+            self.probes_due,
             drain,
         ]
         .into_iter()
@@ -318,8 +320,10 @@ impl Trunk {
         let now = Instant::now();
         self.endpoint.timeout(now);
         self.talk_timeouts(now);
-        for probe in self.targets.late(now) {
-            self.probed(probe, None);
+        if self.probes_due.is_some_and(|due| due <= now) {
+            self.probes_due = None;
+            let late: Vec<_> = self.targets.iter_mut().filter_map(|t| t.probe).collect();
+            late.into_iter().for_each(|probe| self.probed(probe, false));
         }
         if self.next_probe.is_some_and(|at| at <= now) {
             self.probe(now);
@@ -408,35 +412,25 @@ impl Trunk {
         }
     }
 
-    /// OPTIONS to every target that is not being asked.
+    /// OPTIONS to every target.
     fn probe(&mut self, now: Instant) {
-        let Some(every) = self.config.probe else {
-            return;
-        };
-        self.next_probe = Some(now + every);
-        let until = now + targets::patience(every, self.config.response_timeout);
-        for target in self.targets.iter_mut().filter(|t| t.probe.is_none()) {
+        self.next_probe = self.config.probe.map(|every| now + every);
+        self.probes_due = Some(now + self.config.response_timeout);
+        for target in self.targets.iter_mut() {
             let Some(peer) = self.endpoints.get(target.endpoint) else {
                 continue;
             };
             let probe =
                 self.endpoint
                     .options(now, target.address, target.transport, &address::peer(peer));
-            target.probe = Some((probe, until));
+            target.probe = Some(probe);
         }
     }
 
-    /// `status` None: no answer in time.
-    fn probed(&mut self, probe: crate::protocol::sip::ProbeHandle, status: Option<u16>) {
-        let link = match self.targets.probed(probe, Probed::of(status)) {
-            None => return,
-            Some(Probed::Alive) => Link::Probe { ok: true },
-            Some(Probed::Silent) => Link::Probe { ok: false },
-            Some(Probed::Unavailable(status)) => Link::Unavailable {
-                reason: format!("OPTIONS answered {status}").into(),
-            },
-        };
-        self.outbox.push_back(What::Link(link));
+    fn probed(&mut self, probe: crate::protocol::sip::ProbeHandle, ok: bool) {
+        if let Some(ok) = self.targets.probed(probe, ok) {
+            self.outbox.push_back(What::Link(Link::Probe { ok }));
+        }
     }
 
     /// Carries out what the SIP machine has said.

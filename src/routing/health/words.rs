@@ -2,8 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::carrier::About;
-
 /// What one carrier's health is told by.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HealthSettings {
@@ -15,15 +13,13 @@ pub struct HealthSettings {
     pub bad_share: f32,
     /// Carrier faults in a row that suspend.
     pub faults_in_a_row: u32,
-    /// Attempts and probes in a row without an answer that suspend. An answered probe clears the probes only.
+    /// Attempts or probes in a row without an answer that suspend.
     pub doubts_in_a_row: u32,
     /// Throttled this often and so long, with nothing taken in between, it is as good as down.
     pub throttles: u32,
     pub throttled_for: Duration,
     pub back_off_first: Duration,
     pub back_off_most: Duration,
-    /// Healthy for so long, the next suspension begins with the shortest pause again.
-    pub stable: Duration,
     /// Good outcomes in a row that make a probing carrier healthy.
     pub probes: u32,
     /// How long the one attempt of a probing carrier may be out; then it counts as bad.
@@ -44,10 +40,8 @@ pub struct ReceiptSettings {
     /// Below this share of the baseline they have collapsed.
     pub share: f32,
     pub back_off_first: Duration,
-    /// How long a probing attempt's receipt may take, while it is not known how long they take.
+    /// How long a probing attempt's receipt may take.
     pub probe_wait: Duration,
-    /// No receipt is missed sooner, however quick they were lately.
-    pub least_wait: Duration,
 }
 
 impl Default for HealthSettings {
@@ -62,7 +56,6 @@ impl Default for HealthSettings {
             throttled_for: Duration::from_secs(3),
             back_off_first: Duration::from_secs(2),
             back_off_most: Duration::from_secs(60),
-            stable: Duration::from_secs(60),
             probes: 3,
             probe_wait: Duration::from_secs(15),
             start_wait: Duration::from_secs(5),
@@ -73,7 +66,6 @@ impl Default for HealthSettings {
                 share: 0.5,
                 back_off_first: Duration::from_secs(30),
                 probe_wait: Duration::from_secs(180),
-                least_wait: Duration::from_secs(2),
             },
         }
     }
@@ -82,28 +74,18 @@ impl Default for HealthSettings {
 /// Something that speaks for or against a carrier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// An attempt was handed to it, of a challenge that has so long to live.
-    Started {
-        left: Duration,
-    },
+    /// An attempt was handed to it.
+    Started,
     /// What became of an attempt, so long after it was handed over.
     Outcome {
         outcome: Outcome,
         after: Duration,
     },
-    /// A receipt came, good or bad, so long after the text was taken.
+    /// A receipt came, or did not come in its time (`delivered: false`).
     Receipt {
         delivered: bool,
-        after: Duration,
     },
-    /// None came, though the text was taken so long ago.
-    NoReceipt {
-        after: Duration,
-    },
-    /// `answered`: the far end has said something (a bind, a connection). A trunk with an address has not.
-    LinkUp {
-        answered: bool,
-    },
+    LinkUp,
     LinkDown {
         reason: Arc<str>,
     },
@@ -111,25 +93,16 @@ pub enum Evidence {
     Probe {
         ok: bool,
     },
-    /// A probe was answered: the far end says that it takes nothing now.
-    Unavailable {
-        reason: Arc<str>,
-    },
-    /// The carrier asked for a pause, in its answer to an attempt that was handed over so long ago.
-    RetryAfter {
-        pause: Duration,
-        after: Duration,
-    },
+    /// The carrier asked for a pause.
+    RetryAfter(Duration),
 }
 
 /// An attempt's outcome as far as it speaks of the carrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Accepted,
-    /// A call: the far end answers, and has not said yet what comes of it.
-    Heard,
-    /// Refused: it answers, and how far that speaks against it depends on what it is about.
-    Refused(About),
+    /// Refused for the number's, the person's or our sake: the carrier works.
+    Refused,
     Fault,
     Throttled,
     InDoubt,
@@ -139,20 +112,17 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     Healthy,
-    /// As healthy, but nothing at the far end has answered anything since it was started.
-    Unproven,
     Suspended(Reason),
     Probing(Reason),
 }
 
 impl State {
     /// All names, for metrics that show each state as 0 or 1.
-    pub const NAMES: [&'static str; 4] = ["healthy", "unproven", "suspended", "probing"];
+    pub const NAMES: [&'static str; 3] = ["healthy", "suspended", "probing"];
 
     pub fn name(self) -> &'static str {
         match self {
             State::Healthy => "healthy",
-            State::Unproven => "unproven",
             State::Suspended(_) => "suspended",
             State::Probing(_) => "probing",
         }
@@ -165,15 +135,8 @@ pub enum Reason {
     /// It has just been started.
     NotConnected,
     LinkDown,
-    /// Its link's probes are not answered.
-    NoProbe,
-    /// Its link's probes are answered by "not now".
-    Unavailable,
     Faults,
-    /// Attempts are not answered.
     Silent,
-    /// Nearly everything is refused.
-    Refuses,
     Throttled,
     RetryAfter,
     ReceiptsCollapsed,
@@ -186,29 +149,12 @@ impl Reason {
         match self {
             Reason::NotConnected => "not_connected",
             Reason::LinkDown => "link_down",
-            Reason::NoProbe => "probe_unanswered",
-            Reason::Unavailable => "unavailable",
             Reason::Faults => "faults",
             Reason::Silent => "silent",
-            Reason::Refuses => "refuses",
             Reason::Throttled => "throttled",
             Reason::RetryAfter => "retry_after",
             Reason::ReceiptsCollapsed => "receipts_collapsed",
             Reason::ByOperator => "by_operator",
-        }
-    }
-
-    /// It speaks of the link, not of the traffic: the link's own answers end it.
-    pub fn is_link(self) -> bool {
-        match self {
-            Reason::NotConnected | Reason::LinkDown | Reason::NoProbe | Reason::Unavailable => true,
-            Reason::Faults
-            | Reason::Silent
-            | Reason::Refuses
-            | Reason::Throttled
-            | Reason::RetryAfter
-            | Reason::ByOperator
-            | Reason::ReceiptsCollapsed => false,
         }
     }
 }
