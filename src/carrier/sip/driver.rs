@@ -58,10 +58,10 @@ pub enum StartError {
         bind: SocketAddr,
         error: io::Error,
     },
-    #[error("carriers/{name}.toml: {key}: {reason}")]
+    #[error("carriers/{name}.toml: {setting}: {reason}")]
     Key {
         name: Arc<str>,
-        key: &'static str,
+        setting: &'static str,
         reason: String,
     },
     #[error("carriers/{name}.toml: rtp: {error}")]

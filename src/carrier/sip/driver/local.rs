@@ -23,9 +23,9 @@ pub struct Local {
 impl Local {
     /// By the file, and by the route to the endpoint where it says nothing. What can't work is refused by its key.
     pub async fn choose(config: &CarrierConfig, sip: &SipConfig) -> Result<Local, StartError> {
-        let refuse = |key, reason: String| StartError::Key {
+        let refuse = |setting, reason: String| StartError::Key {
             name: config.name.clone(),
-            key,
+            setting,
             reason,
         };
         let peers = resolve(&config.endpoints).await;
