@@ -6,29 +6,24 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc,
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use async_rs::{Runtime, Tokio};
 use lapin::{
     Connection, ConnectionProperties, Event,
-    tcp::{AMQPUriTcpExt, AsyncTcpStream, OwnedIdentity, OwnedTLSConfig},
+    tcp::{AMQPUriTcpExt, OwnedIdentity, OwnedTLSConfig},
     types::ShortString,
     uri::{AMQPScheme, AMQPUri},
 };
 
-use crate::config::{
-    carrier::Tls,
-    settings::{Address, Amqp},
-};
-use octets::stream::{Mended, Version, runtime};
+use crate::config::{carrier::Tls, settings::Amqp};
 
 pub mod client;
-pub(crate) mod octets;
 mod topology;
+mod version;
 
 pub use topology::Topology;
 
@@ -41,8 +36,6 @@ struct Flags {
     consuming: AtomicBool,
     publishing: AtomicBool,
     blocked: AtomicBool,
-    unroutable: AtomicUsize,
-    neighbours: Mutex<Vec<String>>,
 }
 
 impl Status {
@@ -54,28 +47,6 @@ impl Status {
     /// The broker takes no reports just now (memory or disk alarm).
     pub fn blocked(&self) -> bool {
         self.0.blocked.load(Ordering::Relaxed)
-    }
-
-    /// Reports that wait because no queue takes them.
-    pub fn unroutable(&self) -> usize {
-        self.0.unroutable.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_unroutable(&self, waiting: usize) {
-        self.0.unroutable.store(waiting, Ordering::Relaxed);
-        metrics::gauge!("ringback_reports_returned_waiting").set(waiting as f64);
-    }
-
-    /// Other gateways, with ledgers of their own, that take jobs from the same exchange: their nodes' names.
-    pub fn neighbours(&self) -> Vec<String> {
-        let held = self.0.neighbours.lock();
-        held.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn set_neighbours(&self, nodes: Vec<String>) {
-        metrics::gauge!("ringback_gateways_beside").set(nodes.len() as f64);
-        let held = self.0.neighbours.lock();
-        *held.unwrap_or_else(PoisonError::into_inner) = nodes;
     }
 
     pub(crate) fn set_consuming(&self, yes: bool) {
@@ -100,79 +71,36 @@ impl Status {
     }
 }
 
-/// A connection to one of the brokers.
-pub struct Link {
-    pub connection: Connection,
-    /// The broker's major version, where it says one.
-    pub major: Option<u32>,
-}
-
-/// Which of several brokers is asked first. Each connection has its own.
-#[derive(Debug, Default)]
-pub(crate) struct Turn(usize);
-
-impl Turn {
-    /// The connection was no good: the next one first.
-    pub fn next(&mut self) {
-        self.0 = self.0.wrapping_add(1);
-    }
-}
-
-/// Connects to the first broker that lets us, each asked once, beginning with the one whose turn it is; addresses and
-/// certificates are read anew. The error is for the operator and holds no secret.
-pub(crate) async fn connect(settings: &Amqp, name: &str, turn: &mut Turn) -> Result<Link, String> {
-    let addresses: Vec<Address> = settings.addresses().collect();
-    let mut reasons = Vec::new();
-    for _ in &addresses {
-        let place = turn.0 % addresses.len();
-        match connect_to(&addresses[place], name).await {
-            Ok(link) => return Ok(link),
-            Err(reason) if addresses.len() == 1 => return Err(reason),
-            Err(reason) => reasons.push(format!("broker {}: {reason}", place + 1)),
-        }
-        turn.next();
-    }
-    Err(reasons.join("; "))
-}
-
-async fn connect_to(address: &Address, name: &str) -> Result<Link, String> {
-    let url = address.url.read()?;
-    let tls = tls(&address.tls)?;
+/// Connects; the address and the certificates are read anew. The error is for the operator and holds no secret.
+pub(crate) async fn connect(settings: &Amqp, name: &str) -> Result<Connection, String> {
+    let url = settings.url.read()?;
+    let tls = tls(&settings.tls)?;
     let mut uri: AMQPUri = url
         .parse()
         .map_err(|_| "the broker's address is no AMQP URI".to_owned())?;
     uri.query
         .heartbeat
         .get_or_insert(HEARTBEAT.as_secs() as u16);
-    let asked = uri.query.frame_max.unwrap_or(FRAME);
-    uri.query.frame_max = Some(asked.clamp(1, octets::LONGEST_FRAME));
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let (tokio, version) = (Tokio::current(), Version::default());
-    let mended = runtime(&tokio);
+    let runtime = lapin::runtime::default_runtime().map_err(|e| e.to_string())?;
     // As for carriers: the name that the certificate must carry may be another than the host's.
-    let name = address.tls.name.clone();
-    let told = version.clone();
-    let connect = async move |uri: AMQPUri, _| {
+    let name = settings.tls.name.clone();
+    let connect = async move |uri: AMQPUri, runtime| {
         let plain = AMQPUri {
             scheme: AMQPScheme::AMQP,
             ..uri.clone()
         };
-        let stream = plain.connect_async(&Runtime::new(tokio.clone())).await?;
-        let stream = match uri.scheme {
+        let stream = plain.connect_async(&runtime).await?;
+        Ok(match uri.scheme {
             AMQPScheme::AMQP => stream,
             AMQPScheme::AMQPS => {
                 let name = name.as_deref().unwrap_or(&uri.authority.host);
                 stream.into_tls(name, tls.as_ref()).await?
             }
-        };
-        Ok(AsyncTcpStream::Plain(Mended::new(stream, told.clone())))
+        })
     };
-    let connecting = Connection::connector(uri, mended, connect, properties);
-    let connection = within(CONNECT, "connecting", connecting).await?;
-    Ok(Link {
-        connection,
-        major: version.major(),
-    })
+    let connecting = Connection::connector(uri, runtime, connect, properties);
+    within(CONNECT, "connecting", connecting).await
 }
 
 /// The answer, or what went wrong, within a time of its own.
@@ -246,6 +174,4 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(10);
 /// Any one question to the broker.
 pub(crate) const ANSWER: Duration = Duration::from_secs(10);
-/// The longest frame asked for where the address doesn't say (`?frame_max=`): the broker's own default.
-const FRAME: u32 = 131_072;
 const CLOSE: Duration = Duration::from_secs(2);

@@ -12,7 +12,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
-use super::{ANSWER, Link, short, within};
+use super::{ANSWER, short, version, within};
 use crate::config::settings::Amqp;
 
 /// Declares; remembers what it has said about differences. One for the process, shared by both connections.
@@ -23,10 +23,10 @@ pub struct Topology {
 
 impl Topology {
     /// Declares everything. A channel that the broker closes over a difference is replaced by another.
-    pub async fn declare(&self, link: &Link, amqp: &Amqp) -> Result<(), String> {
-        let unlimited = link.major.is_some_and(|major| major >= 4);
+    pub async fn declare(&self, connection: &Connection, amqp: &Amqp) -> Result<(), String> {
+        let unlimited = version::major(amqp).await.is_some_and(|major| major >= 4);
         let mut hand = Hand {
-            connection: &link.connection,
+            connection,
             channel: None,
             told: self,
             unlimited,

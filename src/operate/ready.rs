@@ -40,22 +40,3 @@ pub fn judge(control: &Control, carriers: Option<&[CarrierView]>) -> Vec<String>
     }
     reasons
 }
-
-/// What hurts without making the gateway unready, each a sentence for the operator.
-pub fn details(control: &Control) -> Vec<String> {
-    let mut details = Vec::new();
-    if let Some(broker) = &control.broker {
-        match broker.unroutable() {
-            0 => {}
-            waiting => details.push(format!(
-                "{waiting} reports wait because no queue takes them; they are tried again until their time is over"
-            )),
-        }
-        for node in broker.neighbours() {
-            details.push(format!(
-                "another gateway with a ledger of its own ({node}) takes jobs from the same exchange"
-            ));
-        }
-    }
-    details
-}

@@ -29,7 +29,6 @@ mod desk;
 mod letter;
 mod published;
 mod session;
-mod unroutable;
 
 pub use letter::{DeadLetter, Letter, dead_counter, properties as message_properties};
 

@@ -7,9 +7,7 @@
 use std::{panic::AssertUnwindSafe, process::ExitCode};
 
 mod door;
-mod octets;
 mod rabbit;
-mod raw;
 mod reports;
 mod simulate;
 mod trouble;
@@ -26,17 +24,13 @@ fn main() -> ExitCode {
         .skip(1)
         .filter(|a| !a.starts_with('-') && a != "terse")
         .collect();
-    let tests: Vec<Test> = [
-        door::TESTS,
-        octets::TESTS,
-        reports::TESTS,
-        simulate::TESTS,
-        trouble::TESTS,
-    ]
-    .concat()
-    .into_iter()
-    .filter(|(name, _)| asked.is_empty() || asked.iter().any(|part| name.contains(part.as_str())))
-    .collect();
+    let tests: Vec<Test> = [door::TESTS, reports::TESTS, simulate::TESTS, trouble::TESTS]
+        .concat()
+        .into_iter()
+        .filter(|(name, _)| {
+            asked.is_empty() || asked.iter().any(|part| name.contains(part.as_str()))
+        })
+        .collect();
     if std::env::args().any(|a| a == "--list") {
         tests.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;

@@ -28,10 +28,9 @@ use super::{
     session::stopped,
     suspect::Mark,
     tags::{Ack, Tags},
-    watchdog::Progress,
 };
 use crate::{
-    broker::{ANSWER, octets, within},
+    broker::{ANSWER, within},
     challenge::Door,
     clock,
     intake::{
@@ -55,10 +54,8 @@ pub(super) struct Lane {
     /// Dispatch had no room: offered again then.
     paused: VecDeque<(Instant, u64)>,
     burying: FuturesUnordered<BoxFuture<'static, (u64, bool)>>,
-    progress: Arc<Progress>,
-    prefetch: usize,
-    /// It was said that suspects come.
-    suspects: bool,
+    /// The suspect that is being taken alone.
+    alone: Option<u64>,
     /// Answered since the last ack, and when that must go out.
     fresh: usize,
     ack_at: Option<Instant>,
@@ -69,7 +66,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub fn new(intake: Intake, channel: Channel, consumer: Consumer, prefetch: u16) -> Lane {
+    pub fn new(intake: Intake, channel: Channel, consumer: Consumer) -> Lane {
         let (answering, answers) = mpsc::unbounded_channel();
         Lane {
             intake,
@@ -82,9 +79,7 @@ impl Lane {
             waiting: None,
             paused: VecDeque::new(),
             burying: FuturesUnordered::new(),
-            progress: Arc::default(),
-            prefetch: prefetch.into(),
-            suspects: false,
+            alone: None,
             fresh: 0,
             ack_at: None,
             acked: Instant::now(),
@@ -93,13 +88,11 @@ impl Lane {
         }
     }
 
-    /// What has come on it.
-    pub fn progress(&self) -> Arc<Progress> {
-        self.progress.clone()
-    }
-
     fn reads(&self) -> bool {
-        self.waiting.is_none() && self.burying.len() < BURIALS && self.stop_at.is_none()
+        self.waiting.is_none()
+            && self.alone.is_none()
+            && self.burying.len() < BURIALS
+            && self.stop_at.is_none()
     }
 
     /// Everything that came at once, while there is room.
@@ -128,47 +121,49 @@ impl Lane {
     }
 
     fn delivery(&mut self, delivery: Delivery, mark: &mut Option<&mut Mark>) -> Result<(), String> {
-        self.progress.came();
         let tag = delivery.delivery_tag;
+        let seen = seen(&delivery);
         let body = body(delivery);
         let poison = match mark {
-            Some(mark) if body.suspect => mark.names(&body.data),
+            Some(mark) if seen >= SUSPECT => {
+                let poison = mark.names(&body.data);
+                if !poison {
+                    tracing::warn!(
+                        seen,
+                        octets = body.data.len(),
+                        "a job that was seen often is taken alone"
+                    );
+                    mark.set(&body.data);
+                    self.alone = Some(tag);
+                }
+                poison
+            }
             _ => false,
         };
-        if body.suspect && !std::mem::replace(&mut self.suspects, true) {
-            tracing::info!(
-                "jobs come that the broker has given out often; each is marked while it is parsed"
-            );
-        }
         if !self.tags.arrived(tag, body) {
             return Err("a delivery tag out of order".into());
         }
         if poison {
-            let bad = BadJob {
-                faults: Vec::new(),
-                id: None,
-            };
-            self.bury(tag, Why::Poison, bad);
+            self.bury(
+                tag,
+                Why::Poison,
+                BadJob {
+                    faults: Vec::new(),
+                    id: None,
+                },
+                mark,
+            );
             return Ok(());
         }
         self.offer(tag, mark)
     }
 
-    /// Parses what is held and hands it to dispatch. A suspect is marked meanwhile: should it end the process here,
-    /// the next one knows.
+    /// Parses what is held and hands it to dispatch.
     fn offer(&mut self, tag: u64, mark: &mut Option<&mut Mark>) -> Result<(), String> {
         let Some(body) = self.tags.held(tag) else {
             return Ok(());
         };
-        let mut mark = mark.as_deref_mut().filter(|_| body.suspect);
-        if let Some(mark) = &mut mark {
-            mark.set(&body.data);
-        }
-        let parsed = self.parse(body);
-        if let Some(mark) = mark {
-            mark.clear();
-        }
-        match parsed {
+        match self.parse(body) {
             Ok(job) => {
                 let ticket = intake::Ticket::Amqp(Ticket {
                     tag,
@@ -178,7 +173,7 @@ impl Lane {
                 self.hand(Arrival { job, ticket })
             }
             Err(bad) => {
-                self.bury(tag, Why::BadJob, bad);
+                self.bury(tag, Why::BadJob, bad, mark);
                 Ok(())
             }
         }
@@ -218,10 +213,11 @@ impl Lane {
         }
     }
 
-    fn answer(&mut self, tag: u64, answer: Answer) {
+    fn answer(&mut self, tag: u64, answer: Answer, mark: &mut Option<&mut Mark>) {
         self.out = self.out.saturating_sub(1);
         match answer {
             Answer::Taken | Answer::Again { .. } | Answer::Unknown => {
+                self.no_longer_alone(tag, mark);
                 self.settled(tag);
             }
             Answer::Conflict => {
@@ -234,20 +230,30 @@ impl Lane {
                         Job::Cancel { id, .. } | Job::Feedback { id, .. } => id,
                     });
                 let faults = vec![JobFault::new("id", "known already with other content")];
-                self.bury(tag, Why::Duplicate, BadJob { faults, id });
+                self.bury(tag, Why::Duplicate, BadJob { faults, id }, mark);
             }
             Answer::Busy if self.stop_at.is_some() => {}
             Answer::Busy => self.paused.push_back((Instant::now() + PAUSE, tag)),
         }
     }
 
-    fn bury(&mut self, tag: u64, why: Why, bad: BadJob) {
+    fn bury(&mut self, tag: u64, why: Why, bad: BadJob, mark: &mut Option<&mut Mark>) {
         let Some(body) = self.tags.held(tag).cloned() else {
             return;
         };
+        self.no_longer_alone(tag, mark);
         let buried = bury(self.intake.clone(), body, why, bad.faults, bad.id);
         self.burying
             .push(async move { (tag, buried.await) }.boxed());
+    }
+
+    fn no_longer_alone(&mut self, tag: u64, mark: &mut Option<&mut Mark>) {
+        if self.alone == Some(tag) {
+            self.alone = None;
+            if let Some(mark) = mark {
+                mark.clear();
+            }
+        }
     }
 
     fn settled(&mut self, tag: u64) {
@@ -272,11 +278,8 @@ impl Lane {
 
     /// Now and then: what is answered behind a slow one, what may be offered again.
     async fn tick(&mut self, now: Instant, mark: &mut Option<&mut Mark>) -> Result<(), String> {
-        let unacked = self.tags.unacked();
-        self.progress
-            .set_room(self.reads() && unacked < self.prefetch);
         if mark.is_some() {
-            metrics::gauge!("ringback_jobs_unacked").set(unacked as f64);
+            metrics::gauge!("ringback_jobs_unacked").set(self.tags.unacked() as f64);
         }
         for ack in self.tags.stragglers(STRAGGLERS) {
             send(&self.channel, ack).await?;
@@ -336,9 +339,9 @@ pub(super) async fn work(
         tokio::select! {
             biased;
             Some((tag, answer)) = lane.answers.recv() => {
-                lane.answer(tag, answer);
+                lane.answer(tag, answer, &mut mark);
                 while let Ok((tag, answer)) = lane.answers.try_recv() {
-                    lane.answer(tag, answer);
+                    lane.answer(tag, answer, &mut mark);
                 }
             }
             Some((tag, held)) = lane.burying.next(), if !lane.burying.is_empty() => {
@@ -391,7 +394,6 @@ fn seen(delivery: &Delivery) -> i64 {
 
 /// What of a delivery is kept until it is acked. Without a `type`, a control word is known by its routing key.
 fn body(delivery: Delivery) -> Body {
-    let suspect = seen(&delivery) >= SUSPECT;
     let text =
         |text: &Option<ShortString>| text.as_ref().map(|text| Arc::<str>::from(text.as_str()));
     let kind = text(delivery.properties.kind()).or_else(|| {
@@ -399,10 +401,9 @@ fn body(delivery: Delivery) -> Body {
         matches!(key, "cancel" | "feedback").then(|| key.into())
     });
     Body {
-        suspect,
         kind,
-        reply_to: octets::reply_to(&delivery.properties).map(Arc::from),
-        correlation_id: octets::correlation_id(&delivery.properties).map(Arc::from),
+        reply_to: text(delivery.properties.reply_to()),
+        correlation_id: text(delivery.properties.correlation_id()),
         data: delivery.data,
     }
 }
@@ -411,7 +412,7 @@ fn body(delivery: Delivery) -> Body {
 const TURN: usize = 128;
 /// Jobs on their way to the dead letters; more wait unread.
 const BURIALS: usize = 64;
-/// From this `x-delivery-count` on a job is marked while it is parsed.
+/// From this `x-delivery-count` on a job is taken alone.
 const SUSPECT: i64 = 3;
 /// An ack goes out after so many answers, or so long after the one before: nobody waits for it, and each costs the broker
 /// an entry in its log. A process that dies before it is given the jobs again, and the ledger knows them.

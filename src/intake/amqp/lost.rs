@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Intake;
 use crate::{
-    broker::octets,
+    broker::short,
     clock,
     intake::job::{JobFault, is_own_queue},
     report::publish::{DeadLetter, Letter, message_properties},
@@ -16,8 +16,6 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Body {
     pub data: Vec<u8>,
-    /// The broker has given it out often.
-    pub suspect: bool,
     pub kind: Option<Arc<str>>,
     pub reply_to: Option<Arc<str>>,
     pub correlation_id: Option<Arc<str>>,
@@ -92,7 +90,7 @@ pub(super) async fn bury(
     };
     let mut properties = message_properties("error", now);
     if let Some(id) = &body.correlation_id {
-        properties = octets::with_correlation_id(properties, id);
+        properties = properties.with_correlation_id(short(id));
     }
     let error = intake.publisher.deliver(Letter {
         exchange: "".into(),

@@ -1,6 +1,6 @@
 //! The door's connection, again and again, and its two lanes.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use lapin::{
@@ -13,24 +13,20 @@ use tokio::sync::watch;
 use super::{
     Intake,
     lane::{self, Lane},
-    neighbours::Neighbours,
     suspect::Mark,
-    watchdog::{Progress, watch},
 };
 use crate::{
-    broker::{self, ANSWER, Turn, short, within},
+    broker::{self, ANSWER, short, within},
     retry::Waits,
 };
 
 /// Until it is stopped: connects, consumes, connects again.
 pub(super) async fn run(intake: Intake, mut stop: watch::Receiver<Option<Duration>>) {
     let mut mark = Mark::read(intake.suspect.clone());
-    let (mut waits, mut turn) = (Waits::default(), Turn::default());
-    let mut patience = intake.stuck_after;
-    let mut neighbours = Neighbours::new(&intake.node);
+    let mut waits = Waits::default();
     loop {
         let connected = tokio::select! {
-            connected = open(&intake, &mut turn) => connected,
+            connected = open(&intake) => connected,
             _ = stopped(&mut stop) => return,
         };
         let reason = match connected {
@@ -38,19 +34,7 @@ pub(super) async fn run(intake: Intake, mut stop: watch::Receiver<Option<Duratio
                 waits.succeeded();
                 intake.status.set_consuming(true);
                 tracing::info!("taking jobs");
-                let progress = [jobs.progress(), control.progress()];
-                let watched = watched(&intake, &connection, &progress, patience);
-                let served = serve(&connection, jobs, control, &mut mark, &stop);
-                let end = tokio::select! {
-                    end = served => end,
-                    reason = watched => Err(reason),
-                    () = neighbours.look(&intake, &connection) => Ok(()),
-                };
-                // Made anew in vain (another is the queue's single active consumer), it is left alone for longer.
-                patience = match progress.iter().any(|lane| lane.count() > 0) {
-                    true => intake.stuck_after,
-                    false => (patience * 2).min(intake.stuck_after * PATIENCE),
-                };
+                let end = serve(&connection, jobs, control, &mut mark, &stop).await;
                 intake.status.set_consuming(false);
                 broker::close(&connection).await;
                 match end {
@@ -60,7 +44,6 @@ pub(super) async fn run(intake: Intake, mut stop: watch::Receiver<Option<Duratio
             }
             Err(reason) => reason,
         };
-        turn.next();
         let wait = waits.next_wait();
         tracing::warn!(reason, "no connection to take jobs; trying again");
         tokio::select! {
@@ -78,10 +61,9 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<Option<Duration>>) -> Dur
     }
 }
 
-async fn open(intake: &Intake, turn: &mut Turn) -> Result<(Connection, Lane, Lane), String> {
-    let link = broker::connect(&intake.amqp, "ringback jobs", turn).await?;
-    intake.topology.declare(&link, &intake.amqp).await?;
-    let connection = link.connection;
+async fn open(intake: &Intake) -> Result<(Connection, Lane, Lane), String> {
+    let connection = broker::connect(&intake.amqp, "ringback jobs").await?;
+    intake.topology.declare(&connection, &intake.amqp).await?;
     let amqp = &intake.amqp;
     let jobs = lane(intake, &connection, &amqp.queue, amqp.prefetch).await?;
     let control = lane(intake, &connection, &amqp.control, CONTROL).await?;
@@ -104,21 +86,7 @@ async fn lane(
         FieldTable::default(),
     );
     let consumer = within(ANSWER, &format!("consuming from {queue}"), consume).await?;
-    Ok(Lane::new(intake.clone(), channel, consumer, prefetch))
-}
-
-/// Ends with the reason once one of the two consumers gets nothing although messages wait.
-async fn watched(
-    intake: &Intake,
-    connection: &Connection,
-    [jobs, control]: &[Arc<Progress>; 2],
-    limit: Duration,
-) -> String {
-    let amqp = &intake.amqp;
-    tokio::select! {
-        reason = watch(connection, &amqp.queue, jobs.clone(), limit) => reason,
-        reason = watch(connection, &amqp.control, control.clone(), limit) => reason,
-    }
+    Ok(Lane::new(intake.clone(), channel, consumer))
 }
 
 /// Both lanes until one of them or the connection ends; Ok: stopped in order.
@@ -153,5 +121,3 @@ async fn serve(
 
 /// Prefetch of the control queue: words are short and settled at once.
 const CONTROL: u16 = 256;
-/// The longest patience with a consumer that gets nothing, in times of the shortest.
-const PATIENCE: u32 = 20;

@@ -15,7 +15,7 @@ use super::{
     published::Published,
 };
 use crate::{
-    broker::{octets, short},
+    broker::short,
     challenge::Millis,
     ledger::{OutboxReport, ReportKey, Target},
 };
@@ -24,8 +24,6 @@ use crate::{
 pub(super) struct Item {
     what: What,
     tries: u32,
-    /// No queue took it the last time.
-    returned: bool,
 }
 
 enum What {
@@ -51,7 +49,6 @@ struct Flying {
     since: Instant,
     returned: bool,
     exchange: Arc<str>,
-    /// As a returned message names it.
     routing_key: Arc<str>,
     message_id: Option<String>,
 }
@@ -109,7 +106,6 @@ impl Desk {
             self.fresh.push_back(Item {
                 what: What::Report(report),
                 tries: 0,
-                returned: false,
             });
         }
     }
@@ -118,7 +114,6 @@ impl Desk {
         self.fresh.push_back(Item {
             what: What::Letter(letter, Some(told)),
             tries: 0,
-            returned: false,
         });
     }
 
@@ -135,7 +130,7 @@ impl Desk {
             since: mono,
             returned: false,
             exchange: words.exchange.clone(),
-            routing_key: octets::lossy(&words.routing_key).into(),
+            routing_key: words.routing_key.clone(),
             message_id: words
                 .mandatory
                 .then(|| {
@@ -184,7 +179,6 @@ impl Desk {
                 && *flying.exchange == *message.exchange.as_str()
                 && *flying.routing_key == *message.routing_key.as_str()
         });
-        metrics::counter!("ringback_reports_returned_total").increment(1);
         if let Some(flying) = whose {
             flying.returned = true;
         }
@@ -196,11 +190,7 @@ impl Desk {
             return;
         };
         if !ack || flying.returned {
-            let item = Item {
-                returned: flying.returned,
-                ..flying.item
-            };
-            self.once_more(item, mono, wall);
+            self.once_more(flying.item, mono, wall);
             return;
         }
         match flying.item.what {
@@ -218,24 +208,6 @@ impl Desk {
         while let Some((_, flying)) = self.flying.pop_last() {
             self.fresh.push_front(flying.item);
         }
-    }
-
-    /// Reports that no queue took and that wait to go again, and where one of them wants to go.
-    pub fn unroutable(&self) -> (usize, Option<&str>) {
-        let items = self
-            .again
-            .values()
-            .chain(self.flying.values().map(|flying| &flying.item));
-        let mut waiting = items.filter_map(|item| match &item.what {
-            What::Report(report) if item.returned => Some(match &report.target {
-                Target::ReplyTo { queue, .. } => &**queue,
-                Target::Exchange { routing_key, .. } => &**routing_key,
-                Target::Http => "",
-            }),
-            What::Report(_) | What::Dead(..) | What::Letter(..) => None,
-        });
-        let one = waiting.next();
-        (waiting.count() + usize::from(one.is_some()), one)
     }
 
     /// Keys of reports that are done since the last asking.
@@ -256,11 +228,7 @@ impl Desk {
 
     /// Refused by the broker, or wanted by no queue.
     fn once_more(&mut self, item: Item, mono: Instant, wall: Millis) {
-        let Item {
-            what,
-            tries,
-            returned,
-        } = item;
+        let Item { what, tries } = item;
         let wait = PAUSE.saturating_mul(1 << tries.min(6)).min(PAUSE_LONGEST);
         let (what, wait) = match what {
             What::Report(report) if report.until <= wall => {
@@ -292,7 +260,6 @@ impl Desk {
             Item {
                 what,
                 tries: tries.saturating_add(1),
-                returned,
             },
         );
     }

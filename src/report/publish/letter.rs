@@ -9,10 +9,7 @@ use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
 use crate::{
-    broker::{octets, short},
-    challenge::Millis,
-    intake::job::JobFault,
-    ledger::OutboxReport,
+    broker::short, challenge::Millis, intake::job::JobFault, ledger::OutboxReport,
     report::body::report_id,
 };
 
@@ -145,7 +142,7 @@ pub(super) fn report_properties(report: &OutboxReport, node: &str, now: Millis) 
         crate::ledger::Target::ReplyTo {
             correlation_id: Some(id),
             ..
-        } => octets::with_correlation_id(properties, id),
+        } => properties.with_correlation_id(short(id)),
         _ => properties,
     }
 }

@@ -25,10 +25,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Letter, Publishing,
     desk::{Desk, Words},
-    unroutable::{Notice, Unroutable},
 };
 use crate::{
-    broker::{self, ANSWER, Turn, octets, short, within},
+    broker::{self, ANSWER, short, within},
     clock,
     ledger::{OutboxReport, ReadError, ReportKey},
     retry::Waits,
@@ -51,11 +50,10 @@ pub(super) async fn run(publishing: Publishing, mut inbox: Inbox) {
         amqp.dead.clone(),
         publishing.node.clone(),
     );
-    let (mut waits, mut turn) = (Waits::default(), Turn::default());
-    let mut unroutable = Unroutable::default();
+    let mut waits = Waits::default();
     loop {
         let connected = tokio::select! {
-            connected = connect(&publishing, &mut turn) => connected,
+            connected = connect(&publishing) => connected,
             _ = stopped(&mut inbox.stop) => return,
         };
         let reason = match connected {
@@ -68,8 +66,6 @@ pub(super) async fn run(publishing: Publishing, mut inbox: Inbox) {
                     channels,
                     publishing: &publishing,
                     desk: &mut desk,
-                    unroutable: &mut unroutable,
-                    looked: Instant::now(),
                     inbox: &mut inbox,
                     flying: FuturesUnordered::new(),
                     scan: Scan::From(ReportKey(i64::MIN)),
@@ -89,7 +85,6 @@ pub(super) async fn run(publishing: Publishing, mut inbox: Inbox) {
             }
             Err(reason) => reason,
         };
-        turn.next();
         let wait = waits.next_wait();
         tracing::warn!(reason, "no connection to publish reports; trying again");
         tokio::select! {
@@ -107,13 +102,12 @@ async fn stopped(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
     }
 }
 
-async fn connect(
-    publishing: &Publishing,
-    turn: &mut Turn,
-) -> Result<(Connection, Vec<Channel>), String> {
-    let link = broker::connect(&publishing.amqp, "ringback reports", turn).await?;
-    publishing.topology.declare(&link, &publishing.amqp).await?;
-    let connection = link.connection;
+async fn connect(publishing: &Publishing) -> Result<(Connection, Vec<Channel>), String> {
+    let connection = broker::connect(&publishing.amqp, "ringback reports").await?;
+    publishing
+        .topology
+        .declare(&connection, &publishing.amqp)
+        .await?;
     let mut channels = Vec::with_capacity(CHANNELS);
     for _ in 0..CHANNELS {
         let channel = within(ANSWER, "opening a channel", connection.create_channel()).await?;
@@ -144,9 +138,6 @@ struct Session<'a> {
     channels: Vec<Channel>,
     publishing: &'a Publishing,
     desk: &'a mut Desk,
-    unroutable: &'a mut Unroutable,
-    /// When what came back was counted last.
-    looked: Instant,
     inbox: &'a mut Inbox,
     flying: FuturesUnordered<BoxFuture<'static, Landed>>,
     scan: Scan,
@@ -166,7 +157,6 @@ impl Session<'_> {
                 return End::Stopped;
             }
             self.fill();
-            self.say_unroutable();
             if let Err(reason) = self.turn().await {
                 return End::Broken(reason);
             }
@@ -200,35 +190,6 @@ impl Session<'_> {
             let ledger = self.publishing.ledger.clone();
             self.scan =
                 Scan::Reading(async move { ledger.pending_reports(after, PAGE).await }.boxed());
-        }
-    }
-
-    /// Reports that no queue takes are an operator's business at once, not only when their time is over.
-    fn say_unroutable(&mut self) {
-        let now = Instant::now();
-        if now.duration_since(self.looked) < TICK {
-            return;
-        }
-        self.looked = now;
-        let (waiting, queue) = self.desk.unroutable();
-        self.publishing.status.set_unroutable(waiting);
-        match self.unroutable.look(now, waiting) {
-            Some(Notice::Begins) => {
-                tracing::warn!(
-                    waiting,
-                    queue,
-                    "reports come back from the broker: no queue of that name takes them; they are tried again until their time is over"
-                );
-            }
-            Some(Notice::GoesOn) => {
-                tracing::warn!(
-                    waiting,
-                    queue,
-                    "reports still come back: no queue takes them"
-                );
-            }
-            Some(Notice::Ended) => tracing::info!("no report comes back any more"),
-            None => {}
         }
     }
 
@@ -366,14 +327,13 @@ async fn publish(channel: Channel, slot: u64, words: Words) -> Landed {
         mandatory: words.mandatory,
         ..BasicPublishOptions::default()
     };
-    let (key, properties) = octets::routed(words.properties, &words.routing_key);
     let published = channel
         .basic_publish(
             short(&words.exchange),
-            key,
+            short(&words.routing_key),
             options,
             &words.body,
-            properties,
+            words.properties,
         )
         .await;
     match published {
