@@ -4,8 +4,7 @@
 use std::time::Instant;
 
 use super::call::Phase;
-use super::write;
-use super::{CallHandle, End, Endpoint, Owner, Pending};
+use super::{CallHandle, End, Endpoint, Owner};
 
 impl Endpoint {
     /// Asks, unless the last question is still open. Who does not know the call any more ends it.
@@ -18,24 +17,11 @@ impl Endpoint {
         let Some(state) = self.calls.get_mut(&call.0).filter(|s| s.phase == Phase::Up) else {
             return;
         };
-        let Some(dialog) = &mut state.dialog else {
+        let Some(dialog) = &state.dialog else {
             return;
         };
-        dialog.cseq = dialog.cseq.saturating_add(1);
-        let (to, transport) = dialog.next_hop((state.invite.to, state.invite.transport));
-        let uri = dialog.request_route().0;
-        let answers = self.authorize("OPTIONS", &uri);
-        let Some(dialog) = self
-            .calls
-            .get(&call.0)
-            .and_then(|state| state.dialog.as_ref())
-        else {
-            return;
-        };
-        let sequence = (dialog.cseq, branch, transport);
-        let bytes = write::in_dialog(&self.config, "OPTIONS", dialog, sequence, &answers);
-        let options = Pending::other(Owner::Alive(call), bytes, (to, transport));
-        self.send_other(now, branch, options.with(answers, 0));
+        let to = dialog.next_hop((state.invite.to, state.invite.transport));
+        self.send_in_dialog(now, call, ("OPTIONS", Owner::Alive(call)), (branch, to));
     }
 
     /// The answer, or its lack.

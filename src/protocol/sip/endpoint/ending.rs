@@ -137,26 +137,40 @@ impl Endpoint {
         let Some(state) = self.calls.get_mut(&call.0) else {
             return;
         };
-        let Some(dialog) = &mut state.dialog else {
+        let Some(dialog) = &state.dialog else {
+            return;
+        };
+        let to = dialog.next_hop((state.invite.to, state.invite.transport));
+        state.phase = Phase::Closing;
+        state.deadline = None;
+        self.send_in_dialog(now, call, ("BYE", Owner::Bye(call)), (branch, to));
+    }
+
+    /// A request within a call's dialog, with the next CSeq and what its realms have asked for (RFC 3261 12.2.1.1, 22.2).
+    pub(super) fn send_in_dialog(
+        &mut self,
+        now: Instant,
+        call: CallHandle,
+        (method, owner): (&'static str, Owner),
+        (branch, to): (u64, (SocketAddr, Transport)),
+    ) {
+        let dialog = |endpoint: &mut Endpoint| endpoint.calls.get_mut(&call.0)?.dialog.take();
+        let Some(mut dialog) = dialog(self) else {
             return;
         };
         dialog.cseq = dialog.cseq.saturating_add(1);
-        state.phase = Phase::Closing;
-        state.deadline = None;
-        let (to, transport) = dialog.next_hop((state.invite.to, state.invite.transport));
         let uri = dialog.request_route().0;
-        let answers = self.authorize("BYE", &uri);
-        let Some(dialog) = self
-            .calls
-            .get(&call.0)
-            .and_then(|state| state.dialog.as_ref())
-        else {
-            return;
-        };
-        let sequence = (dialog.cseq, branch, transport);
-        let bytes = write::in_dialog(&self.config, "BYE", dialog, sequence, &answers);
-        let bye = Pending::other(Owner::Bye(call), bytes, (to, transport));
-        self.send_other(now, branch, bye.with(answers, 0));
+        let answers = self.authorize(method, &uri);
+        let sequence = (dialog.cseq, branch, to.1);
+        let bytes = write::in_dialog(&self.config, method, &dialog, sequence, &answers);
+        if let Some(state) = self.calls.get_mut(&call.0) {
+            state.dialog = Some(dialog);
+        }
+        self.send_other(
+            now,
+            branch,
+            Pending::other(owner, bytes, to).with(answers, 0),
+        );
     }
 
     pub(super) fn pending_timeout(&mut self, now: Instant, at: Instant, key: u64) {
