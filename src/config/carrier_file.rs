@@ -23,9 +23,6 @@ pub fn read(name: &str, base: &Path, root: Cursor<'_>) -> Option<CarrierConfig> 
         ])
     });
     let enabled = root.get("enabled").map_or(Some(true), |v| v.bool());
-    let tls = root
-        .get("tls")
-        .map_or(Some(Tls::default()), |v| values::tls(&v, base));
     let pace = root.get("pace").map_or(Some(None), |v| values::pace(&v));
     let response_timeout = root.get("response_timeout").map_or(Some(5 * SECOND), |v| {
         values::duration(&v, Duration::from_millis(100), 120 * SECOND)
@@ -42,6 +39,12 @@ pub fn read(name: &str, base: &Path, root: Cursor<'_>) -> Option<CarrierConfig> 
     let Some(kind) = kind else {
         // Which of the other keys belong here is not known without the transport.
         return None;
+    };
+    let tls = match kind {
+        Kind::Sip => Some(Tls::default()),
+        Kind::Smpp | Kind::Http => root
+            .get("tls")
+            .map_or(Some(Tls::default()), |v| values::tls(&v, base)),
     };
     let endpoints = endpoints(&root, kind);
     let transport = match kind {

@@ -71,7 +71,8 @@ pub fn read(root: &Cursor<'_>, base: &Path, endpoints: &[Endpoint]) -> Option<Si
     let number_format = root
         .get("number_format")
         .map_or(Some(NumberFormat::E164), |v| v.word(&FORMATS));
-    not_yet(root);
+    root.not_yet("stir", "signing calls (STIR/SHAKEN)");
+    root.not_yet("tls", "TLS on SIP trunks");
     Some(SipConfig {
         bind: bind?,
         advertised: advertised?,
@@ -89,13 +90,6 @@ pub fn read(root: &Cursor<'_>, base: &Path, endpoints: &[Endpoint]) -> Option<Si
         identity: identity?,
         number_format: number_format?,
     })
-}
-
-/// Keys that have a place in the file and nothing behind it.
-fn not_yet(root: &Cursor<'_>) {
-    if let Some(value) = root.get("stir") {
-        value.fault("signing calls (STIR/SHAKEN) is not available yet: take this key out");
-    }
 }
 
 /// IPv4 or not, as far as the file tells: of the own address, else of the endpoints that are addresses.

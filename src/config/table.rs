@@ -22,6 +22,8 @@ pub struct Cursor<'a> {
     faults: &'a Faults,
     /// Every key that somebody asked for, found or not: what may stand here.
     known: RefCell<Vec<&'static str>>,
+    /// Keys that stand here though nothing is behind them yet: said once, and never offered.
+    unbuilt: RefCell<Vec<&'static str>>,
 }
 
 /// Behind a key.
@@ -42,6 +44,7 @@ impl<'a> Cursor<'a> {
             line: 1,
             faults,
             known: RefCell::default(),
+            unbuilt: RefCell::default(),
         }
     }
 
@@ -51,6 +54,15 @@ impl<'a> Cursor<'a> {
         self.entries()
             .find(|(name, _)| *name == key)
             .map(|(_, value)| value)
+    }
+
+    /// A key that has a place in the file and nothing behind it yet: a fault where it stands, and never offered as known.
+    pub fn not_yet(&self, key: &'static str, what: &str) {
+        let Some((_, value)) = self.entries().find(|(name, _)| *name == key) else {
+            return;
+        };
+        value.fault(format!("{what} is not available yet: take this key out"));
+        self.unbuilt.borrow_mut().push(key);
     }
 
     /// The value of a key that must be there.
@@ -82,7 +94,9 @@ impl<'a> Cursor<'a> {
     /// Refuses the keys that nobody asked for.
     pub fn finish(self) {
         let known = self.known.borrow();
-        for (name, value) in self.entries().filter(|(name, _)| !known.contains(name)) {
+        let unbuilt = self.unbuilt.borrow();
+        let read = |name: &str| known.contains(&name) || unbuilt.contains(&name);
+        for (name, value) in self.entries().filter(|(name, _)| !read(name)) {
             let reason = match nearest(name, &known) {
                 Some(near) => format!("unknown key; did you mean {near}?"),
                 None if known.is_empty() => "unknown key".to_owned(),
@@ -228,6 +242,7 @@ impl<'a> Value<'a> {
                 line: self.line,
                 faults: self.faults,
                 known: RefCell::default(),
+                unbuilt: RefCell::default(),
             }),
             _ => self.wrong("a table"),
         }
