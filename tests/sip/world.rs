@@ -1,7 +1,4 @@
-//! The SIP driver against SIPp as the carrier: a foreign peer, so that a mistake on both of our sides can't cancel out.
-//!
-//! Needs `sipp` (Debian: sip-tester) and, to play RFC 4733 digits, the right to open raw sockets. Without `sipp` it
-//! says so and ends; with RINGBACK_PEERS=required in the environment it fails instead.
+//! One attempt over the SIP driver to a foreign far end: its configuration, its story, and SIPp as the callee.
 
 use std::{
     collections::BTreeMap,
@@ -24,107 +21,28 @@ use ringback::{
 };
 use tokio::{process::Command as Process, sync::mpsc, time::timeout};
 
-const LONG: Duration = Duration::from_secs(40);
+pub const LONG: Duration = Duration::from_secs(40);
 
-/// Scenarios run at once: more make a small machine late.
-const AT_ONCE: usize = 5;
-
-/// Scenario, transport, and how the attempt's story must end.
-const CASES: [(&str, Carry, &str); 16] = [
-    ("answer_pound", Carry::Udp, "answered, key, Confirmed #"),
-    ("answer_pound", Carry::Tcp, "answered, key, Confirmed #"),
-    ("info_pound", Carry::Udp, "answered, key, Confirmed #"),
-    ("digest_401", Carry::Udp, "answered, key, Confirmed #"),
-    (
-        "early_media",
-        Carry::Udp,
-        "ringing, answered, key, Confirmed #",
-    ),
-    ("reinvite", Carry::Udp, "answered, key, Confirmed #"),
-    ("far_bye", Carry::Udp, "answered, NoKeypress "),
-    ("far_bye", Carry::Tcp, "answered, NoKeypress "),
-    (
-        "busy",
-        Carry::Udp,
-        "accepted, busy StopChannel 486 Busy Here",
-    ),
-    (
-        "busy",
-        Carry::Tcp,
-        "accepted, busy StopChannel 486 Busy Here",
-    ),
-    (
-        "declined",
-        Carry::Udp,
-        "accepted, declined StopChannel 603 Decline",
-    ),
-    (
-        "blocked",
-        Carry::Udp,
-        "accepted, blocked_by_operator NextCandidate 603 Decline",
-    ),
-    (
-        "not_found",
-        Carry::Udp,
-        "accepted, unreachable StopChannel 404 Not Found",
-    ),
-    (
-        "no_answer",
-        Carry::Udp,
-        "accepted, ringing, no_answer StopChannel",
-    ),
-    (
-        "unavailable_503",
-        Carry::Udp,
-        "accepted, carrier_fault NextCandidate 503 Service Unavailable",
-    ),
-    ("silent", Carry::Udp, "in doubt"),
-];
-
-#[tokio::test(flavor = "multi_thread")]
-async fn sipp_as_callee_is_reported_as_it_behaves() {
-    if std::process::Command::new("sipp")
+/// Is this foreign program there? Fails where it must be, says so where it need not.
+pub fn there(program: &str, package: &str) -> bool {
+    let found = std::process::Command::new(program)
         .arg("-v")
         .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .status()
-        .is_err()
-    {
+        .is_ok();
+    if !found {
         assert!(
             std::env::var_os("RINGBACK_PEERS").is_none(),
-            "sipp is missing: apt-get install sip-tester"
+            "{program} is missing: apt-get install {package}"
         );
-        eprintln!("not run: sipp is missing (apt-get install sip-tester)");
-        return;
+        eprintln!("not run: {program} is missing (apt-get install {package})");
     }
-    let places = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
-    let mut runs = tokio::task::JoinSet::new();
-    for (at, (scenario, carry, expected)) in CASES.into_iter().enumerate() {
-        let places = places.clone();
-        runs.spawn(async move {
-            let _place = places.acquire().await.expect("never closed");
-            let (story, peer) = run(at, scenario, carry).await;
-            (scenario, carry, expected, story, peer)
-        });
-    }
-    let mut wrong = Vec::new();
-    while let Some(run) = runs.join_next().await {
-        let (scenario, carry, expected, story, peer) = run.expect("no panic");
-        // A peer that never speaks has nothing to wait for.
-        let content = scenario == "silent" || peer == Some(0);
-        if !story.ends_with(expected) || !content {
-            wrong.push(format!(
-                "{scenario} over {carry:?}: {story:?} for {expected:?}, sipp ended with {peer:?}"
-            ));
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    found
 }
 
-/// One call to one SIPp: its story, and SIPp's exit code.
-async fn run(at: usize, scenario: &str, carry: Carry) -> (String, Option<i32>) {
-    let address = free(carry);
-    let mut sipp = sipp(at, scenario, carry, address);
-    listening(carry, address).await;
+/// The story of one call through the driver to the trunk at this address.
+pub async fn story(at: usize, carry: Carry, address: SocketAddr) -> String {
     let (tx, mut said) = mpsc::channel(100);
     let voices = Catalogue::load(&root().join("prompts")).expect("prompts");
     let config = Arc::new(config(at, carry, address));
@@ -162,22 +80,21 @@ async fn run(at: usize, scenario: &str, carry: Carry) -> (String, Option<i32>) {
         .await
         .expect("a driver");
     said.close();
-    if scenario == "silent" {
-        let _ = sipp.kill().await;
-    }
-    let ended = timeout(LONG, sipp.wait()).await;
-    let _ = sipp.kill().await;
     timeout(LONG, task)
         .await
         .expect("drained in time")
         .expect("no panic");
-    (
-        story.join(", "),
-        ended
-            .ok()
-            .and_then(Result::ok)
-            .and_then(|status| status.code()),
-    )
+    story.join(", ")
+}
+
+/// The exit code of a SIPp that has had its call; 0 if it went as its scenario says.
+pub async fn ended(mut sipp: tokio::process::Child) -> Option<i32> {
+    let ended = timeout(LONG, sipp.wait()).await;
+    let _ = sipp.kill().await;
+    ended
+        .ok()
+        .and_then(Result::ok)
+        .and_then(|status| status.code())
 }
 
 fn in_short(event: Event) -> Option<String> {
@@ -199,7 +116,7 @@ fn in_short(event: Event) -> Option<String> {
     }
 }
 
-fn sipp(at: usize, scenario: &str, carry: Carry, address: SocketAddr) -> tokio::process::Child {
+pub fn sipp(at: usize, scenario: &str, carry: Carry, address: SocketAddr) -> tokio::process::Child {
     let file = root()
         .join("tests/peers/sipp")
         .join(scenario)
@@ -239,7 +156,7 @@ fn sipp(at: usize, scenario: &str, carry: Carry, address: SocketAddr) -> tokio::
         .expect("sipp starts")
 }
 
-fn free(carry: Carry) -> SocketAddr {
+pub fn free(carry: Carry) -> SocketAddr {
     let address = match carry {
         Carry::Udp => UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()),
         Carry::Tcp | Carry::Tls => {
@@ -249,8 +166,8 @@ fn free(carry: Carry) -> SocketAddr {
     address.expect("a free port")
 }
 
-/// Waits until SIPp holds its port.
-async fn listening(carry: Carry, address: SocketAddr) {
+/// Waits until the far end holds its port.
+pub async fn listening(carry: Carry, address: SocketAddr) {
     let taken = async {
         loop {
             let taken = match carry {
@@ -263,10 +180,10 @@ async fn listening(carry: Carry, address: SocketAddr) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(LONG, taken).await.expect("sipp listens");
+    timeout(LONG, taken).await.expect("the far end listens");
 }
 
-fn order() -> Order {
+pub fn order() -> Order {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .expect("after 1970");
@@ -288,7 +205,7 @@ fn order() -> Order {
     }
 }
 
-fn config(at: usize, carry: Carry, address: SocketAddr) -> CarrierConfig {
+pub fn config(at: usize, carry: Carry, address: SocketAddr) -> CarrierConfig {
     let password = std::env::temp_dir().join(format!(
         "ringback-sipp-password-{}-{at}",
         std::process::id()
@@ -339,6 +256,6 @@ fn config(at: usize, carry: Carry, address: SocketAddr) -> CarrierConfig {
     }
 }
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
