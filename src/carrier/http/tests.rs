@@ -158,6 +158,10 @@ fn phone(n: i64) -> String {
 
 impl Rig {
     fn submit(&self, n: i64, body: &str) {
+        self.submit_until(n, body, crate::clock::now() + Duration::from_secs(180));
+    }
+
+    fn submit_until(&self, n: i64, body: &str, deadline: crate::challenge::Millis) {
         let order = Order {
             key: AttemptKey {
                 challenge: ChallengeKey(n),
@@ -166,7 +170,7 @@ impl Rig {
             to: Number::from_e164(&phone(n)).unwrap(),
             sender: "97671".into(),
             content: Content::Text(Text { body: body.into() }),
-            deadline: crate::clock::now() + Duration::from_secs(180),
+            deadline,
         };
         self.handle
             .commands
@@ -297,6 +301,23 @@ async fn the_window_is_kept() {
         began.elapsed()
     );
     assert_eq!(carrier.record().summary().texts_read, 40);
+}
+
+#[tokio::test]
+async fn what_waits_past_its_deadline_is_never_sent() {
+    let slow = Faults {
+        response_delay_ms: 600,
+        ..Faults::default()
+    };
+    let (carrier, mut rig) = served(slow, 1, PATIENT).await;
+    rig.submit(1, "Your code is 482913");
+    let soon = crate::clock::now() + Duration::from_millis(200);
+    rig.submit_until(2, "Your code is 482913", soon);
+    assert_eq!(rig.failed(2).await.cause, Cause::Expired);
+    rig.submit_until(3, "Your code is 482913", crate::clock::now());
+    assert_eq!(rig.failed(3).await.cause, Cause::Expired);
+    rig.accepted(1).await;
+    assert_eq!(carrier.record().summary().texts_read, 1);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::{
     carrier::{Incoming, ReceiptState, Verdict, reference::other_forms},
     config::carrier::{Carry, ReceiptId, Tls},
 };
-use rig::{LIMIT, Rig, Setting, bound, config, phone, rig, smsc};
+use rig::{LIMIT, Rig, Setting, bound, config, phone, rig, smsc, wall};
 
 mod rig;
 
@@ -136,6 +136,32 @@ async fn the_window_is_kept_and_everything_given_is_answered() {
         "{:?}",
         began.elapsed()
     );
+}
+
+#[tokio::test]
+async fn what_waits_for_the_window_past_its_deadline_is_never_sent() {
+    let slow = Faults {
+        response_delay_ms: 600,
+        ..Faults::default()
+    };
+    let smsc = smsc(slow).await;
+    let window = Setting {
+        window: 1,
+        ..Setting::default()
+    };
+    let mut rig = bound(&smsc, window).await;
+    rig.submit(1, "Your code is 482913");
+    rig.submit_until(
+        2,
+        "Your code is 482913",
+        wall() + Duration::from_millis(200),
+    );
+    rig.submit(3, "Your code is 482913");
+    assert_eq!(rig.failed(2).await.cause, Cause::Expired);
+    rig.accepted(1).await;
+    rig.accepted(3).await;
+    assert!(smsc.record().texts_to(&phone(2)).is_empty());
+    assert_eq!(smsc.record().summary().texts_read, 2);
 }
 
 #[tokio::test]

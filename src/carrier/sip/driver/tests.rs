@@ -136,6 +136,29 @@ async fn the_second_endpoint_takes_over_and_a_dead_trunk_is_in_doubt_then_a_faul
 }
 
 #[tokio::test]
+async fn no_call_is_placed_past_its_deadline_and_none_rings_beyond_it() {
+    let trunk = trunk(|_| {}).await;
+    let mut slow = config(vec![peer(Carry::Udp, trunk.address())]);
+    // The phone would be given much longer.
+    sip(&mut slow).ring = LONG;
+    let mut b = Bench::start(slow).await;
+    let late = b
+        .call_within("+12025550123", Method::VoiceConfirm, Duration::ZERO)
+        .await;
+    assert_eq!(b.settle(late).await, "expired StopChannel");
+    assert_eq!(trunk.stats().counts.invites, 0);
+    let began = std::time::Instant::now();
+    let never_answers = b
+        .call_within("+12025559021", Method::VoiceConfirm, Duration::from_secs(1))
+        .await;
+    let story = b.settle(never_answers).await;
+    assert!(story.ends_with("no_answer StopChannel"), "{story}");
+    assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
+    b.drained().await;
+    assert_eq!(trunk.live_calls(), 0);
+}
+
+#[tokio::test]
 async fn calls_are_hung_up_on_command_before_and_after_the_answer() {
     let trunk = trunk(|_| {}).await;
     let mut quiet = config(vec![peer(Carry::Udp, trunk.address())]);

@@ -117,12 +117,16 @@ pub fn phone(n: i64) -> String {
 
 impl Rig {
     pub fn submit(&self, n: i64, body: &str) {
+        self.submit_until(n, body, wall() + Duration::from_secs(180));
+    }
+
+    pub fn submit_until(&self, n: i64, body: &str, deadline: Millis) {
         let order = Order {
             key: key(n),
             to: Number::from_e164(&phone(n)).unwrap(),
             sender: "97671".into(),
             content: Content::Text(Text { body: body.into() }),
-            deadline: wall() + Duration::from_secs(180),
+            deadline,
         };
         self.handle
             .commands

@@ -174,6 +174,11 @@ impl Bench {
     }
 
     pub async fn call(&mut self, to: &str, method: Method) -> AttemptKey {
+        self.call_within(to, method, Duration::from_secs(120)).await
+    }
+
+    /// A call with so much of its life left.
+    pub async fn call_within(&mut self, to: &str, method: Method, left: Duration) -> AttemptKey {
         self.next += 1;
         let key = AttemptKey {
             challenge: ChallengeKey(self.next),
@@ -193,7 +198,7 @@ impl Bench {
                 extension: None,
                 rules: call_rules(),
             }),
-            deadline: Millis(now.as_millis() as i64) + Duration::from_secs(120),
+            deadline: Millis(now.as_millis() as i64) + left,
         };
         self.handle
             .commands
