@@ -1,8 +1,8 @@
 //! Configuration: `ringback.toml`, `routes/`, `carriers/` as checked types. A file is parsed once, here, into types
 //! that can't be wrong; every fault is found at once, with file, line and key.
 //!
-//! [`Config::load`] reads all; [`Config::load_routes_and_carriers`] the half that changes while the gateway runs,
-//! whole or not at all. [`watch`] says when to. Secrets are named here and read where they are needed; that one is not
+//! [`Config::load`] reads all; a [`Reloader`] reads it again while the gateway runs, whole or not at all. [`watch`]
+//! says when to. Secrets are named here and read where they are needed; that one is not
 //! set is a warning, as it may come later, except where nothing could start without it.
 
 use std::{
@@ -11,11 +11,15 @@ use std::{
     sync::Arc,
 };
 
+use arc_swap::ArcSwap;
+
 pub mod carrier;
 mod carrier_file;
 mod carrier_http;
 mod carrier_sip;
+pub mod changes;
 pub mod fault;
+mod live;
 mod load;
 pub mod reload;
 mod routes_file;
@@ -27,11 +31,13 @@ pub mod values;
 pub mod watch;
 
 pub use carrier::CarrierConfig;
+pub use changes::Change;
 pub use fault::{Fault, Weight};
 pub use reload::{Diff, Outcome, Reloader};
 pub use settings::Settings;
 
 use crate::routing::{Sender, Table};
+use changes::Sheets;
 
 /// The file that is read where the command line names none. It may be absent: then all defaults hold.
 pub const DEFAULT_FILE: &str = "ringback.toml";
@@ -48,21 +54,16 @@ pub struct Config {
     /// What hinders nothing, but will perhaps not do what its author thinks.
     pub warnings: Vec<Fault>,
     pub(crate) secrets: Secrets,
+    /// The files as they stand, key by key.
+    pub(crate) sheets: Arc<Sheets>,
 }
 
+/// The settings as they are in force now, for what looks at them again and again.
+pub type LiveSettings = Arc<ArcSwap<Settings>>;
 /// By name; all files of the folder, used by a route or not.
 pub type Carriers = Arc<BTreeMap<Arc<str>, Arc<CarrierConfig>>>;
 /// Digest of the values of a carrier's secrets, to see that one was changed.
 type Secrets = Arc<BTreeMap<Arc<str>, [u8; 32]>>;
-
-/// The half of the configuration that changes while the gateway runs.
-#[derive(Clone, Debug)]
-pub struct Routes {
-    pub carriers: Carriers,
-    pub table: Arc<Table>,
-    pub warnings: Vec<Fault>,
-    pub(crate) secrets: Secrets,
-}
 
 impl Config {
     /// Reads all files. Err has every fault that was found in any of them, in the order of files and lines.
@@ -70,26 +71,16 @@ impl Config {
         load::all(file)
     }
 
-    /// Reads `routes/` and `carriers/` again.
-    pub fn load_routes_and_carriers(settings: &Settings) -> Result<Routes, Vec<Fault>> {
-        load::routes_and_carriers(settings)
+    /// Reads all files again, beside a gateway that runs with `in_force`. With the keys of `ringback.toml` whose new
+    /// value waits for a restart; until then what is in force holds for them.
+    pub fn load_again(in_force: &Config) -> Result<(Config, Vec<&'static str>), Vec<Fault>> {
+        load::again(&in_force.file, &in_force.settings)
     }
 
     pub fn senders(&self) -> &[Sender] {
         self.table.senders()
     }
 
-    pub fn routes(&self) -> Routes {
-        Routes {
-            carriers: self.carriers.clone(),
-            table: self.table.clone(),
-            warnings: self.warnings.clone(),
-            secrets: self.secrets.clone(),
-        }
-    }
-}
-
-impl Routes {
     /// The carriers that some route names and that are not drained: those that need a driver.
     pub fn used(&self) -> BTreeSet<Arc<str>> {
         let lines = self.table.lines().iter().filter(|line| line.enabled);

@@ -235,11 +235,12 @@ impl Dispatch {
             numbers: self.numbers.clone(),
             countries: config.settings.countries.voice.clone(),
         });
+        self.frame.exchange_copy = config.settings.jobs.exchange_copy;
         self.turns = Turns::of(&config.table);
         let weights = &config.settings.jobs.tenant_weights;
         self.arrivals.weigh(weights.clone());
         self.queue.weigh(weights.clone());
-        self.carriers.keep(&config.routes().used());
+        self.carriers.keep(&config.used());
         self.config = config;
         self.reckon();
         self.queue.room_changed();

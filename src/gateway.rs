@@ -16,7 +16,7 @@ use crate::{
     carrier::SAID,
     challenge::{ChallengeKey, Millis},
     clock::Now,
-    config::Config,
+    config::{Config, LiveSettings},
     dispatch::{Dispatch, Inputs, Outputs, Query},
     intake::{ARRIVALS, Arrival},
     ledger::{Ledger, OpenError, OutboxReport, ReadError, Recovered, ReportKey},
@@ -56,6 +56,7 @@ pub struct Doors {
     pub reports: broadcast::Sender<ChallengeKey>,
     /// Cancelled once nothing new is taken any more.
     pub draining: CancellationToken,
+    pub settings: LiveSettings,
 }
 
 /// Where dispatch puts reports instead of on the configured broker: for tests, and for what runs without one.
@@ -108,6 +109,7 @@ impl Prepared {
         let (published, published_in) = mpsc::channel(PUBLISHED);
         let (said, said_in) = mpsc::channel(SAID);
         let (reports, _) = broadcast::channel(WAKES);
+        let settings = LiveSettings::new(config.settings.clone().into());
         Ok(Prepared {
             config: Arc::new(config),
             ledger,
@@ -118,6 +120,7 @@ impl Prepared {
                 queries,
                 reports,
                 draining: CancellationToken::new(),
+                settings,
             },
             inputs: Inputs {
                 jobs: jobs_in,
@@ -165,10 +168,7 @@ impl Prepared {
         let broken = |e: ReadError| StartError::Recover(e.to_string());
         let left_up = self.recovered.calls().map_err(broken)?;
         drivers.left_up(&left_up);
-        for running in drivers
-            .start(&self.config, &self.config.routes().used())
-            .await?
-        {
+        for running in drivers.start(&self.config, &self.config.used()).await? {
             dispatch.add_carrier(running);
         }
         dispatch.overlay(self.recovered.overlay().map_err(broken)?);
@@ -218,20 +218,14 @@ impl Gateway {
         self.over.clone()
     }
 
-    /// Another set of routes and carriers, found good as a whole: drivers of unchanged carriers keep their sessions.
+    /// Another configuration, found good as a whole: drivers of unchanged carriers keep their sessions.
     pub async fn reload(
         &mut self,
-        routes: crate::config::Routes,
+        config: Config,
         anew: &BTreeSet<Arc<str>>,
     ) -> Result<(), StartError> {
-        let config = Arc::new(Config {
-            carriers: routes.carriers.clone(),
-            table: routes.table.clone(),
-            warnings: routes.warnings.clone(),
-            secrets: routes.secrets.clone(),
-            ..(*self.config).clone()
-        });
-        let used = routes.used();
+        let config = Arc::new(config);
+        let used = config.used();
         let start: BTreeSet<Arc<str>> = used
             .iter()
             .filter(|name| anew.contains(*name) || !self.drivers.runs(name))
@@ -250,6 +244,12 @@ impl Gateway {
             // Dispatch answers at its next turn; only its end would drop the question.
             let _ = wait.await;
         }
+        let retention = config.settings.ledger.retention;
+        if retention != self.config.settings.ledger.retention {
+            // Refused only where the ledger has ended: then so has dispatch.
+            let _ = self.ledger.retain(retention).await;
+        }
+        self.doors.settings.store(config.settings.clone());
         self.config = config;
         Ok(())
     }

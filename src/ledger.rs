@@ -24,7 +24,7 @@
 //! rows are sealed anew in the background. The old key may go when `keys` no longer shows it as `sealed`; references
 //! of carriers stay under the key that wrote them until retention has passed, and late receipts need it until then.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, oneshot};
@@ -139,10 +139,12 @@ impl Ledger {
             match refused.into_inner() {
                 Work::Batch(batch) => batch,
                 // Only what was sent comes back.
-                Work::House { .. } | Work::Rotate { .. } | Work::Close { .. } => Batch {
-                    number: 0,
-                    ops: Vec::new(),
-                },
+                Work::House { .. } | Work::Rotate { .. } | Work::Retain(_) | Work::Close { .. } => {
+                    Batch {
+                        number: 0,
+                        ops: Vec::new(),
+                    }
+                }
             }
         })
     }
@@ -168,6 +170,12 @@ impl Ledger {
             .await
             .map_err(|_| OpenError::Ended)?;
         answer.await.map_err(|_| OpenError::Ended)?
+    }
+
+    /// Another retention, from the next step of housekeeping on.
+    pub async fn retain(&self, retention: Duration) -> Result<(), Gone> {
+        let told = self.work.send(Work::Retain(retention)).await;
+        told.map_err(|_| Gone)
     }
 
     /// One bounded step of wiping, retention and sealing anew, as of `now`; the writer does it by itself about every
@@ -295,6 +303,7 @@ enum Work {
         keys: Vec<LedgerKey>,
         reply: oneshot::Sender<Result<(), OpenError>>,
     },
+    Retain(Duration),
     Close {
         reply: oneshot::Sender<()>,
     },

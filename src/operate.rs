@@ -6,7 +6,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex as Blocking, PoisonError,
+        Arc, Mutex as Blocking,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -21,7 +21,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     broker::Status,
     carrier::callbacks,
-    config::{Config, Diff, Fault, Outcome, Reloader},
+    config::{Config, Reloader},
     dispatch::Query,
     gateway::{Doors, Gateway, Prepared, StartError},
     intake::http,
@@ -41,11 +41,13 @@ pub mod minutely;
 mod process;
 mod ready;
 mod recorder;
+pub mod reload;
 mod trace;
 mod verbs;
 
 pub use guard::TokenError;
 pub use listen::BindError;
+pub use reload::Reloaded;
 
 use guard::Guard;
 use listen::Bound;
@@ -70,6 +72,8 @@ pub struct Control {
     gateway: Mutex<Option<Gateway>>,
     /// Used by whoever holds the gateway, on a thread that may wait for a disk.
     reloader: Arc<Blocking<Reloader>>,
+    standing: reload::Standing,
+    allow_empty: AtomicBool,
     guards: Vec<Guard>,
     /// None: no broker is configured.
     broker: Option<Status>,
@@ -86,19 +90,6 @@ pub enum RunError {
     Token(#[from] TokenError),
     #[error(transparent)]
     Start(#[from] StartError),
-}
-
-/// What a reload came to.
-#[derive(Debug)]
-pub enum Reloaded {
-    New(Diff),
-    Unchanged,
-    /// The old set stays.
-    Faulty(Vec<Fault>),
-    /// The files are good, but a driver would not start.
-    Refused(String),
-    /// The gateway is on its way out.
-    Draining,
 }
 
 /// After the limit of a drain, once for the broker and once for what is in the air: for unbinding, hanging up and closing the ledger.
@@ -123,12 +114,7 @@ impl Running {
         let reloader = Reloader::new(&config);
         let gateway = Prepared::open(config)?.start(None).await?;
         let stop = CancellationToken::new();
-        let jobs = http::routes(
-            gateway.doors.clone(),
-            gateway.ledger.clone(),
-            settings.clone(),
-            stop.clone(),
-        );
+        let jobs = http::routes(gateway.doors.clone(), gateway.ledger.clone(), stop.clone());
         let receipts = callbacks::router(gateway.callbacks.clone());
         let control = Arc::new(Control {
             doors: gateway.doors.clone(),
@@ -139,6 +125,8 @@ impl Running {
             over: gateway.over(),
             gateway: Mutex::new(Some(gateway)),
             reloader: Arc::new(Blocking::new(reloader)),
+            standing: reload::Standing::default(),
+            allow_empty: AtomicBool::new(false),
             guards,
             draining: AtomicBool::new(false),
         });
@@ -191,57 +179,18 @@ impl Control {
         self.over.cancelled().await;
     }
 
-    /// Reads routes and carriers again, whole or not at all, and the listeners' tokens. What it came to is in the log.
-    pub async fn reload(&self) -> Reloaded {
-        let mut gateway = self.gateway.lock().await;
-        let Some(gateway) = gateway.as_mut() else {
-            return Reloaded::Draining;
-        };
-        for guard in &self.guards {
-            guard.refresh();
-        }
-        let reloader = self.reloader.clone();
-        let read = move || {
-            reloader
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .reload()
-        };
-        // None only while the runtime is ending.
-        let Ok(outcome) = tokio::task::spawn_blocking(read).await else {
-            return Reloaded::Draining;
-        };
-        match outcome {
-            Outcome::Unchanged => Reloaded::Unchanged,
-            Outcome::Faulty { faults, again } => {
-                if !again {
-                    for fault in &faults {
-                        tracing::error!("not reloaded: {fault}");
-                    }
-                }
-                Reloaded::Faulty(faults)
-            }
-            Outcome::New { routes, diff } => {
-                for warning in &routes.warnings {
-                    tracing::warn!("{warning}");
-                }
-                let anew = diff.changed.union(&diff.added).cloned().collect();
-                if let Err(e) = gateway.reload(routes, &anew).await {
-                    // What is in force is the gateway's to say.
-                    *self.reloader.lock().unwrap_or_else(PoisonError::into_inner) =
-                        Reloader::new(gateway.config());
-                    tracing::error!("not reloaded: {e}");
-                    return Reloaded::Refused(e.to_string());
-                }
-                tracing::info!(
-                    changed = ?diff.changed,
-                    added = ?diff.added,
-                    removed = ?diff.removed,
-                    "reloaded"
-                );
-                Reloaded::New(diff)
-            }
-        }
+    /// From now on a reload takes emptied files, and a set without routes, for what is meant.
+    pub fn allow_empty(&self) {
+        self.allow_empty.store(true, Ordering::Relaxed);
+    }
+
+    fn allows_empty(&self) -> bool {
+        self.allow_empty.load(Ordering::Relaxed)
+    }
+
+    /// What does not hinder, but must be known: a configuration that is refused, a restart that is needed.
+    fn detail(&self) -> Vec<String> {
+        self.standing.detail()
     }
 
     /// Asks dispatch; None if it does not answer in time.

@@ -162,17 +162,17 @@ fn a_reload_is_whole_or_nothing_and_says_which_carriers_are_concerned() {
     }
     let config = Config::load(&folder.0.join("ringback.toml")).unwrap();
     let mut reloader = Reloader::new(&config);
-    assert!(matches!(reloader.reload(), Outcome::Unchanged));
+    assert!(matches!(reloader.read(false), Outcome::Unchanged { .. }));
     // Half of a change: nothing is in force, and it is said once.
     put("routes/default.toml", &route(0));
     put("carriers/b.toml", &smpp(2776));
     for expected in [false, true] {
-        let Outcome::Faulty { faults, again } = reloader.reload() else {
+        let Outcome::Faulty { faults, again } = reloader.read(false) else {
             panic!("taken")
         };
         assert_eq!((faults.len(), again), (1, expected));
     }
-    assert_eq!(reloader.routes().table, config.table);
+    assert_eq!(reloader.config().table, config.table);
     let names = |set: &std::collections::BTreeSet<std::sync::Arc<str>>| {
         set.iter()
             .map(|n| n.to_string())
@@ -180,9 +180,11 @@ fn a_reload_is_whole_or_nothing_and_says_which_carriers_are_concerned() {
             .join(",")
     };
     let mut next = || {
-        let Outcome::New { diff, .. } = reloader.reload() else {
+        let Outcome::New(new) = reloader.read(false) else {
             panic!("not taken")
         };
+        reloader.in_force(&new.config);
+        let diff = new.diff;
         [&diff.unchanged, &diff.changed, &diff.added, &diff.removed].map(names)
     };
     put("routes/default.toml", &route(7));
@@ -198,7 +200,7 @@ fn a_reload_is_whole_or_nothing_and_says_which_carriers_are_concerned() {
     assert_eq!(next(), ["c", "", "", "a"]);
     assert!(
         reloader
-            .routes()
+            .config()
             .table
             .lines()
             .iter()

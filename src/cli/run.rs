@@ -1,9 +1,12 @@
 //! `ringback run`: the gateway, until it is told to end.
 
-use std::{future::Future, num::NonZeroUsize, process::ExitCode, time::Duration};
+use std::{future::Future, num::NonZeroUsize, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
 
 use super::configured::{BAD_CONFIGURATION, ConfigArgs};
 use crate::{
@@ -16,6 +19,10 @@ use crate::{
 pub struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    /// A reload takes files that have been emptied, and a set without any route, for what is meant. Without it such a
+    /// set is held back, and the one before serves on.
+    #[arg(long)]
+    allow_empty: bool,
     /// What is logged: error, warn, info, debug, trace, or by module, as in `info,ringback::carrier=debug`.
     #[arg(long, value_name = "FILTER", env = "RUST_LOG")]
     log: Option<String>,
@@ -47,7 +54,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(serve(config));
+    let code = runtime.block_on(serve(config, args.allow_empty));
     // What is left after a drain, or a cut, is not waited for.
     runtime.shutdown_background();
     code
@@ -62,7 +69,7 @@ fn workers() -> usize {
 
 const WORKERS_MOST: usize = 8;
 
-async fn serve(config: Config) -> ExitCode {
+async fn serve(config: Config, allow_empty: bool) -> ExitCode {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(e) => {
@@ -75,7 +82,7 @@ async fn serve(config: Config) -> ExitCode {
     }
     let settings = config.settings.clone();
     // Watching begins before the start is over: a change meanwhile is a change.
-    let mut watch = Watch::start(&settings);
+    let mut watch = Watch::start(&config);
     let running = tokio::select! {
         started = Running::start(config) => match started {
             Ok(running) => running,
@@ -95,13 +102,17 @@ async fn serve(config: Config) -> ExitCode {
         env!("CARGO_PKG_VERSION"),
         running.admin,
     );
+    if allow_empty {
+        running.control.allow_empty();
+    }
+    let reloads = reloads(running.control.clone());
     loop {
         tokio::select! {
             signal = signals.next() => match signal {
                 Word::End => break,
-                Word::Reload => reload(&running.control, "SIGHUP").await,
+                Word::Reload => ask_for(&reloads, "SIGHUP"),
             },
-            Some(_) = watch.changed() => reload(&running.control, "a file").await,
+            Some(_) = watch.changed() => ask_for(&reloads, "a file"),
             () = running.control.broken() => {
                 tracing::error!(
                     "the gateway has ended by a fault of ours; what is open is in the ledger: start it again"
@@ -110,19 +121,28 @@ async fn serve(config: Config) -> ExitCode {
             }
         }
     }
-    drop(watch);
-    leave(
-        running.drain(settings.node.drain),
-        &mut signals,
-        settings.node.drain,
-    )
-    .await
+    drop((watch, reloads));
+    let limit = running.control.doors.settings.load().node.drain;
+    leave(running.drain(limit), &mut signals, limit).await
 }
 
-async fn reload(control: &Control, by: &str) {
-    tracing::debug!(by, "reading routes and carriers again");
-    // What came of it is in the log.
-    let _ = control.reload().await;
+/// Reloads one after the other, beside everything else: a signal to end is never behind one. Ends with its sender.
+fn reloads(control: Arc<Control>) -> mpsc::Sender<()> {
+    // One that waits is as good as many.
+    let (ask, mut asked) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while asked.recv().await.is_some() {
+            // What came of it is in the log.
+            let _ = control.reload(false).await;
+        }
+    });
+    ask
+}
+
+fn ask_for(reloads: &mpsc::Sender<()>, by: &str) {
+    tracing::debug!(by, "reading the configuration again");
+    // Full: one is about to begin anyway.
+    let _ = reloads.try_send(());
 }
 
 /// Drains; a second signal ends it at once.

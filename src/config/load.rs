@@ -8,9 +8,10 @@ use std::{
 };
 
 use super::{
-    CarrierConfig, Config, DEFAULT_FILE, Routes, Settings,
+    CarrierConfig, Carriers, Config, DEFAULT_FILE, Secrets, Settings,
     carrier::Transport,
     carrier_file,
+    changes::Sheets,
     fault::{Fault, Faults, Weight},
     routes_file::{self, Known, Names, Route, SenderIds},
     settings_file,
@@ -28,37 +29,62 @@ const MAX_CARRIERS: usize = 1_000;
 const SENDERS_FILE: &str = "senders";
 const DEFAULT_ROUTE: &str = "default";
 
+/// What stands in the folders of routes and carriers.
+struct Half {
+    carriers: Carriers,
+    table: Arc<Table>,
+    secrets: Secrets,
+    sheets: Sheets,
+}
+
 pub fn all(file: &Path) -> Result<Config, Vec<Fault>> {
     let faults = Faults::default();
     if let Some(nothing) = nothing_there(file) {
         return Err(vec![nothing]);
     }
-    let settings = settings(file, &faults);
+    let mut sheets = Sheets::default();
+    let settings = settings(file, &faults, &mut sheets);
     // With faulty settings, the folders they would have named are looked at as far as they can be known.
     let known = settings
         .clone()
         .unwrap_or_else(|| Settings::in_folder(base_of(file)));
     let routes = routes(&known, &faults);
-    let (faults, warnings) = faults.into_parts();
-    match (settings, routes) {
-        (Some(settings), Some(routes)) if faults.is_empty() => Ok(Config {
-            file: file.to_path_buf(),
-            settings: Arc::new(settings),
-            carriers: routes.carriers,
-            table: routes.table,
-            warnings,
-            secrets: routes.secrets,
-        }),
-        _ => Err(faults),
-    }
+    whole(file, settings, routes, faults, sheets)
 }
 
-pub fn routes_and_carriers(settings: &Settings) -> Result<Routes, Vec<Fault>> {
+/// All files again, beside a gateway that runs with `in_force`: what its settings can't change while it runs stays as
+/// it is (the folders among it), and the keys are named.
+pub fn again(file: &Path, in_force: &Settings) -> Result<(Config, Vec<&'static str>), Vec<Fault>> {
     let faults = Faults::default();
-    let routes = routes(settings, &faults);
+    let mut sheets = Sheets::default();
+    let read = settings(file, &faults, &mut sheets).map(|read| in_force.adopt(read));
+    let routes = routes(in_force, &faults);
+    let (settings, restart_needed) = read.unzip();
+    let config = whole(file, settings, routes, faults, sheets)?;
+    Ok((config, restart_needed.unwrap_or_default()))
+}
+
+fn whole(
+    file: &Path,
+    settings: Option<Settings>,
+    routes: Option<Half>,
+    faults: Faults,
+    mut sheets: Sheets,
+) -> Result<Config, Vec<Fault>> {
     let (faults, warnings) = faults.into_parts();
-    match routes {
-        Some(routes) if faults.is_empty() => Ok(Routes { warnings, ..routes }),
+    match (settings, routes) {
+        (Some(settings), Some(routes)) if faults.is_empty() => {
+            sheets.extend(routes.sheets);
+            Ok(Config {
+                file: file.to_path_buf(),
+                settings: Arc::new(settings),
+                carriers: routes.carriers,
+                table: routes.table,
+                warnings,
+                secrets: routes.secrets,
+                sheets: Arc::new(sheets),
+            })
+        }
         _ => Err(faults),
     }
 }
@@ -82,18 +108,26 @@ fn base_of(file: &Path) -> &Path {
     file.parent().unwrap_or(Path::new(""))
 }
 
-fn settings(file: &Path, faults: &Faults) -> Option<Settings> {
+fn settings(file: &Path, faults: &Faults, sheets: &mut Sheets) -> Option<Settings> {
     if file == Path::new(DEFAULT_FILE) && !file.exists() {
         return Some(Settings::default());
     }
-    let source = Source::read(file, faults)?;
+    let source = read_noted(file, faults, sheets)?;
     source.parse(faults, |root| settings_file::read(base_of(file), root))
 }
 
-fn routes(settings: &Settings, faults: &Faults) -> Option<Routes> {
-    let (carriers, known) = carriers(&settings.paths.carriers, faults);
+/// Reads a file, and notes what stands in it.
+fn read_noted(path: &Path, faults: &Faults, sheets: &mut Sheets) -> Option<Source> {
+    let source = Source::read(path, faults)?;
+    sheets.note(&source);
+    Some(source)
+}
+
+fn routes(settings: &Settings, faults: &Faults) -> Option<Half> {
+    let mut sheets = Sheets::default();
+    let (carriers, known) = carriers(&settings.paths.carriers, faults, &mut sheets);
     let files = toml_files(&settings.paths.routes, faults);
-    let (senders, ids) = senders(&settings.paths.routes, &files, faults);
+    let (senders, ids) = senders(&settings.paths.routes, &files, faults, &mut sheets);
     let names = Names {
         carriers: &known,
         senders: &senders,
@@ -117,7 +151,7 @@ fn routes(settings: &Settings, faults: &Faults) -> Option<Routes> {
         if !seen.insert(place) {
             said(faults, path, "another file routes this country already");
         }
-        let Some(source) = Source::read(path, faults) else {
+        let Some(source) = read_noted(path, faults, &mut sheets) else {
             continue;
         };
         let stem = stem.to_ascii_lowercase();
@@ -147,16 +181,20 @@ fn routes(settings: &Settings, faults: &Faults) -> Option<Routes> {
         .values()
         .map(|c| (c.name.clone(), c.secrets_digest()))
         .collect();
-    Some(Routes {
+    Some(Half {
         carriers: Arc::new(carriers),
         table: Arc::new(table),
-        warnings: Vec::new(),
         secrets: Arc::new(secrets),
+        sheets,
     })
 }
 
 /// All carriers' files: the good ones, and what routes must know of each that is there.
-fn carriers(folder: &Path, faults: &Faults) -> (Vec<CarrierConfig>, BTreeMap<Arc<str>, Known>) {
+fn carriers(
+    folder: &Path,
+    faults: &Faults,
+    sheets: &mut Sheets,
+) -> (Vec<CarrierConfig>, BTreeMap<Arc<str>, Known>) {
     let mut good = Vec::new();
     let mut known = BTreeMap::new();
     for (stem, path) in toml_files(folder, faults) {
@@ -179,7 +217,7 @@ fn carriers(folder: &Path, faults: &Faults) -> (Vec<CarrierConfig>, BTreeMap<Arc
             said(faults, &path, format!("more than {MAX_CARRIERS} carriers"));
             break;
         };
-        let read = Source::read(&path, faults).and_then(|source| {
+        let read = read_noted(&path, faults, sheets).and_then(|source| {
             source.parse(faults, |root| carrier_file::read(&stem, folder, root))
         });
         let about = Known {
@@ -199,6 +237,7 @@ fn senders(
     folder: &Path,
     files: &[(String, PathBuf)],
     faults: &Faults,
+    sheets: &mut Sheets,
 ) -> (Vec<Sender>, SenderIds) {
     let Some((_, path)) = files.iter().find(|(stem, _)| stem == SENDERS_FILE) else {
         if !files.is_empty() {
@@ -212,7 +251,7 @@ fn senders(
     };
     // With a syntax fault in it, what could be recovered still tells which senders there are.
     let mut found = None;
-    if let Some(source) = Source::read(path, faults) {
+    if let Some(source) = read_noted(path, faults, sheets) {
         source.parse(faults, |root| {
             found = Some(routes_file::senders(root));
             Some(())

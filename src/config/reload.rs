@@ -1,35 +1,66 @@
-//! Reload: reads routes and carriers again, whole or not at all, and says which carriers are concerned.
+//! Reload: reads all files again, whole or not at all, and says what another set changes. What is read is in force
+//! only once somebody says so ([`Reloader::in_force`]): the carriers' drivers may still refuse it.
+//!
+//! What looks like a mistake is held back: a file that has been emptied, a set without any route.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
-use super::{Config, Fault, Routes, Settings};
+use super::{
+    Config, Fault, Weight,
+    changes::Change,
+    watch::{self, Look, Places},
+};
+use crate::{challenge::Channel, number::Country, routing::Table};
 
 /// Holds what is in force. The old set stays in force as long as the new one has faults.
 #[derive(Debug)]
 pub struct Reloader {
-    settings: Arc<Settings>,
-    routes: Routes,
+    config: Config,
     /// The faults last said, so that a faulty set is reported once.
     said: Vec<Fault>,
+    /// How the files looked when they were last read.
+    looked: Look,
 }
 
-/// What a reload came to.
+/// What a reading came to.
 #[derive(Debug)]
 pub enum Outcome {
-    /// In force from now on.
-    New { routes: Routes, diff: Diff },
-    /// The files say what is in force already.
-    Unchanged,
+    /// Good, and another than what is in force.
+    New(Box<New>),
+    /// The files say what is in force already, as far as it can be without a restart.
+    Unchanged { restart_needed: Vec<&'static str> },
     /// The old set stays. `again`: the very same faults were said before.
     Faulty { faults: Vec<Fault>, again: bool },
+}
+
+/// Another set.
+#[derive(Debug)]
+pub struct New {
+    pub config: Config,
+    pub diff: Diff,
+    /// Key by key.
+    pub changes: Vec<Change>,
+    /// Keys of `ringback.toml` whose new value waits for a restart.
+    pub restart_needed: Vec<&'static str>,
+    /// Routes that are gone.
+    pub gone: Vec<Gone>,
+}
+
+/// A file of routes that is no longer there, or says nothing about a channel any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// `us.sms`, `default.voice`.
+    pub route: String,
+    /// The default route serves it now; else its challenges are rejected.
+    pub by_default: bool,
 }
 
 /// Carriers by what a reload does to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
-    /// Their sessions are not touched.
+    /// Nothing of them is touched.
     pub unchanged: BTreeSet<Arc<str>>,
-    /// File or secrets: their sessions start anew.
+    /// File or secrets.
     pub changed: BTreeSet<Arc<str>>,
     pub added: BTreeSet<Arc<str>>,
     pub removed: BTreeSet<Arc<str>>,
@@ -38,16 +69,26 @@ pub struct Diff {
 impl Reloader {
     pub fn new(config: &Config) -> Reloader {
         Reloader {
-            settings: config.settings.clone(),
-            routes: config.routes(),
+            config: config.clone(),
             said: Vec::new(),
+            looked: Look::default(),
         }
     }
 
-    /// Reads the files. Blocking: for a thread that may wait for a disk.
-    pub fn reload(&mut self) -> Outcome {
-        let fresh = match Config::load_routes_and_carriers(&self.settings) {
-            Ok(fresh) => fresh,
+    /// Reads the files. Blocking: for a thread that may wait for a disk. `allow_empty`: files that have been emptied
+    /// and a set without routes are meant so.
+    pub fn read(&mut self, allow_empty: bool) -> Outcome {
+        self.looked = watch::look(&Places::of(&self.config));
+        let read = Config::load_again(&self.config);
+        let read = read.and_then(|(fresh, restart_needed)| match allow_empty {
+            true => Ok((fresh, restart_needed)),
+            false => match held_back(&self.config, &fresh) {
+                held if held.is_empty() => Ok((fresh, restart_needed)),
+                held => Err(held),
+            },
+        });
+        let (config, restart_needed) = match read {
+            Ok(read) => read,
             Err(faults) => {
                 let again = faults == self.said;
                 self.said.clone_from(&faults);
@@ -55,34 +96,93 @@ impl Reloader {
             }
         };
         self.said.clear();
-        let diff = Diff::between(&self.routes, &fresh);
-        if diff.is_empty() && self.routes.table == fresh.table {
-            return Outcome::Unchanged;
+        let diff = Diff::between(&self.config, &config);
+        let same = diff.is_empty()
+            && self.config.table == config.table
+            && self.config.settings == config.settings;
+        if same {
+            return Outcome::Unchanged { restart_needed };
         }
-        self.routes = fresh.clone();
-        Outcome::New {
-            routes: fresh,
+        Outcome::New(Box::new(New {
             diff,
-        }
+            changes: self.config.sheets.changes(&config.sheets),
+            restart_needed,
+            gone: gone(&self.config.table, &config.table),
+            config,
+        }))
+    }
+
+    /// Do the files look as when they were last read? Blocking.
+    pub fn unmoved(&self) -> bool {
+        self.looked == watch::look(&Places::of(&self.config))
+    }
+
+    /// This set is in force from now on.
+    pub fn in_force(&mut self, config: &Config) {
+        self.config = config.clone();
     }
 
     /// What is in force.
-    pub fn routes(&self) -> &Routes {
-        &self.routes
+    pub fn config(&self) -> &Config {
+        &self.config
     }
+}
+
+/// What looks like a mistake (an editor that truncates, a copy in place), as faults: the old set serves on.
+fn held_back(old: &Config, new: &Config) -> Vec<Fault> {
+    const HOW: &str = "the old set stays in force; if it is meant so, reload with POST /admin/reload?allow_empty=true";
+    let fault = |file: Arc<PathBuf>, reason: String| Fault {
+        file,
+        line: 1,
+        key: "file".to_owned(),
+        reason,
+        weight: Weight::Fault,
+    };
+    let mut held: Vec<Fault> = new
+        .sheets
+        .emptied(&old.sheets)
+        .into_iter()
+        .map(|file| fault(file, format!("is empty; {HOW}")))
+        .collect();
+    if old.sheets.has(&old.file) && !new.sheets.has(&new.file) {
+        let reason = format!("is gone; {HOW}");
+        held.push(fault(Arc::new(old.file.clone()), reason));
+    }
+    if !old.table.lines().is_empty() && new.table.lines().is_empty() {
+        let folder = Arc::new(new.settings.paths.routes.clone());
+        held.push(fault(
+            folder,
+            format!("there is no route left in it; {HOW}"),
+        ));
+    }
+    held
+}
+
+/// Routes of the old table that the new one has not.
+fn gone(old: &Table, new: &Table) -> Vec<Gone> {
+    let (before, after) = (old.routed(), new.routed());
+    let gone = before.difference(&after).map(|route| {
+        let (file, channel) = route.split_once('.').unwrap_or((route, ""));
+        let channel = match channel == Channel::Voice.name() {
+            true => Channel::Voice,
+            false => Channel::Sms,
+        };
+        Gone {
+            route: (*route).to_owned(),
+            by_default: Country::parse(file)
+                .is_some_and(|country| !new.route(country, channel).1.is_empty()),
+        }
+    });
+    gone.collect()
 }
 
 impl Diff {
     /// What leads from one set to another. A carrier counts as there if it needs a driver: enabled, in a route or not.
-    pub fn between(old: &Routes, new: &Routes) -> Diff {
+    pub fn between(old: &Config, new: &Config) -> Diff {
         let mut diff = Diff::default();
-        let live = |routes: &Routes| -> BTreeSet<Arc<str>> {
-            routes
-                .carriers
-                .values()
-                .filter(|c| c.enabled)
-                .map(|c| c.name.clone())
-                .collect()
+        let live = |config: &Config| -> BTreeSet<Arc<str>> {
+            let enabled = config.carriers.values().filter(|c| c.enabled);
+            enabled.map(|c| c.name.clone()).collect()
         };
         let (before, after) = (live(old), live(new));
         for name in before.union(&after) {

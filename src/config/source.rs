@@ -55,6 +55,10 @@ impl Source {
         Source { file, text, lines }
     }
 
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The line of an offset, counted from 1.
     pub fn line(&self, offset: usize) -> usize {
         self.lines.partition_point(|start| *start <= offset).max(1)

@@ -3,13 +3,14 @@
 //!
 //! What counts is not the event but the look: name, length, time and place of every file. So an editor's rename, a
 //! ConfigMap whose `..data` link swings over, and a lost event all come out the same. A half-written file is waited
-//! for: the word is given only when nothing has moved for a moment. What the files say is not known here; a set that
-//! is found faulty stays out of force (`reload`), and its completion is the next change.
+//! for: the word is given only when nothing has moved for a moment, and for longer where a file is shorter than it
+//! was (an editor that truncates, a copy in place). What the files say is not known here; a set that is found faulty
+//! stays out of force (`reload`), and its completion is the next change.
 
 use std::{
     collections::BTreeMap,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -23,7 +24,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use super::Settings;
+use super::Config;
 
 /// How often the files are looked at without a word from the system.
 pub const POLL: Duration = Duration::from_secs(2);
@@ -31,6 +32,9 @@ pub const POLL: Duration = Duration::from_secs(2);
 pub const SETTLE: Duration = Duration::from_millis(200);
 /// However much moves, the word is given after so long.
 const SETTLE_MOST: Duration = Duration::from_secs(3);
+/// The same two where a file has become shorter, or is gone: it is perhaps half of what it will be.
+pub const SETTLE_SHRUNK: Duration = Duration::from_secs(1);
+const SETTLE_SHRUNK_MOST: Duration = Duration::from_secs(10);
 /// Looks that are waiting: one is as good as many.
 const NUDGES: usize = 1;
 
@@ -45,26 +49,47 @@ pub struct Watch {
     task: JoinHandle<()>,
 }
 
+/// What is looked at.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    /// All TOML files in them.
+    folders: Vec<PathBuf>,
+    /// One file, wherever it stands.
+    file: Option<PathBuf>,
+}
+
+impl Places {
+    pub fn of(config: &Config) -> Places {
+        let paths = &config.settings.paths;
+        Places {
+            folders: vec![paths.routes.clone(), paths.carriers.clone()],
+            file: Some(config.file.clone()),
+        }
+    }
+}
+
 impl Watch {
-    /// Watches the folders of routes and carriers. Must be called within tokio's runtime.
-    pub fn start(settings: &Settings) -> Watch {
-        Watch::folders(
-            vec![
-                settings.paths.routes.clone(),
-                settings.paths.carriers.clone(),
-            ],
-            POLL,
-        )
+    /// Watches the configuration's file and the folders of routes and carriers. Must be called within tokio's runtime.
+    pub fn start(config: &Config) -> Watch {
+        Watch::places(Places::of(config), POLL)
     }
 
     /// Watches these folders, looking by itself every `poll`.
     pub fn folders(folders: Vec<PathBuf>, poll: Duration) -> Watch {
+        let places = Places {
+            folders,
+            file: None,
+        };
+        Watch::places(places, poll)
+    }
+
+    fn places(places: Places, poll: Duration) -> Watch {
         let (said, changes) = mpsc::channel(NUDGES);
         // The first look is taken before the return: what changes from now on is a change.
-        let first = look(&folders);
+        let first = look(&places);
         Watch {
             changes,
-            task: tokio::spawn(watch(folders, first, poll, said)),
+            task: tokio::spawn(watch(places, first, poll, said)),
         }
     }
 
@@ -80,10 +105,10 @@ impl Drop for Watch {
     }
 }
 
-async fn watch(folders: Vec<PathBuf>, mut seen: Look, poll: Duration, said: mpsc::Sender<Changed>) {
+async fn watch(places: Places, mut seen: Look, poll: Duration, said: mpsc::Sender<Changed>) {
     let (nudge, mut nudged) = mpsc::channel(NUDGES);
     // Held for its life; without one (no inotify left), looking again must do.
-    let _watcher = watcher(&folders, nudge.clone());
+    let _watcher = watcher(&places, nudge.clone());
     let mut tick = tokio::time::interval(poll);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -91,13 +116,13 @@ async fn watch(folders: Vec<PathBuf>, mut seen: Look, poll: Duration, said: mpsc
             _ = tick.tick() => {}
             _ = nudged.recv() => {}
         }
-        let Some(now) = look_aside(&folders).await else {
+        let Some(now) = look_aside(&places).await else {
             continue;
         };
         if now == seen {
             continue;
         }
-        seen = settle(now, || look_aside(&folders)).await;
+        seen = settle(&seen, now, || look_aside(&places)).await;
         if said.send(Changed).await.is_err() {
             return;
         }
@@ -105,30 +130,49 @@ async fn watch(folders: Vec<PathBuf>, mut seen: Look, poll: Duration, said: mpsc
 }
 
 /// Looks until nothing moves any more, or for as long as is waited at most. Gives the last look.
-async fn settle<F, Looking>(mut now: Look, mut look: F) -> Look
+async fn settle<F, Looking>(before: &Look, mut now: Look, mut look: F) -> Look
 where
     F: FnMut() -> Looking,
     Looking: Future<Output = Option<Look>>,
 {
-    let most = Instant::now() + SETTLE_MOST;
-    while Instant::now() < most {
+    let begun = Instant::now();
+    let mut moved = begun;
+    loop {
+        let (still, most) = match shrunk(before, &now) {
+            true => (SETTLE_SHRUNK, SETTLE_SHRUNK_MOST),
+            false => (SETTLE, SETTLE_MOST),
+        };
+        if moved.elapsed() >= still || begun.elapsed() >= most {
+            return now;
+        }
         tokio::time::sleep(SETTLE).await;
         match look().await {
-            Some(next) if next != now => now = next,
-            _ => break,
+            Some(next) if next != now => (now, moved) = (next, Instant::now()),
+            Some(_) => {}
+            None => return now,
         }
     }
-    now
 }
 
-fn watcher(folders: &[PathBuf], nudge: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+/// Is some file shorter than before, or gone?
+fn shrunk(before: &Look, now: &Look) -> bool {
+    before
+        .iter()
+        .any(|(file, (length, ..))| now.get(file).is_none_or(|(now, ..)| now < length))
+}
+
+fn watcher(places: &Places, nudge: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
     let handler = move |event: notify::Result<notify::Event>| {
         // That somebody reads is no change; our own looks would call for the next look.
         let only_read = |kind: EventKind| match kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
             kind => kind.is_access(),
         };
-        if event.is_ok_and(|event| only_read(event.kind)) {
+        let told = |event: notify::Event| {
+            only_read(event.kind)
+                || !event.paths.is_empty() && !event.paths.iter().any(|p| concerns(p))
+        };
+        if event.is_ok_and(told) {
             return;
         }
         // Full: a look is coming anyway.
@@ -137,7 +181,9 @@ fn watcher(folders: &[PathBuf], nudge: mpsc::Sender<()>) -> Option<RecommendedWa
     let mut watcher = notify::recommended_watcher(handler)
         .inspect_err(|e| tracing::warn!(error = %e, "no word from the system on changed files; looking every few seconds"))
         .ok()?;
-    for folder in folders {
+    let of_file = places.file.as_deref().map(folder_of);
+    let folders = places.folders.iter().map(PathBuf::as_path);
+    for folder in folders.chain(of_file) {
         if let Err(e) = watcher.watch(folder, RecursiveMode::NonRecursive) {
             tracing::warn!(folder = %folder.display(), error = %e, "this folder is looked at every few seconds only");
         }
@@ -146,18 +192,35 @@ fn watcher(folders: &[PathBuf], nudge: mpsc::Sender<()>) -> Option<RecommendedWa
 }
 
 /// What the files of the folders look like from outside. Links are followed.
-type Look = BTreeMap<PathBuf, (u64, Option<SystemTime>, u64)>;
+pub(super) type Look = BTreeMap<PathBuf, (u64, Option<SystemTime>, u64)>;
 
-async fn look_aside(folders: &[PathBuf]) -> Option<Look> {
-    let folders = folders.to_vec();
+async fn look_aside(places: &Places) -> Option<Look> {
+    let places = places.clone();
     // None only while the runtime is ending.
-    tokio::task::spawn_blocking(move || look(&folders))
+    tokio::task::spawn_blocking(move || look(&places))
         .await
         .ok()
 }
 
-fn look(folders: &[PathBuf]) -> Look {
-    let entries = folders
+/// Can it be one of ours, or the link that a ConfigMap swings over? A database in the same folder is written all the
+/// time.
+fn concerns(path: &Path) -> bool {
+    path.extension().is_none_or(|e| e == "toml")
+        || path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b".."))
+}
+
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+pub(super) fn look(places: &Places) -> Look {
+    let entries = places
+        .folders
         .iter()
         .filter_map(|folder| fs::read_dir(folder).ok())
         .flatten();
@@ -165,6 +228,7 @@ fn look(folders: &[PathBuf]) -> Look {
         .filter_map(Result::ok)
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .chain(places.file.clone())
         .filter_map(|path| {
             let about = fs::metadata(&path).ok()?;
             let place = inode(&about);
@@ -264,7 +328,8 @@ mod tests {
     async fn a_file_that_is_still_being_written_is_waited_for() {
         let start = Instant::now();
         let mut length = 1;
-        let last = settle(of_length(1), || {
+        let before = of_length(1);
+        let last = settle(&before, of_length(1), || {
             length = (length + 1).min(5);
             std::future::ready(Some(of_length(length)))
         });
@@ -276,7 +341,7 @@ mod tests {
     async fn a_file_that_never_rests_is_not_waited_for_for_ever() {
         let start = Instant::now();
         let mut length = 0;
-        settle(of_length(0), || {
+        settle(&of_length(0), of_length(0), || {
             length += 1;
             std::future::ready(Some(of_length(length)))
         })
@@ -284,13 +349,69 @@ mod tests {
         assert!(start.elapsed() >= SETTLE_MOST && start.elapsed() <= SETTLE_MOST + SETTLE);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_has_shrunk_is_waited_for_a_second() {
+        // A copy in place: cut off, then written in two strokes with a pause between.
+        let start = Instant::now();
+        let written = || match start.elapsed().as_millis() {
+            0..500 => 0,
+            500..1_300 => 40,
+            _ => 90,
+        };
+        let before = of_length(100);
+        let last = settle(&before, of_length(0), || {
+            std::future::ready(Some(of_length(written())))
+        });
+        assert_eq!(last.await, of_length(90));
+        // Longer than before, or as long: written whole.
+        let start = Instant::now();
+        settle(&of_length(100), of_length(0), || {
+            std::future::ready(Some(of_length(100)))
+        })
+        .await;
+        assert_eq!(start.elapsed(), SETTLE * 2);
+        // One that is gone is missed for as long.
+        let start = Instant::now();
+        settle(&of_length(100), Look::default(), || {
+            std::future::ready(Some(Look::default()))
+        })
+        .await;
+        assert_eq!(start.elapsed(), SETTLE_SHRUNK);
+    }
+
+    #[tokio::test]
+    async fn the_file_of_the_settings_is_seen_too() {
+        let folder = Folder::new("settings");
+        folder.write("ringback.toml", "a");
+        let places = Places {
+            folders: Vec::new(),
+            file: Some(folder.0.join("ringback.toml")),
+        };
+        let mut watch = Watch::places(places, Duration::from_secs(3600));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        folder.write("ringback.toml", "ab");
+        assert!(says(&mut watch).await);
+    }
+
     #[tokio::test]
     async fn what_is_no_configuration_is_not_looked_at() {
         let folder = Folder::new("other");
-        let before = look(std::slice::from_ref(&folder.0));
+        let places = |folder: PathBuf| Places {
+            folders: vec![folder],
+            file: None,
+        };
+        let before = look(&places(folder.0.clone()));
         folder.write("notes.txt", "x");
         folder.write("us.toml~", "x");
-        assert_eq!(look(std::slice::from_ref(&folder.0)), before);
-        assert!(look(&[PathBuf::from("/nowhere/at/all")]).is_empty());
+        assert_eq!(look(&places(folder.0.clone())), before);
+        assert!(look(&places(PathBuf::from("/nowhere/at/all"))).is_empty());
+        for (path, ours) in [
+            ("c/us.toml", true),
+            ("c/..data_tmp", true),
+            ("c/..data", true),
+            ("c/ringback.db-wal", false),
+        ] {
+            assert_eq!(concerns(Path::new(path)), ours, "{path}");
+        }
     }
 }

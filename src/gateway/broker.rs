@@ -63,7 +63,7 @@ impl Out {
     pub fn open(self, settings: &Settings, ledger: Ledger, doors: &Doors) -> Broker {
         let consumer = amqp::start(Intake {
             amqp: self.amqp,
-            jobs_settings: Arc::new(settings.jobs.clone()),
+            settings: doors.settings.clone(),
             topology: self.topology,
             status: self.status.clone(),
             ledger,

@@ -16,7 +16,7 @@ use tokio::{
 use super::{Answer, Arrival};
 use crate::{
     broker::{Status, Topology},
-    config::settings::{Amqp, Jobs},
+    config::{LiveSettings, settings::Amqp},
     ledger::Ledger,
     report::publish::PublisherHandle,
 };
@@ -58,7 +58,7 @@ impl Drop for Ticket {
 #[derive(Clone)]
 pub struct Intake {
     pub amqp: Arc<Amqp>,
-    pub jobs_settings: Arc<Jobs>,
+    pub settings: LiveSettings,
     pub topology: Topology,
     pub status: Status,
     /// Seals the bodies of dead letters.

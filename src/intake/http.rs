@@ -27,7 +27,6 @@ use super::{
 };
 use crate::{
     clock,
-    config::Settings,
     gateway::Doors,
     ledger::{Claim, Ledger},
 };
@@ -48,24 +47,13 @@ struct Door(Arc<Inner>);
 struct Inner {
     doors: Doors,
     ledger: Ledger,
-    settings: Arc<Settings>,
     hub: follow::Hub,
 }
 
 /// What the `[http]` listener serves; streams end with `stop`.
-pub fn routes(
-    doors: Doors,
-    ledger: Ledger,
-    settings: Arc<Settings>,
-    stop: CancellationToken,
-) -> Router {
+pub fn routes(doors: Doors, ledger: Ledger, stop: CancellationToken) -> Router {
     let hub = follow::Hub::start(&doors, stop);
-    let door = Door(Arc::new(Inner {
-        doors,
-        ledger,
-        settings,
-        hub,
-    }));
+    let door = Door(Arc::new(Inner { doors, ledger, hub }));
     Router::new()
         .route("/v1/challenges", post(challenge))
         .route("/v1/challenges/{id}", get(look).delete(cancel))
@@ -106,7 +94,7 @@ async fn challenge(State(door): State<Door>, request: Request) -> Response {
         &body,
         Properties::http(),
         clock::now(),
-        &door.0.settings.jobs,
+        &door.0.doors.settings.load().jobs,
     );
     let ch = match parsed {
         Ok(Job::Challenge(ch)) => ch,
@@ -184,7 +172,7 @@ async fn word(door: &Door, kind: Kind, body: &Value) -> Response {
         body.as_bytes(),
         Properties::http(),
         clock::now(),
-        &door.0.settings.jobs,
+        &door.0.doors.settings.load().jobs,
     );
     let job = match parsed {
         Ok(job) => job,

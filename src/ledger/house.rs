@@ -79,6 +79,10 @@ impl House {
         }
     }
 
+    pub fn retain(&mut self, retention: Duration) {
+        self.settings.retention = retention;
+    }
+
     pub fn seal_anew(&mut self) {
         self.anew = Some(Anew::Challenges { from: 0 });
     }

@@ -109,6 +109,7 @@ impl Writer {
                 Some(Work::Rotate { keys, reply }) => {
                     let _ = reply.send(self.rotate(&mut desk, &mut house, &keys));
                 }
+                Some(Work::Retain(retention)) => house.retain(retention),
                 Some(Work::Close { reply }) => {
                     closing = Some(reply);
                     todo.close();

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     challenge::Method,
-    config::{Config, Fault},
+    config::{Change, Config, Fault, reload::Gone},
     dispatch::Query,
     routing::table::{Line, Table},
 };
@@ -92,7 +92,12 @@ async fn readyz(State(desk): State<Desk>) -> Response {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (status, Json(json!({ "reasons": reasons }))).into_response()
+    let detail = desk.control.detail();
+    (
+        status,
+        Json(json!({ "reasons": reasons, "detail": detail })),
+    )
+        .into_response()
 }
 
 async fn carriers(State(desk): State<Desk>) -> Response {
@@ -124,6 +129,7 @@ async fn overview(State(desk): State<Desk>) -> Response {
         "draining": control.draining(),
         "ready": reasons.is_empty(),
         "reasons": reasons,
+        "detail": control.detail(),
         "reports_pending": pending,
         "broker": broker_word(control),
         "finals": super::metrics::finals(),
@@ -253,10 +259,24 @@ async fn explained(
     Json(explain(&question, &config, &policy, &standing)).into_response()
 }
 
-async fn reload(State(desk): State<Desk>) -> Response {
+#[derive(Deserialize)]
+struct Reload {
+    /// Emptied files, and a set without routes, are meant so.
+    #[serde(default)]
+    allow_empty: bool,
+}
+
+async fn reload(
+    State(desk): State<Desk>,
+    wish: Result<Parameters<Reload>, QueryRejection>,
+) -> Response {
+    let Ok(Parameters(Reload { allow_empty })) = wish else {
+        let reason = "write ?allow_empty=true, or leave it out";
+        return fault(StatusCode::BAD_REQUEST, "allow_empty", reason);
+    };
     // The reload goes on to its end, whether or not the one who asked waits for it.
     let control = desk.control.clone();
-    let Ok(reloaded) = tokio::spawn(async move { control.reload().await }).await else {
+    let Ok(reloaded) = tokio::spawn(async move { control.reload(allow_empty).await }).await else {
         return fault(
             StatusCode::INTERNAL_SERVER_ERROR,
             "reload",
@@ -264,15 +284,20 @@ async fn reload(State(desk): State<Desk>) -> Response {
         );
     };
     match reloaded {
-        Reloaded::New(diff) => Json(json!({
+        Reloaded::New(taken) => Json(json!({
             "reloaded": true,
-            "changed": diff.changed,
-            "added": diff.added,
-            "removed": diff.removed,
-            "unchanged": diff.unchanged,
+            "changed": taken.diff.changed,
+            "added": taken.diff.added,
+            "removed": taken.diff.removed,
+            "unchanged": taken.diff.unchanged,
+            "changes": taken.changes.iter().map(change_view).collect::<Vec<_>>(),
+            "routes_gone": taken.gone.iter().map(|Gone { route, .. }| route).collect::<Vec<_>>(),
+            "restart_needed": taken.restart_needed,
         }))
         .into_response(),
-        Reloaded::Unchanged => Json(json!({ "reloaded": false })).into_response(),
+        Reloaded::Unchanged { restart_needed } => {
+            Json(json!({ "reloaded": false, "restart_needed": restart_needed })).into_response()
+        }
         Reloaded::Faulty(faults) => {
             let errors: Vec<Value> = faults.iter().map(fault_view).collect();
             (
@@ -284,6 +309,15 @@ async fn reload(State(desk): State<Desk>) -> Response {
         Reloaded::Refused(reason) => fault(StatusCode::UNPROCESSABLE_ENTITY, "driver", &reason),
         Reloaded::Draining => fault(StatusCode::SERVICE_UNAVAILABLE, "gateway", "draining"),
     }
+}
+
+fn change_view(change: &Change) -> Value {
+    json!({
+        "file": change.file.display().to_string(),
+        "key": change.key,
+        "from": change.from,
+        "to": change.to,
+    })
 }
 
 fn fault_view(fault: &Fault) -> Value {

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::{
     Json, Router,
     extract::{Request, State},
@@ -50,8 +50,8 @@ pub struct Guard(Arc<Inner>);
 
 struct Inner {
     section: &'static str,
-    secret: Option<Secret>,
-    hosts: Hosts,
+    secret: ArcSwapOption<Secret>,
+    hosts: ArcSwap<Hosts>,
     key: hmac::Key,
     /// The token under `key`; None only where none is asked.
     tag: ArcSwapOption<hmac::Tag>,
@@ -105,8 +105,8 @@ impl Guard {
         let last = Arc::default();
         let guard = Guard(Arc::new(Inner {
             section,
-            secret: listener.token.clone(),
-            hosts: Hosts::new(&listener.hosts),
+            secret: ArcSwapOption::from_pointee(listener.token.clone()),
+            hosts: ArcSwap::from_pointee(Hosts::new(&listener.hosts)),
             key,
             tag: ArcSwapOption::empty(),
             delays: Mutex::default(),
@@ -125,8 +125,16 @@ impl Guard {
         }
     }
 
+    /// Another token, or none, and other names for the same address.
+    pub fn change(&self, listener: &Listener) {
+        self.0.secret.store(listener.token.clone().map(Arc::new));
+        self.0.hosts.store(Arc::new(Hosts::new(&listener.hosts)));
+        self.refresh();
+    }
+
     fn read(&self) -> Result<(), String> {
-        let Some(secret) = &self.0.secret else {
+        let Some(secret) = self.0.secret.load_full() else {
+            self.0.tag.store(None);
             return Ok(());
         };
         let token = secret.read()?;
@@ -165,7 +173,10 @@ impl Guard {
         let health = request.uri().path() == HEALTH && request.method() == Method::GET;
         match self.token(headers) {
             Token::NotAsked => {
-                let here = inner.hosts.check(request.version(), request.uri(), headers);
+                let here = inner
+                    .hosts
+                    .load()
+                    .check(request.version(), request.uri(), headers);
                 if let Err(why) = here {
                     inner.refused.note(Refused::Host);
                     return Some(Refusal::Now(misdirected(inner.section, why)));

@@ -1,10 +1,13 @@
 //! Logs: lines on standard error, as text or JSON. Nothing personal is ever given to it.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use tracing::{Level, Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, registry,
+    EnvFilter, Layer, filter::dynamic_filter_fn, fmt, layer::SubscriberExt, registry,
     util::SubscriberInitExt,
 };
 
@@ -20,21 +23,38 @@ pub fn begin(settings: Log, filter: Option<&str>) -> Result<(), String> {
         Some(filter) => EnvFilter::try_new(filter).map_err(|e| format!("log filter: {e}"))?,
         None => EnvFilter::new(USUAL),
     };
-    let lines = fmt::layer().with_writer(io::stderr);
-    let lines = match settings.format {
-        LogFormat::Text => lines
-            .with_ansi(io::stderr().is_terminal() && colour_wanted())
-            .boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    form(settings);
+    let text = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && colour_wanted());
+    let json = fmt::layer()
+        .with_writer(io::stderr)
+        .json()
+        .flatten_event(true);
+    // Both forms stand ready and know all spans; each line goes through the one that is in force.
+    let through = |as_json: bool| {
+        dynamic_filter_fn(move |about, _| {
+            keeps_secrets(about) && (about.is_span() || AS_JSON.load(Ordering::Relaxed) == as_json)
+        })
+        .with_max_level_hint(LevelFilter::TRACE)
     };
-    let keeps = filter_fn(keeps_secrets).with_max_level_hint(LevelFilter::TRACE);
     // Refused only where somebody logs already: then that holds.
     let _ = registry()
         .with(filter)
-        .with(lines.with_filter(keeps))
+        .with(vec![
+            text.with_filter(through(false)).boxed(),
+            json.with_filter(through(true)).boxed(),
+        ])
         .try_init();
     Ok(())
 }
+
+/// Lines have this form from now on.
+pub fn form(settings: Log) {
+    AS_JSON.store(settings.format == LogFormat::Json, Ordering::Relaxed);
+}
+
+static AS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// Does the user want colour? Not with `NO_COLOR` set to anything but nothing (no-color.org).
 pub fn colour_wanted() -> bool {

@@ -123,6 +123,14 @@ impl Table {
         }
     }
 
+    /// The routes that have lines: `us.sms`, `default.voice`.
+    pub fn routed(&self) -> BTreeSet<&str> {
+        let names = self.lines.iter().map(|line| &*line.name);
+        names
+            .map(|name| name.split('[').next().unwrap_or(name))
+            .collect()
+    }
+
     /// The lines that serve a country, in order of tiers, with the index of the first. Falls back to the default
     /// route where the country's file says nothing about the channel.
     pub fn route(&self, country: Country, channel: Channel) -> (LineIx, &[Line]) {

@@ -258,7 +258,7 @@ impl Ended {
 fn edited(reloaded: &Reloaded) -> String {
     match reloaded {
         Reloaded::New(_) => "routes read again: the change is in force".to_owned(),
-        Reloaded::Unchanged => "routes read again: nothing has changed".to_owned(),
+        Reloaded::Unchanged { .. } => "routes read again: nothing has changed".to_owned(),
         Reloaded::Faulty(faults) => {
             let lines: Vec<String> = faults.iter().map(|fault| format!("\n  {fault}")).collect();
             format!(

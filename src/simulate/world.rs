@@ -135,7 +135,7 @@ impl World {
         )?;
         let config = Arc::new(config);
         // Watching begins before the start is over: a change meanwhile is a change.
-        let watch = Watch::start(&config.settings);
+        let watch = Watch::start(&config);
         let gateway = Running::start((*config).clone()).await?;
         let (follow, following) = match broker {
             Some((_, replies)) => door::follow(replies),
@@ -174,12 +174,12 @@ impl World {
 
     /// Reads routes and carriers again.
     pub async fn reload(&self) -> Reloaded {
-        self.gateway.control.reload().await
+        self.gateway.control.reload(false).await
     }
 
     /// Waits until every carrier that a route names is well, at most so long: the sample wants them all.
     pub async fn ready(&self, limit: Duration) -> Vec<String> {
-        let used = self.config.routes().used();
+        let used = self.config.used();
         let ready = async {
             loop {
                 let views = self.carriers().await;

@@ -80,8 +80,8 @@ impl World {
         let mut amqp = Amqp::at(&url);
         change(&mut amqp);
         let amqp = Arc::new(amqp);
-        let mut settings = Settings::default().jobs;
-        settings.amqp = Some((*amqp).clone());
+        let mut settings = Settings::default();
+        settings.jobs.amqp = Some((*amqp).clone());
         let (ledger, written) = open_ledger(&folder);
         let (status, topology) = (Status::default(), Topology::default());
         let (jobs_out, jobs) = mpsc::channel(ARRIVALS);
@@ -97,7 +97,7 @@ impl World {
         });
         let intake = Intake {
             amqp: amqp.clone(),
-            jobs_settings: Arc::new(settings),
+            settings: Arc::new(Arc::new(settings).into()),
             topology,
             status: status.clone(),
             ledger: ledger.clone(),

@@ -5,6 +5,7 @@ mod doors;
 mod jobs;
 mod operator;
 mod overlay;
+mod reload;
 mod taking;
 mod verbs;
 mod world;

@@ -232,7 +232,7 @@ async fn a_changed_route_takes_effect_and_sessions_stay() {
         "[[sms]]\ncarrier = \"litware\"\nsenders = [\"67671\"]\n",
     );
     assert!(
-        matches!(reloader.reload(), Outcome::Faulty { .. }),
+        matches!(reloader.read(false), Outcome::Faulty { .. }),
         "a sender that nobody has leased"
     );
     let last = w
@@ -243,11 +243,11 @@ async fn a_changed_route_takes_effect_and_sessions_stay() {
         "routes/us.toml",
         "[[sms]]\ncarrier = \"litware\"\nsenders = [\"97671\"]\n[[voice]]\ncarrier = \"fabrikam\"\ncaller_ids = [\"+18553308653\"]\n",
     );
-    let Outcome::New { routes, diff } = reloader.reload() else {
+    let Outcome::New(new) = reloader.read(false) else {
         panic!("a good set is taken")
     };
-    let anew = diff.changed.union(&diff.added).cloned().collect();
-    w.gateway.reload(routes, &anew).await.expect("reloaded");
+    let anew = new.diff.changed.union(&new.diff.added).cloned().collect();
+    w.gateway.reload(new.config, &anew).await.expect("reloaded");
     let last = w
         .ask(challenge("rl-c", "+12025550998", Method::SmsCode))
         .await;

@@ -185,13 +185,13 @@ impl Lane {
             reply_to: body.reply_to.clone(),
             correlation_id: body.correlation_id.clone(),
         };
-        let settings = &self.intake.jobs_settings;
+        let settings = self.intake.settings.load();
         parse_typed(
             body.kind.as_deref(),
             &body.data,
             properties,
             clock::now(),
-            settings,
+            &settings.jobs,
         )
     }
 

@@ -1,0 +1,316 @@
+//! Another configuration while the gateway runs: what changes, what waits, what is held back, and what the log says.
+
+use std::{
+    net::SocketAddr,
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
+
+use serde_json::{Value, json};
+use simulators::{record::Record, smsc};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+use crate::world::{
+    Answer, Folder, LIMIT, SENDERS, World, ask, free_port, settings_file, smpp_file, text, until,
+};
+
+const US: &str = "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"97671\"]\nweight = 70\n";
+
+async fn reload(w: &World, more: &str) -> Answer {
+    let path = format!("/admin/reload{more}");
+    ask("POST", w.running.admin, &path, "").await
+}
+
+async fn last(w: &World, id: &str, to: &str) -> String {
+    assert_eq!(w.post(&text(id, to)).await.status, 202);
+    w.names(id).await.pop().expect("a report")
+}
+
+/// The change of this key, whatever the folder is called.
+fn change(answer: &Value, key: &str) -> Value {
+    let changes = answer["changes"].as_array().cloned().unwrap_or_default();
+    let found = changes.into_iter().find(|change| change["key"] == key);
+    let mut found = found.unwrap_or_else(|| panic!("no change of {key} in {answer}"));
+    let file = found["file"].as_str().expect("a file");
+    found["file"] = json!(file.rsplit('/').next());
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_change_while_it_runs_and_what_cannot_is_named() {
+    let w = World::new("").await;
+    w.folder.write("routes/us.toml", US);
+    assert_eq!(reload(&w, "").await.status, 200);
+    w.folder.write("routes/us.toml", &US.replace("70", "10"));
+    let answer = reload(&w, "").await.json();
+    assert_eq!(
+        change(&answer, "sms[0].weight"),
+        json!({ "file": "us.toml", "key": "sms[0].weight", "from": "70", "to": "10" })
+    );
+    assert_eq!(answer["changes"].as_array().map(Vec::len), Some(1));
+
+    let file = w.folder.0.join("ringback.toml");
+    let settings = std::fs::read_to_string(file).expect("settings");
+    let limits = "[limits]\nchallenges_per_number = { count = 1, per = \"5m\" }\n[jobs]\nmax_segments = 1\n[ledger]\nretention = \"48h\"\n";
+    w.folder
+        .write("ringback.toml", &format!("{settings}{limits}"));
+    let answer = reload(&w, "").await.json();
+    assert_eq!(
+        (&answer["reloaded"], &answer["restart_needed"]),
+        (&json!(true), &json!([])),
+        "{answer}"
+    );
+    assert_eq!(
+        change(&answer, "limits.challenges_per_number.count")["to"],
+        "1"
+    );
+    assert_eq!(last(&w, "s-1", "+12025550123").await, "delivered");
+    assert_eq!(last(&w, "s-2", "+12025550123").await, "rejected");
+    let mut long = text("s-3", "+12025550124");
+    long["text"] = json!(format!("{{code}} {}", "x".repeat(300)));
+    let refused = w.post(&long).await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+
+    // A name and an address wait for the restart: said, and nothing else is hurt.
+    let moved = format!("{settings}{limits}")
+        .replace("name = \"test\"", "name = \"other\"")
+        .replacen(
+            "[http]\nlisten = \"127.0.0.1:0\"",
+            "[http]\nlisten = \"127.0.0.1:9\"",
+            1,
+        );
+    w.folder.write("ringback.toml", &moved);
+    for _ in 0..2 {
+        let answer = reload(&w, "").await.json();
+        assert_eq!(
+            (&answer["reloaded"], &answer["restart_needed"]),
+            (&json!(false), &json!(["node.name", "http.listen"]))
+        );
+    }
+    let ready = w.admin("/readyz").await;
+    let detail = ready.json()["detail"][0].clone();
+    assert_eq!(ready.status, 200);
+    assert!(
+        detail
+            .as_str()
+            .is_some_and(|d| d.contains("node.name") && d.contains("restart")),
+        "{detail}"
+    );
+    assert_eq!(last(&w, "s-4", "+12025550125").await, "delivered");
+
+    // A token is asked from now on, and the old place serves on.
+    w.folder.write("admin.token", "s3cret");
+    let token = "[admin]\ntoken = { file = \"admin.token\" }\n";
+    w.folder.write(
+        "ringback.toml",
+        &format!("{settings}{limits}").replace("[admin]\n", token),
+    );
+    assert_eq!(reload(&w, "").await.status, 200);
+    assert_eq!(w.admin("/readyz").await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emptied_set_is_held_back_until_it_is_meant() {
+    let w = World::new("").await;
+    w.folder.write("routes/us.toml", "");
+    let held = reload(&w, "").await;
+    assert_eq!(held.status, 422, "{}", held.text());
+    assert!(
+        held.text().contains("us.toml") && held.text().contains("is empty"),
+        "{}",
+        held.text()
+    );
+    let ready = w.admin("/readyz").await;
+    assert_eq!(ready.status, 200, "the old set serves: {}", ready.text());
+    assert!(ready.text().contains("us.toml"), "{}", ready.text());
+    assert_eq!(last(&w, "h-1", "+12025550123").await, "delivered");
+
+    // As it was: nothing is refused any more.
+    w.folder.write("routes/us.toml", US);
+    assert_eq!(reload(&w, "").await.status, 200);
+    assert_eq!(w.admin("/readyz").await.json()["detail"], json!([]));
+
+    // Neither are all routes taken away by mistake, nor the settings.
+    for file in ["routes/us.toml", "routes/se.toml"] {
+        std::fs::remove_file(w.folder.0.join(file)).expect("removed");
+    }
+    let held = reload(&w, "").await;
+    assert_eq!(held.status, 422, "{}", held.text());
+    assert!(held.text().contains("no route"), "{}", held.text());
+    w.folder.write("routes/us.toml", US);
+    let settings = w.folder.0.join("ringback.toml");
+    let text = std::fs::read_to_string(&settings).expect("settings");
+    w.folder.write("ringback.toml", "\n");
+    assert_eq!(reload(&w, "").await.status, 422);
+    std::fs::write(&settings, text).expect("settings");
+
+    // A country less is taken, and named.
+    let answer = reload(&w, "").await.json();
+    assert_eq!(
+        (&answer["reloaded"], &answer["routes_gone"]),
+        (&json!(true), &json!(["se.sms"]))
+    );
+    assert_eq!(last(&w, "h-2", "+46701740605").await, "rejected");
+    // And what is meant is done.
+    w.folder.write("routes/us.toml", "");
+    assert_eq!(reload(&w, "?allow_empty=true").await.status, 200);
+    assert_eq!(last(&w, "h-3", "+12025550124").await, "rejected");
+    assert_eq!(reload(&w, "?allow_empty=perhaps").await.status, 400);
+}
+
+/// `ringback run` as its own process, with its log.
+pub struct Process {
+    child: Child,
+    log: Arc<Mutex<Vec<Value>>>,
+    pub http: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Process {
+    pub async fn start(folder: &Folder, more: &[&str]) -> Process {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ringback"))
+            .arg("run")
+            .arg("--config")
+            .arg(folder.0.join("ringback.toml"))
+            .args(more)
+            .env_remove("RUST_LOG")
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("started");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let log: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let kept = log.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                kept.lock().expect("the log").push(line);
+            }
+        });
+        let mut process = Process {
+            child,
+            log,
+            http: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
+        until("the process runs", async || {
+            process.lines().iter().any(|l| l["admin"].is_string())
+        })
+        .await;
+        let lines = process.lines();
+        let line = lines.iter().find(|l| l["admin"].is_string());
+        let address = |key: &str| line.expect("a line")[key].as_str().expect("text").parse();
+        process.http = address("http").expect("an address");
+        process.admin = address("admin").expect("an address");
+        process
+    }
+
+    pub fn lines(&self) -> Vec<Value> {
+        self.log.lock().expect("the log").clone()
+    }
+
+    /// How many lines hold all of these words.
+    pub fn said(&self, words: &[&str]) -> usize {
+        let lines = self.lines();
+        let holds = |line: &&Value| {
+            let line = line.to_string();
+            words.iter().all(|word| line.contains(word))
+        };
+        lines.iter().filter(holds).count()
+    }
+
+    pub async fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("alive").to_string();
+        let sent = Command::new("kill").args([name, &pid]).status().await;
+        assert!(sent.expect("kill").success());
+    }
+
+    pub async fn ended(&mut self) -> Option<i32> {
+        let status = tokio::time::timeout(LIMIT, self.child.wait()).await;
+        status.expect("ended in time").expect("waited").code()
+    }
+}
+
+async fn delivered(p: &Process, id: &str) {
+    let body = text(id, "+12025550123").to_string();
+    let taken = ask("POST", p.http, "/v1/challenges", &body).await;
+    assert_eq!(taken.status, 202, "{}", taken.text());
+    let path = format!("/v1/challenges/{id}/reports");
+    let told = ask("GET", p.http, &path, "").await.events();
+    let last = told.last().map(|(_, name, _)| name.as_str());
+    assert_eq!(last, Some("delivered"), "{told:?}");
+}
+
+/// A folder with `northwind` for US, and its far end.
+async fn one_carrier() -> (Folder, smsc::SmscHandle) {
+    let folder = Folder::new();
+    let config = smsc::SmscConfig {
+        record: Record::new(),
+        ..smsc::SmscConfig::default()
+    };
+    let smsc = smsc::Smsc::start(config).await.expect("a simulated SMSC");
+    folder.write("carriers/northwind.toml", &smpp_file(smsc.address()));
+    folder.write("routes/senders.toml", SENDERS);
+    folder.write("routes/us.toml", US);
+    folder.write(
+        "ringback.toml",
+        &settings_file(free_port(), "[log]\nformat = \"json\""),
+    );
+    (folder, smsc)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_editor_that_truncates_costs_no_job_and_every_change_is_in_the_log() {
+    let (folder, _smsc) = one_carrier().await;
+    let mut p = Process::start(&folder, &[]).await;
+    delivered(&p, "e-1").await;
+    folder.write("routes/us.toml", "");
+    until("said", async || p.said(&["us.toml", "is empty"]) == 1).await;
+    delivered(&p, "e-2").await;
+    folder.write("routes/us.toml", &US.replace("70", "10"));
+    until("in force", async || {
+        p.said(&["the configuration that was refused is in force now"]) == 1
+    })
+    .await;
+    let line = [
+        "configuration changed",
+        "us.toml",
+        "sms[0].weight",
+        "\"70\"",
+        "\"10\"",
+    ];
+    assert_eq!(p.said(&line), 1, "{:#?}", p.lines());
+    assert_eq!(p.said(&["is refused and the one before stays in force"]), 1);
+
+    // The settings' own file is watched too, and the log's form changes with it.
+    let settings = std::fs::read_to_string(folder.0.join("ringback.toml")).expect("settings");
+    folder.write("ringback.toml", &settings.replace("\"test\"", "\"other\""));
+    until("a restart is asked for", async || {
+        p.said(&["node.name", "need a restart"]) == 1
+    })
+    .await;
+    folder.write("ringback.toml", &settings.replace("\"json\"", "\"text\""));
+    until("plain lines", async || {
+        p.lines()
+            .iter()
+            .any(|l| l.as_str().is_some_and(|l| l.contains("reloaded")))
+    })
+    .await;
+    delivered(&p, "e-3").await;
+    p.signal("-TERM").await;
+    assert_eq!(p.ended().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_starts_it_so_may_empty_files() {
+    let (folder, _smsc) = one_carrier().await;
+    let p = Process::start(&folder, &["--allow-empty"]).await;
+    folder.write("routes/us.toml", "");
+    until("taken", async || {
+        p.said(&["us.sms", "WARN", "rejected with no_route"]) == 1
+    })
+    .await;
+}
