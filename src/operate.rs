@@ -29,7 +29,7 @@ use crate::{
 };
 
 pub mod admin;
-mod descriptors;
+pub mod descriptors;
 pub mod dumps;
 pub mod explain;
 mod gauges;

@@ -9,7 +9,10 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::tls;
-use crate::config::carrier::{Carry, Endpoint, Tls};
+use crate::{
+    config::carrier::{Carry, Endpoint, Tls},
+    operate::descriptors,
+};
 
 /// What a connection is made of; one virtual call per read and write, which no measurement shows.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -58,6 +61,7 @@ pub fn describe(error: &io::Error) -> String {
         io::ErrorKind::ConnectionReset => "connection reset by the peer".into(),
         io::ErrorKind::BrokenPipe => "connection closed by the peer".into(),
         io::ErrorKind::TimedOut => "connection timed out".into(),
+        _ if descriptors::exhausted(error) => descriptors::EXHAUSTED.into(),
         _ => error.to_string(),
     }
 }

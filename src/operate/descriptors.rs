@@ -1,6 +1,8 @@
 //! File descriptors: every call has two sockets, every session and request one. What the configuration may need is asked of the
 //! system at the start, and what was given is said.
 
+use std::io;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Config, carrier::Transport};
@@ -50,6 +52,18 @@ pub fn ask(config: &Config) {
         );
     }
 }
+
+/// The process, or the machine, has none left: whoever was to be reached is not to blame.
+pub fn exhausted(error: &io::Error) -> bool {
+    let limits = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
+    let code = error.raw_os_error();
+    limits
+        .iter()
+        .any(|limit| code == Some(limit.raw_os_error()))
+}
+
+/// What to do about it.
+pub const EXHAUSTED: &str = "no file descriptor is left: raise the limit (LimitNOFILE= of the systemd unit, ulimit -n) or lower max_calls and windows of the carriers";
 
 #[cfg(test)]
 mod tests {

@@ -36,6 +36,7 @@ use crate::{
     challenge::AttemptKey,
     config::carrier::{CarrierConfig, Endpoint as Peer, SipConfig, Transport as Kind},
     message::speech::Catalogue,
+    operate::minutely::Minutely,
     protocol::sip::{
         CallHandle, Config, Endpoint, Output, Transport, digest::Credentials, transaction::Timing,
     },
@@ -173,6 +174,8 @@ struct Trunk {
     credentials: Option<(String, String)>,
     wire: Wire,
     media: Engine,
+    /// Calls that got no audio, by why.
+    mute: Minutely<String>,
     targets: Targets,
     calls: HashMap<CallHandle, Active>,
     by_key: HashMap<AttemptKey, CallHandle>,
@@ -205,6 +208,7 @@ impl Trunk {
             own,
             own_host: address::host_of(&sent_by).to_owned(),
             media_address: local::media_address(&sip, own.rtp),
+            mute: notices::mute(config.name.clone()),
             endpoints: config.endpoints.clone().into(),
             endpoint: Endpoint::new(
                 Config {

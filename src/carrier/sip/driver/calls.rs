@@ -83,7 +83,7 @@ impl Trunk {
         let media = match self.media.open() {
             Ok(media) => media,
             Err(error) => {
-                tracing::warn!(carrier = %self.config.name, %error, "no audio for a call");
+                self.mute.note(error.to_string());
                 return self.fail(key, cause::no_media());
             }
         };

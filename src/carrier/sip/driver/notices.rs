@@ -1,9 +1,16 @@
 //! What the operator is told of the far end's ways, once each.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use super::{Trunk, local, targets::Resolved};
-use crate::protocol::sip::codec::Fault;
+use crate::{operate::minutely::Minutely, protocol::sip::codec::Fault};
+
+/// Calls that got no audio, by why: what they lack is lacking for many at once.
+pub(super) fn mute(carrier: Arc<str>) -> Minutely<String> {
+    Minutely::new(move |error: &String, count| {
+        tracing::warn!(%carrier, %error, count, "no audio for calls");
+    })
+}
 
 impl Trunk {
     /// Something that would have matched a call was not taken.

@@ -14,7 +14,11 @@ use tokio::{
     time::timeout,
 };
 
-use crate::protocol::sip::codec::Framer;
+use crate::{
+    carrier::connect::describe,
+    operate::{descriptors, minutely::Minutely},
+    protocol::sip::codec::Framer,
+};
 
 /// What the connections say to the trunk's task.
 pub enum Arrived {
@@ -43,6 +47,8 @@ pub struct Wire {
     pub local: SocketAddr,
     connections: HashMap<SocketAddr, mpsc::Sender<Bytes>>,
     arrived: mpsc::Sender<Arrived>,
+    /// Connections that found no file descriptor.
+    unmade: Arc<Minutely<()>>,
 }
 
 impl Wire {
@@ -70,6 +76,13 @@ impl Wire {
                 local,
                 connections: HashMap::new(),
                 arrived,
+                unmade: Arc::new(Minutely::new(|(): &(), count| {
+                    tracing::warn!(
+                        count,
+                        "SIP connections were not made: {}",
+                        descriptors::EXHAUSTED
+                    );
+                })),
             },
             receiver,
         ))
@@ -100,7 +113,12 @@ impl Wire {
         // A fresh queue has room.
         let _ = out.try_send(octets);
         self.connections.insert(to, out);
-        tokio::spawn(connect(to, queue, self.arrived.clone()));
+        tokio::spawn(connect(
+            to,
+            queue,
+            self.arrived.clone(),
+            self.unmade.clone(),
+        ));
     }
 
     pub fn accepted(&mut self, from: SocketAddr, out: mpsc::Sender<Bytes>) {
@@ -130,6 +148,9 @@ fn udp_socket(bind: SocketAddr) -> io::Result<UdpSocket> {
 
 async fn accept(listener: TcpListener, arrived: mpsc::Sender<Arrived>) {
     let places = Arc::new(Semaphore::new(MAX_INBOUND));
+    let failed = Minutely::new(|error: &String, count| {
+        tracing::warn!(%error, count, "SIP connections were not taken");
+    });
     loop {
         let Ok(place) = places.clone().acquire_owned().await else {
             return;
@@ -148,17 +169,27 @@ async fn accept(listener: TcpListener, arrived: mpsc::Sender<Arrived>) {
             }
             // Out of descriptors, or the peer has gone already: not our end.
             Err(error) => {
-                tracing::warn!(%error, "SIP connection not accepted");
+                failed.note(describe(&error));
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-async fn connect(to: SocketAddr, queue: mpsc::Receiver<Bytes>, arrived: mpsc::Sender<Arrived>) {
+async fn connect(
+    to: SocketAddr,
+    queue: mpsc::Receiver<Bytes>,
+    arrived: mpsc::Sender<Arrived>,
+    unmade: Arc<Minutely<()>>,
+) {
     match timeout(CONNECT, TcpStream::connect(to)).await {
         Ok(Ok(stream)) => serve(stream, to, queue, arrived, None).await,
-        Ok(Err(_)) | Err(_) => {
+        failed => {
+            if let Ok(Err(error)) = failed
+                && descriptors::exhausted(&error)
+            {
+                unmade.note(());
+            }
             drop(queue);
             let _ = arrived.send(Arrived::Refused { peer: to }).await;
         }

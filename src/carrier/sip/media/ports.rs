@@ -7,6 +7,8 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use crate::operate::descriptors;
+
 /// The range and where the next search begins.
 #[derive(Debug)]
 pub(super) struct Ports {
@@ -60,7 +62,9 @@ impl Ports {
             match self.bind_pair(port) {
                 Ok(pair) => return Ok(pair),
                 // Another port would not help.
-                Err(error) if no_descriptor(&error) => return Err(OpenError::NoDescriptor(error)),
+                Err(error) if descriptors::exhausted(&error) => {
+                    return Err(OpenError::NoDescriptor(error));
+                }
                 Err(error) => last_error = error,
             }
         }
@@ -82,15 +86,6 @@ impl Ports {
     }
 }
 
-/// The process, or the machine, has no file descriptor left.
-fn no_descriptor(error: &io::Error) -> bool {
-    let limits = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
-    let code = error.raw_os_error();
-    limits
-        .iter()
-        .any(|limit| code == Some(limit.raw_os_error()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,7 +93,8 @@ mod tests {
     #[test]
     fn the_cause_is_named_and_not_the_range_of_ports() {
         let full = io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
-        assert!(no_descriptor(&full) && !no_descriptor(&io::Error::from(io::ErrorKind::AddrInUse)));
+        let other = io::Error::from(io::ErrorKind::AddrInUse);
+        assert!(descriptors::exhausted(&full) && !descriptors::exhausted(&other));
         let said = OpenError::NoDescriptor(full).to_string();
         assert!(
             said.contains("LimitNOFILE") && !said.contains("rtp.ports"),
