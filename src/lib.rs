@@ -87,6 +87,9 @@ pub mod protocol;
 pub mod config;
 
 /// What operators have changed for a while: suspended carriers, each with its owner, reason and end.
+/// The memory allocator of the program: what is freed is overwritten.
+pub mod scrub;
+
 pub mod overlay;
 
 /// The clocks, and the one place that reads the wall's: what is waited for, and what is said.

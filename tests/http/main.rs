@@ -3,6 +3,7 @@
 
 mod doors;
 mod jobs;
+mod memory;
 mod operator;
 mod overlay;
 mod reload;

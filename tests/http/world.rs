@@ -266,7 +266,7 @@ pub fn smpp_file(at: SocketAddr) -> String {
     format!("transport = \"smpp\"\nendpoints = [\"{at}\"]\nsystem_id = \"mfa\"\nbinds = 2\n")
 }
 
-fn http_file(at: SocketAddr) -> String {
+pub fn http_file(at: SocketAddr) -> String {
     format!(
         r#"transport = "http"
 [request]

@@ -1,0 +1,138 @@
+//! What a debugger or a dump of the gateway's memory would show: codes while their challenges are open, and next to none
+//! once they are over.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::json;
+use simulators::{
+    http_carrier::{HttpCarrier, HttpConfig},
+    script::{Faults, Script},
+};
+
+use crate::world::{Folder, LIMIT, SENDERS, ask, free_port, http_file, until};
+
+const CODES: usize = 300;
+/// What may be left, in a hundred: on stacks, in registers, in buffers that are in use again.
+const SHARE: usize = 2;
+
+/// Ended with the test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Gone already: all the better.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Process {
+    /// Those of the codes that stand anywhere in its writable memory.
+    fn codes_in_memory(&self, codes: &HashSet<[u8; 8]>) -> usize {
+        let pid = self.0.id();
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("Linux");
+        let memory = File::open(format!("/proc/{pid}/mem")).expect("a process of ours");
+        let mut found = HashSet::new();
+        for line in maps.lines() {
+            let mut words = line.split(' ');
+            let (range, rights) = (words.next().unwrap(), words.next().unwrap());
+            if !rights.starts_with("rw") {
+                continue;
+            }
+            let (from, to) = range.split_once('-').unwrap();
+            let from = u64::from_str_radix(from, 16).unwrap();
+            let to = u64::from_str_radix(to, 16).unwrap();
+            let mut octets = vec![0; (to - from) as usize];
+            // What can't be read (the kernel's own pages, a stack that has shrunk) holds nothing of ours.
+            if memory.read_exact_at(&mut octets, from).is_ok() {
+                let windows = octets.windows(8).filter(|w| w[0].is_ascii_digit());
+                let windows = windows.filter_map(|w| <[u8; 8]>::try_from(w).ok());
+                found.extend(windows.filter(|w| codes.contains(w)));
+            }
+        }
+        found.len()
+    }
+}
+
+/// Eight digits that nobody writes by chance.
+fn code(n: usize) -> [u8; 8] {
+    let number = 10_000_000 + (n as u64 + 1).wrapping_mul(2_654_435_761) % 89_999_999;
+    number.to_string().into_bytes().try_into().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn codes_leave_the_memory_when_their_challenges_are_over() {
+    let (folder, callbacks, http, admin) = (Folder::new(), free_port(), free_port(), free_port());
+    let config = HttpConfig {
+        name: "tailspin".to_owned(),
+        callback: Some(simulators::http_carrier::Callback {
+            url: format!("http://{callbacks}/callbacks/tailspin"),
+            key: "the callback key".to_owned(),
+        }),
+        script: Script::new(Faults {
+            receipt_delay_ms: Some(8_000),
+            ..Faults::default()
+        }),
+        ..HttpConfig::default()
+    };
+    let tailspin = HttpCarrier::start(config).await.expect("a carrier");
+    folder.write("callback.key", "the callback key");
+    folder.write("carriers/tailspin.toml", &http_file(tailspin.address()));
+    folder.write("routes/senders.toml", SENDERS);
+    let route = "[[sms]]\ncarrier = \"tailspin\"\nsenders = [\"Ringback\"]\n";
+    folder.write("routes/se.toml", route);
+    folder.write(
+        "ringback.toml",
+        &format!(
+            "[node]\ncore_dumps = true\n[http]\nlisten = \"{http}\"\n[callbacks]\nlisten = \"{callbacks}\"\n[admin]\nlisten = \"{admin}\"\n"
+        ),
+    );
+    let gateway = Command::new(env!("CARGO_BIN_EXE_ringback"))
+        .args(["run", "--log", "warn", "--config"])
+        .arg(folder.0.join("ringback.toml"))
+        .stdin(Stdio::null())
+        .spawn()
+        .map(Process)
+        .expect("the binary starts");
+    until("ready", async || {
+        tokio::net::TcpStream::connect(http).await.is_ok()
+            && ask("GET", admin, "/readyz", "").await.status == 200
+    })
+    .await;
+
+    let codes: HashSet<[u8; 8]> = (0..CODES).map(code).collect();
+    assert_eq!(codes.len(), CODES);
+    for n in 0..CODES {
+        let code = String::from_utf8(code(n).to_vec()).unwrap();
+        let job = json!({
+            "v": 1, "id": format!("m-{n}"), "to": format!("+4670174{:04}", 605 + n),
+            "method": "sms_code", "code": code,
+        });
+        let answer = ask("POST", http, "/v1/challenges", &job.to_string()).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    }
+    let open = gateway.codes_in_memory(&codes);
+    assert!(open > CODES / 2, "the search finds what is open: {open}");
+
+    for n in 0..CODES {
+        let path = format!("/v1/challenges/m-{n}/reports");
+        let events = ask("GET", http, &path, "").await.events();
+        let last = events.last().expect("a final");
+        assert_eq!(last.1, "delivered", "m-{n}");
+    }
+    let limit = tokio::time::Instant::now() + LIMIT;
+    loop {
+        let left = gateway.codes_in_memory(&codes);
+        if left * 100 < CODES * SHARE {
+            break;
+        }
+        let late = tokio::time::Instant::now() > limit;
+        assert!(!late, "{left} of {CODES} codes are still in memory");
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+}
