@@ -13,7 +13,7 @@ use std::{
 
 use ringback::{
     challenge::{AttemptKey, ChallengeKey, Millis},
-    config::settings::LedgerSettings,
+    config::settings::{LedgerSettings, OnLoss},
     ledger::{
         Batch, DoneReceiver, Ledger, NewChallenge, Op, OutboxReport, ReportKey, Target, Wipe,
     },
@@ -43,11 +43,14 @@ async fn open(path: &Path) -> Result<(Ledger, DoneReceiver, i64), Box<dyn std::e
         path: path.to_path_buf(),
         keys: Vec::new(),
         retention: Duration::from_secs(86_400),
+        outcomes: Duration::ZERO,
+        on_loss: OnLoss::Refuse,
     };
     let wipe = Wipe {
         job: |_| Vec::new(),
         life: <[u8]>::to_vec,
         report: <[u8]>::to_vec,
+        outcome: |_| Vec::new(),
     };
     let (ledger, mut done, recovered) = Ledger::open(&settings, "bench", wipe)?;
     let (number, ops) = (0, Vec::new());

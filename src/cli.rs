@@ -9,6 +9,7 @@ mod client;
 pub mod configured;
 pub mod explain;
 mod input;
+pub mod ledger;
 pub mod number;
 pub mod operator;
 pub mod receipt;
@@ -45,6 +46,8 @@ pub enum Verb {
     Cancel(operator::ChallengeArgs),
     /// One challenge end to end: choices with their reasons, attempts, the carrier's codes, reports; masked.
     Trace(operator::ChallengeArgs),
+    /// The ledger's file: how it stands.
+    Ledger(ledger::LedgerArgs),
     /// The whole gateway with simulated carriers and phones, on this machine alone.
     Simulate(simulate::SimulateArgs),
     /// What the gateway makes of a phone number.
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         Verb::Resume(args) => operator::resume(&args),
         Verb::Cancel(args) => operator::cancel(&args),
         Verb::Trace(args) => operator::trace(&args),
+        Verb::Ledger(args) => ledger::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Number(args) => number::run(&args),
         Verb::Text(args) => text::run(&args),

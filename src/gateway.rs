@@ -244,10 +244,10 @@ impl Gateway {
             // Dispatch answers at its next turn; only its end would drop the question.
             let _ = wait.await;
         }
-        let retention = config.settings.ledger.retention;
-        if retention != self.config.settings.ledger.retention {
+        let (before, now) = (&self.config.settings.ledger, &config.settings.ledger);
+        if (before.retention, before.outcomes) != (now.retention, now.outcomes) {
             // Refused only where the ledger has ended: then so has dispatch.
-            let _ = self.ledger.retain(retention).await;
+            let _ = self.ledger.retain(now.retention, now.outcomes).await;
         }
         self.doors.settings.store(config.settings.clone());
         self.config = config;

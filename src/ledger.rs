@@ -8,8 +8,8 @@
 //!
 //! # For the operator
 //!
-//! The ledger is one SQLite file with its `-wal` and `-shm` beside it, a `.lock` (one process at a time) and, where no
-//! keys are configured, a `.key`. It may be looked at while the gateway runs:
+//! The ledger is one SQLite file with its `-wal` and `-shm` beside it, a `.lock` (one process at a time), a `.mark` (what
+//! was durable a second ago: a start that finds less refuses) and, where no keys are configured, a `.key`. It may be looked at while the gateway runs:
 //!
 //! ```text
 //! sqlite3 -readonly data/ringback.db 'SELECT count(*), sum(ended IS NULL) FROM challenges'
@@ -20,7 +20,7 @@
 //! In clear stand keys, times, the node's name, the queues and routing keys of waiting reports, and what was told after
 //! a final; tenant, id, number, code, text, meta and what carriers have brought are sealed. A backup is `sqlite3 data/ringback.db ".backup copy.db"` (never `cp` of a file in
 //! use) and, kept apart from it, the key: without its key a copy is worth nothing. A restored copy repeats what was
-//! open when it was made. To change the key, put the new one first in `[ledger] keys` and leave the old one behind it:
+//! open when it was made, and is older than the mark: remove the `.mark` to say that this file is meant. To change the key, put the new one first in `[ledger] keys` and leave the old one behind it:
 //! rows are sealed anew in the background. The old key may go when `keys` no longer shows it as `sealed`; references
 //! of carriers stay under the key that wrote them until retention has passed, and late receipts need it until then.
 
@@ -36,12 +36,15 @@ use crate::{
 };
 
 mod apply;
+pub mod check;
 mod claim;
 mod clock_mark;
 mod house;
 mod keys;
 mod letters;
 mod limiter;
+mod mark;
+mod pack;
 mod read;
 mod recover;
 mod schema;
@@ -55,6 +58,7 @@ mod conformance;
 mod tests;
 
 pub use claim::Claim;
+pub use mark::Missing;
 pub use recover::{LeftUp, Recovered};
 pub use types::*;
 
@@ -82,14 +86,17 @@ impl Ledger {
         wipe: Wipe,
     ) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
         let path = &settings.path;
-        schema::make_file(path)?;
+        schema::make_folder(path)?;
         let lock = schema::lock(path)?;
+        mark::examine(settings)?;
+        schema::make_file(path)?;
         let conn = schema::open_writer(path)?;
         let masters = keys::read(&conn, path, &settings.keys)?;
         let ring = Arc::new(keys::register(&conn, path, masters)?);
         clock_mark::go_on(&conn).map_err(|e| schema::sqlite(path, e))?;
         let epoch = recover::next_epoch(&conn).map_err(|e| schema::sqlite(path, e))?;
         let secret = limiter::secret(&conn, path, &ring)?;
+        let (mark, tally) = mark::begin(&conn, path).map_err(|e| schema::sqlite(path, e))?;
         let recovered = Recovered::new(path, ring.clone(), epoch, secret)?;
         let ring = Arc::new(ArcSwap::new(ring));
         let reader = read::Reader::new(schema::open_reader(path)?, ring.clone());
@@ -109,6 +116,7 @@ impl Ledger {
             house: house::Settings {
                 wipe,
                 retention: settings.retention,
+                outcomes: settings.outcomes,
             },
             done,
             trouble: trouble.clone(),
@@ -116,7 +124,7 @@ impl Ledger {
             #[cfg(test)]
             fault: fault.clone(),
         };
-        writer.start(todo)?;
+        writer.start(todo, mark, tally)?;
         let ledger = Ledger {
             work,
             reads: Reads::Sqlite(Arc::new(reader)),
@@ -139,12 +147,13 @@ impl Ledger {
             match refused.into_inner() {
                 Work::Batch(batch) => batch,
                 // Only what was sent comes back.
-                Work::House { .. } | Work::Rotate { .. } | Work::Retain(_) | Work::Close { .. } => {
-                    Batch {
-                        number: 0,
-                        ops: Vec::new(),
-                    }
-                }
+                Work::House { .. }
+                | Work::Rotate { .. }
+                | Work::Retain(..)
+                | Work::Close { .. } => Batch {
+                    number: 0,
+                    ops: Vec::new(),
+                },
             }
         })
     }
@@ -172,9 +181,9 @@ impl Ledger {
         answer.await.map_err(|_| OpenError::Ended)?
     }
 
-    /// Another retention, from the next step of housekeeping on.
-    pub async fn retain(&self, retention: Duration) -> Result<(), Gone> {
-        let told = self.work.send(Work::Retain(retention)).await;
+    /// Another retention, of challenges and of their outcomes, from the next step of housekeeping on.
+    pub async fn retain(&self, retention: Duration, outcomes: Duration) -> Result<(), Gone> {
+        let told = self.work.send(Work::Retain(retention, outcomes)).await;
         told.map_err(|_| Gone)
     }
 
@@ -211,6 +220,12 @@ impl Ledger {
     /// The newest challenges, newest first.
     pub async fn newest(&self, limit: usize) -> Result<Vec<Stored>, ReadError> {
         self.read(move |reader| reader.newest(limit)).await
+    }
+
+    /// What is remembered of an id after retention, the newest first where it came several times.
+    pub async fn outcomes(&self, tenant: &str, id: &str) -> Result<Vec<Outcome>, ReadError> {
+        let (tenant, id): (Arc<str>, Arc<str>) = (tenant.into(), id.into());
+        self.read(move |reader| reader.outcomes(&tenant, &id)).await
     }
 
     /// Which attempt a carrier's reference belongs to, also after the end, until retention: the newest, where it has
@@ -303,7 +318,7 @@ enum Work {
         keys: Vec<LedgerKey>,
         reply: oneshot::Sender<Result<(), OpenError>>,
     },
-    Retain(Duration),
+    Retain(Duration, Duration),
     Close {
         reply: oneshot::Sender<()>,
     },
@@ -331,6 +346,11 @@ pub enum OpenError {
     WrongKey { path: PathBuf, id: String },
     #[error("{}: sealed by key {id}, which is not there; add it to [ledger] keys, or bring its file back", path.display())]
     MissingKey { path: PathBuf, id: String },
+    #[error("{}: {missing}; bring the right file back, with its -wal, or set on_loss = \"continue\" in [ledger] to go on without what is missing", path.display())]
+    Missing {
+        path: PathBuf,
+        missing: Box<Missing>,
+    },
     #[error("ledger key {id}: {reason}")]
     Key { id: String, reason: String },
     #[error("{}: {source}", path.display())]

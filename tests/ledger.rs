@@ -1,7 +1,8 @@
 //! The ledger under `kill -9`: what was acknowledged is there, whatever the moment.
 //!
 //! The test starts itself again as a child that writes without end and prints what has become durable, kills it in
-//! mid-write, opens the ledger, and looks.
+//! mid-write, opens the ledger, and looks. And what a start says that finds less than was durable: the WAL damaged, the
+//! file emptied, gone, or another.
 
 use std::{
     collections::HashMap,
@@ -14,25 +15,36 @@ use std::{
 
 use ringback::{
     challenge::{AttemptKey, ChallengeKey, Millis},
-    config::settings::LedgerSettings,
+    config::settings::{LedgerSettings, OnLoss},
     ledger::{
         Batch, DoneReceiver, Ledger, NewChallenge, Op, OpenError, OutboxReport, Recovered,
         ReportKey, Target, Wipe,
+        check::{self, MarkStanding, Standing},
     },
 };
 
-fn open(path: &Path) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
-    let settings = LedgerSettings {
+fn settings(path: &Path, on_loss: OnLoss) -> LedgerSettings {
+    LedgerSettings {
         path: path.to_path_buf(),
         keys: Vec::new(),
         retention: Duration::from_secs(86_400),
-    };
+        outcomes: Duration::ZERO,
+        on_loss,
+    }
+}
+
+fn open(path: &Path) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
+    open_as(&settings(path, OnLoss::Refuse))
+}
+
+fn open_as(settings: &LedgerSettings) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
     let wipe = Wipe {
         job: |_| Vec::new(),
         life: <[u8]>::to_vec,
         report: <[u8]>::to_vec,
+        outcome: |_| Vec::new(),
     };
-    Ledger::open(&settings, "gw-1", wipe)
+    Ledger::open(settings, "gw-1", wipe)
 }
 
 /// One challenge's ops of one step: accepted with a report; or gone on, found by a reference, and ended.
@@ -219,6 +231,262 @@ async fn all_reports(ledger: &Ledger) -> std::collections::HashSet<i64> {
     }
 }
 
+/// Not a test of its own: writes [`SOME`] challenges, each durable before the next, and waits to be killed.
+#[test]
+fn child_writes_some_and_waits() {
+    let Some(path) = std::env::var_os(SOME_CHILD) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (ledger, mut done, recovered) = open(Path::new(&path)).unwrap();
+        write(&ledger, &mut done, recovered.first_challenge.0, SOME).await;
+        std::future::pending::<()>().await;
+    });
+}
+
+async fn write(ledger: &Ledger, done: &mut DoneReceiver, first: i64, count: i64) {
+    for key in first..first + count {
+        let ops = ops(key, 0);
+        ledger.submit(Batch { number: 0, ops }).await.unwrap();
+        done.recv().await.unwrap();
+    }
+}
+
+/// A folder with a ledger in it, gone with it.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Place {
+        let folder = std::env::temp_dir().join(format!("ringback-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        Place(folder)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("ringback.db")
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        self.0.join(format!("ringback.db{suffix}"))
+    }
+
+    /// With some challenges in it, closed.
+    async fn with(name: &str, count: i64) -> Place {
+        let place = Place::new(name);
+        let (ledger, mut done, recovered) = open(&place.file()).unwrap();
+        write(&ledger, &mut done, recovered.first_challenge.0, count).await;
+        ledger.close().await;
+        place
+    }
+
+    /// Written by a process that was killed as soon as its mark knew of all.
+    fn killed(name: &str) -> Place {
+        let place = Place::new(name);
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_writes_some_and_waits", "--nocapture"])
+            .env(SOME_CHILD, place.file())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let all = format!("\"accepted\":{SOME},");
+        let mark = place.beside(".mark");
+        while !std::fs::read_to_string(&mark).is_ok_and(|mark| mark.contains(&all)) {
+            assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        place
+    }
+
+    fn refused(&self) -> String {
+        match open(&self.file()).err().expect("refused") {
+            error @ OpenError::Missing { .. } => {
+                let said = error.to_string();
+                assert!(!said.contains('\n') && said.contains("on_loss"), "{said}");
+                said
+            }
+            error => panic!("{error}"),
+        }
+    }
+
+    fn check(&self) -> Standing {
+        check::check(&settings(&self.file(), OnLoss::Refuse)).unwrap()
+    }
+
+    fn whole(&self) -> bool {
+        let standing = self.check();
+        standing.well() && matches!(standing.mark, MarkStanding::Whole(_))
+    }
+
+    /// Goes on with what there is; afterwards the loss is forgotten.
+    async fn go_on(&self) -> i64 {
+        let (ledger, ..) = open_as(&settings(&self.file(), OnLoss::Continue)).unwrap();
+        ledger.close().await;
+        let left = self.check().content.unwrap().challenges;
+        let (ledger, ..) = open(&self.file()).expect("nothing more is missing");
+        ledger.close().await;
+        assert!(self.whole());
+        left
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Left behind at worst in the folder for temporary files.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn truncate(file: &Path, to: u64) {
+    let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+    file.set_len(to).unwrap();
+}
+
+fn overwrite(file: &Path, at: u64) {
+    let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xa5; 64], at).unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_wal_is_told_with_what_is_missing() {
+    type Damage = fn(&Path, u64);
+    let damages: [(&str, Damage); 3] = [
+        ("truncated", |wal, octets| truncate(wal, octets * 3 / 5)),
+        ("overwritten", |wal, octets| overwrite(wal, octets / 2)),
+        ("deleted", |wal, _| std::fs::remove_file(wal).unwrap()),
+    ];
+    for (name, damage) in damages {
+        let place = Place::killed(&format!("wal-{name}"));
+        assert!(place.whole(), "killed and whole");
+        let wal = place.beside("-wal");
+        damage(&wal, std::fs::metadata(&wal).unwrap().len());
+        let before = (
+            std::fs::read(place.file()).unwrap(),
+            std::fs::read(&wal).unwrap_or_default(),
+        );
+        let said = place.refused();
+        assert!(!place.check().well());
+        let after = (
+            std::fs::read(place.file()).unwrap(),
+            std::fs::read(&wal).unwrap_or_default(),
+        );
+        assert!(before == after, "{name}: what is left is left alone");
+        let left = place.go_on().await;
+        let missing = SOME - left;
+        assert!(missing > 0, "{name}: the damage took something");
+        let wanted = match left {
+            0 => "the file is empty".to_owned(),
+            _ => format!("its last writes are missing, {missing} accepted challenges among them"),
+        };
+        assert!(said.contains(&wanted), "{name}: {left} left, {said}");
+        let known = format!("{SOME} challenges accepted in all, {SOME} open, {SOME} reports");
+        assert!(said.contains(&known), "{name}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn an_emptied_a_deleted_and_another_ledger_are_told() {
+    let place = Place::with("emptied", 5).await;
+    truncate(&place.file(), 0);
+    assert!(place.refused().contains("the file is empty"));
+    assert!(!place.check().well());
+    assert_eq!(place.go_on().await, 0);
+
+    let place = Place::with("deleted", 5).await;
+    std::fs::remove_file(place.file()).unwrap();
+    assert!(place.refused().contains("the file is gone"));
+    assert!(!place.check().well());
+    assert!(!place.file().exists(), "a refusal makes no new one");
+    assert_eq!(place.go_on().await, 0);
+
+    let place = Place::with("mine", 5).await;
+    let other = Place::with("yours", 3).await;
+    for suffix in ["", ".key"] {
+        std::fs::copy(other.beside(suffix), place.beside(suffix)).unwrap();
+    }
+    assert!(place.refused().contains("another ledger"));
+    assert_eq!(place.go_on().await, 3);
+
+    let place = Place::with("thinned", 5).await;
+    let conn = rusqlite::Connection::open(place.file()).unwrap();
+    conn.execute("DELETE FROM challenges", []).unwrap();
+    drop(conn);
+    assert!(place.refused().contains("its newest challenge is missing"));
+}
+
+#[tokio::test]
+async fn an_older_copy_is_told_and_meant_where_its_mark_is_removed() {
+    let place = Place::with("restored", 5).await;
+    let copy = std::fs::read(place.file()).unwrap();
+    let (ledger, mut done, recovered) = open(&place.file()).unwrap();
+    write(&ledger, &mut done, recovered.first_challenge.0, 4).await;
+    ledger.close().await;
+    std::fs::write(place.file(), copy).unwrap();
+    assert!(place.refused().contains("4 accepted challenges among them"));
+    std::fs::remove_file(place.beside(".mark")).unwrap();
+    let (ledger, ..) = open(&place.file()).unwrap();
+    ledger.close().await;
+    assert!(place.whole());
+}
+
+#[tokio::test]
+async fn a_copy_elsewhere_and_a_ledger_without_a_mark_just_start() {
+    let place = Place::with("original", 5).await;
+    for with_mark in [true, false] {
+        let copy = Place::new(&format!("copy-{with_mark}"));
+        for suffix in ["", ".key", ".mark"] {
+            if suffix != ".mark" || with_mark {
+                std::fs::copy(place.beside(suffix), copy.beside(suffix)).unwrap();
+            }
+        }
+        let (ledger, mut done, recovered) = open(&copy.file()).unwrap();
+        write(&ledger, &mut done, recovered.first_challenge.0, 1).await;
+        ledger.close().await;
+        assert!(copy.whole());
+    }
+    // As a version left it that knew no marks.
+    std::fs::remove_file(place.beside(".mark")).unwrap();
+    assert!(matches!(place.check().mark, MarkStanding::None));
+    let conn = rusqlite::Connection::open(place.file()).unwrap();
+    let names = "'ledger', 'stamps', 'accepted', 'accepted_to'";
+    let sql = format!("DELETE FROM meta WHERE name IN ({names})");
+    assert_eq!(conn.execute(&sql, []).unwrap(), 4);
+    drop(conn);
+    let (ledger, ..) = open(&place.file()).unwrap();
+    ledger.close().await;
+    assert!(place.whole());
+    // One that can't be read tells nothing, and stops nobody.
+    std::fs::write(place.beside(".mark"), "{\"version\":1").unwrap();
+    assert!(matches!(place.check().mark, MarkStanding::Unreadable(_)));
+    let (ledger, ..) = open(&place.file()).unwrap();
+    ledger.close().await;
+    assert!(place.whole());
+}
+
+#[tokio::test]
+async fn a_check_beside_a_running_ledger_finds_it_whole() {
+    let place = Place::new("running");
+    let (ledger, mut done, recovered) = open(&place.file()).unwrap();
+    let first = recovered.first_challenge.0;
+    for n in 0..20 {
+        write(&ledger, &mut done, first + n * 20, 20).await;
+        let standing = place.check();
+        assert!(standing.well(), "{standing:?}");
+        assert_eq!(standing.content.unwrap().challenges, (n + 1) * 20);
+    }
+    ledger.close().await;
+    overwrite(&place.file(), 4_096 * 2 + 5);
+    let standing = place.check();
+    assert!(!standing.faults.is_empty() && !standing.well());
+}
+
+const SOME: i64 = 200;
+const SOME_CHILD: &str = "RINGBACK_TEST_LEDGER_SOME";
 const CHILD: &str = "RINGBACK_TEST_LEDGER_CHILD";
 const LIVES: usize = 5;
 /// In a far future: nothing is wiped or deleted meanwhile.

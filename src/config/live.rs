@@ -88,6 +88,9 @@ impl Keep {
             path: self.value("ledger.url", &in_force.path, read.path),
             keys: self.value("ledger.keys", &in_force.keys, read.keys),
             retention: read.retention,
+            outcomes: read.outcomes,
+            // Of use at the next start, whichever it is.
+            on_loss: read.on_loss,
         }
     }
 

@@ -69,6 +69,8 @@ impl Settings {
                 path: base.join("data/ringback.db"),
                 keys: Vec::new(),
                 retention: Duration::from_secs(24 * 3600),
+                outcomes: Duration::from_secs(7 * 24 * 3600),
+                on_loss: OnLoss::Refuse,
             },
             http: listener(8080),
             callbacks: listener(8081),
@@ -215,6 +217,18 @@ pub struct LedgerSettings {
     /// The first seals, all open. Empty: one is made beside the database.
     pub keys: Vec<LedgerKey>,
     pub retention: Duration,
+    /// Id, times and outcome are kept for so long, where this is longer.
+    pub outcomes: Duration,
+    pub on_loss: OnLoss,
+}
+
+/// What a start does that finds less in the ledger than was durable there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLoss {
+    /// Says what is missing, and does not start.
+    Refuse,
+    /// Says what is missing, and goes on without it.
+    Continue,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -7,9 +7,12 @@ use rusqlite::{Connection, ErrorCode, Statement, params};
 
 mod known;
 mod overlay;
+mod reports;
 
 use super::{
-    Batch, Done, InboxMessage, NewChallenge, Op, OutboxReport, Target, limiter,
+    Batch, Done, InboxMessage, NewChallenge, Op, limiter,
+    mark::Tally,
+    pack::Packer,
     read::{self, Head, early_word},
     seal::{Keyring, Lookup, Opener, Part, Sealer, Unsealable},
 };
@@ -27,6 +30,9 @@ pub(super) struct Desk {
     pub epoch: i64,
     /// May there be early words? Saves a look-up per accept.
     pub early: bool,
+    /// How much there is, with what the present transaction has done so far.
+    pub tally: Tally,
+    pub packer: Packer,
     plain: Vec<u8>,
     head: Vec<u8>,
     job: Vec<u8>,
@@ -48,6 +54,8 @@ impl Desk {
             owner,
             epoch,
             early,
+            tally: Tally::default(),
+            packer: Packer::new(),
             plain: Vec::new(),
             head: Vec::new(),
             job: Vec::new(),
@@ -152,7 +160,7 @@ impl<'c> Statements<'c> {
             )?,
             feedback: conn.prepare("UPDATE challenges SET verified = ? WHERE key = ?")?,
             known: conn
-                .prepare("SELECT key, head, ended, last FROM challenges WHERE id_hmac = ?")?,
+                .prepare("SELECT key, head, ended, last, rest FROM challenges WHERE id_hmac = ?")?,
         })
     }
 
@@ -238,7 +246,7 @@ impl<'c> Statements<'c> {
             }
             Op::Report(report) => self.report(desk, report)?,
             Op::ReportDone { report } => {
-                self.outbox_done.execute([report.0])?;
+                desk.tally.waiting -= self.outbox_done.execute([report.0])? as i64;
             }
             Op::Early {
                 tenant,
@@ -269,7 +277,7 @@ impl<'c> Statements<'c> {
     ) -> Result<bool, Fault> {
         let key = new.key.0;
         if new.claim.as_ref().is_some_and(|claim| !claim.begin()) {
-            self.forget(key)?;
+            self.forget(desk, key)?;
             done.lost.push(new.key);
             return Ok(false);
         }
@@ -316,6 +324,12 @@ impl<'c> Statements<'c> {
                 }
                 None => return Err(twice("challenge")),
             }
+        } else {
+            desk.tally.accepted += 1;
+            desk.tally.open += i64::from(ended.is_none());
+            if key > desk.tally.newest {
+                (desk.tally.newest, desk.tally.newest_arrived) = (key, new.arrived.0);
+            }
         }
         if desk.early
             && let Some(word) = early_word(self.conn, &desk.ring, &new.tenant, &new.id)?
@@ -326,16 +340,21 @@ impl<'c> Statements<'c> {
     }
 
     /// Nothing of it is there, unless a commit took effect whose success was not told.
-    fn forget(&self, key: i64) -> rusqlite::Result<()> {
-        for table in [
-            "challenges WHERE key",
-            "outbox WHERE challenge",
-            "kept WHERE challenge",
-        ] {
+    fn forget(&self, desk: &mut Desk, key: i64) -> rusqlite::Result<()> {
+        let delete = |table: &str| {
             self.conn
                 .prepare_cached(&format!("DELETE FROM {table} = ?"))?
-                .execute([key])?;
+                .execute([key])
+        };
+        let challenges = delete("challenges WHERE key")? as i64;
+        desk.tally.accepted -= challenges;
+        desk.tally.open -= challenges;
+        if key == desk.tally.newest {
+            // No longer looked for.
+            desk.tally.newest_arrived = 0;
         }
+        desk.tally.waiting -= delete("outbox WHERE challenge")? as i64;
+        delete("kept WHERE challenge")?;
         Ok(())
     }
 
@@ -349,7 +368,7 @@ impl<'c> Statements<'c> {
     ) -> Result<(), Fault> {
         desk.sealer.seal(Part::Life, key.0, life, &mut desk.life)?;
         desk.sealer.seal(Part::Last, key.0, last, &mut desk.last)?;
-        self.end.execute(params![
+        let ended = self.end.execute(params![
             desk.life,
             desk.last,
             at.0,
@@ -357,6 +376,7 @@ impl<'c> Statements<'c> {
             desk.epoch,
             key.0
         ])?;
+        desk.tally.open -= ended as i64;
         Ok(())
     }
 
@@ -402,70 +422,6 @@ impl<'c> Statements<'c> {
         self.call_up
             .execute(params![challenge, key.attempt, carrier, desk.head])?;
         Ok(())
-    }
-
-    fn report(&mut self, desk: &mut Desk, report: &OutboxReport) -> Result<(), Fault> {
-        let key = report.report.0;
-        let (kind, route, correlation_id) = match &report.target {
-            Target::ReplyTo {
-                queue,
-                correlation_id,
-            } => (read::KIND_REPLY_TO, queue, correlation_id.as_deref()),
-            Target::Exchange {
-                routing_key,
-                mandatory: false,
-            } => (read::KIND_EXCHANGE, routing_key, None),
-            Target::Exchange {
-                routing_key,
-                mandatory: true,
-            } => (read::KIND_MANDATORY, routing_key, None),
-            Target::Http => {
-                desk.sealer
-                    .seal(Part::Kept, key, &report.body, &mut desk.head)?;
-                let inserted = self.kept.execute(params![
-                    key,
-                    report.challenge.0,
-                    report.seq,
-                    report.is_final,
-                    report.until.0,
-                    desk.head
-                ])?;
-                return self.unless_twice(inserted, "kept", report);
-            }
-        };
-        read::join_body(correlation_id, &report.body, &mut desk.plain);
-        desk.sealer
-            .seal(Part::Outbox, key, &desk.plain, &mut desk.head)?;
-        desk.plain.fill(0);
-        let inserted = self.outbox.execute(params![
-            key,
-            report.challenge.0,
-            report.seq,
-            kind,
-            &**route,
-            report.is_final,
-            report.until.0,
-            desk.head
-        ])?;
-        self.unless_twice(inserted, "outbox", report)
-    }
-
-    /// A report that was there already is fine if it is the same one: a commit whose success was not told.
-    fn unless_twice(
-        &self,
-        inserted: usize,
-        table: &str,
-        report: &OutboxReport,
-    ) -> Result<(), Fault> {
-        if inserted > 0 {
-            return Ok(());
-        }
-        let same = self.conn.query_row(
-            &format!("SELECT challenge = ? AND seq = ? FROM {table} WHERE report = ?"),
-            params![report.challenge.0, report.seq, report.report.0],
-            |row| row.get(0),
-        )?;
-        if same { Ok(()) } else { Err(twice("report")) }
     }
 }
 

@@ -4,24 +4,31 @@
 //! age is a place in the table: no index serves the housekeeping alone. A challenge of the longest life may hold up
 //! the wiping of those behind it by at most its own life (900 s).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    Wipe,
+    ReportKey, Wipe,
     apply::Desk,
     clock_mark,
-    read::Head,
+    pack::{Rest, RestReport},
+    read::open_rest,
     recover::meta,
-    seal::{Lookup, Part, key_number},
+    seal::Part,
 };
 use crate::{challenge::Millis, clock};
+
+mod reseal;
+
+use reseal::Reseal;
 
 #[derive(Clone, Copy)]
 pub(super) struct Settings {
     pub wipe: Wipe,
     pub retention: Duration,
+    /// Outcomes are kept for so long; nothing of a challenge after retention, where this is no longer.
+    pub outcomes: Duration,
 }
 
 /// Where it stands; a step that is rolled back takes the clone made before it.
@@ -39,7 +46,7 @@ pub(super) struct House {
     sweep: Option<Sweep>,
     swept: Option<(Millis, i64)>,
     early_checked: Option<Millis>,
-    anew: Option<Anew>,
+    reseal: Option<Reseal>,
     /// How the clock stood when it was last written down.
     mark: clock::Mark,
 }
@@ -49,15 +56,6 @@ pub(super) struct House {
 struct Sweep {
     after: Vec<u8>,
     below: i64,
-}
-
-/// A walk over everything that is sealed.
-#[derive(Clone, Copy)]
-enum Anew {
-    Challenges { from: i64 },
-    Outbox { from: i64 },
-    Kept { from: i64 },
-    Inbox { from: i64 },
 }
 
 impl House {
@@ -74,27 +72,28 @@ impl House {
             sweep: None,
             swept: None,
             early_checked: None,
-            anew: Some(Anew::Challenges { from: 0 }),
+            reseal: Some(Reseal::begin()),
             mark: clock::mark(),
         }
     }
 
-    pub fn retain(&mut self, retention: Duration) {
+    pub fn retain(&mut self, retention: Duration, outcomes: Duration) {
         self.settings.retention = retention;
+        self.settings.outcomes = outcomes;
     }
 
-    pub fn seal_anew(&mut self) {
-        self.anew = Some(Anew::Challenges { from: 0 });
+    pub fn reseal(&mut self) {
+        self.reseal = Some(Reseal::begin());
     }
 
     /// A look without a transaction: an idle ledger writes nothing.
     pub fn has_work(&mut self, conn: &Connection, desk: &Desk, now: Millis) -> bool {
-        if self.anew.is_some() && !older_key(conn, desk).unwrap_or(true) {
-            self.anew = None;
+        if self.reseal.is_some() && !reseal::older_key(conn, desk).unwrap_or(true) {
+            self.reseal = None;
         }
         let opened = *self.opened.get_or_insert(now);
         let _ = self.watch_open(conn);
-        self.anew.is_some()
+        self.reseal.is_some()
             || self.clock_was_set()
             || self.sweep.is_some()
             || self.sweep_due(now)
@@ -102,6 +101,9 @@ impl House {
             || self.open_from - self.open_written > OPEN_LAG
             || self.any_due(conn, opened, now)
             || self.old(conn, now).map_or(true, |old| !old.is_empty())
+            || self
+                .old_outcomes(conn, now)
+                .map_or(true, |old| !old.is_empty())
     }
 
     /// By more than what a reading of two clocks may differ.
@@ -118,15 +120,27 @@ impl House {
     ) -> rusqlite::Result<bool> {
         let opened = *self.opened.get_or_insert(now);
         self.watch_open(conn)?;
-        let (due, from) = self.due(conn, opened, now)?;
+        let began = Instant::now();
+        let (due, mut from) = self.due(conn, opened, now)?;
+        let mut more = due.len() >= STEP;
         for key in &due {
+            if began.elapsed() >= SLICE {
+                (from, more) = (*key, true);
+                break;
+            }
             self.wipe_one(conn, desk, *key)?;
         }
-        let old = self.old(conn, now)?;
-        for key in &old {
-            conn.prepare_cached("DELETE FROM challenges WHERE key = ?")?
-                .execute([key])?;
-            conn.prepare_cached("DELETE FROM kept WHERE challenge = ?")?
+        let mut retired = None;
+        for key in self.old(conn, now)? {
+            more = began.elapsed() >= SLICE * 2;
+            if more {
+                break;
+            }
+            self.retire(conn, desk, key, now)?;
+            retired = Some(key);
+        }
+        for key in self.old_outcomes(conn, now)? {
+            conn.prepare_cached("DELETE FROM outcomes WHERE key = ?")?
                 .execute([key])?;
         }
         let sweeping = self.sweep_step(conn, now)?;
@@ -135,7 +149,9 @@ impl House {
             desk.early = any_early(conn)?;
             self.early_checked = Some(now);
         }
-        let sealing = self.anew_step(conn, desk)?;
+        if let Some(reseal) = self.reseal {
+            self.reseal = reseal.step(conn, desk)?;
+        }
         if self.clock_was_set() {
             self.mark = clock::mark();
             clock_mark::keep(conn, self.mark)?;
@@ -144,10 +160,10 @@ impl House {
         put(conn, "wipe_from", from)?;
         self.open_written = self.open_from;
         self.wipe_from = from;
-        if let Some(last) = old.last() {
+        if let Some(last) = retired {
             self.retired_below = self.retired_below.max(last + 1);
         }
-        Ok(due.len() >= STEP || old.len() >= STEP || sweeping || sealing)
+        Ok(more || sweeping || self.reseal.is_some())
     }
 
     /// Moves the mark below which nothing is open.
@@ -209,6 +225,7 @@ impl House {
         Ok((due, from))
     }
 
+    /// What is left of it is packed into one record, with its reports that were kept for HTTP.
     fn wipe_one(&self, conn: &Connection, desk: &mut Desk, key: i64) -> rusqlite::Result<()> {
         let row = conn
             .prepare_cached("SELECT job, life, last FROM challenges WHERE key = ?")?
@@ -220,28 +237,115 @@ impl House {
             return Ok(());
         };
         let wipe = self.settings.wipe;
-        let job = stripped(desk, Part::Job, key, job, wipe.job);
-        let life = stripped(desk, Part::Life, key, life, wipe.life);
-        let last = stripped(desk, Part::Last, key, last, wipe.report);
-        conn.prepare_cached(
-            "UPDATE challenges SET wiped = 1, job = ?, life = ?, last = ? WHERE key = ?",
-        )?
-        .execute(params![job, life, last, key])?;
-        let kept = conn
-            .prepare_cached("SELECT report, body FROM kept WHERE challenge = ?")?
-            .query_map([key], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<rusqlite::Result<Vec<(i64, Vec<u8>)>>>()?;
-        for (report, body) in kept {
-            match stripped(desk, Part::Kept, report, Some(body), wipe.report) {
-                Some(body) => conn
-                    .prepare_cached("UPDATE kept SET body = ? WHERE report = ?")?
-                    .execute(params![body, report])?,
-                None => conn
-                    .prepare_cached("DELETE FROM kept WHERE report = ?")?
-                    .execute([report])?,
-            };
+        let mut rest = Rest {
+            job: stripped(desk, Part::Job, key, job.as_deref(), wipe.job),
+            life: stripped(desk, Part::Life, key, life.as_deref(), wipe.life),
+            last: stripped(desk, Part::Last, key, last.as_deref(), wipe.report),
+            reports: Vec::new(),
+        };
+        let mut kept = conn.prepare_cached(
+            "SELECT report, seq, final, until, body FROM kept WHERE challenge = ? ORDER BY seq",
+        )?;
+        let mut rows = kept.query([key])?;
+        while let Some(row) = rows.next()? {
+            let report = row.get(0)?;
+            let sealed: Vec<u8> = row.get(4)?;
+            let body = stripped(desk, Part::Kept, report, Some(&sealed), wipe.report);
+            if !body.is_empty() {
+                rest.reports.push(RestReport {
+                    report: ReportKey(report),
+                    seq: row.get(1)?,
+                    is_final: row.get(2)?,
+                    until: Millis(row.get(3)?),
+                    body,
+                });
+            }
         }
+        drop(rows);
+        let packed = desk.packer.pack(&rest);
+        if packed.is_none() {
+            tracing::error!(key, "what is left of a wiped challenge is too long to keep");
+        }
+        let sealed = packed.and_then(|packed| sealed(desk, Part::Rest, key, &packed));
+        conn.prepare_cached(
+            "UPDATE challenges SET wiped = 1, job = NULL, life = NULL, last = NULL, rest = ?
+             WHERE key = ?",
+        )?
+        .execute(params![sealed, key])?;
+        conn.prepare_cached("DELETE FROM kept WHERE challenge = ?")?
+            .execute([key])?;
         Ok(())
+    }
+
+    /// Retention is over: only its outcome stays, where outcomes are kept for longer.
+    fn retire(
+        &self,
+        conn: &Connection,
+        desk: &mut Desk,
+        key: i64,
+        now: Millis,
+    ) -> rusqlite::Result<()> {
+        if self.settings.outcomes > self.settings.retention {
+            self.keep_outcome(conn, desk, key, now - self.settings.outcomes)?;
+        }
+        conn.prepare_cached("DELETE FROM challenges WHERE key = ?")?
+            .execute([key])?;
+        conn.prepare_cached("DELETE FROM kept WHERE challenge = ?")?
+            .execute([key])?;
+        Ok(())
+    }
+
+    fn keep_outcome(
+        &self,
+        conn: &Connection,
+        desk: &mut Desk,
+        key: i64,
+        before: Millis,
+    ) -> rusqlite::Result<()> {
+        let row = conn
+            .prepare_cached(
+                "SELECT arrived, ended, id_hmac, last, rest FROM challenges
+                 WHERE key = ? AND arrived >= ?",
+            )?
+            .query_row(params![key, before.0], |row| {
+                let times: (i64, i64) = (row.get(0)?, row.get(1)?);
+                let parts: [Option<Vec<u8>>; 2] = [row.get(3)?, row.get(4)?];
+                Ok((times, row.get::<_, Vec<u8>>(2)?, parts))
+            })
+            .optional()?;
+        let Some(((arrived, ended), mac, [last, rest])) = row else {
+            return Ok(());
+        };
+        let wipe = self.settings.wipe;
+        let last = match rest {
+            Some(rest) => open_rest(&mut desk.opener, key, &rest).map_or(Vec::new(), |r| r.last),
+            None => stripped(desk, Part::Last, key, last.as_deref(), wipe.report),
+        };
+        let Some(body) = sealed(desk, Part::Outcome, key, &(wipe.outcome)(&last)) else {
+            return Ok(());
+        };
+        conn.prepare_cached(
+            "INSERT OR REPLACE INTO outcomes (key, arrived, ended, id_hmac, body)
+             VALUES (?, ?, ?, ?, ?)",
+        )?
+        .execute(params![key, arrived, ended, mac, body])?;
+        Ok(())
+    }
+
+    /// The oldest outcomes, as far as their time is over.
+    fn old_outcomes(&self, conn: &Connection, now: Millis) -> rusqlite::Result<Vec<i64>> {
+        let before = now - self.settings.outcomes.max(self.settings.retention);
+        let mut statement =
+            conn.prepare_cached("SELECT key, arrived FROM outcomes ORDER BY key LIMIT ?")?;
+        let mut rows = statement.query([STEP as i64])?;
+        let mut old = Vec::new();
+        while let Some(row) = rows.next()? {
+            if row.get::<_, i64>(1)? >= before.0 {
+                break;
+            }
+            old.push(row.get(0)?);
+        }
+        Ok(old)
     }
 
     /// The oldest challenges, as far as retention is over for them.
@@ -318,50 +422,10 @@ impl House {
     fn early_due(&self, desk: &Desk, now: Millis) -> bool {
         desk.early && self.early_checked.is_none_or(|at| now >= at + EARLY_CHECK)
     }
-
-    /// True: there is more.
-    fn anew_step(&mut self, conn: &Connection, desk: &mut Desk) -> rusqlite::Result<bool> {
-        self.anew = match self.anew {
-            None => None,
-            Some(Anew::Challenges { from }) => Some(match challenges_anew(conn, desk, from)? {
-                Some(from) => Anew::Challenges { from },
-                None => Anew::Outbox { from: 0 },
-            }),
-            Some(Anew::Outbox { from }) => Some(match bodies_anew(conn, desk, OUTBOX, from)? {
-                Some(from) => Anew::Outbox { from },
-                None => Anew::Kept { from: 0 },
-            }),
-            Some(Anew::Kept { from }) => Some(match bodies_anew(conn, desk, KEPT, from)? {
-                Some(from) => Anew::Kept { from },
-                None => Anew::Inbox { from: 0 },
-            }),
-            Some(Anew::Inbox { from }) => match bodies_anew(conn, desk, INBOX, from)? {
-                Some(from) => Some(Anew::Inbox { from }),
-                None => {
-                    conn.execute(
-                        "UPDATE keys SET sealed = 0 WHERE number <> ?",
-                        [desk.ring.number()],
-                    )?;
-                    tracing::info!("the ledger is sealed by its first key alone");
-                    None
-                }
-            },
-        };
-        Ok(self.anew.is_some())
-    }
 }
 
 pub(super) fn any_early(conn: &Connection) -> rusqlite::Result<bool> {
     conn.query_row("SELECT EXISTS (SELECT 1 FROM early)", [], |row| row.get(0))
-}
-
-/// Has another key than the first sealed rows here?
-fn older_key(conn: &Connection, desk: &Desk) -> rusqlite::Result<bool> {
-    conn.query_row(
-        "SELECT EXISTS (SELECT 1 FROM keys WHERE sealed = 1 AND number <> ?)",
-        [desk.ring.number()],
-        |row| row.get(0),
-    )
 }
 
 fn put(conn: &Connection, name: &str, value: i64) -> rusqlite::Result<()> {
@@ -375,110 +439,27 @@ fn stripped(
     desk: &mut Desk,
     part: Part,
     row: i64,
-    sealed: Option<Vec<u8>>,
+    sealed: Option<&[u8]>,
     strip: fn(&[u8]) -> Vec<u8>,
-) -> Option<Vec<u8>> {
-    let plain = desk.opener.open(part, row, &sealed?).ok()?;
-    let left = strip(&plain);
-    if left.is_empty() {
-        return None;
-    }
+) -> Vec<u8> {
+    sealed
+        .and_then(|sealed| desk.opener.open(part, row, sealed).ok())
+        .map_or(Vec::new(), |plain| strip(&plain))
+}
+
+/// None: too long to seal.
+fn sealed(desk: &mut Desk, part: Part, row: i64, plain: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
-    desk.sealer.seal(part, row, &left, &mut out).ok()?;
+    desk.sealer.seal(part, row, plain, &mut out).ok()?;
     Some(out)
-}
-
-/// Seals a record anew where another key than the first has sealed it. None: leave it as it is.
-fn anew(desk: &mut Desk, part: Part, row: i64, sealed: &[u8]) -> Option<Vec<u8>> {
-    if key_number(sealed) == Some(desk.ring.number()) {
-        return None;
-    }
-    match desk.opener.open(part, row, sealed) {
-        Ok(plain) => {
-            let mut out = Vec::new();
-            desk.sealer.seal(part, row, &plain, &mut out).ok()?;
-            Some(out)
-        }
-        Err(error) => {
-            tracing::error!(row, ?part, %error, "left as it is");
-            None
-        }
-    }
-}
-
-/// Where to go on; None: that was all.
-fn challenges_anew(conn: &Connection, desk: &mut Desk, from: i64) -> rusqlite::Result<Option<i64>> {
-    let rows = conn
-        .prepare_cached(
-            "SELECT key, head, last, life, job FROM challenges WHERE key >= ? ORDER BY key LIMIT ?",
-        )?
-        .query_map(params![from, STEP as i64], |row| {
-            let parts: [Option<Vec<u8>>; 3] = [row.get(2)?, row.get(3)?, row.get(4)?];
-            Ok((row.get(0)?, row.get(1)?, parts))
-        })?
-        .collect::<rusqlite::Result<Vec<(i64, Vec<u8>, _)>>>()?;
-    for (key, head, [last, life, job]) in &rows {
-        if let Some(new) = anew(desk, Part::Head, *key, head)
-            && let Ok(plain) = desk.opener.open(Part::Head, *key, &new)
-            && let Ok(whose) = Head::parse(&plain)
-        {
-            let mac = desk.ring.mac(Lookup::Id, &whose.tenant, &whose.id);
-            conn.prepare_cached("UPDATE challenges SET head = ?, id_hmac = ? WHERE key = ?")?
-                .execute(params![new, mac, key])?;
-        }
-        let mut part = |part, sealed: &Option<Vec<u8>>| {
-            sealed.as_ref().and_then(|s| anew(desk, part, *key, s))
-        };
-        let parts = [
-            part(Part::Last, last),
-            part(Part::Life, life),
-            part(Part::Job, job),
-        ];
-        if parts.iter().any(Option::is_some) {
-            conn.prepare_cached(
-                "UPDATE challenges SET last = coalesce(?, last), life = coalesce(?, life),
-                 job = coalesce(?, job) WHERE key = ?",
-            )?
-            .execute(params![parts[0], parts[1], parts[2], key])?;
-        }
-    }
-    Ok((rows.len() >= STEP).then(|| rows.last().map_or(from, |(key, ..)| key + 1)))
-}
-
-/// A table of sealed bodies: its name, its key, what its bodies are.
-type Bodies = (&'static str, &'static str, Part);
-const OUTBOX: Bodies = ("outbox", "report", Part::Outbox);
-const KEPT: Bodies = ("kept", "report", Part::Kept);
-const INBOX: Bodies = ("inbox", "message", Part::Inbox);
-
-/// The same for these.
-fn bodies_anew(
-    conn: &Connection,
-    desk: &mut Desk,
-    (table, key, part): Bodies,
-    from: i64,
-) -> rusqlite::Result<Option<i64>> {
-    let rows = conn
-        .prepare_cached(&format!(
-            "SELECT {key}, body FROM {table} WHERE {key} >= ? ORDER BY {key} LIMIT ?"
-        ))?
-        .query_map(params![from, STEP as i64], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?
-        .collect::<rusqlite::Result<Vec<(i64, Vec<u8>)>>>()?;
-    for (report, body) in &rows {
-        if let Some(new) = anew(desk, part, *report, body) {
-            conn.prepare_cached(&format!("UPDATE {table} SET body = ? WHERE {key} = ?"))?
-                .execute(params![new, report])?;
-        }
-    }
-    Ok((rows.len() >= STEP).then(|| rows.last().map_or(from, |(report, _)| report + 1)))
 }
 
 /// Milliseconds.
 const CLOCK_SLACK: i64 = 100;
 /// Bound of rows that one step touches, per table.
 const STEP: usize = 512;
+/// Bound of the time that one step spends on wiping; as long again on what retention takes. Batches wait meanwhile.
+const SLICE: Duration = Duration::from_millis(3);
 /// Bound of rows that the mark of open challenges moves in one step: reading only.
 const OPEN_STEP: usize = 8_192;
 /// Rows that recovery may read in vain.

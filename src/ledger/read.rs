@@ -6,8 +6,9 @@ use arc_swap::ArcSwap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    EarlyWord, OutboxReport, ReadError, Referred, ReportKey, Stored, Target,
-    seal::{Keyring, Lookup, Opener, Part},
+    EarlyWord, OutboxReport, Outcome, ReadError, Referred, ReportKey, Stored, Target,
+    pack::{self, Rest},
+    seal::{Keyring, Lookup, Opener, Part, Unsealable},
 };
 use crate::{
     challenge::{AttemptKey, ChallengeKey, Millis},
@@ -74,6 +75,31 @@ impl Reader {
                 .optional()?
                 .map(|raw| raw.open(conn, opener))
                 .transpose()
+        })
+    }
+
+    pub fn outcomes(&self, tenant: &str, id: &str) -> Result<Vec<Outcome>, ReadError> {
+        self.with(|conn, opener| {
+            let ring = opener.ring.clone();
+            let mut select = conn.prepare_cached(
+                "SELECT key, arrived, ended, body FROM outcomes WHERE id_hmac = ?
+                 ORDER BY key DESC LIMIT ?",
+            )?;
+            let mut found = Vec::new();
+            for mac in macs(&ring, Lookup::Id, tenant, id) {
+                let mut rows = select.query(params![mac, PAGE as i64])?;
+                while let Some(row) = rows.next()? {
+                    let key = row.get(0)?;
+                    found.push(Outcome {
+                        key: ChallengeKey(key),
+                        arrived: Millis(row.get(1)?),
+                        ended: Millis(row.get(2)?),
+                        outcome: opener.open(Part::Outcome, key, &row.get::<_, Vec<u8>>(3)?)?,
+                    });
+                }
+            }
+            found.sort_by_key(|outcome| std::cmp::Reverse(outcome.key));
+            Ok(found)
         })
     }
 
@@ -217,9 +243,33 @@ impl Reader {
                     until: Millis(row.get(3)?),
                 });
             }
+            drop(rows);
+            let packed: Option<Option<Vec<u8>>> = conn
+                .prepare_cached("SELECT rest FROM challenges WHERE key = ?")?
+                .query_row([key.0], |row| row.get(0))
+                .optional()?;
+            if let Some(packed) = packed.flatten() {
+                let rest = open_rest(opener, key.0, &packed)?.reports.into_iter();
+                reports.extend(rest.filter(|r| r.seq > after_seq).map(|r| OutboxReport {
+                    report: r.report,
+                    challenge: key,
+                    seq: r.seq,
+                    target: Target::Http,
+                    body: r.body.into(),
+                    is_final: r.is_final,
+                    until: r.until,
+                }));
+                reports.sort_by_key(|report| report.seq);
+                reports.truncate(PAGE);
+            }
             Ok(reports)
         })
     }
+}
+
+/// What is left of a wiped challenge.
+pub(super) fn open_rest(opener: &mut Opener, key: i64, sealed: &[u8]) -> Result<Rest, Unsealable> {
+    pack::unpack(&opener.open(Part::Rest, key, sealed)?).ok_or(Unsealable)
 }
 
 /// A row of `challenges`, still sealed.
@@ -234,11 +284,12 @@ pub(super) struct RawStored {
     life: Option<Vec<u8>>,
     job: Option<Vec<u8>>,
     late: Option<Vec<u8>>,
+    rest: Option<Vec<u8>>,
 }
 
 pub(super) fn select_stored(rest: &str) -> String {
     format!(
-        "SELECT key, arrived, deadline, ended, verified, head, last, life, job, late FROM {rest}"
+        "SELECT key, arrived, deadline, ended, verified, head, last, life, job, late, rest FROM {rest}"
     )
 }
 
@@ -254,6 +305,7 @@ pub(super) fn raw_stored(row: &Row<'_>) -> rusqlite::Result<RawStored> {
         life: row.get(7)?,
         job: row.get(8)?,
         late: row.get(9)?,
+        rest: row.get(10)?,
     })
 }
 
@@ -265,16 +317,29 @@ impl RawStored {
             None => early_word(conn, &opener.ring, &head.tenant, &head.id)?,
             Some(_) => None,
         };
-        let mut part =
-            |part, sealed: Option<Vec<u8>>| sealed.map(|s| opener.open(part, key, &s)).transpose();
+        let (job, life, last) = match &self.rest {
+            Some(rest) => {
+                let rest = open_rest(opener, key, rest)?;
+                let last = Some(rest.last).filter(|last| !last.is_empty());
+                (rest.job, rest.life, last)
+            }
+            None => {
+                let mut part = |part, sealed: Option<Vec<u8>>| {
+                    sealed.map(|s| opener.open(part, key, &s)).transpose()
+                };
+                let job = part(Part::Job, self.job)?.unwrap_or_default();
+                let life = part(Part::Life, self.life)?.unwrap_or_default();
+                (job, life, part(Part::Last, self.last)?)
+            }
+        };
         Ok(Stored {
             key: ChallengeKey(key),
             content: head.content,
             arrived: Millis(self.arrived),
             deadline: Millis(self.deadline),
-            job: part(Part::Job, self.job)?.unwrap_or_default(),
-            life: part(Part::Life, self.life)?.unwrap_or_default(),
-            last: part(Part::Last, self.last)?,
+            job,
+            life,
+            last,
             ended: self.ended.map(Millis),
             late: self.late.unwrap_or_default(),
             verified: self.verified,

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use super::OpenError;
 
@@ -42,22 +42,29 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Makes folder and file (mode 0600) where they are missing.
-pub(super) fn make_file(path: &Path) -> Result<(), OpenError> {
-    let io = |source: io::Error| OpenError::File {
-        path: path.to_path_buf(),
-        source,
-    };
-    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(io)?;
+pub(super) fn make_folder(path: &Path) -> Result<(), OpenError> {
+    match path.parent().filter(|f| !f.as_os_str().is_empty()) {
+        Some(folder) => fs::create_dir_all(folder).map_err(|e| file(path, e)),
+        None => Ok(()),
     }
+}
+
+/// Makes the file (mode 0600) where it is missing.
+pub(super) fn make_file(path: &Path) -> Result<(), OpenError> {
     OpenOptions::new()
         .create(true)
         .append(true)
         .mode(0o600)
         .open(path)
-        .map_err(io)?;
+        .map_err(|e| file(path, e))?;
     Ok(())
+}
+
+fn file(path: &Path, source: io::Error) -> OpenError {
+    OpenError::File {
+        path: path.to_path_buf(),
+        source,
+    }
 }
 
 /// The writer's connection, with the newest tables.
@@ -82,6 +89,15 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     .map_err(|e| sqlite(path, e))?;
     conn.busy_timeout(BUSY)
         .and_then(|()| conn.pragma_update(None, "cache_size", -READER_CACHE_KIB))
+        .map_err(|e| sqlite(path, e))?;
+    Ok(conn)
+}
+
+/// A connection that looks and leaves everything as it is, the WAL above all: the last one that closes would else move
+/// what is good of it into the file, and delete it.
+pub(super) fn open_untouched(path: &Path) -> Result<Connection, OpenError> {
+    let conn = open_reader(path)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .map_err(|e| sqlite(path, e))?;
     Ok(conn)
 }
@@ -120,11 +136,19 @@ fn check_kind(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// The version of its tables.
+pub(super) fn version(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// The version that [`open_writer`] leaves.
+pub(super) fn newest() -> i64 {
+    MIGRATIONS.len() as i64
+}
+
 fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
-    let found: i64 = conn
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .map_err(|e| sqlite(path, e))?;
-    let newest = MIGRATIONS.len() as i64;
+    let found = version(conn).map_err(|e| sqlite(path, e))?;
+    let newest = newest();
     let from = match usize::try_from(found) {
         Ok(from) if from <= MIGRATIONS.len() => from,
         _ => {
@@ -272,6 +296,19 @@ CREATE TABLE attempt_refs (
 INSERT INTO attempt_refs SELECT hmac, challenge, attempt, 0, key, NULL FROM refs;
 DROP TABLE refs;
 ALTER TABLE attempt_refs RENAME TO refs;
+", "
+-- What is left of a wiped challenge, packed and sealed; job, life, last and its kept reports are then in it.
+ALTER TABLE challenges ADD COLUMN rest BLOB;
+
+-- What is left after retention. An id may come again by then, so it may stand here several times.
+CREATE TABLE outcomes (
+    key     INTEGER PRIMARY KEY,
+    arrived INTEGER NOT NULL,
+    ended   INTEGER NOT NULL,
+    id_hmac BLOB NOT NULL,
+    body    BLOB NOT NULL
+) STRICT;
+CREATE INDEX outcomes_of ON outcomes (id_hmac);
 "];
 
 /// "Ring"

@@ -28,6 +28,9 @@ pub(super) enum Part {
     Letter = 7,
     Call = 8,
     Inbox = 9,
+    /// What is left of a wiped challenge, packed.
+    Rest = 10,
+    Outcome = 11,
     Secret = 16,
 }
 

@@ -10,7 +10,7 @@ use super::{
     conformance::{self, Home, T0, end, new, report, write},
     *,
 };
-use crate::config::carrier::Secret;
+use crate::config::{carrier::Secret, settings::OnLoss};
 
 /// A folder of its own, gone with it.
 struct Place {
@@ -60,11 +60,14 @@ impl Home for Place {
             path: self.file(),
             keys: self.keys.clone(),
             retention: Duration::from_secs(86_400),
+            outcomes: Duration::ZERO,
+            on_loss: OnLoss::Refuse,
         };
         let wipe = Wipe {
             job: |_| Vec::new(),
             life: <[u8]>::to_vec,
             report: |_| b"stripped".to_vec(),
+            outcome: |_| b"outcome".to_vec(),
         };
         Ledger::open(&settings, "gw-1", wipe)
     }

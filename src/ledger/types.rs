@@ -251,4 +251,16 @@ pub struct Wipe {
     pub life: fn(&[u8]) -> Vec<u8>,
     /// For `last` and for the reports kept for HTTP: without code, reply and digits.
     pub report: fn(&[u8]) -> Vec<u8>,
+    /// Of a stripped `last`: what is remembered beyond retention.
+    pub outcome: fn(&[u8]) -> Vec<u8>,
+}
+
+/// What is remembered of a challenge beyond retention.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub key: ChallengeKey,
+    pub arrived: Millis,
+    pub ended: Millis,
+    /// As [`Wipe::outcome`] made it.
+    pub outcome: Vec<u8>,
 }

@@ -17,7 +17,7 @@ use super::{
     Batch, Done, Op, OpenError, Work,
     apply::{Desk, Statements},
     house::{self, House},
-    keys, limiter,
+    keys, limiter, mark,
     schema::{self, Lock},
     seal::Keyring,
 };
@@ -40,7 +40,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub fn start(self, todo: mpsc::Receiver<Work>) -> Result<(), OpenError> {
+    pub fn start(
+        self,
+        todo: mpsc::Receiver<Work>,
+        mark: mark::Keeper,
+        tally: mark::Tally,
+    ) -> Result<(), OpenError> {
         let file = |source| OpenError::File {
             path: self.path.clone(),
             source,
@@ -53,16 +58,17 @@ impl Writer {
             .busy_timeout(BUSY)
             .map_err(|e| schema::sqlite(&self.path, e))?;
         let early = house::any_early(&self.conn).map_err(|e| schema::sqlite(&self.path, e))?;
-        let desk = Desk::new(self.ring.load_full(), self.owner.clone(), self.epoch, early)
+        let mut desk = Desk::new(self.ring.load_full(), self.owner.clone(), self.epoch, early)
             .map_err(|e| OpenError::File {
                 path: self.path.clone(),
                 source: std::io::Error::other(e),
             })?;
+        desk.tally = tally;
         let path = self.path.clone();
         std::thread::Builder::new()
             .name("ledger".into())
             .spawn(move || {
-                let closed = self.run(desk, todo, &runtime);
+                let closed = self.run(desk, mark, todo, &runtime);
                 if let Some(reply) = closed {
                     // Whoever closed may have stopped waiting.
                     let _ = reply.send(());
@@ -76,6 +82,7 @@ impl Writer {
     fn run(
         self,
         mut desk: Desk,
+        mut mark: mark::Keeper,
         mut todo: mpsc::Receiver<Work>,
         runtime: &tokio::runtime::Runtime,
     ) -> Option<oneshot::Sender<()>> {
@@ -85,7 +92,8 @@ impl Writer {
         let mut next_house = Instant::now();
         let mut closing = None;
         loop {
-            let wait = next_house.saturating_duration_since(Instant::now());
+            let house_in = next_house.saturating_duration_since(Instant::now());
+            let wait = mark.wait().map_or(house_in, |stamp| stamp.min(house_in));
             let first = match todo.try_recv() {
                 Ok(work) => Some(work),
                 Err(_) => match runtime
@@ -98,7 +106,7 @@ impl Writer {
             };
             let other = gather(first, &mut todo, &mut group);
             if !group.is_empty() {
-                self.write(&todo, &mut statements, &mut desk, &mut group)?;
+                self.write(&todo, &mut statements, &mut desk, &mut mark, &mut group)?;
             }
             match other {
                 None => {}
@@ -109,18 +117,29 @@ impl Writer {
                 Some(Work::Rotate { keys, reply }) => {
                     let _ = reply.send(self.rotate(&mut desk, &mut house, &keys));
                 }
-                Some(Work::Retain(retention)) => house.retain(retention),
+                Some(Work::Retain(retention, outcomes)) => house.retain(retention, outcomes),
                 Some(Work::Close { reply }) => {
                     closing = Some(reply);
                     todo.close();
                 }
                 Some(Work::Batch(batch)) => group.push(batch),
             }
+            if mark.overdue() {
+                self.stamp(&todo, &mut desk, &mut mark)?;
+            }
             if Instant::now() >= next_house {
                 let busy = self.housekeep(&todo, &mut house, &mut desk, clock::now())?;
                 next_house = Instant::now() + if busy { HOUSE_BUSY } else { HOUSE_IDLE };
             }
         }
+        if mark.behind() {
+            self.stamp(&todo, &mut desk, &mut mark)?;
+        }
+        // All in one file: who copies it after a clean end has everything. A reader in the way leaves the WAL, which is
+        // as good for us.
+        let _ = self
+            .conn
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         closing
     }
 
@@ -129,22 +148,52 @@ impl Writer {
         todo: &mpsc::Receiver<Work>,
         statements: &mut Statements<'_>,
         desk: &mut Desk,
+        mark: &mut mark::Keeper,
         group: &mut Vec<Batch>,
     ) -> Option<()> {
+        let before = desk.tally;
+        let stamped = mark.due();
         let dones = self.patiently(todo, || {
             self.transaction(|| {
-                group
+                let dones = group
                     .iter()
                     .map(|batch| statements.batch(desk, batch))
-                    .collect::<Result<Vec<_>, _>>()
+                    .collect::<Result<Vec<_>, _>>()?;
+                if stamped {
+                    mark::stamp(&self.conn, &mut desk.tally)?;
+                }
+                Ok(dones)
             })
-            .inspect_err(|_| release(group))
+            .inspect_err(|_| {
+                desk.tally = before;
+                release(group);
+            })
         })?;
         group.clear();
         for done in dones {
             // Nobody asks any more: the process is ending, and what is durable stays so.
             let _ = self.done.send(done);
         }
+        match stamped {
+            true => mark.keep(desk.tally),
+            false => mark.committed(),
+        }
+        Some(())
+    }
+
+    /// A commit for the stamp's own sake: nothing has come that could carry it.
+    fn stamp(
+        &self,
+        todo: &mpsc::Receiver<Work>,
+        desk: &mut Desk,
+        mark: &mut mark::Keeper,
+    ) -> Option<()> {
+        let before = desk.tally;
+        self.patiently(todo, || {
+            desk.tally = before;
+            self.transaction(|| mark::stamp(&self.conn, &mut desk.tally))
+        })?;
+        mark.keep(desk.tally);
         Some(())
     }
 
@@ -160,9 +209,19 @@ impl Writer {
         }
         self.patiently(todo, || {
             let before = house.clone();
-            self.transaction(|| house.step(&self.conn, desk, now))
+            self.unsynced(|| self.transaction(|| house.step(&self.conn, desk, now)))
                 .inspect_err(|_| *house = before)
         })
+    }
+
+    /// A loss of power may take back what is written here, and it is done again: the disk need not be waited for. What is
+    /// committed afterwards is synced with it.
+    fn unsynced<T>(&self, what: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        self.conn.pragma_update(None, "synchronous", "NORMAL")?;
+        let result = what();
+        // First of all: no batch may be committed without.
+        self.conn.pragma_update(None, "synchronous", "FULL")?;
+        result
     }
 
     /// All or nothing.
@@ -250,10 +309,12 @@ impl Writer {
                     reason: e.to_string(),
                 }
             })?;
+        let tally = desk.tally;
         *desk = new;
+        desk.tally = tally;
         // Readers first know the new key, then rows are sealed with it.
         self.ring.store(ring);
-        house.seal_anew();
+        house.reseal();
         Ok(())
     }
 }
@@ -334,7 +395,7 @@ impl Fault {
 
 /// Bound of ops in one transaction, give or take a batch: what waits longer than its commit waits for the next.
 const GROUP_OPS: usize = 4_096;
-const HOUSE_BUSY: Duration = Duration::from_millis(100);
+const HOUSE_BUSY: Duration = Duration::from_millis(25);
 const HOUSE_IDLE: Duration = Duration::from_secs(1);
 /// Another program may hold the file for a moment (`sqlite3`, a backup); longer than this, and it is said.
 const BUSY: Duration = Duration::from_millis(500);

@@ -28,7 +28,7 @@ pub async fn trace(control: &Control, tenant: &str, id: &str) -> Result<Option<V
             serde_json::from_slice(&stored.job).ok(),
             serde_json::from_slice(&stored.life).ok(),
         ),
-        (None, None) => return Ok(None),
+        (None, None) => return remembered(control, tenant, id).await,
     };
     let mut shown = Map::new();
     shown.insert("id".to_owned(), json!(id));
@@ -43,6 +43,27 @@ pub async fn trace(control: &Control, tenant: &str, id: &str) -> Result<Option<V
         shown.extend(of_life(life));
     }
     Ok(Some(Value::Object(shown)))
+}
+
+/// Retention is over: how it ended is all that is left. The newest, where the id came several times.
+async fn remembered(control: &Control, tenant: &str, id: &str) -> Result<Option<Value>, ReadError> {
+    let found = control.ledger.outcomes(tenant, id).await?;
+    Ok(found.first().map(|outcome| {
+        let mut shown = match serde_json::from_slice(&outcome.outcome) {
+            Ok(Value::Object(shown)) => shown,
+            _ => Map::new(),
+        };
+        shown.remove("challenge");
+        shown.extend(object(json!({
+            "id": id,
+            "tenant": tenant,
+            "arrived": crate::clock::said(outcome.arrived).rfc3339(),
+            "ended": crate::clock::said(outcome.ended).rfc3339(),
+            "state": "ended",
+            "left": "its outcome alone: the ledger's retention is over",
+        })));
+        Value::Object(shown)
+    }))
 }
 
 fn of_job(challenge: &Challenge) -> Map<String, Value> {

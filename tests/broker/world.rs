@@ -20,7 +20,7 @@ use ringback::{
     broker::{Status, Topology},
     challenge::{ChallengeKey, Millis},
     clock,
-    config::settings::{Amqp, LedgerSettings, Settings},
+    config::settings::{Amqp, LedgerSettings, OnLoss, Settings},
     intake::{
         ARRIVALS, Arrival,
         amqp::{self, Consumer, Intake},
@@ -181,11 +181,14 @@ pub fn open_ledger(folder: &std::path::Path) -> (Ledger, DoneReceiver) {
         path: folder.join("ringback.db"),
         keys: Vec::new(),
         retention: Duration::from_secs(86_400),
+        outcomes: Duration::ZERO,
+        on_loss: OnLoss::Refuse,
     };
     let wipe = Wipe {
         job: <[u8]>::to_vec,
         life: <[u8]>::to_vec,
         report: <[u8]>::to_vec,
+        outcome: |_| Vec::new(),
     };
     let (ledger, written, _) = Ledger::open(&settings, "gw-t", wipe).expect("a ledger");
     (ledger, written)

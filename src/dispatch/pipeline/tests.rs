@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::{
     challenge::ChallengeKey,
-    config::settings::LedgerSettings,
+    config::settings::{LedgerSettings, OnLoss},
     ledger::{DoneReceiver, Wipe},
 };
 
@@ -31,11 +31,14 @@ impl Bench {
             path: folder.join("ringback.db"),
             keys: Vec::new(),
             retention: Duration::from_secs(60),
+            outcomes: Duration::ZERO,
+            on_loss: OnLoss::Refuse,
         };
         let wipe = Wipe {
             job: |_| Vec::new(),
             life: <[u8]>::to_vec,
             report: <[u8]>::to_vec,
+            outcome: |_| Vec::new(),
         };
         let (ledger, done, _) = Ledger::open(&settings, "gw-1", wipe).unwrap();
         Bench {

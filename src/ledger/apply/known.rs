@@ -7,7 +7,7 @@ use crate::{
     challenge::{ChallengeKey, Millis},
     ledger::{
         EarlyWord, Known,
-        read::{Head, number_of},
+        read::{Head, number_of, open_rest},
         seal::{Lookup, Mac, Part},
     },
 };
@@ -79,18 +79,22 @@ impl Statements<'_> {
                     row.get::<_, Vec<u8>>(1)?,
                     row.get::<_, Option<i64>>(2)?,
                     row.get::<_, Option<Vec<u8>>>(3)?,
+                    row.get::<_, Option<Vec<u8>>>(4)?,
                 ))
             })
             .optional()?;
-        let Some((key, head, ended, last)) = row else {
+        let Some((key, head, ended, last, rest)) = row else {
             return Ok(None);
         };
         let opener = &mut desk.opener;
         let head = Head::parse(&opener.open(Part::Head, key, &head)?)
             .map_err(|error| Fault::Op(error.to_string()))?;
-        let last = last
-            .map(|sealed| opener.open(Part::Last, key, &sealed))
-            .transpose()?;
+        let last = match rest {
+            Some(rest) => Some(open_rest(opener, key, &rest)?.last).filter(|last| !last.is_empty()),
+            None => last
+                .map(|sealed| opener.open(Part::Last, key, &sealed))
+                .transpose()?,
+        };
         Ok(Some(Known {
             key: ChallengeKey(key),
             content: head.content,

@@ -1,0 +1,168 @@
+//! `ringback ledger check`: how the ledger stands, also beside a running gateway.
+
+use std::{
+    io::{self, BufWriter, Write},
+    process::ExitCode,
+};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::configured::{BAD_CONFIGURATION, ConfigArgs};
+use crate::{
+    config::settings::LedgerSettings,
+    ledger::check::{self, MarkStanding, Standing},
+};
+
+/// What the verb takes.
+#[derive(Args)]
+pub struct LedgerArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Whether the file is whole, whether anything is missing, what is in it and what that takes. Exit status 1 if it is damaged or something is missing.
+    Check(CheckArgs),
+}
+
+#[derive(Args)]
+struct CheckArgs {
+    /// The answer as one JSON object.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// 0 when all is well, 1 with damage or a loss, 2 where there is nothing to look at.
+pub fn run(args: &LedgerArgs) -> ExitCode {
+    let Verb::Check(args) = &args.verb;
+    let config = match args.config.load() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let settings = &config.settings.ledger;
+    let standing = match check::check(settings) {
+        Ok(standing) => standing,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = match args.json {
+        true => writeln!(out, "{}", object(settings, &standing)),
+        false => lines(settings, &standing)
+            .iter()
+            .try_for_each(|(what, how)| writeln!(out, "{what:<11}{how}")),
+    };
+    match written.and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ if standing.well() => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn lines(settings: &LedgerSettings, standing: &Standing) -> Vec<(&'static str, String)> {
+    let mut lines = vec![(
+        "file",
+        format!(
+            "{}: {} octets, {} more in its WAL; tables of version {}, this program makes {}",
+            settings.path.display(),
+            standing.octets,
+            standing.wal_octets,
+            standing.version,
+            standing.newest_version
+        ),
+    )];
+    match standing.faults.as_slice() {
+        [] if standing.octets > 0 => lines.push(("integrity", "ok".to_owned())),
+        [] => {}
+        faults => lines.extend(faults.iter().map(|fault| ("integrity", fault.clone()))),
+    }
+    lines.push((
+        "mark",
+        match &standing.mark {
+            MarkStanding::None => {
+                "there is none: whether anything is missing can't be told".to_owned()
+            }
+            MarkStanding::Unreadable(reason) => format!("can't be compared: {reason}"),
+            MarkStanding::Whole(at) => {
+                format!("of {}: nothing of what it knows is missing", at.rfc3339())
+            }
+            MarkStanding::Missing(missing) => missing.to_string(),
+        },
+    ));
+    if let Some(content) = &standing.content {
+        lines.push((
+            "challenges",
+            format!(
+                "{}: {} open, {} wiped",
+                content.challenges, content.open, content.wiped
+            ),
+        ));
+        lines.push((
+            "reports",
+            format!(
+                "{} wait for the broker, {} are kept to be asked for",
+                content.waiting, content.kept
+            ),
+        ));
+        lines.push((
+            "inbox",
+            format!("{} messages of carriers wait", content.inbox),
+        ));
+        lines.push((
+            "outcomes",
+            format!("{} of challenges beyond retention", content.outcomes),
+        ));
+        let per = [
+            (content.octets_per_challenge(), "challenge"),
+            (content.octets_per_outcome(), "outcome"),
+        ];
+        for (octets, what) in per {
+            if let Some(octets) = octets {
+                lines.push(("octets", format!("{octets} per {what}, indexes included")));
+            }
+        }
+        let tables = content.tables.iter().filter(|(_, octets)| *octets > 0);
+        lines.extend(tables.map(|(name, octets)| ("", format!("{octets:>12} {name}"))));
+    }
+    lines
+}
+
+fn object(settings: &LedgerSettings, standing: &Standing) -> Value {
+    let mark = match &standing.mark {
+        MarkStanding::None => json!(null),
+        MarkStanding::Unreadable(reason) => json!({ "unreadable": reason }),
+        MarkStanding::Whole(at) => json!({ "at": at.rfc3339() }),
+        MarkStanding::Missing(missing) => json!({ "missing": missing.to_string() }),
+    };
+    let content = standing.content.as_ref().map(|content| {
+        json!({
+            "challenges": content.challenges,
+            "open": content.open,
+            "wiped": content.wiped,
+            "reports_waiting": content.waiting,
+            "reports_kept": content.kept,
+            "inbox": content.inbox,
+            "outcomes": content.outcomes,
+            "octets_per_outcome": content.octets_per_outcome(),
+            "octets_per_challenge": content.octets_per_challenge(),
+            "octets": content.tables.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+        })
+    });
+    json!({
+        "file": settings.path.display().to_string(),
+        "octets": standing.octets,
+        "wal_octets": standing.wal_octets,
+        "version": standing.version,
+        "newest_version": standing.newest_version,
+        "integrity": standing.faults,
+        "mark": mark,
+        "content": content,
+        "well": standing.well(),
+    })
+}

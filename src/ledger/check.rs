@@ -1,0 +1,183 @@
+//! How a ledger stands: whether its file is whole, whether anything is missing, what is in it and what that takes. Only
+//! looks, also beside a running gateway.
+
+use std::{fs, io};
+
+use rusqlite::Connection;
+
+use super::{OpenError, mark, schema};
+use crate::{challenge::Millis, config::settings::LedgerSettings};
+
+/// What was found.
+#[derive(Debug)]
+pub struct Standing {
+    /// Octets of the database, and of the WAL beside it.
+    pub octets: u64,
+    pub wal_octets: u64,
+    /// The version of the tables, and the one that this program makes.
+    pub version: i64,
+    pub newest_version: i64,
+    /// What SQLite finds wrong with the file, at most [`FAULTS`]; empty: it is whole.
+    pub faults: Vec<String>,
+    pub mark: MarkStanding,
+    pub content: Option<Content>,
+}
+
+#[derive(Debug)]
+pub enum MarkStanding {
+    /// There is none: nothing can be told.
+    None,
+    Unreadable(String),
+    /// All is there that was durable at this time.
+    Whole(Millis),
+    Missing(mark::Missing),
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Content {
+    pub challenges: i64,
+    pub open: i64,
+    /// Ended ones with nothing personal left.
+    pub wiped: i64,
+    /// Reports that wait for the broker, and those kept to be asked for by HTTP.
+    pub waiting: i64,
+    pub kept: i64,
+    pub inbox: i64,
+    /// What is left of challenges after retention.
+    pub outcomes: i64,
+    /// Octets of each table and index, the largest first; pages that are free stand under "free".
+    pub tables: Vec<(String, i64)>,
+}
+
+impl Content {
+    /// On disk for each challenge: everything counted but free pages and outcomes.
+    pub fn octets_per_challenge(&self) -> Option<i64> {
+        self.octets(|name| name != FREE && !name.starts_with(OUTCOMES))
+            .checked_div(self.challenges)
+    }
+
+    pub fn octets_per_outcome(&self) -> Option<i64> {
+        self.octets(|name| name.starts_with(OUTCOMES))
+            .checked_div(self.outcomes)
+    }
+
+    fn octets(&self, of: impl Fn(&str) -> bool) -> i64 {
+        let tables = self.tables.iter().filter(|(name, _)| of(name));
+        tables.map(|(_, octets)| octets).sum()
+    }
+}
+
+impl Standing {
+    /// Nothing is wrong and, as far as can be told, nothing missing.
+    pub fn well(&self) -> bool {
+        self.faults.is_empty() && !matches!(self.mark, MarkStanding::Missing(_))
+    }
+}
+
+/// Reads the whole file; on a large one that takes its time, and a running gateway goes on meanwhile.
+pub fn check(settings: &LedgerSettings) -> Result<Standing, OpenError> {
+    let path = &settings.path;
+    // The mark first: it is older than what is then found in the file.
+    let mark = match mark::read(path) {
+        Ok(None) => MarkStanding::None,
+        Err(error) => MarkStanding::Unreadable(error.to_string()),
+        Ok(Some(mark)) => match mark::missing(path, &mark) {
+            Ok(None) => MarkStanding::Whole(Millis(mark.at)),
+            Ok(Some(missing)) => MarkStanding::Missing(missing),
+            // What is wrong with the file is said below.
+            Err(OpenError::Sqlite { source, .. }) => MarkStanding::Unreadable(source.to_string()),
+            Err(error) => return Err(error),
+        },
+    };
+    let octets = match fs::metadata(path) {
+        Ok(data) => data.len(),
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                && matches!(mark, MarkStanding::Missing(_)) =>
+        {
+            0
+        }
+        Err(source) => {
+            return Err(OpenError::File {
+                path: path.clone(),
+                source,
+            });
+        }
+    };
+    let mut standing = Standing {
+        octets,
+        wal_octets: fs::metadata(schema::beside(path, "-wal")).map_or(0, |data| data.len()),
+        version: 0,
+        newest_version: schema::newest(),
+        faults: Vec::new(),
+        mark,
+        content: None,
+    };
+    if octets > 0 {
+        let conn = schema::open_untouched(path)?;
+        let looked = schema::version(&conn).and_then(|version| {
+            standing.version = version;
+            standing.faults = faults(&conn)?;
+            standing.content = Some(content(&conn, version)?);
+            Ok(())
+        });
+        if let Err(error) = looked {
+            standing.faults.push(error.to_string());
+        }
+    }
+    Ok(standing)
+}
+
+fn faults(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    let found = conn
+        .prepare(&format!("PRAGMA integrity_check({FAULTS})"))?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<Vec<String>>>()?;
+    Ok(found.into_iter().filter(|line| line != "ok").collect())
+}
+
+fn content(conn: &Connection, version: i64) -> rusqlite::Result<Content> {
+    let count = |table: &str| {
+        conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
+            row.get(0)
+        })
+    };
+    let (challenges, open, wiped) = conn.query_row(
+        "SELECT count(*), total(ended IS NULL), total(wiped) FROM challenges",
+        [],
+        |row| {
+            let whole = |place| row.get(place).map(|total: f64| total as i64);
+            Ok((row.get(0)?, whole(1)?, whole(2)?))
+        },
+    )?;
+    let mut tables = conn
+        .prepare("SELECT name, pgsize FROM dbstat WHERE aggregate = TRUE ORDER BY pgsize DESC")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<Vec<(String, i64)>>>()?;
+    let pragma = |name| conn.query_row(name, [], |row| row.get::<_, i64>(0));
+    let free = pragma("PRAGMA freelist_count")? * pragma("PRAGMA page_size")?;
+    tables.push((FREE.to_owned(), free));
+    Ok(Content {
+        challenges,
+        open,
+        wiped,
+        waiting: count("outbox")?,
+        kept: count("kept")?,
+        inbox: count("inbox")?,
+        outcomes: if version >= OUTCOMES_SINCE {
+            count(OUTCOMES)?
+        } else {
+            0
+        },
+        tables,
+    })
+}
+
+/// Bound of faults that are named.
+pub const FAULTS: usize = 20;
+/// The table and its index.
+const OUTCOMES: &str = "outcomes";
+/// The version of the tables that has it.
+const OUTCOMES_SINCE: i64 = 5;
+/// Pages of no table.
+pub const FREE: &str = "free";
