@@ -15,7 +15,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     admission::CallRules,
@@ -93,7 +93,13 @@ pub enum Command {
     Drain,
     /// As [`Command::Drain`], but the process ends: calls that still talk are hung up within seconds.
     End,
+    /// Another configuration is being prepared: stay, drained or not, until the change has come by what is sent back, or
+    /// until that is dropped. For trunks, whose sockets are handed over.
+    Prepare(oneshot::Sender<oneshot::Sender<sip::Change>>),
 }
+
+/// Sets a driver going, or changes one that runs. All that could fail was done before.
+pub type Commit = Box<dyn FnOnce() + Send>;
 
 /// What a driver says, in order, on one bounded channel to dispatch.
 #[derive(Debug)]

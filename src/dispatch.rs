@@ -54,7 +54,7 @@ mod view;
 
 use arrivals::Arrivals;
 use carriers::Carriers;
-pub use carriers::Running;
+pub use carriers::{Running, Update, UpdateLink};
 use doubts::Doubts;
 use inbox::Inbox;
 use open::OpenTable;
@@ -210,18 +210,13 @@ impl Dispatch {
             hung_up: false,
             config: config.clone(),
         };
-        dispatch.configure(config);
+        dispatch.configure(config, Vec::new());
         dispatch
     }
 
-    /// A carrier's driver has been started, anew where the name is known.
-    pub fn add_carrier(&mut self, running: Running) {
-        self.carriers.put(running);
-        self.reckon();
-    }
-
-    /// Another configuration, found good as a whole. New drivers come by [`Dispatch::add_carrier`].
-    fn configure(&mut self, config: Arc<Config>) {
+    /// Another configuration, found good as a whole, with the carriers that are new or have changed. Their drivers are
+    /// set going, or changed, by this.
+    pub fn configure(&mut self, config: Arc<Config>, updates: Vec<Update>) {
         let allow: Vec<String> = config
             .settings
             .numbers
@@ -240,7 +235,7 @@ impl Dispatch {
         let weights = &config.settings.jobs.tenant_weights;
         self.arrivals.weigh(weights.clone());
         self.queue.weigh(weights.clone());
-        self.carriers.keep(&config.used());
+        self.carriers.take_over(updates, &config.used(), self.mono);
         self.config = config;
         self.reckon();
         self.queue.room_changed();

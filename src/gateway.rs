@@ -3,7 +3,7 @@
 //! Everything is started here and nothing is decided here: the ledger is opened, every carrier gets its driver, what
 //! the ledger held goes on, and the doors are opened last. It ends when it is told to drain.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
@@ -27,8 +27,8 @@ mod drivers;
 mod wipe;
 
 use broker::{Broker, Out};
-pub use drivers::DriverError;
 use drivers::Drivers;
+pub use drivers::{DriverError, DriverErrors};
 
 /// A running gateway.
 pub struct Gateway {
@@ -70,7 +70,7 @@ pub enum StartError {
     #[error(transparent)]
     Ledger(#[from] OpenError),
     #[error(transparent)]
-    Driver(#[from] DriverError),
+    Driver(#[from] DriverErrors),
     #[error("the ledger can't be read: {0}")]
     Recover(String),
 }
@@ -85,6 +85,12 @@ const QUERIES: usize = 64;
 const PUBLISHED: usize = 1_024;
 /// Bound of wake-ups that a slow follower may be behind before it looks into the ledger again by itself.
 const WAKES: usize = 1_024;
+
+/// A configuration for which all is made ready.
+pub struct ReadyConfig {
+    config: Arc<Config>,
+    drivers: drivers::Prepared,
+}
 
 /// A gateway that is set up but not yet running: the broker's doors are attached in between.
 pub struct Prepared {
@@ -164,13 +170,12 @@ impl Prepared {
             }),
         };
         let mut dispatch = Dispatch::new(self.config.clone(), outputs, &self.recovered, now);
-        let mut drivers = Drivers::new(&self.config, self.said)?;
+        let mut drivers = Drivers::new(self.said);
         let broken = |e: ReadError| StartError::Recover(e.to_string());
         let left_up = self.recovered.calls().map_err(broken)?;
         drivers.left_up(&left_up);
-        for running in drivers.start(&self.config, &self.config.used()).await? {
-            dispatch.add_carrier(running);
-        }
+        let ready = drivers.prepare(&self.config).await?;
+        dispatch.configure(self.config.clone(), drivers.commit(ready));
         dispatch.overlay(self.recovered.overlay().map_err(broken)?);
         let longest = crate::admission::longest(&self.config.settings.limits);
         take_up(&mut self.recovered, &mut dispatch, now.wall, longest).map_err(broken)?;
@@ -218,29 +223,23 @@ impl Gateway {
         self.over.clone()
     }
 
-    /// Another configuration, found good as a whole: drivers of unchanged carriers keep their sessions.
-    pub async fn reload(
-        &mut self,
-        config: Config,
-        anew: &BTreeSet<Arc<str>>,
-    ) -> Result<(), StartError> {
-        let config = Arc::new(config);
-        let used = config.used();
-        let start: BTreeSet<Arc<str>> = used
-            .iter()
-            .filter(|name| anew.contains(*name) || !self.drivers.runs(name))
-            .cloned()
-            .collect();
-        let running = self.drivers.start(&config, &start).await?;
-        self.drivers.keep(&used);
+    /// Makes everything ready for another configuration, or says what stands in its way. What runs is not touched, and
+    /// nothing has happened when this is given up.
+    pub async fn prepare(&self, config: Config) -> Result<ReadyConfig, StartError> {
+        let drivers = self.drivers.prepare(&config).await?;
+        Ok(ReadyConfig {
+            config: Arc::new(config),
+            drivers,
+        })
+    }
+
+    /// The configuration takes over. Nothing of it can fail.
+    pub async fn commit(&mut self, ready: ReadyConfig) {
+        let ReadyConfig { config, drivers } = ready;
+        let updates = self.drivers.commit(drivers);
         let (done, wait) = oneshot::channel();
-        if self
-            .doors
-            .queries
-            .send(Query::Reload(config.clone(), running, done))
-            .await
-            .is_ok()
-        {
+        let taken = Query::Reload(config.clone(), updates, done);
+        if self.doors.queries.send(taken).await.is_ok() {
             // Dispatch answers at its next turn; only its end would drop the question.
             let _ = wait.await;
         }
@@ -251,7 +250,6 @@ impl Gateway {
         }
         self.doors.settings.store(config.settings.clone());
         self.config = config;
-        Ok(())
     }
 
     /// Stops taking, lets what is in the air settle within the limit, unbinds and hangs up, closes the ledger.

@@ -77,7 +77,8 @@ pub struct Control {
     guards: Vec<Guard>,
     /// None: no broker is configured.
     broker: Option<Status>,
-    draining: AtomicBool,
+    /// Cancelled once it drains.
+    leaves: CancellationToken,
     over: CancellationToken,
 }
 
@@ -128,7 +129,7 @@ impl Running {
             standing: reload::Standing::default(),
             allow_empty: AtomicBool::new(false),
             guards,
-            draining: AtomicBool::new(false),
+            leaves: CancellationToken::new(),
         });
         let desk = admin::routes(control.clone());
         let addresses = (http.address, callbacks.address, admin.address);
@@ -152,7 +153,7 @@ impl Running {
     /// Takes nothing new, lets what is in the air settle within the limit, then closes all. The listeners answer
     /// until the end: receipts still come in, and `/readyz` says that it drains.
     pub async fn drain(self, limit: Duration) {
-        self.control.draining.store(true, Ordering::Relaxed);
+        self.control.leaves.cancel();
         let gateway = self.control.gateway.lock().await.take();
         if let Some(gateway) = gateway
             && tokio::time::timeout(limit * 2 + LAST_WORDS, gateway.drain(limit))
@@ -171,7 +172,7 @@ impl Running {
 
 impl Control {
     pub fn draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.leaves.is_cancelled()
     }
 
     /// Waits until dispatch has ended; without a drain that is a fault of ours, and the process is of no use.

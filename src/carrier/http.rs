@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::{Id, JoinError, JoinSet},
     time::sleep_until,
 };
@@ -20,6 +20,7 @@ use tokio::{
 mod answer;
 mod body;
 mod callback;
+mod change;
 mod client;
 mod code;
 mod json;
@@ -27,10 +28,14 @@ mod oddities;
 mod template;
 
 pub use callback::{CallbackHandle, MAX_BODY as MAX_CALLBACK, Refused, stranger};
+pub use change::{Setup, is_another_link};
 
-use self::client::{Exchange, Requester, Seen};
+use self::{
+    change::next,
+    client::{Exchange, Requester, Seen},
+};
 use super::{
-    COMMANDS, Cause, Command, Event, Handle, Link, Order, Said, Slots, What, connect,
+    COMMANDS, Cause, Command, Commit, Event, Handle, Link, Order, Said, Slots, What, connect,
     pressure::Pressure,
 };
 use crate::{
@@ -46,26 +51,47 @@ const DRAIN_GRACE: Duration = Duration::from_secs(1);
 /// Starts the carrier on the current runtime. It runs until [`Command::Drain`], or until every handle is gone; then
 /// the handle's channel closes. Callbacks are taken for as long as their handle is served.
 pub fn start(config: Arc<CarrierConfig>, said: mpsc::Sender<Said>) -> (Handle, CallbackHandle) {
+    let setup = Setup::new(config.clone());
+    let Prepared {
+        handle,
+        callbacks,
+        begin,
+        ..
+    } = prepare(&config, setup, said);
+    begin();
+    (handle, callbacks)
+}
+
+/// A carrier that stands ready.
+pub struct Prepared {
+    pub handle: Handle,
+    pub callbacks: CallbackHandle,
+    /// The way to change it while it runs: every further request goes by the new setup.
+    pub changes: watch::Sender<Option<Arc<Setup>>>,
+    pub begin: Commit,
+}
+
+/// A carrier that begins with this setup. Without one (its file can't be used) it says why, and every order fails.
+pub fn prepare(
+    config: &Arc<CarrierConfig>,
+    setup: Result<Setup, String>,
+    said: mpsc::Sender<Said>,
+) -> Prepared {
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let slots = Slots::default();
-    let (window, callback, requester) = match &config.transport {
-        Transport::Http(http) => (
-            http.window,
-            http.callback.clone(),
-            Requester::new(config.clone(), http.clone()).map(Arc::new),
-        ),
-        Transport::Smpp(_) | Transport::Sip(_) => {
-            (1, None, Err("it is no HTTP carrier".to_owned()))
-        }
+    let callback = match &config.transport {
+        Transport::Http(http) => http.callback.clone(),
+        Transport::Smpp(_) | Transport::Sip(_) => None,
     };
     let callbacks = CallbackHandle::new(config.clone(), callback, said.clone());
+    let (changes, changed) = watch::channel(None);
     let handle = Handle {
         name: config.name.clone(),
         commands,
         slots: slots.clone(),
     };
     let driver = Driver {
-        window: window.max(1),
+        window: setup.as_ref().map_or(1, |setup| setup.window),
         said,
         slots,
         link: State::Unknown,
@@ -77,15 +103,22 @@ pub fn start(config: Arc<CarrierConfig>, said: mpsc::Sender<Said>) -> (Handle, C
         keys: HashMap::new(),
         listening: true,
         draining: false,
-        config,
+        config: config.clone(),
     };
-    tokio::spawn(async move {
-        match requester {
-            Ok(requester) => driver.run(requester, inbox).await,
-            Err(reason) => driver.refuse_all(reason, inbox).await,
-        }
+    let begin = Box::new(move || {
+        tokio::spawn(async move {
+            match setup {
+                Ok(setup) => driver.run(setup.requester, inbox, changed).await,
+                Err(reason) => driver.refuse_all(reason, inbox).await,
+            }
+        });
     });
-    (handle, callbacks)
+    Prepared {
+        handle,
+        callbacks,
+        changes,
+        begin,
+    }
 }
 
 type Probe = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
@@ -117,7 +150,12 @@ struct Driver {
 }
 
 impl Driver {
-    async fn run(mut self, requester: Arc<Requester>, mut inbox: mpsc::Receiver<Command>) {
+    async fn run(
+        mut self,
+        mut requester: Arc<Requester>,
+        mut inbox: mpsc::Receiver<Command>,
+        mut changes: watch::Receiver<Option<Arc<Setup>>>,
+    ) {
         match self.config.probe {
             Some(_) => self.next_probe = Some(Instant::now()),
             None => self.up().await, // never probed: taken for up until dispatch learns better
@@ -128,13 +166,18 @@ impl Driver {
             tokio::select! {
                 command = inbox.recv(), if room => match command {
                     Some(Command::Submit(order)) => self.submit(&requester, order).await,
-                    Some(Command::HangUp(_) | Command::Recorded(_)) => {} // a text can't be called back
+                    // A text can't be called back, and its carrier has no socket to hand over.
+                    Some(Command::HangUp(_) | Command::Recorded(_) | Command::Prepare(_)) => {}
                     Some(Command::Drain | Command::End) | None => break,
                 },
                 Some(done) = self.requests.join_next_with_id() => self.done(done).await,
                 found = poll_probe(&mut self.probing), if self.probing.is_some() => self.probed(found).await,
                 () = at(self.next_probe), if self.probing.is_none() => self.probe(&requester),
                 () = at(ease) => self.ease().await,
+                setup = next(&mut changes) => {
+                    requester = setup.requester.clone();
+                    self.change(&setup).await;
+                }
             }
         }
         self.drain(inbox).await;
@@ -146,7 +189,7 @@ impl Driver {
         while let Some(command) = inbox.recv().await {
             match command {
                 Command::Submit(order) => self.refuse(order.key).await,
-                Command::HangUp(_) | Command::Recorded(_) => {}
+                Command::HangUp(_) | Command::Recorded(_) | Command::Prepare(_) => {}
                 Command::Drain | Command::End => break,
             }
         }

@@ -11,7 +11,9 @@ mod driver;
 pub mod media;
 mod redirect;
 
-pub use driver::{StartError, start};
+pub use driver::{
+    Change, Local, Opened, StartError, hold, is_another_link, open, own_address, start,
+};
 
 use super::CallState;
 use crate::protocol::sip::Resume;

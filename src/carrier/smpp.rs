@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{sleep, sleep_until},
 };
@@ -26,7 +26,7 @@ use self::{
     bind::{Bind, ToBind},
     shared::Shared,
 };
-use super::{COMMANDS, Cause, Command, Event, Failure, Handle, Link, Order, Said, What};
+use super::{COMMANDS, Cause, Command, Commit, Event, Failure, Handle, Link, Order, Said, What};
 use crate::config::carrier::{CarrierConfig, SmppConfig, Transport};
 
 /// Orders on their way to one bind: all that the carrier's command channel can hold.
@@ -37,6 +37,13 @@ const BATCH: usize = 256;
 /// Starts the carrier on the current runtime. It runs until [`Command::Drain`], or until every handle is gone.
 /// After a drain the handle's channel is closed: `handle.commands.closed()` waits for it.
 pub fn start(config: Arc<CarrierConfig>, said: mpsc::Sender<Said>) -> Handle {
+    let (handle, _, begin) = prepare(config, said);
+    begin();
+    handle
+}
+
+/// The same, set going by the last of these.
+pub fn prepare(config: Arc<CarrierConfig>, said: mpsc::Sender<Said>) -> (Handle, Changes, Commit) {
     let smpp = match &config.transport {
         Transport::Smpp(smpp) => smpp.clone(),
         Transport::Http(_) | Transport::Sip(_) => not_smpp(&config),
@@ -45,11 +52,58 @@ pub fn start(config: Arc<CarrierConfig>, said: mpsc::Sender<Said>) -> Handle {
     let shared = Arc::new(Shared::new(config, smpp, said));
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let slots = shared.slots.clone();
-    tokio::spawn(split(shared, inbox));
-    Handle {
+    let (changed, changes) = watch::channel(());
+    let to_change = Changes {
+        shared: shared.clone(),
+        changed,
+    };
+    let begin = Box::new(move || {
+        tokio::spawn(split(shared, inbox, changes));
+    });
+    let handle = Handle {
         name,
         commands,
         slots,
+    };
+    (handle, to_change, begin)
+}
+
+/// The way to change a carrier that runs: what touches neither its address nor its credentials.
+pub struct Changes {
+    shared: Arc<Shared>,
+    changed: watch::Sender<()>,
+}
+
+impl Changes {
+    /// In force for the next submit and probe; sessions stay.
+    pub fn change(&self, config: Arc<CarrierConfig>) {
+        if let Transport::Smpp(smpp) = config.transport.clone() {
+            self.shared.change(config, smpp);
+            self.changed.send_replace(());
+        }
+    }
+
+    /// Can it be changed so, or does it take other sessions?
+    pub fn can_become(old: &CarrierConfig, new: &CarrierConfig) -> bool {
+        let (Transport::Smpp(before), Transport::Smpp(after)) = (&old.transport, &new.transport)
+        else {
+            return false;
+        };
+        let smpp = SmppConfig {
+            window: after.window,
+            receipt_id: after.receipt_id,
+            ..before.clone()
+        };
+        let same = CarrierConfig {
+            transport: Transport::Smpp(smpp),
+            pace: new.pace,
+            response_timeout: new.response_timeout,
+            receipt_wait: new.receipt_wait,
+            probe: new.probe,
+            status: new.status.clone(),
+            ..old.clone()
+        };
+        same == *new
     }
 }
 
@@ -67,7 +121,11 @@ fn not_smpp(config: &CarrierConfig) -> SmppConfig {
 }
 
 /// Hands orders to binds, and slots back as throttling eases.
-async fn split(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Command>) {
+async fn split(
+    shared: Arc<Shared>,
+    mut inbox: mpsc::Receiver<Command>,
+    changes: watch::Receiver<()>,
+) {
     let mut tasks = JoinSet::new();
     let mut binds = Vec::new();
     for index in 0..shared.loads.len() {
@@ -78,6 +136,7 @@ async fn split(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Command>) {
                 shared: shared.clone(),
                 index,
                 inbox,
+                changes: changes.clone(),
                 draining: false,
             }
             .run(),
@@ -100,7 +159,8 @@ async fn split(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Command>) {
                     match command {
                         Command::Submit(order) => hand_over(&shared, &binds, order).await,
                         Command::Drain | Command::End => ends = true,
-                        Command::HangUp(_) | Command::Recorded(_) => {} // a text can't be called back
+                        // A text can't be called back, and its carrier has no socket to hand over.
+                        Command::HangUp(_) | Command::Recorded(_) | Command::Prepare(_) => {}
                     }
                 }
             }
@@ -147,7 +207,7 @@ async fn end(
         let _ = to_bind.try_send(ToBind::Drain);
     }
     drop(binds);
-    let limit = shared.config.response_timeout * 2 + Duration::from_secs(3);
+    let limit = shared.live().config.response_timeout * 2 + Duration::from_secs(3);
     let all = async { while tasks.join_next().await.is_some() {} };
     tokio::select! {
         () = all => {}

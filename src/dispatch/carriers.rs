@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    carrier::{Command, Handle, Link},
+    carrier::{Command, Commit, Handle, Link},
     challenge::AttemptKey,
     config::{
         CarrierConfig,
@@ -31,6 +31,8 @@ pub struct Running {
     holding: HashMap<AttemptKey, Instant>,
     /// Removed from the configuration: takes nothing new.
     pub leaving: bool,
+    /// Drivers that had the name before, as long as they have something to finish.
+    before: Vec<Handle>,
     /// Somebody found it out of tokens.
     starved: bool,
 }
@@ -64,6 +66,7 @@ impl Running {
             config,
             holding: HashMap::new(),
             leaving: false,
+            before: Vec::new(),
             starved: false,
         }
     }
@@ -157,9 +160,33 @@ impl Running {
         }
     }
 
-    /// False: the driver is gone or swamped; the order is not on its way.
+    /// False: the driver is gone or swamped; the order is not on its way. What is about a call goes to the drivers before
+    /// as well: it may be theirs.
     pub fn command(&self, command: Command) -> bool {
+        for before in &self.before {
+            let the_same = match &command {
+                Command::HangUp(key) => Command::HangUp(*key),
+                Command::Recorded(mark) => Command::Recorded(*mark),
+                Command::End => Command::End,
+                Command::Submit(_) | Command::Drain | Command::Prepare(_) => break,
+            };
+            // Refused by one that has ended.
+            let _ = before.commands.try_send(the_same);
+        }
         self.handle.commands.try_send(command).is_ok()
+    }
+
+    /// The same driver by another file: what is known of it stays known, unless its link is another.
+    fn become_by(&mut self, config: Arc<CarrierConfig>, fresh: bool, now: Instant) {
+        let mut anew = Running::new(config, self.handle.clone(), now);
+        self.pace.change(anew.config.pace);
+        std::mem::swap(&mut anew.pace, &mut self.pace);
+        std::mem::swap(&mut anew.holding, &mut self.holding);
+        std::mem::swap(&mut anew.before, &mut self.before);
+        if !fresh {
+            std::mem::swap(&mut anew.health, &mut self.health);
+        }
+        *self = anew;
     }
 
     /// How long to wait before an attempt in doubt is hedged.
@@ -182,6 +209,35 @@ impl Running {
             ),
             Link::Probe { ok } => self.health.event(now, Evidence::Probe { ok: *ok }),
             Link::Room => false,
+        }
+    }
+}
+
+/// A carrier of another configuration.
+pub struct Update {
+    pub config: Arc<CarrierConfig>,
+    pub handle: Handle,
+    pub link: UpdateLink,
+    /// Sets the driver going, or changes it: once dispatch knows it.
+    pub commit: Commit,
+}
+
+/// What becomes of a driver's link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateLink {
+    /// A driver that begins; one that had the name before finishes what it has.
+    New,
+    /// The same driver by other addresses or credentials: what is known of its health is of no use.
+    Fresh,
+    /// The same driver, the same link.
+    Stays,
+}
+
+impl UpdateLink {
+    pub fn of(fresh: bool) -> UpdateLink {
+        match fresh {
+            true => UpdateLink::Fresh,
+            false => UpdateLink::Stays,
         }
     }
 }
@@ -210,29 +266,62 @@ impl Carriers {
         self.all.iter_mut()
     }
 
-    /// A carrier is there, or there anew: the old driver of that name is told to finish.
-    pub fn put(&mut self, running: Running) {
-        let name = running.handle.name.clone();
-        match self.names.get(&name) {
-            Some(at) => {
-                let before = std::mem::replace(&mut self.all[*at], running);
-                before.command(Command::Drain);
-                self.all[*at].holding.extend(before.holding);
-            }
-            None => {
-                self.names.insert(name, self.all.len());
-                self.all.push(running);
+    /// The carriers of another configuration take over; `names` are all that it uses. Drivers that nobody has any more
+    /// are told to finish. A driver may have another name now, with its calls.
+    pub fn take_over(&mut self, updates: Vec<Update>, names: &BTreeSet<Arc<str>>, now: Instant) {
+        let mut finish = Vec::new();
+        let mut commits = Vec::new();
+        for update in updates {
+            commits.push(update.commit);
+            let known = self.names.get(&update.handle.name).copied();
+            let same = known.filter(|at| {
+                let own = &self.all[*at].handle.commands;
+                own.same_channel(&update.handle.commands)
+            });
+            match same {
+                Some(at) => {
+                    let fresh = update.link != UpdateLink::Stays;
+                    self.all[at].become_by(update.config, fresh, now);
+                }
+                None => {
+                    let running = Running::new(update.config, update.handle, now);
+                    finish.extend(self.put(known, running));
+                }
             }
         }
-    }
-
-    /// Those that the configuration doesn't name any more finish what they have.
-    pub fn keep(&mut self, names: &BTreeSet<Arc<str>>) {
         for running in &mut self.all {
             if !names.contains(&running.handle.name) && !running.leaving {
                 running.leaving = true;
-                running.command(Command::Drain);
+                finish.push(running.handle.clone());
             }
         }
+        for handle in finish.iter().filter(|handle| !self.serves(handle)) {
+            // Refused by one that has ended.
+            let _ = handle.commands.try_send(Command::Drain);
+        }
+        commits.into_iter().for_each(|commit| commit());
+    }
+
+    /// Gives the driver that had the name before.
+    fn put(&mut self, known: Option<usize>, mut running: Running) -> Option<Handle> {
+        let Some(at) = known else {
+            let name = running.handle.name.clone();
+            self.names.insert(name, self.all.len());
+            self.all.push(running);
+            return None;
+        };
+        let before = &mut self.all[at];
+        running.holding = std::mem::take(&mut before.holding);
+        running.before = std::mem::take(&mut before.before);
+        running.before.push(before.handle.clone());
+        running.before.retain(|h| !h.commands.is_closed());
+        let before = std::mem::replace(before, running);
+        Some(before.handle)
+    }
+
+    /// Is it the driver of a carrier in use?
+    fn serves(&self, handle: &Handle) -> bool {
+        let mut used = self.all.iter().filter(|running| !running.leaving);
+        used.any(|running| running.handle.commands.same_channel(&handle.commands))
     }
 }

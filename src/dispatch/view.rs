@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::{Dispatch, OpenChallenge, Ordered, OverlayOrder, Running};
+use super::{Dispatch, OpenChallenge, Ordered, OverlayOrder, Running, carriers::Update};
 use crate::{
     challenge::{ChallengeKey, Millis},
     clock::Now,
@@ -21,8 +21,8 @@ pub enum Query {
     Challenges(oneshot::Sender<Vec<View>>),
     /// What the plan sees of each carrier now, in the table's order, for `explain`.
     Standing(oneshot::Sender<(Arc<Config>, Vec<Standing>)>),
-    /// Another configuration, with drivers for the carriers that are new or have changed.
-    Reload(Arc<Config>, Vec<Running>, oneshot::Sender<()>),
+    /// Another configuration, with the carriers that are new or have changed.
+    Reload(Arc<Config>, Vec<Update>, oneshot::Sender<()>),
     Drain(Duration),
     /// A change that an operator wants; answered once it is durable.
     Overlay(OverlayOrder, oneshot::Sender<Ordered>),
@@ -127,11 +127,8 @@ impl Dispatch {
                 self.refresh_standing(false);
                 let _ = to.send((self.config.clone(), self.standing.clone()));
             }
-            Query::Reload(config, drivers, to) => {
-                self.configure(config);
-                for running in drivers {
-                    self.add_carrier(running);
-                }
+            Query::Reload(config, updates, to) => {
+                self.configure(config, updates);
                 let _ = to.send(());
             }
             Query::Drain(limit) => self.drain(limit),

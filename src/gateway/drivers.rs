@@ -1,153 +1,117 @@
-//! One driver per carrier that some route names.
+//! One driver per carrier that some route names, and how another set of carriers takes the place of the one before.
+//!
+//! [`Drivers::prepare`] touches nothing that runs: sockets are opened where an address is new, clients are built, a trunk
+//! that holds an address that stays is asked to wait. It may refuse. [`Drivers::commit`] can't fail: who has been made
+//! ready begins, who stays becomes what its file says now, with its sessions, sockets and calls.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
-    carrier::{self, CallState, Command, Handle, Said, callbacks, http::CallbackHandle},
-    clock::Now,
+    carrier::{
+        self, CallState, Command, Handle, Said, callbacks,
+        http::{self, CallbackHandle},
+        sip, smpp,
+    },
     config::{CarrierConfig, Config, carrier::Transport},
-    dispatch::Running,
+    dispatch::{Update, UpdateLink},
     ledger::LeftUp,
     message::speech::Catalogue,
 };
+
+mod trunks;
 
 /// Why a driver can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
     #[error("prompts: {0}")]
     Prompts(String),
+    #[error("carriers/{name}.toml: {reason}")]
+    Http { name: Arc<str>, reason: String },
     #[error(transparent)]
-    Trunk(#[from] carrier::sip::StartError),
+    Trunk(#[from] sip::StartError),
+    #[error("{error} (carriers/{by}.toml of this gateway has it)")]
+    Held {
+        error: sip::StartError,
+        by: Arc<str>,
+    },
+    #[error("carriers/{0}.toml: the trunk does not answer, and can't be changed")]
+    Silent(Arc<str>),
+}
+
+/// Why a set of carriers is refused: all reasons at once.
+#[derive(Debug, thiserror::Error)]
+pub struct DriverErrors(Vec<DriverError>);
+
+impl fmt::Display for DriverErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&all.join("; "))
+    }
 }
 
 /// The running drivers.
 pub struct Drivers {
-    handles: HashMap<Arc<str>, Handle>,
+    running: HashMap<Arc<str>, Driver>,
+    /// Drivers that were told to finish.
+    leaving: Vec<Driver>,
     /// Calls of an earlier life, for the trunks that had them.
     left_up: HashMap<Arc<str>, Vec<CallState>>,
-    /// Drivers that were told to finish.
-    leaving: Vec<Handle>,
     callbacks: callbacks::Table,
-    desks: BTreeMap<Arc<str>, CallbackHandle>,
     voices: Option<Arc<Catalogue>>,
     said: mpsc::Sender<Said>,
 }
 
-/// How long a changed trunk waits for its calls to end before its successor takes the port: the trunk hangs up what
-/// is left well within it.
-const TRUNK_FAREWELL: Duration = Duration::from_secs(18);
+/// A driver, and how it can be changed.
+#[derive(Clone)]
+struct Driver {
+    handle: Handle,
+    config: Arc<CarrierConfig>,
+    secrets: [u8; 32],
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Smpp(Arc<smpp::Changes>),
+    Http {
+        changes: Arc<watch::Sender<Option<Arc<http::Setup>>>>,
+        callbacks: CallbackHandle,
+        /// Its file can be used.
+        usable: bool,
+    },
+    /// The address as it was asked for; port 0 where any would do.
+    Sip {
+        bind: SocketAddr,
+    },
+}
+
+/// A set of carriers that is ready to take over. Dropped, nothing has happened.
+pub struct Prepared {
+    next: Vec<(Driver, Option<Update>)>,
+    voices: Option<Arc<Catalogue>>,
+}
+
 /// How long a driver may take to unbind or to end its calls after dispatch has stopped: a trunk's last words and the
 /// answers to its BYEs.
 const FAREWELL: Duration = Duration::from_secs(8);
 
 impl Drivers {
-    /// Loads the recordings, if some carrier makes calls.
-    pub fn new(config: &Config, said: mpsc::Sender<Said>) -> Result<Drivers, DriverError> {
-        let calls = config
-            .carriers
-            .values()
-            .any(|c| matches!(c.transport, Transport::Sip(_)));
-        let voices = if calls {
-            Some(load_voices(config)?)
-        } else {
-            None
-        };
-        Ok(Drivers {
-            handles: HashMap::new(),
-            left_up: HashMap::new(),
+    pub fn new(said: mpsc::Sender<Said>) -> Drivers {
+        Drivers {
+            running: HashMap::new(),
             leaving: Vec::new(),
+            left_up: HashMap::new(),
             callbacks: Arc::new(ArcSwap::default()),
-            desks: BTreeMap::new(),
-            voices,
+            voices: None,
             said,
-        })
+        }
     }
 
     pub fn callbacks(&self) -> callbacks::Table {
         self.callbacks.clone()
-    }
-
-    pub fn runs(&self, name: &Arc<str>) -> bool {
-        self.handles.contains_key(name)
-    }
-
-    /// Starts drivers for these carriers.
-    pub async fn start(
-        &mut self,
-        config: &Config,
-        names: &BTreeSet<Arc<str>>,
-    ) -> Result<Vec<Running>, DriverError> {
-        let desks = self.desks.clone();
-        let mut started: Vec<Running> = Vec::new();
-        for carrier in names.iter().filter_map(|name| config.carriers.get(name)) {
-            match self.start_one(carrier, config).await {
-                Ok(handle) => {
-                    started.push(Running::new(carrier.clone(), handle, Now::read().mono));
-                }
-                Err(error) => {
-                    // The whole set or nothing: dispatch never hears of those that did start.
-                    for running in &started {
-                        running.command(Command::Drain);
-                    }
-                    self.desks = desks;
-                    return Err(error);
-                }
-            }
-        }
-        for running in &started {
-            let handle = running.handle.clone();
-            if let Some(before) = self.handles.insert(handle.name.clone(), handle) {
-                self.leaving.push(before);
-            }
-        }
-        self.leaving.retain(|before| !before.commands.is_closed());
-        self.publish_desks();
-        Ok(started)
-    }
-
-    async fn start_one(
-        &mut self,
-        carrier: &Arc<CarrierConfig>,
-        config: &Config,
-    ) -> Result<Handle, DriverError> {
-        let said = self.said.clone();
-        self.desks.remove(&carrier.name);
-        Ok(match &carrier.transport {
-            Transport::Smpp(_) => carrier::smpp::start(carrier.clone(), said),
-            Transport::Http(_) => {
-                let (handle, desk) = carrier::http::start(carrier.clone(), said);
-                self.desks.insert(carrier.name.clone(), desk);
-                handle
-            }
-            Transport::Sip(_) => {
-                let voices = match &self.voices {
-                    Some(voices) => voices.clone(),
-                    None => self.voices.insert(load_voices(config)?).clone(),
-                };
-                if let Some(before) = self.handles.get(&carrier.name) {
-                    // The trunk's port is free only when the driver before has let go of it.
-                    let _ = before.commands.try_send(Command::Drain);
-                    let _ = tokio::time::timeout(TRUNK_FAREWELL, before.commands.closed()).await;
-                }
-                let left_up = self.left_up.remove(&carrier.name).unwrap_or_default();
-                if let Some(former) = on_former_port(carrier, &left_up)
-                    && let Ok((handle, _)) =
-                        carrier::sip::start(former, voices.clone(), said.clone(), &left_up).await
-                {
-                    return Ok(handle);
-                }
-                carrier::sip::start(carrier.clone(), voices, said, &left_up)
-                    .await?
-                    .0
-            }
-        })
     }
 
     /// Calls that an earlier life of this process may have left up: ended by the first driver of their carrier.
@@ -158,45 +122,219 @@ impl Drivers {
         }
     }
 
-    /// Those that no route names any more are forgotten; dispatch tells them to finish.
-    pub fn keep(&mut self, names: &BTreeSet<Arc<str>>) {
-        let gone: Vec<Arc<str>> = self
-            .handles
-            .keys()
-            .filter(|name| !names.contains(*name))
-            .cloned()
-            .collect();
-        for name in gone {
-            self.leaving.extend(self.handles.remove(&name));
-            self.desks.remove(&name);
+    /// Makes everything ready for another set, or says what stands in its way. What runs is not touched.
+    pub async fn prepare(&self, config: &Config) -> Result<Prepared, DriverErrors> {
+        let used = config.used();
+        let carriers = used.iter().filter_map(|name| config.carriers.get(name));
+        let (mut next, mut errors, mut trunks) = (Vec::new(), Vec::new(), Vec::new());
+        for carrier in carriers {
+            let secrets = config.secrets.get(&carrier.name).copied();
+            let wanted = Wanted {
+                config: carrier.clone(),
+                secrets: secrets.unwrap_or_default(),
+            };
+            match &carrier.transport {
+                Transport::Smpp(_) => next.push(self.prepare_smpp(wanted)),
+                Transport::Http(_) => match self.prepare_http(wanted) {
+                    Ok(ready) => next.push(ready),
+                    Err(error) => errors.push(error),
+                },
+                Transport::Sip(_) => trunks.push(wanted),
+            }
         }
-        self.publish_desks();
+        let voices = match (&self.voices, trunks.is_empty()) {
+            (Some(voices), _) => Some(voices.clone()),
+            (None, true) => None,
+            (None, false) => match load_voices(config) {
+                Ok(voices) => Some(voices),
+                Err(error) => return Err(DriverErrors(vec![error])),
+            },
+        };
+        if let Some(voices) = &voices {
+            let ready = self.prepare_trunks(trunks, voices).await;
+            ready.into_iter().for_each(|trunk| match trunk {
+                Ok(ready) => next.push(ready),
+                Err(error) => errors.push(error),
+            });
+        }
+        match errors.is_empty() {
+            true => Ok(Prepared { next, voices }),
+            false => Err(DriverErrors(errors)),
+        }
     }
 
-    fn publish_desks(&self) {
-        self.callbacks
-            .store(Arc::new(self.desks.clone().into_iter().collect()));
+    /// The prepared set takes over, once dispatch has taken the updates up.
+    pub fn commit(&mut self, prepared: Prepared) -> Vec<Update> {
+        self.voices = prepared.voices;
+        let mut updates = Vec::new();
+        let before = std::mem::take(&mut self.running);
+        for (driver, update) in prepared.next {
+            if matches!(driver.kind, Kind::Sip { .. }) {
+                self.left_up.remove(&driver.config.name);
+            }
+            self.running.insert(driver.config.name.clone(), driver);
+            updates.extend(update);
+        }
+        self.leaving.extend(before.into_values());
+        let running = &self.running;
+        self.leaving.retain(|left| {
+            let goes_on = running.values().any(|driver| driver.is(left));
+            !goes_on && !left.handle.commands.is_closed()
+        });
+        let desks = self.running.iter().filter_map(|(name, driver)| {
+            let Kind::Http { callbacks, .. } = &driver.kind else {
+                return None;
+            };
+            Some((name.clone(), callbacks.clone()))
+        });
+        self.callbacks.store(Arc::new(desks.collect()));
+        updates
     }
 
-    /// Waits until the drivers, told to drain, have let go of their links, each for a bounded time.
+    fn prepare_smpp(&self, wanted: Wanted) -> (Driver, Option<Update>) {
+        if let Some(driver) = self.running.get(&wanted.config.name)
+            && driver.secrets == wanted.secrets
+            && let Kind::Smpp(changes) = &driver.kind
+        {
+            if driver.config == wanted.config {
+                return (driver.clone(), None);
+            }
+            if smpp::Changes::can_become(&driver.config, &wanted.config) {
+                let (changes, config) = (changes.clone(), wanted.config.clone());
+                let commit = Box::new(move || changes.change(config));
+                return driver.become_with(wanted, UpdateLink::Stays, commit);
+            }
+        }
+        let (handle, changes, begin) = smpp::prepare(wanted.config.clone(), self.said.clone());
+        let kind = Kind::Smpp(Arc::new(changes));
+        Driver::begin(wanted, handle, kind, begin)
+    }
+
+    /// The file must be usable, but for the first set: a gateway starts with what it has.
+    fn prepare_http(&self, wanted: Wanted) -> Result<(Driver, Option<Update>), DriverError> {
+        let config = &wanted.config;
+        let running = self.running.get(&config.name);
+        if let Some(driver) = running
+            && driver.secrets == wanted.secrets
+            && driver.config == *config
+        {
+            return Ok((driver.clone(), None));
+        }
+        let setup = http::Setup::new(config.clone());
+        if let (Err(reason), false) = (&setup, self.running.is_empty()) {
+            return Err(DriverError::Http {
+                name: config.name.clone(),
+                reason: reason.clone(),
+            });
+        }
+        if let (Some(driver), Ok(setup)) = (running, &setup)
+            && let Kind::Http {
+                changes,
+                callbacks,
+                usable: true,
+            } = &driver.kind
+        {
+            let fresh =
+                driver.secrets != wanted.secrets || http::is_another_link(&driver.config, config);
+            let (to_change, setup) = (changes.clone(), Arc::new(setup.clone().fresh(fresh)));
+            let commit = Box::new(move || {
+                to_change.send_replace(Some(setup));
+            });
+            let kind = Kind::Http {
+                changes: changes.clone(),
+                callbacks: callbacks.changed(config.clone()),
+                usable: true,
+            };
+            let driver = Driver {
+                kind,
+                ..driver.clone()
+            };
+            return Ok(driver.become_with(wanted, UpdateLink::of(fresh), commit));
+        }
+        let usable = setup.is_ok();
+        let ready = http::prepare(config, setup, self.said.clone());
+        let kind = Kind::Http {
+            changes: Arc::new(ready.changes),
+            callbacks: ready.callbacks,
+            usable,
+        };
+        Ok(Driver::begin(wanted, ready.handle, kind, ready.begin))
+    }
+
+    /// Waits until the drivers, told to end, have let go of their links, each for a bounded time.
     pub async fn finished(self) {
-        let all = self.handles.into_values().chain(self.leaving);
-        let waits = all.map(|handle| async move {
-            let _ = tokio::time::timeout(FAREWELL, handle.commands.closed()).await;
+        for left in &self.leaving {
+            // Closed: it has ended already.
+            let _ = left.handle.commands.try_send(Command::End);
+        }
+        let all = self.running.into_values().chain(self.leaving);
+        let waits = all.map(|driver| async move {
+            let _ = tokio::time::timeout(FAREWELL, driver.handle.commands.closed()).await;
         });
         futures_util::future::join_all(waits).await;
     }
 }
 
-/// Where the far ends of calls that were left up look for us: taken again by carriers that may choose their port.
-fn on_former_port(carrier: &CarrierConfig, left_up: &[CallState]) -> Option<Arc<CarrierConfig>> {
-    let port = left_up.iter().find_map(carrier::sip::port_of)?;
-    let mut former = carrier.clone();
-    match &mut former.transport {
-        Transport::Sip(sip) if sip.bind.port == 0 => sip.bind.port = port,
-        Transport::Sip(_) | Transport::Smpp(_) | Transport::Http(_) => return None,
+/// What a carrier's file says now.
+struct Wanted {
+    config: Arc<CarrierConfig>,
+    secrets: [u8; 32],
+}
+
+impl Driver {
+    /// The very same task?
+    fn is(&self, other: &Driver) -> bool {
+        let (own, others) = (&self.handle.commands, &other.handle.commands);
+        own.same_channel(others)
     }
-    Some(Arc::new(former))
+
+    /// A driver that begins with the commit.
+    fn begin(
+        wanted: Wanted,
+        handle: Handle,
+        kind: Kind,
+        commit: carrier::Commit,
+    ) -> (Driver, Option<Update>) {
+        let update = Update {
+            config: wanted.config.clone(),
+            handle: handle.clone(),
+            link: UpdateLink::New,
+            commit,
+        };
+        let driver = Driver {
+            handle,
+            config: wanted.config,
+            secrets: wanted.secrets,
+            kind,
+        };
+        (driver, Some(update))
+    }
+
+    /// The same driver by another file.
+    fn become_with(
+        &self,
+        wanted: Wanted,
+        link: UpdateLink,
+        commit: carrier::Commit,
+    ) -> (Driver, Option<Update>) {
+        let handle = Handle {
+            name: wanted.config.name.clone(),
+            ..self.handle.clone()
+        };
+        let update = Update {
+            config: wanted.config.clone(),
+            handle: handle.clone(),
+            link,
+            commit,
+        };
+        let driver = Driver {
+            handle,
+            config: wanted.config,
+            secrets: wanted.secrets,
+            kind: self.kind.clone(),
+        };
+        (driver, Some(update))
+    }
 }
 
 fn load_voices(config: &Config) -> Result<Arc<Catalogue>, DriverError> {

@@ -101,7 +101,12 @@ impl Control {
         let reloader = self.reloader.clone();
         let read = move || lock(&reloader).read(allow_empty);
         // None only while the runtime is ending.
-        let Ok(outcome) = tokio::task::spawn_blocking(read).await else {
+        let read = tokio::select! {
+            biased;
+            () = self.leaves.cancelled() => return Reloaded::Draining,
+            read = tokio::task::spawn_blocking(read) => read,
+        };
+        let Ok(outcome) = read else {
             return Reloaded::Draining;
         };
         match outcome {
@@ -131,13 +136,21 @@ impl Control {
             gone,
         } = new;
         let before = gateway.config().settings.clone();
-        let anew = diff.changed.union(&diff.added).cloned().collect();
-        if let Err(e) = gateway.reload(config.clone(), &anew).await {
-            let reason = e.to_string();
-            if self.standing.is_news(&reason) {
-                tracing::error!("not reloaded: {reason}");
+        // Until everything is ready nothing has happened, and a drain need not wait for it.
+        let ready = tokio::select! {
+            biased;
+            () = self.leaves.cancelled() => return Reloaded::Draining,
+            ready = gateway.prepare(config.clone()) => ready,
+        };
+        match ready {
+            Ok(ready) => gateway.commit(ready).await,
+            Err(e) => {
+                let reason = e.to_string();
+                if self.standing.is_news(&reason) {
+                    tracing::error!("not reloaded: {reason}");
+                }
+                return Reloaded::Refused(reason);
             }
-            return Reloaded::Refused(reason);
         }
         lock(&self.reloader).in_force(&config);
         let settings = &config.settings;

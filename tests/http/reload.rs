@@ -314,3 +314,103 @@ async fn who_starts_it_so_may_empty_files() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_pace_or_window_touches_no_session() {
+    let w = World::new("").await;
+    let view = async |name: &str| {
+        let all = w.admin("/admin/carriers").await.json();
+        let found = all.as_array().into_iter().flatten();
+        let found: Vec<&Value> = found.filter(|c| c["name"] == name).collect();
+        (
+            found[0]["state"].clone(),
+            found[0]["slots"].clone(),
+            found[0]["pace"].clone(),
+        )
+    };
+    for (name, more) in [
+        ("northwind", "pace = \"100/s\"\nwindow = 3\n"),
+        ("tailspin", "pace = \"100/s\"\nwindow = 6\n"),
+    ] {
+        let file = format!("carriers/{name}.toml");
+        let text = std::fs::read_to_string(w.folder.0.join(&file)).expect("a file");
+        w.folder.write(&file, &format!("{more}{text}"));
+        let answer = reload(&w, "").await.json();
+        assert_eq!(answer["changed"], json!([name]), "{answer}");
+        // Never without its slots: who asks at once sees them.
+        let (state, _, pace) = view(name).await;
+        assert_eq!((state, pace), (json!("healthy"), json!(100.0)), "{name}");
+        until("six slots", async || view(name).await.1 == 6).await;
+    }
+    assert_eq!(last(&w, "w-1", "+12025550123").await, "delivered");
+    assert_eq!(last(&w, "w-2", "+46701740605").await, "delivered");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_refused_is_taken_when_the_port_is_free() {
+    let (folder, _smsc) = one_carrier().await;
+    let prompts = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts");
+    let settings = std::fs::read_to_string(folder.0.join("ringback.toml")).expect("settings");
+    let paths = format!("[paths]\nprompts = {:?}\n", prompts.display().to_string());
+    folder.write("ringback.toml", &format!("{settings}\n{paths}"));
+    let p = Process::start(&folder, &[]).await;
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let bind = taken.local_addr().expect("an address");
+    let trunk = format!(
+        "transport = \"sip\"\nendpoints = [\"udp:127.0.0.1:9\"]\nbind = \"{bind}\"\nrtp = {{ address = \"127.0.0.1\" }}\n"
+    );
+    let caller = "[[sender]]\nid = \"+18553308653\"\nkind = \"toll_free\"\ncountries = \"all\"\nvoice = true\n";
+    folder.write("carriers/fabrikam.toml", &trunk);
+    folder.write("routes/senders.toml", &format!("{SENDERS}{caller}"));
+    let call = "[[voice]]\ncarrier = \"fabrikam\"\ncaller_ids = [\"+18553308653\"]\n";
+    folder.write("routes/us.toml", &format!("{US}{call}"));
+    until("refused", async || {
+        p.said(&["not reloaded", "fabrikam"]) > 0
+    })
+    .await;
+    let ready = ask("GET", p.admin, "/readyz", "").await;
+    assert_eq!(ready.status, 200, "{}", ready.text());
+    assert!(ready.text().contains("fabrikam"), "{}", ready.text());
+    delivered(&p, "t-1").await;
+    drop(taken);
+    until("taken", async || {
+        p.said(&["the configuration that was refused is in force now"]) == 1
+    })
+    .await;
+    assert_eq!(
+        p.said(&["not reloaded", "fabrikam"]),
+        1,
+        "once, though tried again"
+    );
+    let ready = ask("GET", p.admin, "/readyz", "").await.json();
+    assert_eq!(ready["detail"], json!([]));
+    delivered(&p, "t-2").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_to_end_is_never_behind_a_reload() {
+    let (folder, _smsc) = one_carrier().await;
+    let token = folder.0.join("carriers/token");
+    std::fs::write(&token, "first").expect("a file");
+    folder.write(
+        "carriers/tailspin.toml",
+        "transport = \"http\"\n[request]\nmethod = \"POST\"\nurl = \"http://127.0.0.1:9/\"\nauth = { bearer = { file = \"token\" } }\nbody = '{\"to\":{to},\"text\":{text}}'\n[response]\naccepted = [201]\n",
+    );
+    let mut p = Process::start(&folder, &[]).await;
+    // A secret that never comes to an end: whoever reads it waits.
+    std::fs::remove_file(&token).expect("removed");
+    let made = Command::new("mkfifo").arg(&token).status().await;
+    assert!(made.expect("mkfifo").success());
+    p.signal("-HUP").await;
+    let write = move || std::fs::OpenOptions::new().write(true).open(&token);
+    let opened = tokio::time::timeout(LIMIT, tokio::task::spawn_blocking(write)).await;
+    let _held = opened
+        .expect("the reload reads")
+        .expect("run")
+        .expect("open");
+    let begun = std::time::Instant::now();
+    p.signal("-TERM").await;
+    assert_eq!(p.ended().await, Some(0));
+    let took = begun.elapsed();
+    assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+}

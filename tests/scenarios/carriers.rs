@@ -246,8 +246,8 @@ async fn a_changed_route_takes_effect_and_sessions_stay() {
     let Outcome::New(new) = reloader.read(false) else {
         panic!("a good set is taken")
     };
-    let anew = new.diff.changed.union(&new.diff.added).cloned().collect();
-    w.gateway.reload(new.config, &anew).await.expect("reloaded");
+    let ready = w.gateway.prepare(new.config).await.expect("ready");
+    w.gateway.commit(ready).await;
     let last = w
         .ask(challenge("rl-c", "+12025550998", Method::SmsCode))
         .await;

@@ -4,6 +4,7 @@ mod calls;
 mod carriers;
 mod promises;
 mod receipts;
+mod reload;
 mod seams;
 mod smsc;
 mod texts;

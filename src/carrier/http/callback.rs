@@ -30,7 +30,7 @@ use super::{body, json};
 use crate::{
     carrier::{Incoming, Said, Slip, What},
     challenge::Millis,
-    config::carrier::{CarrierConfig, HttpCallback},
+    config::carrier::{CarrierConfig, HttpCallback, Transport},
 };
 
 /// A longer body is refused (413), also one that is longer once it is decoded.
@@ -115,7 +115,8 @@ struct Receiver {
     callback: Option<(Box<HttpCallback>, Layout)>,
     said: mpsc::Sender<Said>,
     signatures: Signatures,
-    repeats: Mutex<Repeats>,
+    /// Kept over a reload.
+    repeats: Arc<Mutex<Repeats>>,
 }
 
 /// A callback for a carrier that isn't there: refused after the same work as one whose signature is wrong.
@@ -134,6 +135,30 @@ impl CallbackHandle {
         callback: Option<Box<HttpCallback>>,
         said: mpsc::Sender<Said>,
     ) -> CallbackHandle {
+        CallbackHandle::knowing(config, callback, said, Arc::default())
+    }
+
+    /// The same carrier by another file: what came once is known.
+    pub fn changed(&self, config: Arc<CarrierConfig>) -> CallbackHandle {
+        let callback = match &config.transport {
+            Transport::Http(http) => http.callback.clone(),
+            Transport::Smpp(_) | Transport::Sip(_) => None,
+        };
+        let before = &self.0;
+        CallbackHandle::knowing(
+            config,
+            callback,
+            before.said.clone(),
+            before.repeats.clone(),
+        )
+    }
+
+    fn knowing(
+        config: Arc<CarrierConfig>,
+        callback: Option<Box<HttpCallback>>,
+        said: mpsc::Sender<Said>,
+        repeats: Arc<Mutex<Repeats>>,
+    ) -> CallbackHandle {
         let callback = callback.map(|callback| {
             let layout = Layout::new(&callback);
             (callback, layout)
@@ -143,7 +168,7 @@ impl CallbackHandle {
             config,
             callback,
             said,
-            repeats: Mutex::default(),
+            repeats,
         }))
     }
 

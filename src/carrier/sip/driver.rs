@@ -5,8 +5,10 @@
 //! dispatch has no room for waits in an outbox, so that a slow reader never delays a key or an ACK.
 
 mod calls;
+mod change;
 mod local;
 mod notices;
+mod opened;
 mod talks;
 mod targets;
 #[cfg(test)]
@@ -19,20 +21,22 @@ use std::{
     collections::{BinaryHeap, HashMap, VecDeque},
     future::pending,
     io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ring::rand::{SecureRandom, SystemRandom};
-use tokio::{sync::mpsc, task::JoinHandle, time::sleep_until};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep_until,
+};
 
 use super::{
     address,
     media::{Engine, EngineConfig, MediaEvent, MediaId},
 };
 use crate::{
-    carrier::{COMMANDS, CallMark, CallState, Command, Handle, Link, Said, Slots, What},
+    carrier::{COMMANDS, CallMark, CallState, Command, Handle, Link, Said, Slots},
     challenge::AttemptKey,
     config::carrier::{CarrierConfig, Endpoint as Peer, SipConfig, Transport as Kind},
     message::speech::Catalogue,
@@ -41,45 +45,23 @@ use crate::{
         CallHandle, Config, Endpoint, Output, Transport, digest::Credentials, transaction::Timing,
     },
 };
-use calls::Active;
-use local::Local;
+use calls::{Active, CAP_MARGIN};
+pub use change::{Change, hold, is_another_link};
+pub use local::{Local, own_address};
+use opened::random;
+pub use opened::{Opened, StartError, start};
 use targets::{Resolved, Targets};
 use wire::{Arrived, Wire};
 
-/// Why a trunk can't start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("carriers/{0}.toml: not a SIP carrier")]
-    NotSip(Arc<str>),
-    #[error(
-        "carriers/{name}.toml: bind = \"{bind}\": {error}; choose an address of this machine and a free port"
-    )]
-    Bind {
-        name: Arc<str>,
-        bind: SocketAddr,
-        error: io::Error,
-    },
-    #[error("carriers/{name}.toml: {setting}: {reason}")]
-    Key {
-        name: Arc<str>,
-        setting: &'static str,
-        reason: String,
-    },
-    #[error("carriers/{name}.toml: rtp: {error}")]
-    Media { name: Arc<str>, error: io::Error },
-    #[error("the system gives no random numbers")]
-    Random,
-}
-
-/// Starts a trunk's task. It runs until it is drained or nobody can command it any more. Calls that an earlier life of
-/// this process may have `left_up` are ended, and known from the first datagram on: whose far end hangs up meanwhile
-/// gets its answer.
-pub async fn start(
+/// Opens a trunk's sockets. Calls that an earlier life of this process may have `left_up` are ended, and known from the
+/// first datagram on: whose far end hangs up meanwhile gets its answer.
+pub async fn open(
     config: Arc<CarrierConfig>,
     voices: Arc<Catalogue>,
     said: mpsc::Sender<Said>,
     left_up: &[CallState],
-) -> Result<(Handle, JoinHandle<()>), StartError> {
+    own: Local,
+) -> Result<Opened, StartError> {
     let name = config.name.clone();
     let Kind::Sip(sip) = config.transport.clone() else {
         return Err(StartError::NotSip(name));
@@ -88,7 +70,6 @@ pub async fn start(
         signalling: random().ok_or(StartError::Random)?,
         session: random().ok_or(StartError::Random)? as u32 >> 1,
     };
-    let own = Local::choose(&config, &sip).await?;
     let opened = Wire::open(own.bind).await;
     let (wire, arrivals) = opened.map_err(|error| StartError::Bind {
         name: name.clone(),
@@ -107,39 +88,33 @@ pub async fn start(
         name: name.clone(),
         error,
     })?;
-    let endpoints: Arc<[Peer]> = config.endpoints.clone().into();
-    let (found, resolved) = mpsc::channel(NEWS);
-    tokio::spawn(targets::resolve(endpoints.clone(), found));
-
+    let bind = own.bind;
     let mut trunk = Trunk::new(config, sip, voices, (wire, media, own), seeds);
     trunk.read_credentials();
-    for known in targets::literal(&endpoints) {
-        trunk.resolved(Ok(known));
-    }
     left_up.iter().for_each(|state| trunk.end_orphan(state));
     let slots = trunk.slots.clone();
     let (commands, orders) = mpsc::channel(COMMANDS);
-    let task = tokio::spawn(trunk.run(Inputs {
-        orders,
-        arrivals,
-        keys,
-        resolved,
-        said,
-    }));
-    Ok((
-        Handle {
+    let task = Box::pin(async move {
+        let resolved = trunk.look_for_targets();
+        let inputs = Inputs {
+            orders,
+            arrivals,
+            keys,
+            resolved,
+            said,
+            change: None,
+        };
+        trunk.run(inputs).await;
+    });
+    Ok(Opened {
+        handle: Handle {
             name,
             commands,
             slots,
         },
+        bind,
         task,
-    ))
-}
-
-fn random() -> Option<u128> {
-    let mut seed = [0; 16];
-    SystemRandom::new().fill(&mut seed).ok()?;
-    Some(u128::from_le_bytes(seed))
+    })
 }
 
 /// Random numbers, one for each purpose: what one gives away tells nothing of the other.
@@ -156,6 +131,8 @@ struct Inputs {
     keys: mpsc::Receiver<MediaEvent>,
     resolved: mpsc::Receiver<Result<Resolved, Arc<str>>>,
     said: mpsc::Sender<Said>,
+    /// Another configuration is on its way, or will be dropped.
+    change: Option<oneshot::Receiver<Change>>,
 }
 
 /// A trunk's task.
@@ -183,7 +160,7 @@ struct Trunk {
     /// When talks want to be woken; what is no longer so is skipped.
     talks: BinaryHeap<Reverse<(Instant, CallHandle)>>,
     /// Said, but not taken by dispatch yet. Bounded by the calls: each says a handful of things.
-    outbox: VecDeque<What>,
+    outbox: VecDeque<Said>,
     slots: Slots,
     next_probe: Option<Instant>,
     probes_due: Option<Instant>,
@@ -203,7 +180,6 @@ impl Trunk {
         seeds: Seeds,
     ) -> Trunk {
         let sent_by = local::sent_by(&sip, wire.local, own.rtp);
-        tracing::info!(carrier = %config.name, address = %wire.local, advertised = %sent_by, "SIP trunk open");
         Trunk {
             own,
             own_host: address::host_of(&sent_by).to_owned(),
@@ -213,7 +189,7 @@ impl Trunk {
             endpoint: Endpoint::new(
                 Config {
                     sent_by,
-                    user: sip.username.as_deref().unwrap_or("ringback").to_owned(),
+                    user: sip.username.as_deref().unwrap_or(USER).to_owned(),
                     user_agent: format!("ringback/{}", env!("CARGO_PKG_VERSION")),
                     credentials: None,
                     timing: Timing::default(),
@@ -244,15 +220,17 @@ impl Trunk {
     }
 
     async fn run(mut self, mut inputs: Inputs) {
+        tracing::info!(carrier = %self.config.name, address = %self.wire.local, advertised = %self.own_host, "SIP trunk open");
         let mut buffer = vec![0; DATAGRAM];
         // Somebody may still command us.
         let mut commanded = true;
         loop {
             self.settle();
-            if self.is_finished() {
+            let held = inputs.change.is_some();
+            if self.is_finished() && !held {
                 break;
             }
-            let wake = self.next_deadline();
+            let wake = self.next_deadline(held);
             tokio::select! {
                 Some(event) = inputs.keys.recv() => self.heard(event),
                 readable = self.wire.udp.readable() => match readable {
@@ -267,8 +245,8 @@ impl Trunk {
                 }
                 place = inputs.said.reserve(), if !self.outbox.is_empty() => match place {
                     Ok(place) => {
-                        if let Some(what) = self.outbox.pop_front() {
-                            place.send(Said { carrier: self.config.name.clone(), what });
+                        if let Some(said) = self.outbox.pop_front() {
+                            place.send(said);
                         }
                     }
                     // Nobody listens any more: the process is ending.
@@ -278,6 +256,7 @@ impl Trunk {
                     }
                 },
                 order = inputs.orders.recv(), if commanded => match order {
+                    Some(Command::Prepare(to)) => inputs.change = change::offer(to),
                     Some(order) => self.command(order),
                     None => {
                         commanded = false;
@@ -285,6 +264,12 @@ impl Trunk {
                     }
                 },
                 Some(news) = inputs.resolved.recv() => self.resolved(news),
+                change = change::next(&mut inputs.change) => {
+                    inputs.change = None;
+                    if let Some(resolved) = change.and_then(|change| self.change(change)) {
+                        inputs.resolved = resolved;
+                    }
+                }
             }
         }
         tracing::info!(carrier = %self.config.name, "SIP trunk closed");
@@ -299,9 +284,10 @@ impl Trunk {
         done || Instant::now() > hang_up + HANGUP_PATIENCE
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
+    /// `held`: it does not end, however long it has been drained.
+    fn next_deadline(&self, held: bool) -> Option<Instant> {
         let talk = self.talks.peek().map(|Reverse((at, _))| *at);
-        let drain = self.draining.map(|hang_up| {
+        let drain = self.draining.filter(|_| !held).map(|hang_up| {
             if Instant::now() < hang_up {
                 hang_up
             } else {
@@ -375,8 +361,10 @@ impl Trunk {
                 self.endpoint
                     .recorded(Instant::now(), CallHandle::from_bits(mark));
             }
-            Command::Drain => self.drain(DRAIN_PATIENCE),
+            Command::Drain => self.drain(self.longest_call()),
             Command::End => self.drain(LAST_WORDS),
+            // The task itself sees to it.
+            Command::Prepare(_) => {}
         }
     }
 
@@ -401,16 +389,12 @@ impl Trunk {
             Err(reason) => {
                 tracing::warn!(carrier = %self.config.name, %reason, "endpoint");
                 if self.targets.is_empty() {
-                    self.outbox.push_back(What::Link(Link::Down { reason }));
+                    self.tell_link(Link::Down { reason });
                 }
                 return;
             }
         }
-        if !self.up && self.draining.is_none() {
-            self.up = true;
-            self.slots.set(self.sip.max_calls);
-            self.outbox.push_back(What::Link(Link::Up));
-        }
+        self.come_up();
         if self.config.probe.is_some() && self.draining.is_none() {
             self.probe(Instant::now());
         }
@@ -433,7 +417,7 @@ impl Trunk {
 
     fn probed(&mut self, probe: crate::protocol::sip::ProbeHandle, ok: bool) {
         if let Some(ok) = self.targets.probed(probe, ok) {
-            self.outbox.push_back(What::Link(Link::Probe { ok }));
+            self.tell_link(Link::Probe { ok });
         }
     }
 
@@ -484,14 +468,14 @@ async fn sleep_to(at: Option<Instant>) {
     }
 }
 
+/// In our own URIs, where the trunk names no user.
+const USER: &str = "ringback";
 /// The largest datagram there is.
 const DATAGRAM: usize = 65_536;
 const DATAGRAMS_A_TURN: usize = 64;
 /// News of names on their way to the task.
 const NEWS: usize = 16;
-/// How long calls may go on after a drain; then they are hung up.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(12);
-/// The same where the process ends: a goodbye, or the end of a digit.
+/// How long calls may go on where the process ends: a goodbye, or the end of a digit.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long the answers to those BYEs and CANCELs are awaited.
 const HANGUP_PATIENCE: Duration = Duration::from_secs(4);

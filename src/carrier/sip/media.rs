@@ -154,6 +154,12 @@ impl Engine {
         Ok((engine, receiver))
     }
 
+    /// Other addresses, ports and bounds for the calls to come; those that are open keep what they have.
+    pub fn change(&mut self, address: IpAddr, ports: (u16, u16), max_calls: usize) {
+        self.ports = Ports::new(address, ports.0, ports.1);
+        self.max_calls = max_calls;
+    }
+
     /// Opens a pair of sockets for a call.
     pub fn open(&self) -> Result<MediaPort, OpenError> {
         let taken = self.shared.calls.fetch_add(1, Ordering::AcqRel);

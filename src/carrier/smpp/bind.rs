@@ -8,10 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod change;
+
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Sleep, sleep, sleep_until},
 };
 
@@ -30,6 +32,8 @@ use crate::{
     protocol::smpp::{self, Closed, Deliver, Session},
     retry::{SHORTEST, Waits},
 };
+
+use change::changed;
 
 /// Octets read in one call.
 const READ: usize = 64 * 1024;
@@ -60,6 +64,8 @@ pub struct Bind {
     pub shared: Arc<Shared>,
     pub index: usize,
     pub inbox: mpsc::Receiver<ToBind>,
+    /// Tells that what may change for a running session has changed.
+    pub changes: watch::Receiver<()>,
     pub draining: bool,
 }
 
@@ -109,7 +115,7 @@ impl Bind {
     /// One round over the endpoints, beginning with this bind's own. None: drained meanwhile.
     async fn connect(&mut self) -> Result<Option<Box<dyn Stream>>, String> {
         let shared = self.shared.clone();
-        let config = &shared.config;
+        let config = &shared.live().config;
         let count = config.endpoints.len();
         let mut reasons = Vec::new();
         for nth in 0..count {
@@ -135,7 +141,7 @@ impl Bind {
     }
 
     async fn failed(&self, reason: &str) {
-        tracing::debug!(carrier = %self.shared.config.name, bind = self.index, reason, "no session");
+        tracing::debug!(carrier = %self.shared.name, bind = self.index, reason, "no session");
         if let Some(link) = self
             .shared
             .connect_failed(reason)
@@ -183,6 +189,7 @@ impl Bind {
     /// Carries one session. The flag says whether it was ever bound.
     async fn session(&mut self, stream: Box<dyn Stream>) -> (Ended, bool) {
         let shared = self.shared.clone();
+        self.changes.mark_unchanged();
         let settings = match settings(&shared) {
             Ok(settings) => settings,
             Err(reason) => return (Ended::Lost(reason), false),
@@ -191,12 +198,12 @@ impl Bind {
         let mut run = Run {
             slips,
             session: Session::new(settings, Instant::now()),
-            orders: Orders::new(shared.statuses.clone()),
+            orders: Orders::new(shared.live().statuses.clone()),
             bound: false,
             was_bound: false,
             listening: true,
             drain_until: None,
-            most: shared.smpp.window as usize * 2,
+            most: shared.live().smpp.window as usize * 2,
             outcomes: Vec::new(),
             bind: self,
         };
@@ -277,6 +284,7 @@ impl Run<'_> {
                         self.answer(slip);
                     }
                 }
+                () = changed(&mut self.bind.changes) => self.changed(),
                 () = &mut timer => self.session.timeout(Instant::now()),
             }
         }
@@ -311,7 +319,7 @@ impl Run<'_> {
 
     fn drain(&mut self) {
         self.bind.draining = true;
-        let limit = self.bind.shared.config.response_timeout + DRAIN_GRACE;
+        let limit = self.bind.shared.live().config.response_timeout + DRAIN_GRACE;
         self.drain_until.get_or_insert(Instant::now() + limit);
     }
 
@@ -372,14 +380,14 @@ impl Run<'_> {
     /// there is no room: what stands behind it on the link (answers, probes) must be read.
     async fn brought(&mut self, deliver: &Deliver, sequence: u32) {
         let shared = &self.bind.shared;
-        match receipts::read(deliver, &shared.statuses) {
+        match receipts::read(deliver, &shared.live().statuses) {
             Some(_) if shared.is_behind() => self.session.refused(sequence),
             Some(incoming) => {
                 let slip = Slip::Session(self.slips.clone(), sequence);
                 self.say(What::Incoming(incoming, slip)).await;
             }
             None => {
-                tracing::debug!(carrier = %shared.config.name, ?deliver, "neither receipt nor text");
+                tracing::debug!(carrier = %shared.name, ?deliver, "neither receipt nor text");
                 self.session.delivered(sequence);
             }
         }
@@ -411,7 +419,7 @@ impl Run<'_> {
         if self.bound {
             self.bound = false;
             let link = self.bind.shared.session_lost(self.bind.index, reason);
-            tracing::info!(carrier = %self.bind.shared.config.name, bind = self.bind.index, reason, "session over");
+            tracing::info!(carrier = %self.bind.shared.name, bind = self.bind.index, reason, "session over");
             if let Some(link) = link {
                 self.say_link(link).await;
             }
@@ -426,7 +434,7 @@ impl Run<'_> {
         self.say_outcomes(Instant::now()).await;
         let counters = self.session.counters();
         if counters != smpp::Counters::default() {
-            tracing::info!(carrier = %self.bind.shared.config.name, ?counters, "the peer spoke out of turn");
+            tracing::info!(carrier = %self.bind.shared.name, ?counters, "the peer spoke out of turn");
         }
     }
 
@@ -450,7 +458,8 @@ impl Run<'_> {
 }
 
 fn settings(shared: &Shared) -> Result<smpp::Settings, String> {
-    let smpp = &shared.smpp;
+    let live = shared.live();
+    let (config, smpp) = (&live.config, &live.smpp);
     let password = match &smpp.password {
         Some(secret) => secret.read().map_err(|e| format!("password: {e}"))?,
         None => String::new(),
@@ -460,8 +469,8 @@ fn settings(shared: &Shared) -> Result<smpp::Settings, String> {
         password,
         system_type: smpp.system_type.to_string(),
         window: smpp.window as usize,
-        response_timeout: shared.config.response_timeout,
-        probe: shared.config.probe,
+        response_timeout: config.response_timeout,
+        probe: config.probe,
     })
 }
 

@@ -8,6 +8,7 @@ use std::{
     time::Instant,
 };
 
+use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc};
 
 use super::status::Statuses;
@@ -17,9 +18,8 @@ use crate::{
 };
 
 pub struct Shared {
-    pub config: Arc<CarrierConfig>,
-    pub smpp: SmppConfig,
-    pub statuses: Arc<Statuses>,
+    pub name: Arc<str>,
+    live: ArcSwap<Live>,
     pub slots: Slots,
     pub loads: Vec<Load>,
     /// Wakes the splitter when pressure has begun.
@@ -27,6 +27,23 @@ pub struct Shared {
     said: mpsc::Sender<Said>,
     pool: Mutex<Pool>,
     concatenation: AtomicU8,
+}
+
+/// What may change while the sessions stay.
+pub struct Live {
+    pub config: Arc<CarrierConfig>,
+    pub smpp: SmppConfig,
+    pub statuses: Arc<Statuses>,
+}
+
+impl Live {
+    fn new(config: Arc<CarrierConfig>, smpp: SmppConfig) -> Live {
+        Live {
+            statuses: Arc::new(Statuses::new(&config.status)),
+            config,
+            smpp,
+        }
+    }
 }
 
 /// One bind as the splitter sees it.
@@ -47,14 +64,12 @@ struct Pool {
 
 impl Shared {
     pub fn new(config: Arc<CarrierConfig>, smpp: SmppConfig, said: mpsc::Sender<Said>) -> Shared {
-        let statuses = Arc::new(Statuses::new(&config.status));
         let loads = (0..smpp.binds.max(1)).map(|_| Load::default()).collect();
         // After a restart another reference than before: an old part must not join a new text.
         let seed = crate::clock::now().0 as u8;
         Shared {
-            config,
-            smpp,
-            statuses,
+            name: config.name.clone(),
+            live: ArcSwap::from_pointee(Live::new(config, smpp)),
             slots: Slots::default(),
             loads,
             pressed: Notify::new(),
@@ -64,11 +79,22 @@ impl Shared {
         }
     }
 
+    pub fn live(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// Another configuration for the same sessions.
+    pub fn change(&self, config: Arc<CarrierConfig>, smpp: SmppConfig) {
+        let pool = self.pool();
+        self.live.store(Arc::new(Live::new(config, smpp)));
+        self.count_slots(&pool);
+    }
+
     /// Says something to dispatch; false once nobody listens any more. Waits while dispatch is behind.
     pub async fn say(&self, what: What) -> bool {
         self.said
             .send(Said {
-                carrier: self.config.name.clone(),
+                carrier: self.name.clone(),
                 what,
             })
             .await
@@ -143,7 +169,7 @@ impl Shared {
     }
 
     fn all(&self, pool: &Pool) -> u32 {
-        pool.bound.saturating_mul(self.smpp.window)
+        pool.bound.saturating_mul(self.live.load().smpp.window)
     }
 
     fn count_slots(&self, pool: &Pool) {

@@ -11,6 +11,8 @@ use std::{
 
 use bytes::BytesMut;
 
+mod change;
+
 use super::pdu::{self, Deliver, Frame, FrameError, Submit, command, status};
 
 /// Submits given up as unanswered whose response is still recognised.

@@ -12,7 +12,7 @@ use std::{
 use super::{Trunk, talks::script, targets::Target, way::Way};
 use crate::{
     carrier::{
-        self, CallMark, CallState, Cause, Content, Event, Failure, Order, What,
+        self, CallMark, CallState, Cause, Content, Event, Failure, Order, Said, What,
         sip::{
             address, cause,
             conversation::{Ask, Conversation, Input},
@@ -64,7 +64,13 @@ impl Trunk {
             None
         };
         match (ask, refusal) {
-            (Some(ask), None) => self.place(order, ask, Way::default()),
+            (Some(ask), None) => {
+                let way = Way {
+                    carrier: self.config.name.clone(),
+                    ..Way::default()
+                };
+                self.place(order, ask, way);
+            }
             (None, None) => self.fail(key, cause::unfit()),
             (_, Some(failure)) => self.fail(key, failure),
         }
@@ -77,14 +83,16 @@ impl Trunk {
             Some((step, target)) => (Some(step), target),
             None => match self.targets.choose(&way.tried) {
                 Some(target) => (None, target.clone()),
-                None => return self.fail(key, Cause::CarrierFault.failure(None)),
+                None => {
+                    return self.fail_as(way.carrier, key, Cause::CarrierFault.failure(None));
+                }
             },
         };
         let media = match self.media.open() {
             Ok(media) => media,
             Err(error) => {
                 self.mute.note(error.to_string());
-                return self.fail(key, cause::no_media());
+                return self.fail_as(way.carrier, key, cause::no_media());
             }
         };
         self.read_credentials();
@@ -93,7 +101,7 @@ impl Trunk {
             .and_then(|invite| self.endpoint.invite(Instant::now(), invite).ok());
         let Some(call) = placed else {
             self.media.close(media.id);
-            return self.fail(key, cause::unfit());
+            return self.fail_as(way.carrier, key, cause::unfit());
         };
         way.tried.push(target.address);
         way.last = Some(target);
@@ -371,7 +379,7 @@ impl Trunk {
         let (order, ask, way) = (active.order.clone(), active.ask.clone(), active.way.clone());
         self.by_key.remove(&key);
         if time_left(order.deadline).is_zero() {
-            return self.fail(key, Cause::CarrierFault.failure(None));
+            return self.fail_as(way.carrier, key, Cause::CarrierFault.failure(None));
         }
         self.place(order, ask, way);
     }
@@ -395,7 +403,7 @@ impl Trunk {
                 .is_none_or(|current| *current == call)
             {
                 self.by_key.remove(&active.key);
-                self.tell(active.key, Event::CallCleared);
+                self.tell_as(active.way.carrier, active.key, Event::CallCleared);
             }
         }
     }
@@ -414,8 +422,20 @@ impl Trunk {
         self.tell(key, Event::Failed(failure));
     }
 
+    /// In the name that the trunk had when the order came.
     pub(super) fn tell(&mut self, key: AttemptKey, event: carrier::Event) {
-        self.outbox.push_back(What::Attempt(key, event));
+        let active = self.by_key.get(&key).and_then(|call| self.calls.get(call));
+        let carrier = active.map_or(&self.config.name, |active| &active.way.carrier);
+        self.tell_as(carrier.clone(), key, event);
+    }
+
+    fn fail_as(&mut self, carrier: Arc<str>, key: AttemptKey, failure: Failure) {
+        self.tell_as(carrier, key, Event::Failed(failure));
+    }
+
+    fn tell_as(&mut self, carrier: Arc<str>, key: AttemptKey, event: carrier::Event) {
+        let what = What::Attempt(key, event);
+        self.outbox.push_back(Said { carrier, what });
     }
 }
 
@@ -426,6 +446,6 @@ pub(super) fn time_left(deadline: Millis) -> Duration {
 /// Packets sent in an answered call after which it is odd that none has come: two seconds of them.
 const DEAF_AFTER: u64 = 100;
 /// What the SIP machine's own cap leaves the talk to end by itself.
-const CAP_MARGIN: Duration = Duration::from_secs(10);
+pub(super) const CAP_MARGIN: Duration = Duration::from_secs(10);
 /// Longer than any challenge lives: keeps sums of instants in range.
 const LONGEST_LIFE: Duration = Duration::from_secs(3_600);

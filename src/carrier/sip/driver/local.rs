@@ -5,13 +5,14 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{net::lookup_host, time::timeout};
 
 use super::{StartError, address};
-use crate::config::carrier::{CarrierConfig, Endpoint, SipConfig};
+use crate::config::carrier::{CarrierConfig, Endpoint, SipConfig, Transport};
 
 /// A trunk's own addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,14 @@ impl Local {
             bind: SocketAddr::new(own, sip.bind.port),
             rtp,
         })
+    }
+}
+
+/// The addresses of a trunk by this configuration.
+pub async fn own_address(config: Arc<CarrierConfig>) -> Result<Local, StartError> {
+    match &config.transport {
+        Transport::Sip(sip) => Local::choose(&config, sip).await,
+        Transport::Smpp(_) | Transport::Http(_) => Err(StartError::NotSip(config.name.clone())),
     }
 }
 

@@ -15,6 +15,8 @@ use crate::{
 /// How an order has come so far.
 #[derive(Clone, Default)]
 pub(super) struct Way {
+    /// What the trunk was called when the order came.
+    pub carrier: Arc<str>,
     /// Addresses asked for this order.
     pub tried: Vec<SocketAddr>,
     /// The last target asked.

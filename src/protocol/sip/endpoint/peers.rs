@@ -68,6 +68,15 @@ impl Peers {
 }
 
 impl Endpoint {
+    /// How we are reached, what we are called, and who else speaks for the trunk and may hear (`allow`), from the next
+    /// message on. Calls stay.
+    pub fn change(&mut self, sent_by: String, user: &str, allow: (Arc<[Cidr]>, Arc<[Cidr]>)) {
+        self.config.sent_by = sent_by;
+        user.clone_into(&mut self.config.user);
+        self.peers.allow = allow.0.clone();
+        (self.config.allow, self.config.media_allow) = allow;
+    }
+
     /// The addresses of the trunk's endpoints, as they resolve now. Calls keep those of their start too.
     pub fn set_peers(&mut self, addresses: impl Iterator<Item = IpAddr>) {
         let mut all: Vec<IpAddr> = addresses.map(|a| a.to_canonical()).collect();

@@ -1,17 +1,17 @@
 //! The bench: a driver with its link up, the simulated trunk opposite, and what was said so far.
 
-use std::{collections::BTreeMap, path::Path, time::SystemTime};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::SystemTime};
 
 use simulators::{
     record::Call as Seen,
     subscriber::Habits,
     trunk::{Trunk as Sim, TrunkConfig, TrunkHandle},
 };
-use tokio::time::timeout;
+use tokio::{task::JoinHandle, time::timeout};
 
 use super::super::*;
 use crate::{
-    carrier::{Call, Content, Event, Order},
+    carrier::{Call, Content, Event, Order, What},
     challenge::{ChallengeKey, Code, Method, Millis},
     config::carrier::{Carry, Codec, Identity, NumberFormat, Redirects, RtpConfig, Tls},
     number::Number,

@@ -1,6 +1,6 @@
 //! Redirections, forged messages and odd answers, over real sockets.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::SocketAddr};
 
 use tokio::net::UdpSocket;
 

@@ -1,0 +1,64 @@
+//! A trunk that is open and not yet running, and why one can't be opened.
+
+use std::{io, net::SocketAddr, pin::Pin, sync::Arc};
+
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::{open, own_address};
+use crate::{
+    carrier::{CallState, Handle, Said},
+    config::CarrierConfig,
+    message::speech::Catalogue,
+};
+
+/// Why a trunk can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("carriers/{0}.toml: not a SIP carrier")]
+    NotSip(Arc<str>),
+    #[error(
+        "carriers/{name}.toml: bind = \"{bind}\": {error}; choose an address of this machine and a free port"
+    )]
+    Bind {
+        name: Arc<str>,
+        bind: SocketAddr,
+        error: io::Error,
+    },
+    #[error("carriers/{name}.toml: {setting}: {reason}")]
+    Key {
+        name: Arc<str>,
+        setting: &'static str,
+        reason: String,
+    },
+    #[error("carriers/{name}.toml: rtp: {error}")]
+    Media { name: Arc<str>, error: io::Error },
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+/// Opens a trunk and starts its task. It runs until it is drained or nobody can command it any more.
+pub async fn start(
+    config: Arc<CarrierConfig>,
+    voices: Arc<Catalogue>,
+    said: mpsc::Sender<Said>,
+    left_up: &[CallState],
+) -> Result<(Handle, JoinHandle<()>), StartError> {
+    let own = own_address(config.clone()).await?;
+    let opened = open(config, voices, said, left_up, own).await?;
+    Ok((opened.handle, tokio::spawn(opened.task)))
+}
+
+/// A trunk with its sockets, before anything is sent.
+pub struct Opened {
+    pub handle: Handle,
+    /// As [`own_address`] has chosen it.
+    pub bind: SocketAddr,
+    pub task: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+pub(super) fn random() -> Option<u128> {
+    let mut seed = [0; 16];
+    SystemRandom::new().fill(&mut seed).ok()?;
+    Some(u128::from_le_bytes(seed))
+}
