@@ -6,24 +6,32 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use async_rs::{Runtime, Tokio};
+use futures_util::Stream;
 use lapin::{
-    Connection, ConnectionProperties, Event,
-    tcp::{AMQPUriTcpExt, OwnedIdentity, OwnedTLSConfig},
+    Channel, Connection, ConnectionProperties, Event,
+    tcp::{AMQPUriTcpExt, AsyncTcpStream, OwnedIdentity, OwnedTLSConfig},
     types::ShortString,
     uri::{AMQPScheme, AMQPUri},
 };
 
-use crate::config::{carrier::Tls, settings::Amqp};
+use crate::config::{
+    carrier::Tls,
+    settings::{Address, Amqp},
+};
+use octets::stream::{Mended, Version, runtime};
+use outage::{Notice, Outage};
 
 pub mod client;
+pub(crate) mod octets;
+pub(crate) mod outage;
 mod topology;
-mod version;
 
 pub use topology::Topology;
 
@@ -36,6 +44,8 @@ struct Flags {
     consuming: AtomicBool,
     publishing: AtomicBool,
     blocked: AtomicBool,
+    unroutable: AtomicUsize,
+    neighbours: Mutex<Vec<String>>,
 }
 
 impl Status {
@@ -47,6 +57,28 @@ impl Status {
     /// The broker takes no reports just now (memory or disk alarm).
     pub fn blocked(&self) -> bool {
         self.0.blocked.load(Ordering::Relaxed)
+    }
+
+    /// Reports that wait because no queue takes them.
+    pub fn unroutable(&self) -> usize {
+        self.0.unroutable.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_unroutable(&self, waiting: usize) {
+        self.0.unroutable.store(waiting, Ordering::Relaxed);
+        metrics::gauge!("ringback_reports_returned_waiting").set(waiting as f64);
+    }
+
+    /// Other gateways, with ledgers of their own, that take jobs from the same exchange: their nodes' names.
+    pub fn neighbours(&self) -> Vec<String> {
+        let held = self.0.neighbours.lock();
+        held.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_neighbours(&self, nodes: Vec<String>) {
+        metrics::gauge!("ringback_gateways_beside").set(nodes.len() as f64);
+        let held = self.0.neighbours.lock();
+        *held.unwrap_or_else(PoisonError::into_inner) = nodes;
     }
 
     pub(crate) fn set_consuming(&self, yes: bool) {
@@ -71,36 +103,120 @@ impl Status {
     }
 }
 
-/// Connects; the address and the certificates are read anew. The error is for the operator and holds no secret.
-pub(crate) async fn connect(settings: &Amqp, name: &str) -> Result<Connection, String> {
-    let url = settings.url.read()?;
-    let tls = tls(&settings.tls)?;
+/// A connection to one of the brokers, and its channels.
+pub struct Link {
+    connection: Connection,
+    /// A channel whose last handle goes closes itself. Beside the end of the whole connection that is an error for the
+    /// client library, and it drops the connection without a word to the broker: so they are kept until then.
+    channels: Mutex<Vec<Channel>>,
+    /// The broker's major version, where it says one.
+    major: Option<u32>,
+}
+
+impl Link {
+    /// Another channel.
+    pub(crate) async fn channel(&self) -> Result<Channel, String> {
+        let opening = self.connection.create_channel();
+        let channel = within(ANSWER, "opening a channel", opening).await?;
+        let held = self.channels.lock();
+        let mut held = held.unwrap_or_else(PoisonError::into_inner);
+        held.retain(|channel| channel.status().connected());
+        held.push(channel.clone());
+        Ok(channel)
+    }
+
+    pub(crate) fn events(&self) -> impl Stream<Item = Event> + Send + 'static {
+        self.connection.events_listener()
+    }
+
+    /// Closes in order, but waits no longer than a moment for the broker to agree.
+    pub(crate) async fn close(&self) {
+        // A broker that doesn't agree in time is left with a cut connection; it comes to the same.
+        let _ = within(CLOSE, "closing", self.connection.close(200, "OK".into())).await;
+    }
+}
+
+/// Which of several brokers is asked first. Each connection has its own.
+#[derive(Debug, Default)]
+pub(crate) struct Turn(usize);
+
+impl Turn {
+    /// The connection was no good: the next one first.
+    pub fn next(&mut self) {
+        self.0 = self.0.wrapping_add(1);
+    }
+}
+
+/// Connects to the first broker that lets us, each asked once, beginning with the one whose turn it is; addresses and
+/// certificates are read anew. The error is for the operator and holds no secret.
+pub(crate) async fn connect(settings: &Amqp, name: &str, turn: &mut Turn) -> Result<Link, String> {
+    let addresses: Vec<Address> = settings.addresses().collect();
+    let mut reasons = Vec::new();
+    for _ in &addresses {
+        let place = turn.0 % addresses.len();
+        match connect_to(&addresses[place], name).await {
+            Ok(link) => return Ok(link),
+            Err(reason) if addresses.len() == 1 => return Err(reason),
+            Err(reason) => reasons.push((place, reason)),
+        }
+        turn.next();
+    }
+    // In the file's order, so that the same reasons are the same text whoever was asked first.
+    reasons.sort();
+    let reasons = reasons.iter();
+    let reasons: Vec<String> = reasons
+        .map(|(place, reason)| format!("broker {}: {reason}", place + 1))
+        .collect();
+    Err(reasons.join("; "))
+}
+
+async fn connect_to(address: &Address, name: &str) -> Result<Link, String> {
+    let url = address.url.read()?;
+    let tls = tls(&address.tls)?;
     let mut uri: AMQPUri = url
         .parse()
         .map_err(|_| "the broker's address is no AMQP URI".to_owned())?;
     uri.query
         .heartbeat
         .get_or_insert(HEARTBEAT.as_secs() as u16);
+    // 0 asks for frames without a limit; there is one.
+    let asked = uri.query.frame_max.filter(|asked| *asked > 0);
+    let longest = asked
+        .unwrap_or(octets::FRAME)
+        .clamp(SHORTEST_FRAME, octets::LONGEST_FRAME);
+    uri.query.frame_max = Some(longest);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let runtime = lapin::runtime::default_runtime().map_err(|e| e.to_string())?;
+    let (tokio, version) = (Tokio::current(), Version::default());
+    let mended = runtime(&tokio);
     // As for carriers: the name that the certificate must carry may be another than the host's.
-    let name = settings.tls.name.clone();
-    let connect = async move |uri: AMQPUri, runtime| {
+    let name = address.tls.name.clone();
+    let told = version.clone();
+    let connect = async move |uri: AMQPUri, _| {
         let plain = AMQPUri {
             scheme: AMQPScheme::AMQP,
             ..uri.clone()
         };
-        let stream = plain.connect_async(&runtime).await?;
-        Ok(match uri.scheme {
+        let stream = plain.connect_async(&Runtime::new(tokio.clone())).await?;
+        let stream = match uri.scheme {
             AMQPScheme::AMQP => stream,
             AMQPScheme::AMQPS => {
                 let name = name.as_deref().unwrap_or(&uri.authority.host);
                 stream.into_tls(name, tls.as_ref()).await?
             }
-        })
+        };
+        Ok(AsyncTcpStream::Plain(Mended::new(
+            stream,
+            told.clone(),
+            longest,
+        )))
     };
-    let connecting = Connection::connector(uri, runtime, connect, properties);
-    within(CONNECT, "connecting", connecting).await
+    let connecting = Connection::connector(uri, mended, connect, properties);
+    let connection = within(CONNECT, "connecting", connecting).await?;
+    Ok(Link {
+        connection,
+        channels: Mutex::default(),
+        major: version.major(),
+    })
 }
 
 /// The answer, or what went wrong, within a time of its own.
@@ -116,10 +232,31 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// Closes in order, but waits no longer than a moment for the broker to agree.
-pub(crate) async fn close(connection: &Connection) {
-    // A broker that doesn't agree in time is left with a cut connection; it comes to the same.
-    let _ = within(CLOSE, "closing", connection.close(200, "OK".into())).await;
+/// Logs that there is no connection for this purpose: once when that begins, and each further reason once.
+pub(crate) fn say_lost(outage: &mut Outage, purpose: &str, reason: &str) {
+    match outage.failed(Instant::now(), reason) {
+        Some(Notice::Begins) => tracing::warn!(
+            purpose,
+            reason,
+            "no connection to the broker; it is tried again until there is one"
+        ),
+        Some(Notice::Reason) => {
+            tracing::info!(purpose, reason, "still no connection to the broker")
+        }
+        None => tracing::debug!(purpose, reason, "still no connection to the broker"),
+    }
+}
+
+/// Logs that there is one.
+pub(crate) fn say_there(outage: &mut Outage, purpose: &str) {
+    match outage.ended(Instant::now()) {
+        None => tracing::info!(purpose, "connected to the broker"),
+        Some(without) => tracing::info!(
+            purpose,
+            without_s = without.as_secs(),
+            "connected to the broker again"
+        ),
+    }
 }
 
 /// True once the broker says that it is blocked, false that it is not; None: nothing about that.
@@ -174,4 +311,6 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(10);
 /// Any one question to the broker.
 pub(crate) const ANSWER: Duration = Duration::from_secs(10);
+/// AMQP 0-9-1, 4.2.3 (frame-min-size): no peer may ask for less.
+const SHORTEST_FRAME: u32 = 4_096;
 const CLOSE: Duration = Duration::from_secs(2);

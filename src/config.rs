@@ -24,6 +24,7 @@ mod load;
 pub mod reload;
 mod routes_file;
 pub mod settings;
+mod settings_amqp;
 mod settings_file;
 mod source;
 mod table;

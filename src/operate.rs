@@ -189,9 +189,12 @@ impl Control {
         self.allow_empty.load(Ordering::Relaxed)
     }
 
-    /// What does not hinder, but must be known: a configuration that is refused, a restart that is needed.
+    /// What does not hinder, but must be known: a configuration that is refused, a restart that is needed, reports that no
+    /// queue takes, other gateways.
     fn detail(&self) -> Vec<String> {
-        self.standing.detail()
+        let mut detail = self.standing.detail();
+        detail.extend(self.broker.iter().flat_map(ready::broker_detail));
+        detail
     }
 
     /// Asks dispatch; None if it does not answer in time.

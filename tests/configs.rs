@@ -207,3 +207,27 @@ fn a_reload_is_whole_or_nothing_and_says_which_carriers_are_concerned() {
             .all(|line| !line.enabled)
     );
 }
+
+#[test]
+fn brokers_stand_in_their_order_each_with_its_own_tls() {
+    let folder = Folder::new("brokers");
+    fs::write(
+        folder.0.join("ringback.toml"),
+        r#"
+        [jobs.amqp]
+        urls = ["amqps://one.example", { url = "amqps://two.example", tls = { name = "b" } }, { env = "THIRD" }]
+        tls = { name = "a" }
+        "#,
+    )
+    .unwrap();
+    fs::write(folder.0.join("routes/senders.toml"), "").unwrap();
+    let amqp = match Config::load(&folder.0.join("ringback.toml")) {
+        Ok(config) => config.settings.jobs.amqp.clone().expect("a broker"),
+        Err(faults) => panic!("{faults:?}"),
+    };
+    let names: Vec<_> = amqp.addresses().map(|a| a.tls.name).collect();
+    assert_eq!(
+        names,
+        [Some("a".into()), Some("b".into()), Some("a".into())]
+    );
+}

@@ -5,7 +5,7 @@
 
 use futures_util::StreamExt;
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, Consumer, PublisherConfirm,
+    BasicProperties, Channel, Confirmation, Consumer, PublisherConfirm,
     message::Delivery,
     options::{
         BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions,
@@ -16,12 +16,12 @@ use lapin::{
 };
 use serde_json::Value;
 
-use super::{ANSWER, Topology, close, connect, short, within};
+use super::{ANSWER, Link, Topology, Turn, connect, short, within};
 use crate::config::settings::Amqp;
 
 /// A connection that asks.
 pub struct Client {
-    connection: Connection,
+    link: Link,
     channel: Channel,
     exchange: ShortString,
     /// Its own, for replies; goes with the connection.
@@ -67,13 +67,13 @@ pub fn address(url: &str) -> Result<Amqp, String> {
 impl Client {
     /// Connects, and listens before anything is asked.
     pub async fn connect(amqp: &Amqp, name: &str) -> Result<(Client, Replies), String> {
-        let connection = connect(amqp, name).await?;
-        let channel = within(ANSWER, "opening a channel", connection.create_channel()).await?;
+        let link = connect(amqp, name, &mut Turn::default()).await?;
+        let channel = link.channel().await?;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
         within(ANSWER, "asking for confirms", confirms).await?;
         let (queue, replies) = listen(&channel).await?;
         let client = Client {
-            connection,
+            link,
             channel,
             exchange: short(&amqp.exchange),
             queue,
@@ -120,14 +120,13 @@ impl Client {
 
     /// Declares what a gateway with these settings declares: jobs may be sent before it is connected.
     pub async fn declare(&self, amqp: &Amqp) -> Result<(), String> {
-        Topology::default().declare(&self.connection, amqp).await
+        Topology::default().declare(&self.link, amqp).await
     }
 
     /// Removes all of that, with whatever is still in it.
     pub async fn remove(&self, amqp: &Amqp) -> Result<(), String> {
         // Another channel: the usual one may have been closed by the broker.
-        let channel = self.connection.create_channel();
-        let channel = within(ANSWER, "opening a channel", channel).await?;
+        let channel = self.link.channel().await?;
         for queue in [&amqp.queue, &amqp.control, &amqp.dead] {
             let removed = channel.queue_delete(short(queue), QueueDeleteOptions::default());
             within(ANSWER, "removing a queue", removed).await?;
@@ -142,7 +141,7 @@ impl Client {
 
     /// A broker that is slow to part changes nothing.
     pub async fn close(&self) {
-        close(&self.connection).await;
+        self.link.close().await;
     }
 }
 

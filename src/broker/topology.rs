@@ -7,12 +7,12 @@ use std::{
 };
 
 use lapin::{
-    Channel, Connection, ErrorKind, ExchangeKind,
+    Channel, ErrorKind, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
 
-use super::{ANSWER, short, version, within};
+use super::{ANSWER, Link, short, within};
 use crate::config::settings::Amqp;
 
 /// Declares; remembers what it has said about differences. One for the process, shared by both connections.
@@ -23,10 +23,10 @@ pub struct Topology {
 
 impl Topology {
     /// Declares everything. A channel that the broker closes over a difference is replaced by another.
-    pub async fn declare(&self, connection: &Connection, amqp: &Amqp) -> Result<(), String> {
-        let unlimited = version::major(amqp).await.is_some_and(|major| major >= 4);
+    pub async fn declare(&self, link: &Link, amqp: &Amqp) -> Result<(), String> {
+        let unlimited = link.major.is_some_and(|major| major >= 4);
         let mut hand = Hand {
-            connection,
+            link,
             channel: None,
             told: self,
             unlimited,
@@ -63,7 +63,7 @@ impl Topology {
 
 /// One round of declaring.
 struct Hand<'a> {
-    connection: &'a Connection,
+    link: &'a Link,
     channel: Option<Channel>,
     told: &'a Topology,
     /// Queues have a delivery limit unless told otherwise (from 4.0 on).
@@ -82,12 +82,7 @@ impl Hand<'_> {
         if let Some(channel) = self.channel.as_ref().filter(|c| c.status().connected()) {
             return Ok(channel.clone());
         }
-        let channel = within(
-            ANSWER,
-            "opening a channel",
-            self.connection.create_channel(),
-        )
-        .await?;
+        let channel = self.link.channel().await?;
         self.channel = Some(channel.clone());
         Ok(channel)
     }

@@ -74,6 +74,7 @@ impl Keep {
         Some(Amqp {
             url: self.value("jobs.amqp.url", &in_force.url, read.url),
             tls: self.value("jobs.amqp.tls", &in_force.tls, read.tls),
+            others: self.value("jobs.amqp.urls", &in_force.others, read.others),
             exchange: self.value("jobs.amqp.exchange", &in_force.exchange, read.exchange),
             queue: self.value("jobs.amqp.queue", &in_force.queue, read.queue),
             control: self.value("jobs.amqp.control", &in_force.control, read.control),

@@ -170,6 +170,8 @@ pub struct Amqp {
     /// `amqp://` or `amqps://`; read again on each connect.
     pub url: Text,
     pub tls: Tls,
+    /// Further brokers, tried in turn.
+    pub others: Vec<Address>,
     pub exchange: Arc<str>,
     pub queue: Arc<str>,
     pub control: Arc<str>,
@@ -184,6 +186,7 @@ impl Amqp {
         Amqp {
             url: Text::Plain(url.into()),
             tls: Tls::default(),
+            others: Vec::new(),
             exchange: "ringback".into(),
             queue: "ringback.jobs".into(),
             control: "ringback.control".into(),
@@ -192,6 +195,23 @@ impl Amqp {
             prefetch: 2_000,
         }
     }
+
+    /// Every broker, in the order in which they are tried.
+    pub fn addresses(&self) -> impl Iterator<Item = Address> {
+        let first = Address {
+            url: self.url.clone(),
+            tls: self.tls.clone(),
+        };
+        std::iter::once(first).chain(self.others.iter().cloned())
+    }
+}
+
+/// Where one broker is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Address {
+    /// `amqp://` or `amqps://`; read again on each connect.
+    pub url: Text,
+    pub tls: Tls,
 }
 
 /// A value that stands in the file, or a secret that it names.

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     settings::*,
+    settings_amqp,
     table::{Cursor, Value, quoted},
     values,
 };
@@ -101,7 +102,7 @@ fn section<'a>(root: &Cursor<'a>, key: &'static str) -> Option<Cursor<'a>> {
 }
 
 /// The value of a key read by `read`, or the default where it is absent.
-fn or<'a, T>(
+pub(super) fn or<'a, T>(
     table: &Cursor<'a>,
     key: &'static str,
     default: T,
@@ -190,7 +191,7 @@ fn jobs(table: &Cursor<'_>, base: &Path, default: &Jobs) -> Option<Jobs> {
     let exchange_copy = amqp.map_or(Some(default.exchange_copy), |t| {
         or(t, "exchange_copy", default.exchange_copy, |v| v.bool())
     });
-    let amqp = amqp.map_or(Some(None), |t| self::amqp(t, base).map(Some));
+    let amqp = amqp.map_or(Some(None), |t| settings_amqp::read(t, base).map(Some));
     if let Some(table) = amqp_table {
         table.finish();
     }
@@ -220,73 +221,6 @@ fn events(value: &Value<'_>) -> Option<Events> {
         .map(Arc::from)
         .collect();
     Some(Events::Only(found))
-}
-
-fn amqp(table: &Cursor<'_>, base: &Path) -> Option<Amqp> {
-    let url = table.need("url", "{ env = \"RINGBACK_AMQP_URL\" }").and_then(|v| {
-        let found = values::text_or_secret(&v, base)?;
-        if let Text::Plain(text) = &found {
-            if !(text.starts_with("amqp://") || text.starts_with("amqps://")) {
-                v.fault("must start with amqp:// or amqps://");
-                return None;
-            }
-            let authority = text.split("://").nth(1).unwrap_or("");
-            if authority.split('@').next().is_some_and(|user| authority.contains('@') && user.contains(':') && !user.starts_with("guest:guest")) {
-                v.warn("holds a password: name the whole address as { env = \"RINGBACK_AMQP_URL\" }");
-            }
-        }
-        Some(found)
-    });
-    let tls = or(table, "tls", super::carrier::Tls::default(), |v| {
-        values::tls(v, base)
-    });
-    let name = |key, default: &str| -> Option<Arc<str>> {
-        or(table, key, Arc::from(default), |v| {
-            let text = v.text()?;
-            if text.len() > 255 || text.starts_with("amq.") {
-                v.fault("must be at most 255 octets and not start with \"amq.\", which is the broker's own");
-                return None;
-            }
-            Some(text.into())
-        })
-    };
-    let (exchange, reports) = (
-        name("exchange", "ringback"),
-        name("reports", "ringback.reports"),
-    );
-    let (queue, control, dead) = (
-        name("queue", "ringback.jobs"),
-        name("control", "ringback.control"),
-        name("dead", "ringback.dead"),
-    );
-    let prefetch = or(table, "prefetch", 2000, |v| v.int(1..=65_535));
-    let found = Amqp {
-        url: url?,
-        tls: tls?,
-        exchange: exchange?,
-        queue: queue?,
-        control: control?,
-        dead: dead?,
-        reports: reports?,
-        prefetch: u16::try_from(prefetch?).ok()?,
-    };
-    // `dead` names an exchange and a queue: it may be neither's.
-    let clashes = [
-        ("control", found.control == found.queue),
-        (
-            "dead",
-            found.dead == found.queue || found.dead == found.control,
-        ),
-        (
-            "dead",
-            found.dead == found.exchange || found.dead == found.reports,
-        ),
-        ("reports", found.reports == found.exchange),
-    ];
-    for (key, _) in clashes.iter().filter(|(_, clash)| *clash) {
-        table.fault(key, "has the name of another queue or exchange here");
-    }
-    Some(found)
 }
 
 fn listener(table: &Cursor<'_>, base: &Path, default: &Listener) -> Option<Listener> {

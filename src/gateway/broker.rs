@@ -28,7 +28,7 @@ pub struct Broker {
     pub status: Status,
 }
 
-/// The job that was being taken alone when the process ended is named in a file beside the ledger.
+/// The job that was being parsed when the process ended is named in a file beside the ledger.
 const SUSPECT: &str = "suspect";
 
 impl Out {
@@ -70,6 +70,7 @@ impl Out {
             publisher: self.publisher.handle(),
             node: settings.node.name.clone(),
             suspect: suspect_file(settings),
+            stuck_after: amqp::STUCK_AFTER,
             jobs: doors.jobs.clone(),
             control: doors.control.clone(),
         });

@@ -23,9 +23,11 @@ use crate::{
 
 mod lane;
 mod lost;
+mod neighbours;
 mod session;
 mod suspect;
 mod tags;
+mod watchdog;
 
 /// A delivery that waits for its ack. Dropped unanswered it counts as [`Answer::Busy`].
 #[derive(Debug)]
@@ -65,11 +67,16 @@ pub struct Intake {
     pub ledger: Ledger,
     pub publisher: PublisherHandle,
     pub node: Arc<str>,
-    /// Beside the ledger: which job was being taken alone when the process ended.
+    /// Beside the ledger: which job was being parsed when the process ended.
     pub suspect: PathBuf,
+    /// Messages wait and none arrives for so long: the consumer is made anew.
+    pub stuck_after: Duration,
     pub jobs: mpsc::Sender<Arrival>,
     pub control: mpsc::Sender<Arrival>,
 }
+
+/// For [`Intake::stuck_after`], where nobody says otherwise.
+pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 
 /// The running door.
 pub struct Consumer {

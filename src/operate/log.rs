@@ -13,8 +13,9 @@ use tracing_subscriber::{
 
 use crate::config::settings::{Log, LogFormat};
 
-/// What is shown where nobody says otherwise: ours; of the libraries only what went wrong.
-const USUAL: &str = "info,lapin=warn,hyper=warn,hyper_util=warn,rustls=warn,notify=warn";
+/// What is shown where nobody says otherwise: ours; of the libraries only what went wrong. All of what goes wrong in the
+/// AMQP library is given to us, and said once; its own lines would say it five times.
+const USUAL: &str = "info,lapin=off,hyper=warn,hyper_util=warn,rustls=warn,notify=warn";
 
 /// Begins to log, once per process. `filter` (the command line's, or `RUST_LOG`) is in the words of `EnvFilter`, such
 /// as `debug` or `warn,ringback::dispatch=trace`. Err: it is none.

@@ -1,7 +1,10 @@
 //! Is this gateway ready for work? Every reason why not, each a sentence for the operator.
 
 use super::Control;
-use crate::dispatch::{CarrierView, Query};
+use crate::{
+    broker::Status,
+    dispatch::{CarrierView, Query},
+};
 
 /// Empty: ready.
 pub async fn reasons(control: &Control) -> Vec<String> {
@@ -39,4 +42,21 @@ pub fn judge(control: &Control, carriers: Option<&[CarrierView]>) -> Vec<String>
         Some(_) => {}
     }
     reasons
+}
+
+/// What of the broker hurts without making the gateway unready, each a sentence for the operator.
+pub fn broker_detail(broker: &Status) -> Vec<String> {
+    let mut detail = Vec::new();
+    match broker.unroutable() {
+        0 => {}
+        waiting => detail.push(format!(
+            "{waiting} reports wait because no queue takes them; they are tried again until their time is over"
+        )),
+    }
+    for node in broker.neighbours() {
+        detail.push(format!(
+            "another gateway with a ledger of its own ({node}) takes jobs from the same exchange"
+        ));
+    }
+    detail
 }

@@ -29,6 +29,7 @@ mod desk;
 mod letter;
 mod published;
 mod session;
+mod unroutable;
 
 pub use letter::{DeadLetter, Letter, dead_counter, properties as message_properties};
 

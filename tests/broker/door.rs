@@ -30,9 +30,15 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a_ticket_of_a_cut_connection_moves_nothing", generation),
     ("a_job_without_room_is_offered_again", busy),
     (
-        "a_suspect_is_taken_alone_and_the_marked_one_is_poison",
+        "the_job_that_was_being_parsed_when_the_process_ended_is_poison",
         poison,
     ),
+    (
+        "after_broken_connections_a_full_prefetch_comes_at_once",
+        broken_connections,
+    ),
+    ("the_second_broker_is_tried_in_its_turn", second_broker),
+    ("a_consumer_that_gets_nothing_is_made_anew", stuck),
 ];
 
 fn topology() {
@@ -329,6 +335,102 @@ fn poison() {
         let dead = client.take("ringback.dead", 1).await.remove(0);
         let record: serde_json::Value = serde_json::from_slice(&dead.data).unwrap();
         assert_eq!(record["reason"], "poison");
+        emptied(world, &client).await;
+    });
+}
+
+/// Each loss counts for everything that was prefetched; none of it is a suspect's fault.
+fn broken_connections() {
+    run(async {
+        let mut world = World::new("losses").await;
+        let client = Client::at(&world.url).await;
+        for n in 0..500 {
+            client.challenge(&format!("l-{n}")).await;
+        }
+        for _ in 0..4 {
+            let mut held = Vec::new();
+            for _ in 0..500 {
+                held.push(world.job().await);
+            }
+            let vhost = vhost(&world).to_owned();
+            crate::rabbit::ctl(&["-q", "close_all_connections", "--vhost", &vhost, "test"]);
+            until("the cut is noticed", || !world.status.connected()).await;
+            drop(held);
+            world.connected().await;
+        }
+        // Nobody answers: all of them are there at once all the same.
+        let mut held = Vec::new();
+        for _ in 0..500 {
+            held.push(world.job().await);
+        }
+        let client = Client::at(&world.url).await;
+        for arrival in held {
+            arrival.ticket.answer(Answer::Taken);
+        }
+        emptied(world, &client).await;
+    });
+}
+
+fn second_broker() {
+    run(async {
+        let (url, folder) = fresh("second");
+        let client = Client::at(&url).await;
+        let here = Amqp::at(&url).addresses().next().unwrap();
+        // A port of nobody's.
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let gone = format!("amqp://{}", nobody.local_addr().unwrap());
+        drop(nobody);
+        let mut world = World::at(url, folder, |amqp| {
+            *amqp = Amqp::at(&gone);
+            amqp.others = vec![here];
+        })
+        .await;
+        client.challenge("u-1").await;
+        assert!(matches!(world.job().await.job, Job::Challenge(ch) if &*ch.id == "u-1"));
+    });
+}
+
+/// Another consumer is the queue's only active one, and takes nothing more.
+fn stuck() {
+    run(async {
+        let (url, folder) = fresh("stuck");
+        let (client, other) = (Client::at(&url).await, Client::at(&url).await);
+        let mut arguments = FieldTable::default();
+        arguments.insert(
+            "x-single-active-consumer".into(),
+            lapin::types::AMQPValue::Boolean(true),
+        );
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        let declared = client
+            .channel
+            .queue_declare("ringback.jobs".into(), options, arguments);
+        declared.await.unwrap();
+        other
+            .channel
+            .basic_qos(1, Default::default())
+            .await
+            .unwrap();
+        let active = other.channel.basic_consume(
+            "ringback.jobs".into(),
+            "".into(),
+            Default::default(),
+            FieldTable::default(),
+        );
+        let active = active.await.unwrap();
+        let mut world = World::at(url, folder, |_| {}).await;
+        for n in 0..3 {
+            client.challenge(&format!("k-{n}")).await;
+        }
+        until("the consumer is given up", || !world.status.connected()).await;
+        world.connected().await;
+        drop(active);
+        other.connection.close(200, "OK".into()).await.unwrap();
+        for _ in 0..3 {
+            world.job().await.ticket.answer(Answer::Taken);
+        }
         emptied(world, &client).await;
     });
 }

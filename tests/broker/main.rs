@@ -7,7 +7,10 @@
 use std::{panic::AssertUnwindSafe, process::ExitCode};
 
 mod door;
+mod octets;
+mod process;
 mod rabbit;
+mod raw;
 mod reports;
 mod simulate;
 mod trouble;
@@ -24,13 +27,18 @@ fn main() -> ExitCode {
         .skip(1)
         .filter(|a| !a.starts_with('-') && a != "terse")
         .collect();
-    let tests: Vec<Test> = [door::TESTS, reports::TESTS, simulate::TESTS, trouble::TESTS]
-        .concat()
-        .into_iter()
-        .filter(|(name, _)| {
-            asked.is_empty() || asked.iter().any(|part| name.contains(part.as_str()))
-        })
-        .collect();
+    let tests: Vec<Test> = [
+        door::TESTS,
+        octets::TESTS,
+        process::TESTS,
+        reports::TESTS,
+        simulate::TESTS,
+        trouble::TESTS,
+    ]
+    .concat()
+    .into_iter()
+    .filter(|(name, _)| asked.is_empty() || asked.iter().any(|part| name.contains(part.as_str())))
+    .collect();
     if std::env::args().any(|a| a == "--list") {
         tests.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;

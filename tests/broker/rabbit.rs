@@ -61,6 +61,11 @@ pub fn ctl(arguments: &[&str]) -> String {
     run(Path::new("/usr/lib/rabbitmq/bin/rabbitmqctl"), arguments)
 }
 
+/// Where it keeps its data and logs.
+pub fn folder() -> String {
+    variable("RINGBACK_RABBIT_DIR")
+}
+
 /// The same vhost, over TLS.
 pub fn by_tls(url: &str) -> String {
     let plain = variable("RINGBACK_TEST_AMQP");

@@ -10,6 +10,7 @@ use crate::{
 pub const TESTS: &[(&str, fn())] = &[
     ("a_blocked_broker_is_waited_for", blocked),
     ("a_restarted_broker_loses_nothing", restarted),
+    ("two_gateways_at_one_exchange_notice_each_other", two),
 ];
 
 fn blocked() {
@@ -69,5 +70,20 @@ fn restarted() {
         let client = Client::at(&world.url).await;
         assert_eq!(client.depth("ringback.jobs").await, 0);
         assert!(client.depth("answers").await >= 50);
+    });
+}
+
+fn two() {
+    run(async {
+        let one = World::new("two").await;
+        let folder = one.folder.join("other");
+        std::fs::create_dir_all(&folder).unwrap();
+        let other = World::at(one.url.clone(), folder, |_| {}).await;
+        for world in [&one, &other] {
+            until("the other is noticed", || {
+                world.status.neighbours().len() == 1
+            })
+            .await;
+        }
     });
 }

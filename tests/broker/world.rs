@@ -104,6 +104,7 @@ impl World {
             publisher: publisher.handle(),
             node: "gw-t".into(),
             suspect: folder.join("suspect"),
+            stuck_after: Duration::from_secs(1),
             jobs: jobs_out,
             control: control_out,
         };
@@ -149,12 +150,17 @@ impl World {
 
     /// Makes reports durable, as dispatch does before it offers them.
     pub async fn write(&mut self, reports: &[OutboxReport]) {
+        self.write_as(1, reports).await;
+    }
+
+    /// As the batch of this number.
+    pub async fn write_as(&mut self, number: u64, reports: &[OutboxReport]) {
         let ops = reports
             .iter()
             .map(|r| Op::Report(Box::new(r.clone())))
             .collect();
         self.ledger
-            .submit(Batch { number: 1, ops })
+            .submit(Batch { number, ops })
             .await
             .expect("the ledger is open");
         within("a commit", self.written.recv())

@@ -28,9 +28,10 @@ use super::{
     session::stopped,
     suspect::Mark,
     tags::{Ack, Tags},
+    watchdog::Progress,
 };
 use crate::{
-    broker::{ANSWER, within},
+    broker::{ANSWER, octets, within},
     challenge::Door,
     clock,
     intake::{
@@ -54,8 +55,10 @@ pub(super) struct Lane {
     /// Dispatch had no room: offered again then.
     paused: VecDeque<(Instant, u64)>,
     burying: FuturesUnordered<BoxFuture<'static, (u64, bool)>>,
-    /// The suspect that is being taken alone.
-    alone: Option<u64>,
+    progress: Arc<Progress>,
+    prefetch: usize,
+    /// It was said that suspects come.
+    suspects: bool,
     /// Answered since the last ack, and when that must go out.
     fresh: usize,
     ack_at: Option<Instant>,
@@ -66,7 +69,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub fn new(intake: Intake, channel: Channel, consumer: Consumer) -> Lane {
+    pub fn new(intake: Intake, channel: Channel, consumer: Consumer, prefetch: u16) -> Lane {
         let (answering, answers) = mpsc::unbounded_channel();
         Lane {
             intake,
@@ -79,7 +82,9 @@ impl Lane {
             waiting: None,
             paused: VecDeque::new(),
             burying: FuturesUnordered::new(),
-            alone: None,
+            progress: Arc::default(),
+            prefetch: prefetch.into(),
+            suspects: false,
             fresh: 0,
             ack_at: None,
             acked: Instant::now(),
@@ -88,11 +93,13 @@ impl Lane {
         }
     }
 
+    /// What has come on it.
+    pub fn progress(&self) -> Arc<Progress> {
+        self.progress.clone()
+    }
+
     fn reads(&self) -> bool {
-        self.waiting.is_none()
-            && self.alone.is_none()
-            && self.burying.len() < BURIALS
-            && self.stop_at.is_none()
+        self.waiting.is_none() && self.burying.len() < BURIALS && self.stop_at.is_none()
     }
 
     /// Everything that came at once, while there is room.
@@ -121,49 +128,47 @@ impl Lane {
     }
 
     fn delivery(&mut self, delivery: Delivery, mark: &mut Option<&mut Mark>) -> Result<(), String> {
+        self.progress.came();
         let tag = delivery.delivery_tag;
-        let seen = seen(&delivery);
         let body = body(delivery);
         let poison = match mark {
-            Some(mark) if seen >= SUSPECT => {
-                let poison = mark.names(&body.data);
-                if !poison {
-                    tracing::warn!(
-                        seen,
-                        octets = body.data.len(),
-                        "a job that was seen often is taken alone"
-                    );
-                    mark.set(&body.data);
-                    self.alone = Some(tag);
-                }
-                poison
-            }
+            Some(mark) if body.suspect => mark.names(&body.data),
             _ => false,
         };
+        if body.suspect && !std::mem::replace(&mut self.suspects, true) {
+            tracing::info!(
+                "jobs come that the broker has given out often; each is marked while it is parsed"
+            );
+        }
         if !self.tags.arrived(tag, body) {
             return Err("a delivery tag out of order".into());
         }
         if poison {
-            self.bury(
-                tag,
-                Why::Poison,
-                BadJob {
-                    faults: Vec::new(),
-                    id: None,
-                },
-                mark,
-            );
+            let bad = BadJob {
+                faults: Vec::new(),
+                id: None,
+            };
+            self.bury(tag, Why::Poison, bad);
             return Ok(());
         }
         self.offer(tag, mark)
     }
 
-    /// Parses what is held and hands it to dispatch.
+    /// Parses what is held and hands it to dispatch. A suspect is marked meanwhile: should it end the process here,
+    /// the next one knows.
     fn offer(&mut self, tag: u64, mark: &mut Option<&mut Mark>) -> Result<(), String> {
         let Some(body) = self.tags.held(tag) else {
             return Ok(());
         };
-        match self.parse(body) {
+        let mut mark = mark.as_deref_mut().filter(|_| body.suspect);
+        if let Some(mark) = &mut mark {
+            mark.set(&body.data);
+        }
+        let parsed = self.parse(body);
+        if let Some(mark) = mark {
+            mark.clear();
+        }
+        match parsed {
             Ok(job) => {
                 let ticket = intake::Ticket::Amqp(Ticket {
                     tag,
@@ -173,16 +178,23 @@ impl Lane {
                 self.hand(Arrival { job, ticket })
             }
             Err(bad) => {
-                self.bury(tag, Why::BadJob, bad, mark);
+                self.bury(tag, Why::BadJob, bad);
                 Ok(())
             }
         }
     }
 
     fn parse(&self, body: &Body) -> Result<Job, BadJob> {
+        let reply_to = body.reply_to.clone().map_err(|_| BadJob {
+            faults: vec![JobFault::new(
+                "reply_to",
+                "is no UTF-8, as the name of every queue is",
+            )],
+            id: None,
+        })?;
         let properties = Properties {
             door: Door::Amqp,
-            reply_to: body.reply_to.clone(),
+            reply_to,
             correlation_id: body.correlation_id.clone(),
         };
         let settings = self.intake.settings.load();
@@ -213,11 +225,10 @@ impl Lane {
         }
     }
 
-    fn answer(&mut self, tag: u64, answer: Answer, mark: &mut Option<&mut Mark>) {
+    fn answer(&mut self, tag: u64, answer: Answer) {
         self.out = self.out.saturating_sub(1);
         match answer {
             Answer::Taken | Answer::Again { .. } | Answer::Unknown => {
-                self.no_longer_alone(tag, mark);
                 self.settled(tag);
             }
             Answer::Conflict => {
@@ -230,30 +241,20 @@ impl Lane {
                         Job::Cancel { id, .. } | Job::Feedback { id, .. } => id,
                     });
                 let faults = vec![JobFault::new("id", "known already with other content")];
-                self.bury(tag, Why::Duplicate, BadJob { faults, id }, mark);
+                self.bury(tag, Why::Duplicate, BadJob { faults, id });
             }
             Answer::Busy if self.stop_at.is_some() => {}
             Answer::Busy => self.paused.push_back((Instant::now() + PAUSE, tag)),
         }
     }
 
-    fn bury(&mut self, tag: u64, why: Why, bad: BadJob, mark: &mut Option<&mut Mark>) {
+    fn bury(&mut self, tag: u64, why: Why, bad: BadJob) {
         let Some(body) = self.tags.held(tag).cloned() else {
             return;
         };
-        self.no_longer_alone(tag, mark);
         let buried = bury(self.intake.clone(), body, why, bad.faults, bad.id);
         self.burying
             .push(async move { (tag, buried.await) }.boxed());
-    }
-
-    fn no_longer_alone(&mut self, tag: u64, mark: &mut Option<&mut Mark>) {
-        if self.alone == Some(tag) {
-            self.alone = None;
-            if let Some(mark) = mark {
-                mark.clear();
-            }
-        }
     }
 
     fn settled(&mut self, tag: u64) {
@@ -278,8 +279,11 @@ impl Lane {
 
     /// Now and then: what is answered behind a slow one, what may be offered again.
     async fn tick(&mut self, now: Instant, mark: &mut Option<&mut Mark>) -> Result<(), String> {
+        let unacked = self.tags.unacked();
+        self.progress
+            .set_room(self.reads() && unacked < self.prefetch);
         if mark.is_some() {
-            metrics::gauge!("ringback_jobs_unacked").set(self.tags.unacked() as f64);
+            metrics::gauge!("ringback_jobs_unacked").set(unacked as f64);
         }
         for ack in self.tags.stragglers(STRAGGLERS) {
             send(&self.channel, ack).await?;
@@ -339,9 +343,9 @@ pub(super) async fn work(
         tokio::select! {
             biased;
             Some((tag, answer)) = lane.answers.recv() => {
-                lane.answer(tag, answer, &mut mark);
+                lane.answer(tag, answer);
                 while let Ok((tag, answer)) = lane.answers.try_recv() {
-                    lane.answer(tag, answer, &mut mark);
+                    lane.answer(tag, answer);
                 }
             }
             Some((tag, held)) = lane.burying.next(), if !lane.burying.is_empty() => {
@@ -394,6 +398,7 @@ fn seen(delivery: &Delivery) -> i64 {
 
 /// What of a delivery is kept until it is acked. Without a `type`, a control word is known by its routing key.
 fn body(delivery: Delivery) -> Body {
+    let suspect = seen(&delivery) >= SUSPECT;
     let text =
         |text: &Option<ShortString>| text.as_ref().map(|text| Arc::<str>::from(text.as_str()));
     let kind = text(delivery.properties.kind()).or_else(|| {
@@ -401,9 +406,10 @@ fn body(delivery: Delivery) -> Body {
         matches!(key, "cancel" | "feedback").then(|| key.into())
     });
     Body {
+        suspect,
         kind,
-        reply_to: text(delivery.properties.reply_to()),
-        correlation_id: text(delivery.properties.correlation_id()),
+        reply_to: octets::reply_to(&delivery.properties).map(|queue| queue.map(Arc::from)),
+        correlation_id: octets::correlation_id(&delivery.properties).map(Arc::from),
         data: delivery.data,
     }
 }
@@ -412,7 +418,7 @@ fn body(delivery: Delivery) -> Body {
 const TURN: usize = 128;
 /// Jobs on their way to the dead letters; more wait unread.
 const BURIALS: usize = 64;
-/// From this `x-delivery-count` on a job is taken alone.
+/// From this `x-delivery-count` on a job is marked while it is parsed.
 const SUSPECT: i64 = 3;
 /// An ack goes out after so many answers, or so long after the one before: nobody waits for it, and each costs the broker
 /// an entry in its log. A process that dies before it is given the jobs again, and the ledger knows them.

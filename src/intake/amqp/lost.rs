@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Intake;
 use crate::{
-    broker::short,
+    broker::octets::{self, NoText},
     clock,
     intake::job::{JobFault, is_own_queue},
     report::publish::{DeadLetter, Letter, message_properties},
@@ -16,8 +16,11 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Body {
     pub data: Vec<u8>,
+    /// The broker has given it out often.
+    pub suspect: bool,
     pub kind: Option<Arc<str>>,
-    pub reply_to: Option<Arc<str>>,
+    /// Err: octets that name no queue.
+    pub reply_to: Result<Option<Arc<str>>, NoText>,
     pub correlation_id: Option<Arc<str>>,
 }
 
@@ -78,6 +81,7 @@ pub(super) async fn bury(
         .deliver(dead.letter(&intake.amqp.dead, now));
     let reply_to = body
         .reply_to
+        .unwrap_or_default()
         .filter(|queue| !queue.is_empty() && !is_own_queue(&intake.amqp, queue));
     let Some(reply_to) = reply_to else {
         return dead.await;
@@ -90,7 +94,7 @@ pub(super) async fn bury(
     };
     let mut properties = message_properties("error", now);
     if let Some(id) = &body.correlation_id {
-        properties = properties.with_correlation_id(short(id));
+        properties = octets::with_correlation_id(properties, id);
     }
     let error = intake.publisher.deliver(Letter {
         exchange: "".into(),

@@ -1,10 +1,10 @@
 //! The door's connection, again and again, and its two lanes.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use lapin::{
-    Connection, Event,
+    Event,
     options::{BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
@@ -13,30 +13,47 @@ use tokio::sync::watch;
 use super::{
     Intake,
     lane::{self, Lane},
+    neighbours::Neighbours,
     suspect::Mark,
+    watchdog::{Progress, watch},
 };
 use crate::{
-    broker::{self, ANSWER, short, within},
+    broker::{self, ANSWER, Link, Turn, outage::Outage, short, within},
     retry::Waits,
 };
 
 /// Until it is stopped: connects, consumes, connects again.
 pub(super) async fn run(intake: Intake, mut stop: watch::Receiver<Option<Duration>>) {
     let mut mark = Mark::read(intake.suspect.clone());
-    let mut waits = Waits::default();
+    let (mut waits, mut turn) = (Waits::default(), Turn::default());
+    let mut patience = intake.stuck_after;
+    let mut neighbours = Neighbours::new(&intake.node);
+    let mut outage = Outage::default();
     loop {
         let connected = tokio::select! {
-            connected = open(&intake) => connected,
+            connected = open(&intake, &mut turn) => connected,
             _ = stopped(&mut stop) => return,
         };
         let reason = match connected {
-            Ok((connection, jobs, control)) => {
+            Ok((link, jobs, control)) => {
                 waits.succeeded();
                 intake.status.set_consuming(true);
-                tracing::info!("taking jobs");
-                let end = serve(&connection, jobs, control, &mut mark, &stop).await;
+                broker::say_there(&mut outage, PURPOSE);
+                let progress = [jobs.progress(), control.progress()];
+                let watched = watched(&intake, &link, &progress, patience);
+                let served = serve(&link, jobs, control, &mut mark, &stop);
+                let end = tokio::select! {
+                    end = served => end,
+                    reason = watched => Err(reason),
+                    () = neighbours.look(&intake, &link) => Ok(()),
+                };
+                // Made anew in vain (another is the queue's single active consumer), it is left alone for longer.
+                patience = match progress.iter().any(|lane| lane.count() > 0) {
+                    true => intake.stuck_after,
+                    false => (patience * 2).min(intake.stuck_after * PATIENCE),
+                };
                 intake.status.set_consuming(false);
-                broker::close(&connection).await;
+                link.close().await;
                 match end {
                     Ok(()) => return,
                     Err(reason) => reason,
@@ -44,8 +61,9 @@ pub(super) async fn run(intake: Intake, mut stop: watch::Receiver<Option<Duratio
             }
             Err(reason) => reason,
         };
+        turn.next();
         let wait = waits.next_wait();
-        tracing::warn!(reason, "no connection to take jobs; trying again");
+        broker::say_lost(&mut outage, PURPOSE, &reason);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             _ = stopped(&mut stop) => return,
@@ -61,22 +79,17 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<Option<Duration>>) -> Dur
     }
 }
 
-async fn open(intake: &Intake) -> Result<(Connection, Lane, Lane), String> {
-    let connection = broker::connect(&intake.amqp, "ringback jobs").await?;
-    intake.topology.declare(&connection, &intake.amqp).await?;
+async fn open(intake: &Intake, turn: &mut Turn) -> Result<(Link, Lane, Lane), String> {
+    let link = broker::connect(&intake.amqp, "ringback jobs", turn).await?;
+    intake.topology.declare(&link, &intake.amqp).await?;
     let amqp = &intake.amqp;
-    let jobs = lane(intake, &connection, &amqp.queue, amqp.prefetch).await?;
-    let control = lane(intake, &connection, &amqp.control, CONTROL).await?;
-    Ok((connection, jobs, control))
+    let jobs = lane(intake, &link, &amqp.queue, amqp.prefetch).await?;
+    let control = lane(intake, &link, &amqp.control, CONTROL).await?;
+    Ok((link, jobs, control))
 }
 
-async fn lane(
-    intake: &Intake,
-    connection: &Connection,
-    queue: &str,
-    prefetch: u16,
-) -> Result<Lane, String> {
-    let channel = within(ANSWER, "opening a channel", connection.create_channel()).await?;
+async fn lane(intake: &Intake, link: &Link, queue: &str, prefetch: u16) -> Result<Lane, String> {
+    let channel = link.channel().await?;
     let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
     within(ANSWER, "setting the prefetch", qos).await?;
     let consume = channel.basic_consume(
@@ -86,18 +99,32 @@ async fn lane(
         FieldTable::default(),
     );
     let consumer = within(ANSWER, &format!("consuming from {queue}"), consume).await?;
-    Ok(Lane::new(intake.clone(), channel, consumer))
+    Ok(Lane::new(intake.clone(), channel, consumer, prefetch))
+}
+
+/// Ends with the reason once one of the two consumers gets nothing although messages wait.
+async fn watched(
+    intake: &Intake,
+    link: &Link,
+    [jobs, control]: &[Arc<Progress>; 2],
+    limit: Duration,
+) -> String {
+    let amqp = &intake.amqp;
+    tokio::select! {
+        reason = watch(link, &amqp.queue, jobs.clone(), limit) => reason,
+        reason = watch(link, &amqp.control, control.clone(), limit) => reason,
+    }
 }
 
 /// Both lanes until one of them or the connection ends; Ok: stopped in order.
 async fn serve(
-    connection: &Connection,
+    link: &Link,
     jobs: Lane,
     control: Lane,
     mark: &mut Mark,
     stop: &watch::Receiver<Option<Duration>>,
 ) -> Result<(), String> {
-    let mut events = connection.events_listener();
+    let mut events = link.events();
     let broken = async {
         loop {
             match events.next().await {
@@ -119,5 +146,9 @@ async fn serve(
     }
 }
 
+/// What the log calls this connection.
+const PURPOSE: &str = "taking jobs";
 /// Prefetch of the control queue: words are short and settled at once.
 const CONTROL: u16 = 256;
+/// The longest patience with a consumer that gets nothing, in times of the shortest.
+const PATIENCE: u32 = 20;

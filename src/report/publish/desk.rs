@@ -24,6 +24,8 @@ use crate::{
 pub(super) struct Item {
     what: What,
     tries: u32,
+    /// No queue took it the last time.
+    returned: bool,
 }
 
 enum What {
@@ -106,6 +108,7 @@ impl Desk {
             self.fresh.push_back(Item {
                 what: What::Report(report),
                 tries: 0,
+                returned: false,
             });
         }
     }
@@ -114,6 +117,7 @@ impl Desk {
         self.fresh.push_back(Item {
             what: What::Letter(letter, Some(told)),
             tries: 0,
+            returned: false,
         });
     }
 
@@ -179,6 +183,7 @@ impl Desk {
                 && *flying.exchange == *message.exchange.as_str()
                 && *flying.routing_key == *message.routing_key.as_str()
         });
+        metrics::counter!("ringback_reports_returned_total").increment(1);
         if let Some(flying) = whose {
             flying.returned = true;
         }
@@ -190,7 +195,11 @@ impl Desk {
             return;
         };
         if !ack || flying.returned {
-            self.once_more(flying.item, mono, wall);
+            let item = Item {
+                returned: flying.returned,
+                ..flying.item
+            };
+            self.once_more(item, mono, wall);
             return;
         }
         match flying.item.what {
@@ -208,6 +217,24 @@ impl Desk {
         while let Some((_, flying)) = self.flying.pop_last() {
             self.fresh.push_front(flying.item);
         }
+    }
+
+    /// Reports that no queue took and that wait to go again, and where one of them wants to go.
+    pub fn unroutable(&self) -> (usize, Option<&str>) {
+        let items = self
+            .again
+            .values()
+            .chain(self.flying.values().map(|flying| &flying.item));
+        let mut waiting = items.filter_map(|item| match &item.what {
+            What::Report(report) if item.returned => Some(match &report.target {
+                Target::ReplyTo { queue, .. } => &**queue,
+                Target::Exchange { routing_key, .. } => &**routing_key,
+                Target::Http => "",
+            }),
+            What::Report(_) | What::Dead(..) | What::Letter(..) => None,
+        });
+        let one = waiting.next();
+        (waiting.count() + usize::from(one.is_some()), one)
     }
 
     /// Keys of reports that are done since the last asking.
@@ -228,7 +255,11 @@ impl Desk {
 
     /// Refused by the broker, or wanted by no queue.
     fn once_more(&mut self, item: Item, mono: Instant, wall: Millis) {
-        let Item { what, tries } = item;
+        let Item {
+            what,
+            tries,
+            returned,
+        } = item;
         let wait = PAUSE.saturating_mul(1 << tries.min(6)).min(PAUSE_LONGEST);
         let (what, wait) = match what {
             What::Report(report) if report.until <= wall => {
@@ -260,6 +291,7 @@ impl Desk {
             Item {
                 what,
                 tries: tries.saturating_add(1),
+                returned,
             },
         );
     }

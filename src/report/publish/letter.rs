@@ -9,7 +9,10 @@ use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
 use crate::{
-    broker::short, challenge::Millis, intake::job::JobFault, ledger::OutboxReport,
+    broker::{octets, short},
+    challenge::Millis,
+    intake::job::JobFault,
+    ledger::OutboxReport,
     report::body::report_id,
 };
 
@@ -142,7 +145,7 @@ pub(super) fn report_properties(report: &OutboxReport, node: &str, now: Millis) 
         crate::ledger::Target::ReplyTo {
             correlation_id: Some(id),
             ..
-        } => properties.with_correlation_id(short(id)),
+        } => octets::with_correlation_id(properties, id),
         _ => properties,
     }
 }

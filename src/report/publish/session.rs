@@ -17,7 +17,7 @@ use futures_util::{
     FutureExt as _, Stream, StreamExt as _, future::BoxFuture, stream::FuturesUnordered,
 };
 use lapin::{
-    Channel, Confirmation, Connection, Event,
+    Channel, Confirmation, Event,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -25,9 +25,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Letter, Publishing,
     desk::{Desk, Words},
+    unroutable::{Notice, Unroutable},
 };
 use crate::{
-    broker::{self, ANSWER, short, within},
+    broker::{self, ANSWER, Link, Turn, outage::Outage, short, within},
     clock,
     ledger::{OutboxReport, ReadError, ReportKey},
     retry::Waits,
@@ -50,22 +51,25 @@ pub(super) async fn run(publishing: Publishing, mut inbox: Inbox) {
         amqp.dead.clone(),
         publishing.node.clone(),
     );
-    let mut waits = Waits::default();
+    let (mut waits, mut turn) = (Waits::default(), Turn::default());
+    let (mut unroutable, mut outage) = (Unroutable::default(), Outage::default());
     loop {
         let connected = tokio::select! {
-            connected = connect(&publishing) => connected,
+            connected = connect(&publishing, &mut turn) => connected,
             _ = stopped(&mut inbox.stop) => return,
         };
         let reason = match connected {
-            Ok((connection, channels)) => {
+            Ok((link, channels)) => {
                 waits.succeeded();
                 publishing.status.set_publishing(true);
-                tracing::info!("publishing reports");
+                broker::say_there(&mut outage, PURPOSE);
                 let mut session = Session {
-                    events: Box::pin(connection.events_listener()),
+                    events: Box::pin(link.events()),
                     channels,
                     publishing: &publishing,
                     desk: &mut desk,
+                    unroutable: &mut unroutable,
+                    looked: Instant::now(),
                     inbox: &mut inbox,
                     flying: FuturesUnordered::new(),
                     scan: Scan::From(ReportKey(i64::MIN)),
@@ -76,7 +80,7 @@ pub(super) async fn run(publishing: Publishing, mut inbox: Inbox) {
                 let end = session.work().await;
                 publishing.status.set_publishing(false);
                 publishing.status.set_blocked(false);
-                broker::close(&connection).await;
+                link.close().await;
                 desk.grounded();
                 match end {
                     End::Stopped => return,
@@ -85,8 +89,9 @@ pub(super) async fn run(publishing: Publishing, mut inbox: Inbox) {
             }
             Err(reason) => reason,
         };
+        turn.next();
         let wait = waits.next_wait();
-        tracing::warn!(reason, "no connection to publish reports; trying again");
+        broker::say_lost(&mut outage, PURPOSE, &reason);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             _ = stopped(&mut inbox.stop) => return,
@@ -102,20 +107,17 @@ async fn stopped(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
     }
 }
 
-async fn connect(publishing: &Publishing) -> Result<(Connection, Vec<Channel>), String> {
-    let connection = broker::connect(&publishing.amqp, "ringback reports").await?;
-    publishing
-        .topology
-        .declare(&connection, &publishing.amqp)
-        .await?;
+async fn connect(publishing: &Publishing, turn: &mut Turn) -> Result<(Link, Vec<Channel>), String> {
+    let link = broker::connect(&publishing.amqp, "ringback reports", turn).await?;
+    publishing.topology.declare(&link, &publishing.amqp).await?;
     let mut channels = Vec::with_capacity(CHANNELS);
     for _ in 0..CHANNELS {
-        let channel = within(ANSWER, "opening a channel", connection.create_channel()).await?;
+        let channel = link.channel().await?;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
         within(ANSWER, "asking for confirms", confirms).await?;
         channels.push(channel);
     }
-    Ok((connection, channels))
+    Ok((link, channels))
 }
 
 enum End {
@@ -138,6 +140,9 @@ struct Session<'a> {
     channels: Vec<Channel>,
     publishing: &'a Publishing,
     desk: &'a mut Desk,
+    unroutable: &'a mut Unroutable,
+    /// When what came back was counted last.
+    looked: Instant,
     inbox: &'a mut Inbox,
     flying: FuturesUnordered<BoxFuture<'static, Landed>>,
     scan: Scan,
@@ -157,6 +162,7 @@ impl Session<'_> {
                 return End::Stopped;
             }
             self.fill();
+            self.say_unroutable();
             if let Err(reason) = self.turn().await {
                 return End::Broken(reason);
             }
@@ -190,6 +196,35 @@ impl Session<'_> {
             let ledger = self.publishing.ledger.clone();
             self.scan =
                 Scan::Reading(async move { ledger.pending_reports(after, PAGE).await }.boxed());
+        }
+    }
+
+    /// Reports that no queue takes are an operator's business at once, not only when their time is over.
+    fn say_unroutable(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.looked) < TICK {
+            return;
+        }
+        self.looked = now;
+        let (waiting, queue) = self.desk.unroutable();
+        self.publishing.status.set_unroutable(waiting);
+        match self.unroutable.look(now, waiting) {
+            Some(Notice::Begins) => {
+                tracing::warn!(
+                    waiting,
+                    queue,
+                    "reports come back from the broker: no queue of that name takes them; they are tried again until their time is over"
+                );
+            }
+            Some(Notice::GoesOn) => {
+                tracing::warn!(
+                    waiting,
+                    queue,
+                    "reports still come back: no queue takes them"
+                );
+            }
+            Some(Notice::Ended) => tracing::info!("no report comes back any more"),
+            None => {}
         }
     }
 
@@ -350,6 +385,8 @@ async fn read(scan: &mut Scan) -> Result<Vec<OutboxReport>, ReadError> {
     }
 }
 
+/// What the log calls this connection.
+const PURPOSE: &str = "publishing reports";
 /// Messages on their way without a confirm.
 const WINDOW: usize = 1_024;
 /// Channels that share the work; a challenge stays on one.

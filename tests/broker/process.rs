@@ -1,0 +1,340 @@
+//! The gateway's own process between a broker and one carrier: what both logs say of a clean run, and what the broker
+//! still has once the process is killed.
+
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, SeekFrom},
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use lapin::BasicProperties;
+use simulators::smsc::{Smsc, SmscConfig, SmscHandle};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::{
+    rabbit,
+    world::{Client, fresh, run, until, within},
+};
+
+pub const TESTS: &[super::Test] = &[
+    ("a_clean_run_leaves_no_warning_in_either_log", clean),
+    ("what_the_ledger_does_not_hold_is_not_acked", not_held),
+    ("no_more_is_taken_than_may_be_open", full),
+];
+
+/// Everything that one gateway needs, and its process.
+struct Gateway {
+    url: String,
+    folder: PathBuf,
+    admin: SocketAddr,
+    smsc: SmscHandle,
+    child: Option<Child>,
+}
+
+impl Gateway {
+    /// `jobs` and `amqp`: further lines of these sections.
+    async fn new(name: &str, jobs: &str, amqp: &str) -> Gateway {
+        let (url, folder) = fresh(name);
+        let smsc = Smsc::start(SmscConfig::default()).await.expect("an SMSC");
+        let [admin, http, callbacks] = [(); 3].map(|()| free());
+        for inner in ["routes", "carriers"] {
+            std::fs::create_dir_all(folder.join(inner)).expect("a folder");
+        }
+        let put = |file: &str, text: String| {
+            std::fs::write(folder.join(file), text).expect("a file");
+        };
+        put(
+            "ringback.toml",
+            format!(
+                "[node]\nname = \"gw-p\"\ndrain = \"10s\"\n[ledger]\nurl = \"sqlite:ringback.db\"\n\
+                 [admin]\nlisten = \"{admin}\"\n[http]\nlisten = \"{http}\"\n\
+                 [callbacks]\nlisten = \"{callbacks}\"\n[jobs]\n{jobs}\n\
+                 [jobs.amqp]\nurl = {{ env = \"RINGBACK_AMQP_URL\" }}\n{amqp}\n\
+                 [limits]\nchallenges_per_number = false\nchallenges_per_prefix = false\n"
+            ),
+        );
+        put(
+            "carriers/northwind.toml",
+            format!(
+                "transport = \"smpp\"\nendpoints = [\"{}\"]\nsystem_id = \"mfa\"\nwindow = 100\n",
+                smsc.address()
+            ),
+        );
+        put(
+            "routes/senders.toml",
+            "[[sender]]\nid = \"+18553308653\"\nkind = \"toll_free\"\ncountries = \"all\"\n".into(),
+        );
+        put(
+            "routes/default.toml",
+            "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"+18553308653\"]\n".into(),
+        );
+        Gateway {
+            url,
+            folder,
+            admin,
+            smsc,
+            child: None,
+        }
+    }
+
+    async fn start(&mut self) {
+        let mut log = File::options();
+        let log = log.create(true).append(true);
+        let log = log.open(self.folder.join("log"));
+        let child = Command::new(env!("CARGO_BIN_EXE_ringback"))
+            .arg("run")
+            .arg("--config")
+            .arg(self.folder.join("ringback.toml"))
+            .env("RINGBACK_AMQP_URL", &self.url)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(log.expect("a log")))
+            .spawn();
+        self.child = Some(child.expect("the binary starts"));
+        self.metric("ringback_broker_connected", 1).await;
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).expect("a log")
+    }
+
+    /// Waits until a metric has this value.
+    async fn metric(&self, name: &str, value: u32) {
+        let line = format!("{name} {value}");
+        within(&line, async {
+            while !get(self.admin, "/metrics").await.lines().any(|l| l == line) {
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+        .await;
+    }
+
+    /// SIGTERM; the exit status that comes of it.
+    async fn stop(&mut self) -> Option<i32> {
+        let mut child = self.child.take().expect("it runs");
+        let pid = child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(told.is_ok_and(|status| status.success()));
+        let mut status = None;
+        until("the process to end", || {
+            status = child.try_wait().expect("a child");
+            status.is_some()
+        })
+        .await;
+        status.and_then(|status| status.code())
+    }
+
+    /// SIGKILL.
+    fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        } else {
+            // Left behind at worst in the folder for temporary files.
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+fn free() -> SocketAddr {
+    let held = TcpListener::bind("127.0.0.1:0").expect("a port");
+    held.local_addr().expect("an address")
+}
+
+/// The whole answer; empty where there is none.
+async fn get(at: SocketAddr, path: &str) -> String {
+    let asked = async {
+        let mut stream = tokio::net::TcpStream::connect(at).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    asked.await.unwrap_or_default()
+}
+
+/// The broker's own log from a place on.
+struct BrokerLog {
+    path: PathBuf,
+    from: u64,
+}
+
+impl BrokerLog {
+    fn here() -> BrokerLog {
+        let folder = Path::new(&rabbit::folder()).join("log");
+        let files = std::fs::read_dir(folder).expect("the broker's logs");
+        let mut logs = files
+            .map(|file| file.expect("a file").path())
+            .filter(|path| {
+                let name = path.file_name().map(|name| name.to_string_lossy());
+                name.is_some_and(|name| name.ends_with(".log") && !name.contains("upgrade"))
+            });
+        let path = logs.next().expect("the broker's log");
+        let from = std::fs::metadata(&path).expect("its size").len();
+        BrokerLog { path, from }
+    }
+
+    fn since(&self) -> String {
+        let mut file = File::open(&self.path).expect("the broker's log");
+        file.seek(SeekFrom::Start(self.from)).expect("its place");
+        let mut text = String::new();
+        file.read_to_string(&mut text).expect("text");
+        text
+    }
+}
+
+async fn send(client: &Client, count: usize) {
+    for n in 0..count {
+        let body = format!(
+            r#"{{"id":"p-{n}","to":"+1202555{:04}","method":"sms_code"}}"#,
+            200 + n
+        );
+        let properties = BasicProperties::default().with_reply_to("answers".into());
+        client
+            .publish("ringback", "challenge", body.as_bytes(), properties)
+            .await;
+    }
+}
+
+/// The challenges of so many final reports, sorted.
+async fn finals(client: &Client, count: usize) -> Vec<String> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        for report in client.take("answers", 1).await {
+            let told: serde_json::Value = serde_json::from_slice(&report.data).expect("JSON");
+            if told["final"] == true {
+                all.push(told["challenge"].as_str().expect("an id").to_owned());
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
+/// Nobody else is connected: what the broker logs from now on is about this test.
+async fn alone() {
+    until("earlier connections to end", || {
+        rabbit::ctl(&["-q", "list_connections", "pid"])
+            .lines()
+            .all(|line| line.trim().is_empty() || line.trim() == "pid")
+    })
+    .await;
+}
+
+fn clean() {
+    run(async {
+        alone().await;
+        let mut gateway = Gateway::new("clean", "", "").await;
+        // From here on: a new vhost has warnings of its own.
+        let broker = BrokerLog::here();
+        let client = Client::at(&gateway.url).await;
+        client.queue("answers").await;
+        gateway.start().await;
+        send(&client, 20).await;
+        finals(&client, 20).await;
+        assert_eq!(gateway.stop().await, Some(0));
+        client.connection.close(200, "OK".into()).await.unwrap();
+        alone().await;
+        let ours = gateway.log();
+        assert!(ours.contains("connected to the broker"), "{ours}");
+        for word in [" ERROR ", " WARN "] {
+            assert!(!ours.contains(word), "{ours}");
+        }
+        let theirs = broker.since();
+        // It has heard of us, and that we went in order.
+        assert!(theirs.contains("ringback jobs"), "{theirs}");
+        for word in ["[error]", "[warning]", "unexpectedly"] {
+            assert!(!theirs.contains(word), "{theirs}");
+        }
+    });
+}
+
+/// Another program holds the ledger while jobs come: the prefetch is taken and nothing more, nothing of it is acked, and
+/// after `kill -9` the broker has all of it.
+fn not_held() {
+    run(async {
+        let mut gateway = Gateway::new("held", "", "prefetch = 100").await;
+        let client = Client::at(&gateway.url).await;
+        client.queue("answers").await;
+        gateway.start().await;
+        let other = rusqlite::Connection::open(gateway.folder.join("ringback.db")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        send(&client, 300).await;
+        // By then a job that had not waited for the ledger would be acked, and others come in its place.
+        until("the ledger to be waited for", || {
+            gateway.log().contains("the ledger can't write")
+        })
+        .await;
+        gateway.metric("ringback_jobs_unacked", 100).await;
+        assert_eq!(client.depth("ringback.jobs").await, 200);
+        gateway.kill();
+        alone_but(&client).await;
+        assert_eq!(client.depth("ringback.jobs").await, 300);
+        let sent = gateway.smsc.record().lines();
+        assert!(sent.is_empty(), "nothing was sent: {sent:?}");
+        other.execute_batch("ROLLBACK").unwrap();
+        drop(other);
+        gateway.start().await;
+        let mut all: Vec<String> = (0..300).map(|n| format!("p-{n}")).collect();
+        all.sort();
+        assert_eq!(finals(&client, 300).await, all);
+        assert_eq!(gateway.stop().await, Some(0));
+        assert_eq!(client.depth("ringback.jobs").await, 0);
+    });
+}
+
+/// As many challenges are open as may be, and the prefetch is full: the rest stays with the broker.
+fn full() {
+    run(async {
+        let mut gateway = Gateway::new("full", "max_open = 20", "prefetch = 50").await;
+        let client = Client::at(&gateway.url).await;
+        client.queue("answers").await;
+        let silent = simulators::script::Often::ALWAYS;
+        gateway.smsc.faults().change(|f| f.no_receipts = silent);
+        gateway.start().await;
+        send(&client, 100).await;
+        gateway.metric("ringback_challenges_open", 20).await;
+        gateway.metric("ringback_jobs_unacked", 50).await;
+        assert_eq!(client.depth("ringback.jobs").await, 30);
+        gateway.kill();
+        alone_but(&client).await;
+        assert_eq!(client.depth("ringback.jobs").await, 80);
+    });
+}
+
+/// The broker knows that the gateway's connections have ended, and has put back what they held.
+async fn alone_but(client: &Client) {
+    until("the broker to miss the gateway", || {
+        let connections = rabbit::ctl(&["-q", "list_connections", "client_properties"]);
+        !connections.contains("ringback jobs")
+    })
+    .await;
+    let mut depth = client.depth("ringback.jobs").await;
+    loop {
+        // Put back in steps: two answers alike, and it is done.
+        let again = client.depth("ringback.jobs").await;
+        if std::mem::replace(&mut depth, again) == again {
+            break;
+        }
+    }
+}
+
+/// Between two looks at something that tells nobody when it changes.
+const LOOK: Duration = Duration::from_millis(50);
