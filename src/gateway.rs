@@ -41,7 +41,6 @@ pub struct Gateway {
     broker: Option<Broker>,
     dispatch: JoinHandle<()>,
     over: CancellationToken,
-    housekeeping: JoinHandle<()>,
     clock: JoinHandle<()>,
 }
 
@@ -75,8 +74,6 @@ pub enum StartError {
     Recover(String),
 }
 
-/// How often the ledger wipes and forgets what is over.
-const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// After all else has ended, so long for the reports at hand; the others stay in the ledger.
 const LAST_REPORTS: Duration = Duration::from_secs(3);
 /// Bound of an operator's questions that wait.
@@ -200,7 +197,6 @@ impl Prepared {
             broker,
             dispatch,
             over,
-            housekeeping: tokio::spawn(housekeep(ledger)),
             clock: tokio::spawn(crate::clock::watch()),
             ledger: self.ledger,
         })
@@ -269,7 +265,6 @@ impl Gateway {
         if let Some(publisher) = publisher {
             publisher.stop(LAST_REPORTS).await;
         }
-        self.housekeeping.abort();
         self.clock.abort();
         self.ledger.close().await;
     }
@@ -306,14 +301,4 @@ fn take_up(
         dispatch.take_up_message(message);
     }
     Ok(())
-}
-
-async fn housekeep(ledger: Ledger) {
-    let mut tick = tokio::time::interval(HOUSEKEEPING);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        // True: there is more to do at once.
-        while let Ok(true) = ledger.housekeep(crate::clock::now()).await {}
-    }
 }

@@ -267,11 +267,7 @@ impl House {
             tracing::error!(key, "what is left of a wiped challenge is too long to keep");
         }
         let sealed = packed.and_then(|packed| sealed(desk, Part::Rest, key, &packed));
-        conn.prepare_cached(
-            "UPDATE challenges SET wiped = 1, job = NULL, life = NULL, last = NULL, rest = ?
-             WHERE key = ?",
-        )?
-        .execute(params![sealed, key])?;
+        shrink(conn, key, sealed.as_deref())?;
         conn.prepare_cached("DELETE FROM kept WHERE challenge = ?")?
             .execute([key])?;
         Ok(())
@@ -431,6 +427,31 @@ pub(super) fn any_early(conn: &Connection) -> rusqlite::Result<bool> {
 fn put(conn: &Connection, name: &str, value: i64) -> rusqlite::Result<()> {
     conn.prepare_cached("UPDATE meta SET value = ? WHERE name = ? AND value <> ?1")?
         .execute(params![value, name])?;
+    Ok(())
+}
+
+/// Puts the rest in the place of job, life and last. The row is taken out and put in again: SQLite merges pages where
+/// rows go, and leaves a page nearly empty where one only shrinks.
+fn shrink(conn: &Connection, key: i64, rest: Option<&[u8]>) -> rusqlite::Result<()> {
+    let row = conn
+        .prepare_cached(
+            "SELECT arrived, deadline, ended, verified, owner, lease_until, epoch, id_hmac, head,
+             limits, late FROM challenges WHERE key = ?",
+        )?
+        .query_row([key], |row| {
+            (0..11)
+                .map(|place| row.get::<_, rusqlite::types::Value>(place))
+                .collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+    conn.prepare_cached("DELETE FROM challenges WHERE key = ?")?
+        .execute([key])?;
+    let rest = rest.map_or(rusqlite::types::Value::Null, |rest| rest.to_vec().into());
+    let values = [key.into(), 1.into()].into_iter().chain(row).chain([rest]);
+    conn.prepare_cached(
+        "INSERT INTO challenges (key, wiped, arrived, deadline, ended, verified, owner, lease_until,
+         epoch, id_hmac, head, limits, late, rest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(rusqlite::params_from_iter(values))?;
     Ok(())
 }
 

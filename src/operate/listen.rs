@@ -28,6 +28,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    descriptors,
     guard::{Peer, source},
     minutely::Minutely,
 };
@@ -90,8 +91,8 @@ impl Bound {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let sources = Sources::default();
         let section = self.section;
-        let failed = Minutely::new(move |kind: &io::ErrorKind, count| {
-            tracing::warn!(listener = section, error = %kind, count, "connections were not taken");
+        let failed = Minutely::new(move |error: &String, count| {
+            tracing::warn!(listener = section, %error, count, "connections were not taken");
         });
         let crowded = Minutely::new(move |(): &(), count| {
             tracing::warn!(
@@ -123,7 +124,10 @@ impl Bound {
                     });
                 }
                 Err(e) => {
-                    failed.note(e.kind());
+                    failed.note(match descriptors::exhausted(&e) {
+                        true => descriptors::EXHAUSTED.to_owned(),
+                        false => e.kind().to_string(),
+                    });
                     tokio::time::sleep(BREATH).await;
                 }
             }

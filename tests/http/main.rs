@@ -1,11 +1,13 @@
 //! The gateway by HTTP, through real sockets: jobs and their reports, what the operator sees, and the verbs `run` and
 //! `send` as a person runs them.
 
+mod descriptors;
 mod doors;
 mod jobs;
 mod memory;
 mod operator;
 mod overlay;
+mod process;
 mod reload;
 mod taking;
 mod verbs;

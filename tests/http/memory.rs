@@ -5,7 +5,6 @@ use std::{
     collections::HashSet,
     fs::{self, File},
     os::unix::fs::FileExt,
-    process::{Child, Command, Stdio},
 };
 
 use serde_json::json;
@@ -14,49 +13,39 @@ use simulators::{
     script::{Faults, Script},
 };
 
-use crate::world::{Folder, LIMIT, SENDERS, ask, free_port, http_file, until};
+use crate::{
+    process::Process,
+    world::{Folder, LIMIT, SENDERS, ask, free_port, http_file},
+};
 
 const CODES: usize = 300;
 /// What may be left, in a hundred: on stacks, in registers, in buffers that are in use again.
 const SHARE: usize = 2;
 
-/// Ended with the test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Gone already: all the better.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Process {
-    /// Those of the codes that stand anywhere in its writable memory.
-    fn codes_in_memory(&self, codes: &HashSet<[u8; 8]>) -> usize {
-        let pid = self.0.id();
-        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("Linux");
-        let memory = File::open(format!("/proc/{pid}/mem")).expect("a process of ours");
-        let mut found = HashSet::new();
-        for line in maps.lines() {
-            let mut words = line.split(' ');
-            let (range, rights) = (words.next().unwrap(), words.next().unwrap());
-            if !rights.starts_with("rw") {
-                continue;
-            }
-            let (from, to) = range.split_once('-').unwrap();
-            let from = u64::from_str_radix(from, 16).unwrap();
-            let to = u64::from_str_radix(to, 16).unwrap();
-            let mut octets = vec![0; (to - from) as usize];
-            // What can't be read (the kernel's own pages, a stack that has shrunk) holds nothing of ours.
-            if memory.read_exact_at(&mut octets, from).is_ok() {
-                let windows = octets.windows(8).filter(|w| w[0].is_ascii_digit());
-                let windows = windows.filter_map(|w| <[u8; 8]>::try_from(w).ok());
-                found.extend(windows.filter(|w| codes.contains(w)));
-            }
+/// Those of the codes that stand anywhere in its writable memory.
+fn codes_in_memory(process: &Process, codes: &HashSet<[u8; 8]>) -> usize {
+    let pid = process.0.id();
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("Linux");
+    let memory = File::open(format!("/proc/{pid}/mem")).expect("a process of ours");
+    let mut found = HashSet::new();
+    for line in maps.lines() {
+        let mut words = line.split(' ');
+        let (range, rights) = (words.next().unwrap(), words.next().unwrap());
+        if !rights.starts_with("rw") {
+            continue;
         }
-        found.len()
+        let (from, to) = range.split_once('-').unwrap();
+        let from = u64::from_str_radix(from, 16).unwrap();
+        let to = u64::from_str_radix(to, 16).unwrap();
+        let mut octets = vec![0; (to - from) as usize];
+        // What can't be read (the kernel's own pages, a stack that has shrunk) holds nothing of ours.
+        if memory.read_exact_at(&mut octets, from).is_ok() {
+            let windows = octets.windows(8).filter(|w| w[0].is_ascii_digit());
+            let windows = windows.filter_map(|w| <[u8; 8]>::try_from(w).ok());
+            found.extend(windows.filter(|w| codes.contains(w)));
+        }
     }
+    found.len()
 }
 
 /// Eight digits that nobody writes by chance.
@@ -92,18 +81,8 @@ async fn codes_leave_the_memory_when_their_challenges_are_over() {
             "[node]\ncore_dumps = true\n[http]\nlisten = \"{http}\"\n[callbacks]\nlisten = \"{callbacks}\"\n[admin]\nlisten = \"{admin}\"\n"
         ),
     );
-    let gateway = Command::new(env!("CARGO_BIN_EXE_ringback"))
-        .args(["run", "--log", "warn", "--config"])
-        .arg(folder.0.join("ringback.toml"))
-        .stdin(Stdio::null())
-        .spawn()
-        .map(Process)
-        .expect("the binary starts");
-    until("ready", async || {
-        tokio::net::TcpStream::connect(http).await.is_ok()
-            && ask("GET", admin, "/readyz", "").await.status == 200
-    })
-    .await;
+    let gateway = Process::start(&folder, None);
+    gateway.ready(http, admin).await;
 
     let codes: HashSet<[u8; 8]> = (0..CODES).map(code).collect();
     assert_eq!(codes.len(), CODES);
@@ -116,7 +95,7 @@ async fn codes_leave_the_memory_when_their_challenges_are_over() {
         let answer = ask("POST", http, "/v1/challenges", &job.to_string()).await;
         assert_eq!(answer.status, 202, "{}", answer.text());
     }
-    let open = gateway.codes_in_memory(&codes);
+    let open = codes_in_memory(&gateway, &codes);
     assert!(open > CODES / 2, "the search finds what is open: {open}");
 
     for n in 0..CODES {
@@ -127,7 +106,7 @@ async fn codes_leave_the_memory_when_their_challenges_are_over() {
     }
     let limit = tokio::time::Instant::now() + LIMIT;
     loop {
-        let left = gateway.codes_in_memory(&codes);
+        let left = codes_in_memory(&gateway, &codes);
         if left * 100 < CODES * SHARE {
             break;
         }
