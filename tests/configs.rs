@@ -179,11 +179,13 @@ fn a_reload_is_whole_or_nothing_and_says_which_carriers_are_concerned() {
             .collect::<Vec<_>>()
             .join(",")
     };
+    let said = std::cell::RefCell::new(Vec::<String>::new());
     let mut next = || {
         let Outcome::New(new) = reloader.read(false) else {
             panic!("not taken")
         };
         reloader.in_force(&new.config);
+        said.replace(new.changes.iter().map(ToString::to_string).collect());
         let diff = new.diff;
         [&diff.unchanged, &diff.changed, &diff.added, &diff.removed].map(names)
     };
@@ -192,6 +194,9 @@ fn a_reload_is_whole_or_nothing_and_says_which_carriers_are_concerned() {
     // A secret alone has changed: both carriers name it.
     put("carriers/p", "second");
     assert_eq!(next(), ["", "a,b", "", ""]);
+    let lines = said.take();
+    let secret = |line: &String| line.contains("secrets") && !line.contains("second");
+    assert!(lines.len() == 2 && lines.iter().all(secret), "{lines:?}");
     put("carriers/c.toml", &smpp(2777));
     fs::remove_file(folder.0.join("carriers/b.toml")).unwrap();
     assert_eq!(next(), ["a", "", "c", "b"]);

@@ -111,6 +111,19 @@ impl Sheet {
     }
 }
 
+impl Change {
+    /// Something has another value, which is not shown.
+    pub(super) fn hidden(file: Arc<PathBuf>, what: &str) -> Change {
+        let hidden = || Some(HIDDEN.to_owned());
+        Change {
+            file,
+            key: what.to_owned(),
+            from: hidden(),
+            to: hidden(),
+        }
+    }
+}
+
 /// `FILE: KEY: FROM -> TO`.
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -104,8 +104,8 @@ impl Reloader {
             return Outcome::Unchanged { restart_needed };
         }
         Outcome::New(Box::new(New {
+            changes: changes(&self.config, &config, &diff),
             diff,
-            changes: self.config.sheets.changes(&config.sheets),
             restart_needed,
             gone: gone(&self.config.table, &config.table),
             config,
@@ -126,6 +126,17 @@ impl Reloader {
     pub fn config(&self) -> &Config {
         &self.config
     }
+}
+
+/// What has changed: in the files, and behind the secrets that carriers name.
+fn changes(old: &Config, new: &Config, diff: &Diff) -> Vec<Change> {
+    let mut changes = old.sheets.changes(&new.sheets);
+    let behind = |name: &&Arc<str>| old.secrets.get(*name) != new.secrets.get(*name);
+    for name in diff.changed.iter().filter(behind) {
+        let file = new.settings.paths.carriers.join(format!("{name}.toml"));
+        changes.push(Change::hidden(Arc::new(file), "secrets and certificates"));
+    }
+    changes
 }
 
 /// What looks like a mistake (an editor that truncates, a copy in place), as faults: the old set serves on.

@@ -106,6 +106,8 @@ impl Drop for Watch {
 }
 
 async fn watch(places: Places, mut seen: Look, poll: Duration, said: mpsc::Sender<Changed>) {
+    let mut full = Full::default();
+    full.note(&seen);
     let (nudge, mut nudged) = mpsc::channel(NUDGES);
     // Held for its life; without one (no inotify left), looking again must do.
     let _watcher = watcher(&places, nudge.clone());
@@ -122,7 +124,8 @@ async fn watch(places: Places, mut seen: Look, poll: Duration, said: mpsc::Sende
         if now == seen {
             continue;
         }
-        seen = settle(&seen, now, || look_aside(&places)).await;
+        seen = settle(|now| full.is_less(&seen, now), now, || look_aside(&places)).await;
+        full.note(&seen);
         if said.send(Changed).await.is_err() {
             return;
         }
@@ -130,7 +133,8 @@ async fn watch(places: Places, mut seen: Look, poll: Duration, said: mpsc::Sende
 }
 
 /// Looks until nothing moves any more, or for as long as is waited at most. Gives the last look.
-async fn settle<F, Looking>(before: &Look, mut now: Look, mut look: F) -> Look
+/// `is_less`: something may be half of what it will be.
+async fn settle<F, Looking>(is_less: impl Fn(&Look) -> bool, mut now: Look, mut look: F) -> Look
 where
     F: FnMut() -> Looking,
     Looking: Future<Output = Option<Look>>,
@@ -138,7 +142,7 @@ where
     let begun = Instant::now();
     let mut moved = begun;
     loop {
-        let (still, most) = match shrunk(before, &now) {
+        let (still, most) = match is_less(&now) {
             true => (SETTLE_SHRUNK, SETTLE_SHRUNK_MOST),
             false => (SETTLE, SETTLE_MOST),
         };
@@ -154,11 +158,25 @@ where
     }
 }
 
-/// Is some file shorter than before, or gone?
-fn shrunk(before: &Look, now: &Look) -> bool {
-    before
-        .iter()
-        .any(|(file, (length, ..))| now.get(file).is_none_or(|(now, ..)| now < length))
+/// How long each file was when something stood in it.
+#[derive(Default)]
+struct Full(BTreeMap<PathBuf, u64>);
+
+impl Full {
+    /// One that has been emptied, or has gone, is measured by what it was: it is perhaps about to be written again.
+    fn note(&mut self, look: &Look) {
+        for (file, (length, ..)) in look.iter().filter(|(_, (length, ..))| *length > 0) {
+            self.0.insert(file.clone(), *length);
+        }
+    }
+
+    /// Is some file shorter than it was, or gone since it was last seen?
+    fn is_less(&self, seen: &Look, now: &Look) -> bool {
+        let mut files = now.iter();
+        let shorter =
+            files.any(|(file, (length, ..))| self.0.get(file).is_some_and(|l| length < l));
+        shorter || seen.keys().any(|file| !now.contains_key(file))
+    }
 }
 
 fn watcher(places: &Places, nudge: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
@@ -328,11 +346,14 @@ mod tests {
     async fn a_file_that_is_still_being_written_is_waited_for() {
         let start = Instant::now();
         let mut length = 1;
-        let before = of_length(1);
-        let last = settle(&before, of_length(1), || {
-            length = (length + 1).min(5);
-            std::future::ready(Some(of_length(length)))
-        });
+        let last = settle(
+            |_| false,
+            of_length(1),
+            || {
+                length = (length + 1).min(5);
+                std::future::ready(Some(of_length(length)))
+            },
+        );
         assert_eq!(last.await, of_length(5));
         assert_eq!(start.elapsed(), SETTLE * 5);
     }
@@ -341,42 +362,56 @@ mod tests {
     async fn a_file_that_never_rests_is_not_waited_for_for_ever() {
         let start = Instant::now();
         let mut length = 0;
-        settle(&of_length(0), of_length(0), || {
-            length += 1;
-            std::future::ready(Some(of_length(length)))
-        })
+        settle(
+            |_| false,
+            of_length(0),
+            || {
+                length += 1;
+                std::future::ready(Some(of_length(length)))
+            },
+        )
         .await;
         assert!(start.elapsed() >= SETTLE_MOST && start.elapsed() <= SETTLE_MOST + SETTLE);
     }
 
+    /// How long it takes until something is told, for files that were seen so and then look so as time goes by (ms).
+    async fn settled(full: &Full, seen: &Look, then: impl Fn(u128) -> Look) -> (Look, Duration) {
+        let start = Instant::now();
+        let last = settle(
+            |now| full.is_less(seen, now),
+            then(0),
+            || std::future::ready(Some(then(start.elapsed().as_millis()))),
+        );
+        (last.await, start.elapsed())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_file_that_has_shrunk_is_waited_for_a_second() {
-        // A copy in place: cut off, then written in two strokes with a pause between.
-        let start = Instant::now();
-        let written = || match start.elapsed().as_millis() {
-            0..500 => 0,
-            500..1_300 => 40,
-            _ => 90,
-        };
+        let mut full = Full::default();
         let before = of_length(100);
-        let last = settle(&before, of_length(0), || {
-            std::future::ready(Some(of_length(written())))
-        });
-        assert_eq!(last.await, of_length(90));
+        full.note(&before);
+        // A copy in place: cut off, then written in two strokes with a pause between.
+        let copied = |ms| match ms {
+            0..500 => of_length(0),
+            500..1_300 => of_length(40),
+            _ => of_length(90),
+        };
+        let (last, took) = settled(&full, &before, copied).await;
+        assert_eq!(last, of_length(90));
+        assert!(took >= Duration::from_millis(2_300), "{took:?}");
         // Longer than before, or as long: written whole.
-        let start = Instant::now();
-        settle(&of_length(100), of_length(0), || {
-            std::future::ready(Some(of_length(100)))
-        })
-        .await;
-        assert_eq!(start.elapsed(), SETTLE * 2);
+        let whole = |ms| of_length(if ms == 0 { 0 } else { 100 });
+        assert_eq!(settled(&full, &before, whole).await.1, SETTLE * 2);
         // One that is gone is missed for as long.
-        let start = Instant::now();
-        settle(&of_length(100), Look::default(), || {
-            std::future::ready(Some(Look::default()))
+        let (_, took) = settled(&full, &before, |_| Look::default()).await;
+        assert_eq!(took, SETTLE_SHRUNK);
+        // It was empty for long, and what comes now is still shorter than it was.
+        full.note(&of_length(0));
+        let (last, _) = settled(&full, &of_length(0), |ms| {
+            of_length(if ms < 900 { 40 } else { 100 })
         })
         .await;
-        assert_eq!(start.elapsed(), SETTLE_SHRUNK);
+        assert_eq!(last, of_length(100));
     }
 
     #[tokio::test]

@@ -338,8 +338,9 @@ async fn another_pace_or_window_touches_no_session() {
         let answer = reload(&w, "").await.json();
         assert_eq!(answer["changed"], json!([name]), "{answer}");
         // Never without its slots: who asks at once sees them.
-        let (state, _, pace) = view(name).await;
+        let (state, slots, pace) = view(name).await;
         assert_eq!((state, pace), (json!("healthy"), json!(100.0)), "{name}");
+        assert!(slots.as_u64() > Some(0), "{name}: {slots}");
         until("six slots", async || view(name).await.1 == 6).await;
     }
     assert_eq!(last(&w, "w-1", "+12025550123").await, "delivered");

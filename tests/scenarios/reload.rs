@@ -78,7 +78,7 @@ async fn heard_to_the_end(w: &World, id: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_talks_on_while_its_trunk_gets_another_pace() {
-    let mut w = World::with(Plan::default()).await;
+    let mut w = fixed(free()).await;
     w.send(challenge("p-1", LISTENS, Method::VoiceConfirm))
         .await;
     answered(&w, "p-1").await;

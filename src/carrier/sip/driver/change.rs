@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     CAP_MARGIN, Kind, NEWS, Trunk, address,
     local::{self, Local},
+    notices,
     targets::{self, Resolved, Targets},
 };
 use crate::{
@@ -85,6 +86,7 @@ impl Trunk {
             self.endpoint.set_credentials(None);
         }
         self.read_credentials();
+        self.mute = notices::mute(self.config.name.clone());
         self.draining = None;
         if fresh {
             self.up = false;
