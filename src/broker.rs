@@ -69,7 +69,7 @@ impl Status {
         metrics::gauge!("ringback_reports_returned_waiting").set(waiting as f64);
     }
 
-    /// Other gateways, with ledgers of their own, that take jobs from the same exchange: their nodes' names.
+    /// Other gateways, with ledgers of their own, that share the job exchange or a carrier account: their nodes' names.
     pub fn neighbours(&self) -> Vec<String> {
         let held = self.0.neighbours.lock();
         held.unwrap_or_else(PoisonError::into_inner).clone()

@@ -13,6 +13,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
+pub mod account;
 pub mod carrier;
 mod carrier_file;
 mod carrier_http;

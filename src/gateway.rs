@@ -188,7 +188,7 @@ impl Prepared {
             drop(ends);
         });
         let ledger = self.ledger.clone();
-        let broker = out.map(|out| out.open(&self.config.settings, ledger.clone(), &self.doors));
+        let broker = out.map(|out| out.open(&self.config, ledger.clone(), &self.doors));
         Ok(Gateway {
             doors: self.doors,
             callbacks: drivers.callbacks(),
@@ -245,6 +245,9 @@ impl Gateway {
             let _ = self.ledger.retain(now.retention, now.outcomes).await;
         }
         self.doors.settings.store(config.settings.clone());
+        if let Some(broker) = &self.broker {
+            broker.reloaded(&config);
+        }
         self.config = config;
     }
 

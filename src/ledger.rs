@@ -270,8 +270,9 @@ impl Ledger {
             .await
     }
 
-    pub async fn pending_count(&self) -> Result<u64, ReadError> {
-        self.read(read::Reader::pending_count).await
+    /// Reports that wait to be published, and how many of them have since these moments.
+    pub async fn pending(&self, before: [Millis; AGES]) -> Result<Pending, ReadError> {
+        self.read(move |reader| reader.pending(before)).await
     }
 
     /// The newest audit records of the overlay, newest first.

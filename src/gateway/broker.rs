@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Doors;
 use crate::{
     broker::{Status, Topology},
-    config::{Settings, settings::Amqp},
-    intake::amqp::{self, Consumer, Intake},
+    config::{Config, Settings, account, settings::Amqp},
+    intake::amqp::{self, Accounts, Consumer, Intake},
     ledger::{Ledger, ReportKey},
     report::publish::{Publisher, PublisherHandle, Publishing},
 };
@@ -25,6 +25,7 @@ pub struct Out {
 pub struct Broker {
     publisher: Publisher,
     consumer: Consumer,
+    accounts: watch::Sender<Accounts>,
     pub status: Status,
 }
 
@@ -60,7 +61,9 @@ impl Out {
     }
 
     /// Dispatch runs: jobs may come.
-    pub fn open(self, settings: &Settings, ledger: Ledger, doors: &Doors) -> Broker {
+    pub fn open(self, config: &Config, ledger: Ledger, doors: &Doors) -> Broker {
+        let settings = &config.settings;
+        let (accounts, in_use) = watch::channel(accounts(config));
         let consumer = amqp::start(Intake {
             amqp: self.amqp,
             settings: doors.settings.clone(),
@@ -69,6 +72,7 @@ impl Out {
             ledger,
             publisher: self.publisher.handle(),
             node: settings.node.name.clone(),
+            accounts: in_use,
             suspect: suspect_file(settings),
             stuck_after: amqp::STUCK_AFTER,
             jobs: doors.jobs.clone(),
@@ -77,17 +81,35 @@ impl Out {
         Broker {
             publisher: self.publisher,
             consumer,
+            accounts,
             status: self.status,
         }
     }
 }
 
 impl Broker {
+    /// Other carriers are in use now.
+    pub fn reloaded(&self, config: &Config) {
+        self.accounts.send_replace(accounts(config));
+    }
+
     /// No more jobs: what was taken is acked. Gives the publisher back, to be stopped last.
     pub async fn close_door(self, limit: Duration) -> Publisher {
         self.consumer.stop(limit).await;
         self.publisher
     }
+}
+
+/// Of the carriers that a route names.
+fn accounts(config: &Config) -> Accounts {
+    let used = config.used();
+    let carriers = used.iter().filter_map(|name| config.carriers.get(name));
+    carriers
+        .flat_map(|carrier| {
+            let marks = account::marks(carrier).into_iter();
+            marks.map(|mark| (mark, carrier.name.clone()))
+        })
+        .collect()
 }
 
 fn suspect_file(settings: &Settings) -> PathBuf {

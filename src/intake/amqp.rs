@@ -29,6 +29,8 @@ mod suspect;
 mod tags;
 mod watchdog;
 
+pub use neighbours::Accounts;
+
 /// A delivery that waits for its ack. Dropped unanswered it counts as [`Answer::Busy`].
 #[derive(Debug)]
 pub struct Ticket {
@@ -67,6 +69,8 @@ pub struct Intake {
     pub ledger: Ledger,
     pub publisher: PublisherHandle,
     pub node: Arc<str>,
+    /// The carriers' accounts in use: other gateways are told.
+    pub accounts: watch::Receiver<Accounts>,
     /// Beside the ledger: which job was being parsed when the process ended.
     pub suspect: PathBuf,
     /// Messages wait and none arrives for so long: the consumer is made anew.

@@ -33,6 +33,8 @@ pub(super) struct Desk {
     /// How much there is, with what the present transaction has done so far.
     pub tally: Tally,
     pub packer: Packer,
+    /// When the present transaction began.
+    pub now: Millis,
     plain: Vec<u8>,
     head: Vec<u8>,
     job: Vec<u8>,
@@ -56,6 +58,7 @@ impl Desk {
             early,
             tally: Tally::default(),
             packer: Packer::new(),
+            now: Millis(0),
             plain: Vec::new(),
             head: Vec::new(),
             job: Vec::new(),
@@ -143,8 +146,8 @@ impl<'c> Statements<'c> {
             inbox_done: conn.prepare("DELETE FROM inbox WHERE message = ?")?,
             late: conn.prepare("UPDATE challenges SET late = ? WHERE key = ?")?,
             outbox: conn.prepare(
-                "INSERT INTO outbox (report, challenge, seq, kind, route, final, until, body)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO outbox (report, challenge, seq, kind, route, final, until, at, body)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             )?,
             outbox_done: conn.prepare("DELETE FROM outbox WHERE report = ?")?,
             kept: conn.prepare(

@@ -216,7 +216,7 @@ async fn the_same_id_again_is_known(home: &dyn Home) {
     assert!(known.last.is_none());
     assert!(ledger.get(ChallengeKey(key + 1)).await.unwrap().is_none());
     assert!(ledger.get(ChallengeKey(key + 2)).await.unwrap().is_some());
-    assert_eq!(ledger.pending_count().await.unwrap(), 0);
+    assert_eq!(ledger.pending([T0; AGES]).await.unwrap().count, 0);
     write(&ledger, &mut done, vec![end(key, T0)]).await;
     let said = write(&ledger, &mut done, vec![Op::Accept(new(key + 3, "a"))]).await;
     assert_eq!(
@@ -259,7 +259,7 @@ async fn an_op_at_fault_leaves_the_rest_alone(home: &dyn Home) {
     assert_eq!(said.lost.len(), 1, "an accept, so that it isn't acked");
     assert!(ledger.find("contoso-bank", "a").await.unwrap().is_some());
     assert!(ledger.find("contoso-bank", "b").await.unwrap().is_some());
-    assert_eq!(ledger.pending_count().await.unwrap(), 1);
+    assert_eq!(ledger.pending([T0; AGES]).await.unwrap().count, 1);
     assert_eq!(ledger.healthy(), Ok(()));
 }
 
@@ -345,6 +345,18 @@ async fn reports_wait_until_done(home: &dyn Home) {
     let waiting = ledger.pending_reports(ReportKey(0), 100).await.unwrap();
     let [a, b, c, h1, h2, d] = reports;
     assert_eq!(waiting, [a.clone(), b.clone(), c.clone(), d.clone()]);
+    let now = crate::clock::now();
+    let hour = Duration::from_secs(3_600);
+    let pending = ledger
+        .pending([now + hour, now, now - hour, Millis(0)])
+        .await;
+    let pending = pending.unwrap();
+    assert_eq!((pending.count, pending.before), (4, [4, 4, 0, 0]));
+    assert!(
+        pending
+            .oldest
+            .is_some_and(|at| at <= now && at > now - hour)
+    );
     let two = ledger.pending_reports(a.report, 2).await.unwrap();
     assert_eq!(two, [b.clone(), c.clone()]);
     let ops = [&a, &c, &h1]
@@ -357,6 +369,7 @@ async fn reports_wait_until_done(home: &dyn Home) {
     let (ledger, _done, _recovered) = home.open().unwrap();
     let waiting = ledger.pending_reports(ReportKey(0), 100).await.unwrap();
     assert_eq!(waiting, [b, d]);
+    assert_eq!(ledger.pending([now; AGES]).await.unwrap().before, [2; AGES]);
     let heard = ledger.reports_of(ChallengeKey(key), 0).await.unwrap();
     assert_eq!(heard, [h1, h2.clone()]);
     assert_eq!(ledger.reports_of(ChallengeKey(key), 1).await.unwrap(), [h2]);

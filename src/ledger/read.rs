@@ -6,7 +6,8 @@ use arc_swap::ArcSwap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    EarlyWord, OutboxReport, Outcome, ReadError, Referred, ReportKey, Stored, Target,
+    AGES, EarlyWord, OutboxReport, Outcome, Pending, ReadError, Referred, ReportKey, Stored,
+    Target,
     pack::{self, Rest},
     seal::{Keyring, Lookup, Opener, Part, Unsealable},
 };
@@ -202,10 +203,24 @@ impl Reader {
         })
     }
 
-    pub fn pending_count(&self) -> Result<u64, ReadError> {
+    pub fn pending(&self, before: [Millis; AGES]) -> Result<Pending, ReadError> {
         self.with(|conn, _| {
-            let count: i64 = conn.query_row("SELECT count(*) FROM outbox", [], |row| row.get(0))?;
-            Ok(count as u64)
+            let mut statement = conn.prepare_cached(
+                "SELECT count(*), min(at), total(at <= ?), total(at <= ?), total(at <= ?),
+                 total(at <= ?) FROM outbox",
+            )?;
+            let pending = statement.query_row(before.map(|at| at.0), |row| {
+                let mut waited = [0; AGES];
+                for (place, count) in waited.iter_mut().enumerate() {
+                    *count = row.get::<_, f64>(2 + place)? as u64;
+                }
+                Ok(Pending {
+                    count: row.get::<_, i64>(0)? as u64,
+                    oldest: row.get::<_, Option<i64>>(1)?.map(Millis),
+                    before: waited,
+                })
+            })?;
+            Ok(pending)
         })
     }
 

@@ -309,6 +309,10 @@ CREATE TABLE outcomes (
     body    BLOB NOT NULL
 ) STRICT;
 CREATE INDEX outcomes_of ON outcomes (id_hmac);
+", "
+-- When a report became durable. Of those that an older version left, it can be told from how long they are tried.
+ALTER TABLE outbox ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
+UPDATE outbox SET at = until - 3600000;
 "];
 
 /// "Ring"
@@ -339,7 +343,8 @@ mod tests {
         conn.execute_batch(
             "INSERT INTO refs VALUES (x'01', 1, 7, 2);
              INSERT INTO challenges (key, arrived, deadline, owner, epoch, id_hmac, head)
-             VALUES (7, 0, 0, 'n', 1, x'02', x'03'); PRAGMA user_version = 1",
+             VALUES (7, 0, 0, 'n', 1, x'02', x'03');
+             INSERT INTO outbox VALUES (9, 7, 1, 0, 'q', 1, 5000000, x'04'); PRAGMA user_version = 1",
         )
         .unwrap();
         migrate(&mut conn, Path::new("test")).unwrap();
@@ -355,6 +360,12 @@ mod tests {
             .query_row("SELECT late FROM challenges", [], |row| row.get(0))
             .unwrap();
         assert_eq!(late, None);
+        let at: i64 = conn
+            .query_row("SELECT at FROM outbox WHERE report = 9", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert_eq!(at, 1_400_000);
         migrate(&mut conn, Path::new("test")).unwrap();
     }
 }

@@ -167,6 +167,19 @@ pub struct OutboxReport {
 
 private_debug!(OutboxReport);
 
+/// Reports that wait to be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    pub count: u64,
+    /// Since when the one that has waited longest does.
+    pub oldest: Option<Millis>,
+    /// Those that have waited since the moments asked about, or longer.
+    pub before: [u64; AGES],
+}
+
+/// Moments that are asked about at once.
+pub const AGES: usize = 4;
+
 /// Where a copy of a report goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {

@@ -154,6 +154,7 @@ impl Writer {
         let before = desk.tally;
         let stamped = mark.due();
         let dones = self.patiently(todo, || {
+            desk.now = clock::now();
             self.transaction(|| {
                 let dones = group
                     .iter()

@@ -23,6 +23,7 @@ use crate::{
     challenge::Method,
     config::{Change, Config, Fault, reload::Gone},
     dispatch::Query,
+    report::publish::pending,
     routing::table::{Line, Table},
 };
 
@@ -120,8 +121,8 @@ async fn overview(State(desk): State<Desk>) -> Response {
     let carriers = control.ask(Query::Carriers).await;
     let challenges = control.ask(Query::Challenges).await.unwrap_or_default();
     let reasons = ready::judge(control, carriers.as_deref());
-    let pending = tokio::time::timeout(LOOK, control.ledger.pending_count()).await;
-    let pending = pending.ok().and_then(Result::ok);
+    let waiting = tokio::time::timeout(LOOK, pending::read(&control.ledger)).await;
+    let waiting = waiting.ok().and_then(Result::ok);
     Json(json!({
         "node": control.node,
         "version": env!("CARGO_PKG_VERSION"),
@@ -130,7 +131,8 @@ async fn overview(State(desk): State<Desk>) -> Response {
         "ready": reasons.is_empty(),
         "reasons": reasons,
         "detail": control.detail(),
-        "reports_pending": pending,
+        "reports_pending": waiting.map(|waiting| waiting.count),
+        "reports_oldest_s": waiting.map(|waiting| waiting.longest.as_secs()),
         "broker": broker_word(control),
         "finals": super::metrics::finals(),
         "open": super::metrics::open(),

@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 use super::Control;
 use crate::{
     dispatch::{CarrierView, Query},
+    report::publish::pending,
     routing::health::State,
 };
 
@@ -23,9 +24,8 @@ impl Gauges {
         if let Some(carriers) = control.ask(Query::Carriers).await {
             self.carriers(&carriers).await;
         }
-        if let Ok(count) = control.ledger.pending_count().await {
-            gauge!("ringback_reports_pending").set(count as f64);
-        }
+        // Where the ledger can't be read the last ones stay; that it can't be, `/readyz` says.
+        let _ = pending::read(&control.ledger).await;
         let mut text = super::recorder::render();
         text.push_str(&super::process::render());
         text

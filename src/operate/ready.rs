@@ -55,7 +55,7 @@ pub fn broker_detail(broker: &Status) -> Vec<String> {
     }
     for node in broker.neighbours() {
         detail.push(format!(
-            "another gateway with a ledger of its own ({node}) takes jobs from the same exchange"
+            "another gateway with a ledger of its own ({node}) shares the job exchange or a carrier account"
         ));
     }
     detail

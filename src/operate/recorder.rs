@@ -96,6 +96,27 @@ fn describe() {
         "Reports that wait for the broker."
     );
     describe_gauge!(
+        "ringback_reports_pending_by_age",
+        "Of these, those that have waited for at least so long."
+    );
+    describe_gauge!(
+        "ringback_reports_pending_oldest_seconds",
+        Unit::Seconds,
+        "How long the one of these has waited that has waited longest; 0: none waits."
+    );
+    describe_gauge!(
+        "ringback_reports_returned_waiting",
+        "Of these, those that the broker has returned because no queue takes them."
+    );
+    describe_counter!(
+        "ringback_reports_returned_total",
+        "Reports that the broker has returned, each time."
+    );
+    describe_gauge!(
+        "ringback_gateways_beside",
+        "Other gateways with ledgers of their own that share the job exchange or a carrier account."
+    );
+    describe_gauge!(
         "ringback_broker_connected",
         "1 while the broker is connected."
     );
@@ -121,6 +142,9 @@ fn put_at_zero() {
         "broker_blocked",
         "jobs_unacked",
         "reports_pending",
+        "reports_pending_oldest_seconds",
+        "reports_returned_waiting",
+        "gateways_beside",
         "challenges_open",
     ] {
         gauge!(format!("ringback_{name}")).increment(0.0);

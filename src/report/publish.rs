@@ -27,6 +27,7 @@ use crate::{
 
 mod desk;
 mod letter;
+pub mod pending;
 mod published;
 mod session;
 mod unroutable;
@@ -122,13 +123,11 @@ impl PublisherHandle {
 }
 
 async fn count_pending(ledger: Ledger) {
-    let gauge = metrics::gauge!("ringback_reports_pending");
     let mut tick = tokio::time::interval(COUNT);
     loop {
         tick.tick().await;
-        match ledger.pending_count().await {
-            Ok(count) => gauge.set(count as f64),
-            Err(error) => tracing::warn!(%error, "waiting reports can't be counted"),
+        if let Err(error) = pending::read(&ledger).await {
+            tracing::warn!(%error, "waiting reports can't be counted");
         }
     }
 }

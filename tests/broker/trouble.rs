@@ -1,6 +1,9 @@
 //! The broker in trouble: out of memory, gone and back.
 
-use ringback::intake::{Answer, Job};
+use ringback::{
+    config::settings::Amqp,
+    intake::{Answer, Job},
+};
 
 use crate::{
     rabbit,
@@ -11,6 +14,10 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a_blocked_broker_is_waited_for", blocked),
     ("a_restarted_broker_loses_nothing", restarted),
     ("two_gateways_at_one_exchange_notice_each_other", two),
+    (
+        "two_gateways_with_one_carrier_account_notice_each_other",
+        one_account,
+    ),
 ];
 
 fn blocked() {
@@ -85,5 +92,39 @@ fn two() {
             })
             .await;
         }
+    });
+}
+
+/// Jobs come to each by an exchange of its own; a third one shares nothing.
+fn one_account() {
+    run(async {
+        let (url, folder) = crate::world::fresh("account");
+        let gateway = async |name: &str, accounts: &[(&str, &str)]| {
+            let folder = folder.join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            let change = |amqp: &mut Amqp| {
+                for what in [
+                    &mut amqp.exchange,
+                    &mut amqp.reports,
+                    &mut amqp.queue,
+                    &mut amqp.control,
+                    &mut amqp.dead,
+                ] {
+                    *what = format!("{name}.{what}").into();
+                }
+            };
+            World::with_accounts(url.clone(), folder, change, accounts).await
+        };
+        let third = gateway("third", &[("m9", "contoso")]).await;
+        let one = gateway("one", &[("m1", "northwind"), ("m2", "litware")]).await;
+        let other = gateway("other", &[("m2", "their-name-for-it")]).await;
+        for world in [&one, &other] {
+            until("the other is noticed", || {
+                world.status.neighbours().len() == 1
+            })
+            .await;
+        }
+        // It has heard of both by now: they were told of each other after they were told of it.
+        assert!(third.status.neighbours().is_empty());
     });
 }

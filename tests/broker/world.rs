@@ -28,7 +28,7 @@ use ringback::{
     ledger::{Batch, DoneReceiver, Ledger, Op, OutboxReport, ReportKey, Target, Wipe},
     report::publish::{Publisher, Publishing},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Nothing in these tests takes longer, but for a broker's restart.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -77,6 +77,16 @@ impl World {
     }
 
     pub async fn at(url: String, folder: PathBuf, change: impl FnOnce(&mut Amqp)) -> World {
+        World::with_accounts(url, folder, change, &[]).await
+    }
+
+    /// With these marks of accounts, and whose they are.
+    pub async fn with_accounts(
+        url: String,
+        folder: PathBuf,
+        change: impl FnOnce(&mut Amqp),
+        accounts: &[(&str, &str)],
+    ) -> World {
         let mut amqp = Amqp::at(&url);
         change(&mut amqp);
         let amqp = Arc::new(amqp);
@@ -87,6 +97,9 @@ impl World {
         let (jobs_out, jobs) = mpsc::channel(ARRIVALS);
         let (control_out, control) = mpsc::channel(ARRIVALS);
         let (done_out, done) = mpsc::channel(1_024);
+        let accounts = accounts.iter();
+        let accounts = accounts.map(|(mark, carrier)| ((*mark).to_owned(), (*carrier).into()));
+        let (_, accounts) = watch::channel(accounts.collect());
         let publisher = Publisher::start(Publishing {
             amqp: amqp.clone(),
             topology: topology.clone(),
@@ -103,6 +116,7 @@ impl World {
             ledger: ledger.clone(),
             publisher: publisher.handle(),
             node: "gw-t".into(),
+            accounts,
             suspect: folder.join("suspect"),
             stuck_after: Duration::from_secs(1),
             jobs: jobs_out,

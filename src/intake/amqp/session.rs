@@ -27,7 +27,7 @@ pub(super) async fn run(intake: Intake, mut stop: watch::Receiver<Option<Duratio
     let mut mark = Mark::read(intake.suspect.clone());
     let (mut waits, mut turn) = (Waits::default(), Turn::default());
     let mut patience = intake.stuck_after;
-    let mut neighbours = Neighbours::new(&intake.node);
+    let mut neighbours = Neighbours::new();
     let mut outage = Outage::default();
     loop {
         let connected = tokio::select! {

@@ -47,6 +47,7 @@ impl Statements<'_> {
             &**route,
             report.is_final,
             report.until.0,
+            desk.now.0,
             desk.head
         ])?;
         desk.tally.waiting += inserted as i64;
