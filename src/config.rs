@@ -58,6 +58,8 @@ pub struct Config {
     pub(crate) secrets: Secrets,
     /// The files as they stand, key by key.
     pub(crate) sheets: Arc<Sheets>,
+    /// How the recordings look from outside.
+    pub(crate) recordings: Arc<watch::Look>,
 }
 
 /// The settings as they are in force now, for what looks at them again and again.

@@ -17,6 +17,7 @@ use super::{
     settings_file,
     source::Source,
     values::SECRET_WARNING,
+    watch,
 };
 use crate::{
     challenge::Channel,
@@ -76,6 +77,7 @@ fn whole(
         (Some(settings), Some(routes)) if faults.is_empty() => {
             sheets.extend(routes.sheets);
             Ok(Config {
+                recordings: Arc::new(watch::recordings(&settings.paths.prompts)),
                 file: file.to_path_buf(),
                 settings: Arc::new(settings),
                 carriers: routes.carriers,

@@ -99,7 +99,8 @@ impl Reloader {
         let diff = Diff::between(&self.config, &config);
         let same = diff.is_empty()
             && self.config.table == config.table
-            && self.config.settings == config.settings;
+            && self.config.settings == config.settings
+            && self.config.recordings == config.recordings;
         if same {
             return Outcome::Unchanged { restart_needed };
         }
@@ -135,6 +136,10 @@ fn changes(old: &Config, new: &Config, diff: &Diff) -> Vec<Change> {
     for name in diff.changed.iter().filter(behind) {
         let file = new.settings.paths.carriers.join(format!("{name}.toml"));
         changes.push(Change::hidden(Arc::new(file), "secrets and certificates"));
+    }
+    if old.recordings != new.recordings {
+        let folder = Arc::new(new.settings.paths.prompts.clone());
+        changes.push(Change::hidden(folder, "recordings"));
     }
     changes
 }

@@ -56,6 +56,8 @@ pub(super) struct Places {
     folders: Vec<PathBuf>,
     /// One file, wherever it stands.
     file: Option<PathBuf>,
+    /// Recordings, in a folder of each locale.
+    prompts: Option<PathBuf>,
 }
 
 impl Places {
@@ -64,12 +66,14 @@ impl Places {
         Places {
             folders: vec![paths.routes.clone(), paths.carriers.clone()],
             file: Some(config.file.clone()),
+            prompts: Some(paths.prompts.clone()),
         }
     }
 }
 
 impl Watch {
-    /// Watches the configuration's file and the folders of routes and carriers. Must be called within tokio's runtime.
+    /// Watches the configuration's file and the folders of routes, carriers and recordings. Must be called within
+    /// tokio's runtime.
     pub fn start(config: &Config) -> Watch {
         Watch::places(Places::of(config), POLL)
     }
@@ -78,7 +82,7 @@ impl Watch {
     pub fn folders(folders: Vec<PathBuf>, poll: Duration) -> Watch {
         let places = Places {
             folders,
-            file: None,
+            ..Places::default()
         };
         Watch::places(places, poll)
     }
@@ -210,7 +214,7 @@ fn watcher(places: &Places, nudge: mpsc::Sender<()>) -> Option<RecommendedWatche
 }
 
 /// What the files of the folders look like from outside. Links are followed.
-pub(super) type Look = BTreeMap<PathBuf, (u64, Option<SystemTime>, u64)>;
+pub(crate) type Look = BTreeMap<PathBuf, (u64, Option<SystemTime>, u64)>;
 
 async fn look_aside(places: &Places) -> Option<Look> {
     let places = places.clone();
@@ -237,16 +241,35 @@ fn folder_of(file: &Path) -> &Path {
 }
 
 pub(super) fn look(places: &Places) -> Look {
-    let entries = places
+    let files = places
         .folders
         .iter()
-        .filter_map(|folder| fs::read_dir(folder).ok())
-        .flatten();
+        .flat_map(|folder| within(folder, "toml"));
+    let mut found = look_at(files.chain(places.file.clone()));
+    if let Some(prompts) = &places.prompts {
+        found.append(&mut recordings(prompts));
+    }
+    found
+}
+
+/// How the recordings look: they are read when they are another set.
+pub(super) fn recordings(prompts: &Path) -> Look {
+    let locales = fs::read_dir(prompts).into_iter().flatten();
+    let locales = locales.filter_map(Result::ok).map(|entry| entry.path());
+    look_at(locales.flat_map(|locale| within(&locale, "wav")))
+}
+
+/// The files of a folder that end so.
+fn within(folder: &Path, extension: &'static str) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
     entries
         .filter_map(Result::ok)
         .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
-        .chain(places.file.clone())
+        .filter(move |path| path.extension().is_some_and(|e| e == extension))
+}
+
+fn look_at(files: impl Iterator<Item = PathBuf>) -> Look {
+    files
         .filter_map(|path| {
             let about = fs::metadata(&path).ok()?;
             let place = inode(&about);
@@ -419,8 +442,8 @@ mod tests {
         let folder = Folder::new("settings");
         folder.write("ringback.toml", "a");
         let places = Places {
-            folders: Vec::new(),
             file: Some(folder.0.join("ringback.toml")),
+            ..Places::default()
         };
         let mut watch = Watch::places(places, Duration::from_secs(3600));
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -433,7 +456,7 @@ mod tests {
         let folder = Folder::new("other");
         let places = |folder: PathBuf| Places {
             folders: vec![folder],
-            file: None,
+            ..Places::default()
         };
         let before = look(&places(folder.0.clone()));
         folder.write("notes.txt", "x");

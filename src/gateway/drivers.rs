@@ -15,7 +15,7 @@ use crate::{
         http::{self, CallbackHandle},
         sip, smpp,
     },
-    config::{CarrierConfig, Config, carrier::Transport},
+    config::{CarrierConfig, Config, carrier::Transport, watch::Look},
     dispatch::{Update, UpdateLink},
     ledger::LeftUp,
     message::speech::Catalogue,
@@ -61,6 +61,8 @@ pub struct Drivers {
     left_up: HashMap<Arc<str>, Vec<CallState>>,
     callbacks: callbacks::Table,
     voices: Option<Arc<Catalogue>>,
+    /// How the recordings looked when the voices were loaded.
+    recordings: Arc<Look>,
     said: mpsc::Sender<Said>,
 }
 
@@ -92,6 +94,7 @@ enum Kind {
 pub struct Prepared {
     next: Vec<(Driver, Option<Update>)>,
     voices: Option<Arc<Catalogue>>,
+    recordings: Arc<Look>,
 }
 
 /// How long a driver may take to unbind or to end its calls after dispatch has stopped: a trunk's last words and the
@@ -106,6 +109,7 @@ impl Drivers {
             left_up: HashMap::new(),
             callbacks: Arc::new(ArcSwap::default()),
             voices: None,
+            recordings: Arc::default(),
             said,
         }
     }
@@ -142,7 +146,9 @@ impl Drivers {
                 Transport::Sip(_) => trunks.push(wanted),
             }
         }
-        let voices = match (&self.voices, trunks.is_empty()) {
+        let known = self.voices.as_ref();
+        let known = known.filter(|_| self.recordings == config.recordings);
+        let voices = match (known, trunks.is_empty()) {
             (Some(voices), _) => Some(voices.clone()),
             (None, true) => None,
             (None, false) => match load_voices(config) {
@@ -158,7 +164,11 @@ impl Drivers {
             });
         }
         match errors.is_empty() {
-            true => Ok(Prepared { next, voices }),
+            true => Ok(Prepared {
+                next,
+                voices,
+                recordings: config.recordings.clone(),
+            }),
             false => Err(DriverErrors(errors)),
         }
     }
@@ -166,6 +176,7 @@ impl Drivers {
     /// The prepared set takes over, once dispatch has taken the updates up.
     pub fn commit(&mut self, prepared: Prepared) -> Vec<Update> {
         self.voices = prepared.voices;
+        self.recordings = prepared.recordings;
         let mut updates = Vec::new();
         let before = std::mem::take(&mut self.running);
         for (driver, update) in prepared.next {

@@ -12,7 +12,7 @@ use ringback::{
 };
 use tokio::sync::oneshot;
 
-use crate::world::{Plan, World, challenge};
+use crate::world::{Folder, LIMIT, Plan, World, challenge, prompts};
 
 /// Far shorter than a call of somebody who presses nothing.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -228,4 +228,46 @@ async fn a_trunk_with_another_name_keeps_its_address_and_its_calls() {
     assert_eq!(w.caller.last("n-1").await["carrier"], "fabrikam");
     heard_to_the_end(&w, "n-3").await;
     w.no_protocol_errors();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_recordings_are_spoken_without_a_restart() {
+    let own = Folder::new();
+    let folder = own.0.join("prompts");
+    let (from, to) = (prompts().join("en-US"), folder.join("en-US"));
+    std::fs::create_dir_all(&to).expect("a folder");
+    for clip in std::fs::read_dir(&from).expect("recordings") {
+        let clip = clip.expect("a clip").path();
+        std::fs::copy(&clip, to.join(clip.file_name().expect("a name"))).expect("copied");
+    }
+    let plan = Plan {
+        ear: true,
+        prompts: folder,
+        ..Plan::default()
+    };
+    let mut w = World::with(plan).await;
+    let spoken = async |w: &World, id: &str, number: &str| {
+        let last = w.ask(challenge(id, number, Method::VoiceConfirm)).await;
+        assert_eq!(last["event"], "confirmed", "{last:#}");
+        // The call is written down when it is over: after its goodbye.
+        let of_it = |line: &simulators::record::Line| {
+            let call = line.entry.call();
+            call.is_some_and(|call| call.to.ends_with(&number[1..]))
+        };
+        let line = w.record.wait_for(LIMIT, of_it).await.expect("a call");
+        let call = line.entry.call().cloned().expect("a call");
+        let heard: Vec<String> = call.heard.iter().map(|h| h.clip.clone()).collect();
+        heard
+    };
+    let before = spoken(&w, "v-1", "+12025550123").await;
+    assert!(before.contains(&"greeting".to_owned()), "{before:?}");
+    // One that is missing is a reason to refuse, and what is spoken stays.
+    std::fs::remove_file(to.join("greeting.wav")).expect("removed");
+    let why = reload(&mut w).await.expect_err("a recording is missing");
+    assert!(why.contains("greeting"), "{why}");
+    assert_eq!(spoken(&w, "v-2", "+12025550124").await, before);
+    std::fs::copy(from.join("approved.wav"), to.join("greeting.wav")).expect("copied");
+    reload(&mut w).await.expect("other recordings");
+    let after = spoken(&w, "v-3", "+12025550125").await;
+    assert!(!after.contains(&"greeting".to_owned()), "{after:?}");
 }

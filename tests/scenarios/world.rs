@@ -150,6 +150,8 @@ pub struct Plan {
     /// Faults from the first moment.
     pub faults: BTreeMap<&'static str, fn(&mut simulators::script::Faults)>,
     pub ear: bool,
+    /// Where the gateway's recordings are.
+    pub prompts: PathBuf,
 }
 
 impl Default for Plan {
@@ -174,6 +176,7 @@ caller_ids = ["+18553308653"]
             settings: String::new(),
             faults: BTreeMap::new(),
             ear: false,
+            prompts: prompts(),
         }
     }
 }
@@ -232,7 +235,7 @@ impl Plan {
         folder.write("routes/senders.toml", &senders());
         let settings = format!(
             "[node]\nname = \"test\"\n[paths]\nprompts = {:?}\n{}",
-            prompts().display().to_string(),
+            self.prompts.display().to_string(),
             self.settings
         );
         folder.write("ringback.toml", &settings);

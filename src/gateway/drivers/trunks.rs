@@ -49,7 +49,7 @@ impl Drivers {
             match self.by_name(&wanted.config.name, own.bind) {
                 Some(driver) => {
                     given.push(driver.clone());
-                    ready.push(hand_over(driver, wanted, own, self).await);
+                    ready.push(self.hand_over(driver, wanted, own, voices).await);
                 }
                 None => homeless.push((wanted, own)),
             }
@@ -58,7 +58,7 @@ impl Drivers {
             match self.by_address(own.bind, &given) {
                 Some(driver) => {
                     given.push(driver.clone());
-                    ready.push(hand_over(driver, wanted, own, self).await);
+                    ready.push(self.hand_over(driver, wanted, own, voices).await);
                 }
                 None => ready.push(self.open(wanted, own, voices).await),
             }
@@ -83,6 +83,42 @@ impl Drivers {
     fn everyone(&self) -> impl Iterator<Item = &Driver> {
         let all = self.running.values().chain(&self.leaving);
         all.filter(|driver| !driver.handle.commands.is_closed())
+    }
+
+    /// The trunk stays, and becomes what is wanted.
+    async fn hand_over(
+        &self,
+        driver: &Driver,
+        wanted: Wanted,
+        own: Local,
+        voices: &Arc<Catalogue>,
+    ) -> Ready {
+        let running = self.running.get(&wanted.config.name);
+        let runs = running.is_some_and(|running| running.is(driver));
+        let known = self.voices.as_ref();
+        let same_voices = known.is_some_and(|known| Arc::ptr_eq(known, voices));
+        let same = driver.config == wanted.config && driver.secrets == wanted.secrets;
+        if runs && same && same_voices {
+            return Ok((driver.clone(), None));
+        }
+        let held = tokio::time::timeout(ANSWER, sip::hold(&driver.handle)).await;
+        let Ok(Some(held)) = held else {
+            return Err(DriverError::Silent(driver.config.name.clone()));
+        };
+        let fresh = !runs
+            || driver.secrets != wanted.secrets
+            || sip::is_another_link(&driver.config, &wanted.config);
+        let change = Change {
+            config: wanted.config.clone(),
+            voices: voices.clone(),
+            own,
+            fresh,
+        };
+        let commit = Box::new(move || {
+            // Refused only by a trunk that has ended by a fault of ours.
+            let _ = held.send(change);
+        });
+        Ok(driver.become_with(wanted, UpdateLink::of(fresh), commit))
     }
 
     async fn open(&self, wanted: Wanted, own: Local, voices: &Arc<Catalogue>) -> Ready {
@@ -128,34 +164,6 @@ impl Drivers {
             None => error.into(),
         }
     }
-}
-
-/// The trunk stays, and becomes what is wanted.
-async fn hand_over(driver: &Driver, wanted: Wanted, own: Local, drivers: &Drivers) -> Ready {
-    let runs = drivers
-        .running
-        .get(&wanted.config.name)
-        .is_some_and(|running| running.is(driver));
-    if runs && driver.config == wanted.config && driver.secrets == wanted.secrets {
-        return Ok((driver.clone(), None));
-    }
-    let held = tokio::time::timeout(ANSWER, sip::hold(&driver.handle)).await;
-    let Ok(Some(held)) = held else {
-        return Err(DriverError::Silent(driver.config.name.clone()));
-    };
-    let fresh = !runs
-        || driver.secrets != wanted.secrets
-        || sip::is_another_link(&driver.config, &wanted.config);
-    let change = Change {
-        config: wanted.config.clone(),
-        own,
-        fresh,
-    };
-    let commit = Box::new(move || {
-        // Refused only by a trunk that has ended by a fault of ours.
-        let _ = held.send(change);
-    });
-    Ok(driver.become_with(wanted, UpdateLink::of(fresh), commit))
 }
 
 impl Driver {

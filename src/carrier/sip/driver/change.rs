@@ -16,12 +16,15 @@ use super::{
 use crate::{
     carrier::{Command, Handle, Link, Said, What},
     config::carrier::{CarrierConfig, Transport},
+    message::speech::Catalogue,
 };
 
 /// What a trunk becomes.
 #[derive(Debug)]
 pub struct Change {
     pub config: Arc<CarrierConfig>,
+    /// For the calls to come; those that talk keep their voice.
+    pub voices: Arc<Catalogue>,
     pub own: Local,
     /// What was known of the link is of no use: another far end, other credentials, or it had been taken out.
     pub fresh: bool,
@@ -65,7 +68,12 @@ pub(super) async fn next(coming: &mut Option<oneshot::Receiver<Change>>) -> Opti
 impl Trunk {
     /// Becomes what the change says. Gives where news of the endpoints comes from, if they are others.
     pub(super) fn change(&mut self, change: Change) -> Option<mpsc::Receiver<News>> {
-        let Change { config, own, fresh } = change;
+        let Change {
+            config,
+            voices,
+            own,
+            fresh,
+        } = change;
         let Kind::Sip(sip) = config.transport.clone() else {
             return None;
         };
@@ -81,6 +89,7 @@ impl Trunk {
         let moved = self.config.endpoints != config.endpoints;
         let probes = (self.config.probe, config.probe);
         (self.config, self.sip, self.own) = (config, sip, own);
+        self.voices = voices;
         if self.sip.username.is_none() || self.sip.password.is_none() {
             self.credentials = None;
             self.endpoint.set_credentials(None);
