@@ -80,6 +80,7 @@ fn choices(bencher: Bencher<'_, '_>, tried: &[Tried]) {
     let view = View {
         standing: &[],
         turns: &turns,
+        refusals: &[],
     };
     let mut n = 0u64;
     bencher.bench_local(|| {

@@ -260,6 +260,17 @@ pub enum About {
     Carrier,
 }
 
+impl About {
+    /// Where another carrier has said no as well, it is of the challenge: its number, or what the person's network thinks
+    /// of our sender.
+    pub fn is_of_the_challenge(self) -> bool {
+        match self {
+            About::Request | About::Sender | About::Country => true,
+            About::Account | About::Carrier => false,
+        }
+    }
+}
+
 /// Why, in our words: the field's standard reasons (interfaces, "Reasons at least").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -385,6 +396,8 @@ pub enum Link {
     Down { reason: Arc<str> },
     /// A probe (enquire_link, OPTIONS) was answered, or not.
     Probe { ok: bool },
+    /// A probe was answered: the far end takes nothing now, with its own word (OPTIONS answered 503).
+    Unavailable { reason: Arc<str> },
     /// Slots have become free beyond what events tell (a session came, throttling eased).
     Room,
 }

@@ -219,6 +219,7 @@ impl Life {
             phase: Phase::Placed,
             handed: false,
             verdict: None,
+            asked_pause: 0,
             parts_delivered: 0,
             refusal: None,
             receipt_by: by.receipt_wait.map_or(Millis::NEVER, |wait| now + wait),

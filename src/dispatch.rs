@@ -33,9 +33,12 @@ use crate::{
 
 mod arrivals;
 mod arrive;
+mod carrier_log;
 mod carriers;
+mod change_log;
 mod doubts;
 mod effects;
+mod evidence;
 mod inbox;
 mod late;
 mod lead;
@@ -48,6 +51,7 @@ mod receipts;
 mod references;
 mod resume;
 mod said;
+mod standing;
 mod stop;
 mod turns;
 mod view;
@@ -61,7 +65,7 @@ use open::OpenTable;
 pub use operator::{OpenChallenge, Ordered, OverlayOrder, Step};
 use pipeline::{Action, Pipeline, Released};
 use queue::Queue;
-pub use view::{CarrierView, Query, View};
+pub use view::{CarrierView, Query, Seen, View};
 
 /// Everything that dispatch listens to.
 pub struct Inputs {
@@ -311,11 +315,7 @@ impl Dispatch {
     fn turn(&mut self, now: Now) {
         self.release_overdue(now.wall);
         self.expire_overlay(now.wall);
-        for running in self.carriers.iter_mut() {
-            if running.health.tick(now.mono) | running.refilled(now.mono) {
-                self.queue.room_changed();
-            }
-        }
+        self.tick_carriers(now);
         while let Some(key) = self.open.due(now.wall) {
             self.missing_receipts(key, now.wall);
             if let Some(open) = self.open.get_mut(key) {
@@ -351,6 +351,7 @@ impl Dispatch {
             }
         }
         self.say_limits(now.wall);
+        self.log_carriers(now);
         let free = self.pipeline.flush(now.mono);
         self.act(free, now.wall);
         let figures = (self.open.len(), self.queue.len());
@@ -373,9 +374,7 @@ impl Dispatch {
         }
         wake = wake.min(self.pipeline.due().unwrap_or(wake));
         for running in self.carriers.iter() {
-            for at in [running.health.next_deadline(), running.next_token(now.mono)] {
-                wake = wake.min(at.unwrap_or(wake));
-            }
+            wake = wake.min(running.next_deadline(now.mono).unwrap_or(wake));
         }
         wake
     }

@@ -95,6 +95,7 @@ fn decision(count: usize, carriers: u16, times: usize) -> f64 {
     let view = View {
         standing: &[],
         turns: &turns,
+        refusals: &[],
     };
     each(times, |n| {
         let ask = Ask {

@@ -100,7 +100,8 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         Err(reason) => {
             eprintln!("{reason}: every carrier is taken for healthy");
             // Strings, numbers and lists: this can't fail.
-            serde_json::to_value(explain(&question, &config, &policy, &[])).unwrap_or_default()
+            serde_json::to_value(explain(&question, &config, &policy, (&[], &[])))
+                .unwrap_or_default()
         }
     };
     let mut out = BufWriter::new(io::stdout().lock());

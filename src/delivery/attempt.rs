@@ -48,6 +48,9 @@ pub struct Attempt {
     pub handed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// So long the carrier asked to be left alone, in seconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub asked_pause: u64,
     /// Bit i: part i of the text has a positive receipt.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub parts_delivered: u64,

@@ -126,6 +126,7 @@ impl Life {
         let attempt = &mut self.attempts[at];
         attempt.cause = Some(failure.cause);
         attempt.verdict = Some(failure.verdict);
+        attempt.asked_pause = failure.retry_after.map_or(0, |pause| pause.as_secs());
         attempt.carrier_code = failure.carrier_code.or(attempt.carrier_code.take());
         let (n, leg) = (attempt.n, attempt.leg);
         self.note(

@@ -2,7 +2,7 @@
 //!
 //! Looks only; what a moment brings is told in `delivery` and `steps`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Attempt, CALL_OVERTIME, LATER_DOUBLINGS, LATER_PAUSE, LegState, Life, MAX_ATTEMPTS, MAX_LATER,
@@ -12,6 +12,9 @@ use crate::{
     carrier::{Cause, Verdict},
     challenge::{Challenge, Channel, Millis},
 };
+
+/// The longest pause that a carrier can ask a challenge for: longer than any that still helps.
+const LONGEST_ASKED: Duration = Duration::from_secs(900);
 
 impl Life {
     /// The attempt that is wanted now, if one is.
@@ -106,7 +109,7 @@ impl Life {
         soonest.min(self.fallback_due(ch).unwrap_or(Millis::NEVER))
     }
 
-    /// How long the challenge leaves a carrier alone that was full: longer each time.
+    /// How long the challenge leaves a carrier alone that was full: longer each time, and at least as long as it asked for.
     pub(super) fn pause_until(&self, full: &Attempt, now: Millis) -> Millis {
         let before = self
             .attempts
@@ -115,7 +118,8 @@ impl Life {
             .filter(|a| a.verdict == Some(Verdict::Later))
             .count();
         let times = 1u32 << before.min(LATER_DOUBLINGS);
-        full.ended.unwrap_or(now) + LATER_PAUSE * times
+        let asked = Duration::from_secs(full.asked_pause).min(LONGEST_ASKED);
+        full.ended.unwrap_or(now) + asked.max(LATER_PAUSE * times)
     }
 
     /// The candidates of this leg that earlier attempts speak against.
@@ -145,6 +149,26 @@ impl Life {
                     _ => Some(whole),
                 }
             })
+    }
+
+    /// Has this carrier told it to come later?
+    pub fn throttled_by(&self, carrier: &str) -> bool {
+        self.throttling().any(|name| &**name == carrier)
+    }
+
+    /// Has another carrier refused it, for whatever lasts?
+    pub fn refused_elsewhere(&self, carrier: &str) -> bool {
+        self.attempts.iter().any(|a| {
+            *a.carrier != *carrier
+                && a.phase == Phase::Settled(Outcome::Refused)
+                && a.verdict != Some(Verdict::Later)
+        })
+    }
+
+    /// The carriers that have told it to come later, some of them again and again.
+    pub fn throttling(&self) -> impl Iterator<Item = &Arc<str>> {
+        let later = |a: &&Attempt| a.verdict == Some(Verdict::Later);
+        self.attempts.iter().filter(later).map(|a| &a.carrier)
     }
 
     /// More tries than this leg shall have?

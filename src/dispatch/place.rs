@@ -3,6 +3,7 @@
 
 use std::{
     cmp::Reverse,
+    collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
@@ -13,6 +14,7 @@ use super::{
     open::Open,
     pipeline::Action,
     queue::{self, RouteKey},
+    standing::{left_out, nobody_at_all},
 };
 use crate::{
     carrier::{Call, CallMark, Cause, Command, Content, Event, Order, Text, Verdict},
@@ -20,16 +22,11 @@ use crate::{
     delivery::{Attempt, Placement, Want},
     message::templates,
     operate::metrics,
-    routing::{
-        plan::{self, Ask, Avoid, Choice, LeftOut, Standing, Tried, View},
-        table::Table,
-    },
+    routing::plan::{self, Ask, Avoid, Choice, Standing, Tried, View},
 };
 
 /// How many of a line are asked before the line counts as blocked: the first may have tried what the next has not.
 const LOOK_AHEAD: usize = 8;
-/// Most that an attempt remembers of what the plan left out.
-const MOST_LEFT_OUT: usize = 8;
 /// What a person's last challenge came by is avoided this long.
 pub(super) const AVOID_MS: i64 = 300_000;
 
@@ -41,6 +38,24 @@ enum Placed {
     Gone,
     /// All that could bring it are full or suspended.
     NoSlot,
+    /// As before, and it could be the probe of a carrier that comes back: others go first.
+    Spared,
+}
+
+/// Who may be the one attempt of a carrier that comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Probes {
+    /// Of each line the one with most life left.
+    ByLongest,
+    /// Nobody whom it has told to come later: for all we know it tells them so again, and whoever waits behind them waits
+    /// for nothing.
+    ByOthers,
+    ByAnyone,
+}
+
+impl Probes {
+    /// In this order they are asked.
+    const ALL: [Probes; 3] = [Probes::ByLongest, Probes::ByOthers, Probes::ByAnyone];
 }
 
 impl Dispatch {
@@ -51,7 +66,7 @@ impl Dispatch {
             return;
         };
         if self.queue.heads(at, 1).first() == Some(&key) {
-            self.try_place(key, now, Change::Born);
+            self.try_place(key, now, Change::Born, Probes::ByLongest);
         }
     }
 
@@ -89,10 +104,27 @@ impl Dispatch {
 
     /// Gives free slots to those who wait.
     pub(super) fn place_all(&mut self, now: Millis) {
+        let free = Standing::Probing { free: true };
+        for probes in Probes::ALL {
+            let spared = self.place_lines(probes, now);
+            let all = self.carriers.iter();
+            if spared.is_empty() || all.map(|c| c.health.standing()).all(|s| s != free) {
+                return;
+            }
+            // Those whom a carrier should be tried with didn't want it.
+            for at in spared {
+                self.queue.unblock(at);
+            }
+        }
+    }
+
+    /// Goes through the lines that may find a slot. Returns those in which somebody was spared.
+    fn place_lines(&mut self, probes: Probes, now: Millis) -> Vec<RouteKey> {
         let mut lines = self.queue.open_lines();
+        let mut spared = Vec::new();
         while let Some((Reverse(rank), at)) = lines.pop() {
             if !self.pipeline.room() {
-                return;
+                return Vec::new();
             }
             // Its tenant may have had a turn in another line meanwhile.
             match self.queue.rank(at) {
@@ -103,40 +135,52 @@ impl Dispatch {
                 }
                 Some(_) => {}
             }
-            let heads = self.queue.heads(at, LOOK_AHEAD);
-            let moved = heads
-                .into_iter()
-                .any(|key| self.try_place(key, now, Change::Life) != Placed::NoSlot);
-            if !moved {
+            let (mut moved, mut spares) = (false, false);
+            let longest = self.queue.longest(at);
+            for key in self.queue.heads(at, LOOK_AHEAD).into_iter().chain(longest) {
+                match self.try_place(key, now, Change::Life, probes) {
+                    Placed::Yes | Placed::Gone => {
+                        moved = true;
+                        break;
+                    }
+                    Placed::NoSlot => {}
+                    Placed::Spared => spares = true,
+                }
+            }
+            if moved {
+                let rank = self.queue.rank(at);
+                lines.extend(rank.map(|rank| (Reverse(rank), at)));
+            } else {
                 self.queue.block(at);
-            } else if let Some(rank) = self.queue.rank(at) {
-                lines.push((Reverse(rank), at));
+                spared.extend(spares.then_some(at));
             }
         }
+        spared
     }
 
-    fn try_place(&mut self, key: ChallengeKey, now: Millis, change: Change) -> Placed {
+    fn try_place(
+        &mut self,
+        key: ChallengeKey,
+        now: Millis,
+        change: Change,
+        probes: Probes,
+    ) -> Placed {
         self.requeue(key, now);
         let Some(open) = self.open.get(key) else {
             return Placed::Gone;
         };
-        let Some((want, _)) = open.waiting else {
+        let Some((want, at)) = open.waiting else {
             return Placed::Gone;
         };
         if open.life.worn_out(want.leg) {
             return self.nobody_left(key, want, now, change);
         }
         self.refresh_standing(want.hedge);
+        let no_slot = self.spare_probes(probes, at, key);
         let Some(open) = self.open.get(key) else {
             return Placed::Gone;
         };
-        let number = open.ch.to;
-        let last = number.and_then(|to| self.people.get(&(to, want.method.channel())));
-        let all: Vec<Tried> = open
-            .life
-            .tried(want.leg, now)
-            .map(|t| tried(t, None))
-            .collect();
+        let all = tried_by(open, want, now, true);
         let attempt = u16::try_from(open.life.attempts.len() + 1).unwrap_or(u16::MAX);
         let Some(country) = open.ch.country else {
             return Placed::Gone;
@@ -147,18 +191,15 @@ impl Dispatch {
             tenant: &open.ch.tenant,
             caller_id: open.ch.caller_id.as_ref().map(|n| n.e164()),
             tried: &all,
-            avoid: last
-                .filter(|l| l.challenge != key && l.at.0 + AVOID_MS > now.0)
-                .map(|l| Avoid {
-                    carrier: &l.carrier,
-                    sender: &l.sender,
-                }),
+            avoid: self.avoided(key, open, want, now),
             hedge: want.hedge,
             roll: plan::roll(&open.ch.id, attempt),
         };
+        let refusals = self.refusals();
         let view = View {
             standing: &self.standing,
             turns: &self.turns,
+            refusals: &refusals,
         };
         match plan::first(&self.config.table, view, &ask) {
             Choice::Take(candidate) => {
@@ -166,22 +207,48 @@ impl Dispatch {
                 self.take(key, want, candidate, left_out, now, change);
                 Placed::Yes
             }
-            Choice::Wait => Placed::NoSlot,
+            Choice::Wait => no_slot,
             Choice::Nothing => {
                 // Nobody now. Is it for good, or are those who are left only suspended, full or pausing?
-                let lasting: Vec<Tried> = open
-                    .life
-                    .tried(want.leg, now)
-                    .filter(|t| !t.pausing)
-                    .map(|t| tried(t, None))
-                    .collect();
+                let lasting = tried_by(open, want, now, false);
                 if nobody_at_all(&self.config.table, view, &ask, &lasting) {
                     self.nobody_left(key, want, now, change)
                 } else {
-                    Placed::NoSlot
+                    no_slot
                 }
             }
         }
+    }
+
+    /// Leaves the carriers that come back to others. Returns what it is called where it finds no slot then.
+    fn spare_probes(&mut self, probes: Probes, at: RouteKey, key: ChallengeKey) -> Placed {
+        let spared = match probes {
+            Probes::ByLongest => {
+                self.leave_probes_to_others(key) | self.leave_probes_to_longer(at, key)
+            }
+            Probes::ByOthers => self.leave_probes_to_others(key),
+            Probes::ByAnyone => false,
+        };
+        match spared {
+            true => Placed::Spared,
+            false => Placed::NoSlot,
+        }
+    }
+
+    /// What the person's last challenge came by, if that was lately.
+    fn avoided<'a>(
+        &'a self,
+        key: ChallengeKey,
+        open: &Open,
+        want: Want,
+        now: Millis,
+    ) -> Option<Avoid<'a>> {
+        let last = self.people.get(&(open.ch.to?, want.method.channel()))?;
+        let lately = last.challenge != key && last.at.0 + AVOID_MS > now.0;
+        lately.then_some(Avoid {
+            carrier: &last.carrier,
+            sender: &last.sender,
+        })
     }
 
     fn nobody_left(
@@ -251,14 +318,18 @@ impl Dispatch {
         if let Some(to) = open.ch.to {
             let last = super::Last {
                 carrier: carrier.clone(),
-                sender,
+                sender: sender.clone(),
                 challenge: key,
                 at: now,
             };
             self.people.insert((to, want.method.channel()), last);
         }
         if let Some(running) = self.carriers.get_mut(&carrier) {
-            running.take_slot(self.mono, at, want.hedge);
+            let left = open.ch.deadline.since(now);
+            running.take_slot(self.mono, at, want.hedge, left);
+            if let Some(country) = open.ch.country {
+                running.scopes.started(self.mono, &sender, country);
+            }
         }
         if want.method.channel() == Channel::Sms || !self.prepare(at, now) {
             self.pipeline.then(Action::Submit(at));
@@ -390,57 +461,6 @@ impl Dispatch {
         };
         self.said(said, now);
     }
-
-    /// What the plan sees of each carrier, by the table's order.
-    pub(super) fn refresh_standing(&mut self, hedge: bool) {
-        let names = self.config.table.carriers();
-        self.standing.clear();
-        for name in names {
-            let standing = match self.carriers.get_mut(name) {
-                _ if self.overlay.suspended(name).is_some() => {
-                    Standing::Suspended(crate::routing::health::Reason::ByOperator)
-                }
-                Some(running) => running.standing(self.mono, hedge),
-                None => Standing::Suspended(crate::routing::health::Reason::NotConnected),
-            };
-            self.standing.push(standing);
-        }
-    }
-}
-
-/// What the plan left out and why, for the attempt's trace. Nothing while all carriers are well and nothing was tried: then
-/// only the files speak, and they stand where everybody can read them.
-fn left_out(table: &Table, view: View<'_>, ask: &Ask<'_>) -> Box<[Arc<str>]> {
-    let well = |s: &Standing| matches!(s, Standing::Healthy | Standing::Full);
-    if ask.tried.is_empty() && view.standing.iter().all(well) {
-        return Box::default();
-    }
-    let mut all: Vec<Arc<str>> = Vec::new();
-    for omission in plan::plan(table, view, ask).left_out {
-        let carrier = omission.carrier.map_or("", |c| table.carrier_name(c));
-        let sender = omission.sender.and_then(|s| table.sender(s));
-        let words: Arc<str> = match (omission.why, sender) {
-            // The whole carrier, whatever the sender.
-            (LeftOut::Suspended(_) | LeftOut::Probing | LeftOut::Disabled, _) | (_, None) => {
-                format!("{carrier}: {}", omission.why).into()
-            }
-            (why, Some(sender)) => format!("{carrier} {}: {why}", sender.id).into(),
-        };
-        if all.len() < MOST_LEFT_OUT && !all.contains(&words) {
-            all.push(words);
-        }
-    }
-    all.into()
-}
-
-/// Would nobody bring it even if every carrier were well and free?
-fn nobody_at_all(table: &Table, view: View<'_>, ask: &Ask<'_>, tried: &[Tried]) -> bool {
-    let everyone = vec![Standing::Healthy; view.standing.len()];
-    let view = View {
-        standing: &everyone,
-        ..view
-    };
-    plan::first(table, view, &Ask { tried, ..*ask }) == Choice::Nothing
 }
 
 /// Where a challenge that wants this stands.
@@ -452,15 +472,23 @@ fn line_of(open: &Open, want: Want, now: Millis) -> Option<RouteKey> {
         for t in open.life.tried(want.leg, now) {
             (t.carrier, t.sender, t.pausing).hash(&mut hash);
         }
+        // Whom a carrier has throttled is not its probe while others wait: nobody stands behind somebody who may not be what
+        // he may.
+        let throttling: BTreeSet<&Arc<str>> = open.life.throttling().collect();
+        throttling.hash(&mut hash);
         tried = queue::Tried(hash.finish());
     }
     Some((want.method.channel(), open.ch.country?, tried))
 }
 
-fn tried(t: crate::delivery::Tried, cause: Option<Cause>) -> Tried {
-    Tried {
-        carrier: t.carrier,
-        sender: t.sender,
-        cause,
-    }
+/// What it has tried on this leg; `pausing`: also what it leaves alone only for a while.
+fn tried_by(open: &Open, want: Want, now: Millis, pausing: bool) -> Vec<Tried> {
+    let all = open.life.tried(want.leg, now);
+    all.filter(|tried| pausing || !tried.pausing)
+        .map(|tried| Tried {
+            carrier: tried.carrier,
+            sender: tried.sender,
+            cause: None,
+        })
+        .collect()
 }

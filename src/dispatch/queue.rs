@@ -112,6 +112,11 @@ impl Queue {
         let line = self.lines.get_mut(&at)?;
         Some(line.waiting.first(&self.turns)?.0)
     }
+
+    /// Who of this line has most life left.
+    pub fn longest(&self, at: RouteKey) -> Option<ChallengeKey> {
+        self.lines.get(&at)?.waiting.longest().copied()
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,6 @@ use crate::{
     ledger::{InboxKey, InboxMessage, Op},
     number::{Number, written::Tail},
     operate::metrics,
-    routing::health::Evidence,
 };
 
 /// How long a receipt waits for a response that it overtook.
@@ -224,6 +223,9 @@ impl Dispatch {
             Lead::Contradicted | Lead::Undecided => self.unclear(name, receipt),
             Lead::To(_) | Lead::ByPhone(_) | Lead::Nobody => {
                 metrics::receipt(name, receipt.state, known);
+                if !known && receipt.state != ReceiptState::Intermediate {
+                    self.unmatched_receipt(name);
+                }
                 tracing::debug!(carrier = %name, "a receipt for nothing we know");
             }
         }
@@ -318,28 +320,9 @@ impl Dispatch {
             self.refer(name, key, std::slice::from_ref(reference));
         }
         if news {
-            self.receipt_evidence(name, receipt.state);
+            self.receipt_evidence(name, key, receipt.state);
             self.index_by_phone(key);
             self.settle(key.challenge, Change::Life, now);
-        }
-    }
-
-    /// What a receipt says of the carrier itself.
-    fn receipt_evidence(&mut self, name: &Arc<str>, state: ReceiptState) {
-        let delivered = match state {
-            ReceiptState::Delivered => true,
-            ReceiptState::Undelivered | ReceiptState::Expired | ReceiptState::Rejected => false,
-            ReceiptState::Intermediate | ReceiptState::Unknown => return,
-        };
-        let Some(carrier) = self.carriers.get_mut(name) else {
-            return;
-        };
-        let stood = carrier.health.standing();
-        carrier
-            .health
-            .event(self.mono, Evidence::Receipt { delivered });
-        if carrier.health.standing() != stood {
-            self.queue.room_changed();
         }
     }
 

@@ -4,14 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Dispatch, effects::Change, pipeline::Action};
 use crate::{
-    carrier::{
-        Blame, CallState, Cause, Event, Failure, Incoming, Link, Said, Verdict, What, reference,
-    },
-    challenge::{AttemptKey, ChallengeKey, Channel, Millis},
-    delivery::{Attempt, Phase},
+    carrier::{CallState, Event, Incoming, Said, What, reference},
+    challenge::{AttemptKey, Channel, Millis},
+    delivery::Phase,
     ledger::Op,
     operate::metrics,
-    routing::health::{Evidence, Outcome},
 };
 
 impl Dispatch {
@@ -30,19 +27,6 @@ impl Dispatch {
             }
             What::Link(link) => self.link_said(&carrier, &link),
         }
-    }
-
-    fn link_said(&mut self, name: &Arc<str>, link: &Link) {
-        let Some(carrier) = self.carriers.get_mut(name) else {
-            return;
-        };
-        match link {
-            Link::Up => tracing::info!(carrier = %name, "link up"),
-            Link::Down { reason } => tracing::warn!(carrier = %name, %reason, "link down"),
-            Link::Probe { .. } | Link::Room => {}
-        }
-        carrier.link(self.mono, link);
-        self.queue.room_changed();
     }
 
     pub(super) fn attempt_said(
@@ -115,56 +99,6 @@ impl Dispatch {
         }
     }
 
-    /// What an event says of the carrier itself, and whether it frees a slot.
-    fn evidence(&mut self, name: &Arc<str>, key: AttemptKey, event: &Event) {
-        let mono = self.mono;
-        let Some(carrier) = self.carriers.get_mut(name) else {
-            return;
-        };
-        let call = carrier.is_voice();
-        let stood = carrier.health.standing();
-        let outcome = match event {
-            Event::Accepted { .. } => Some(Outcome::Accepted),
-            Event::InDoubt { .. } => Some(Outcome::InDoubt),
-            Event::Failed(failure) => match (failure.blame, failure.verdict) {
-                (_, Verdict::Later) => Some(Outcome::Throttled),
-                (Blame::Carrier, _) => Some(Outcome::Fault),
-                (Blame::Number | Blame::Person | Blame::Nobody, _) => Some(Outcome::Refused),
-                (Blame::Us, _) => None,
-            },
-            Event::Ringing
-            | Event::Answered
-            | Event::KeyPressed(_)
-            | Event::CallState(..)
-            | Event::CallCleared
-            | Event::CallEnded(_) => None,
-        };
-        if let Some(outcome) = outcome {
-            carrier.outcome(mono, key, outcome);
-        }
-        if let Event::Failed(Failure {
-            retry_after: Some(pause),
-            ..
-        }) = event
-        {
-            carrier.health.event(mono, Evidence::RetryAfter(*pause));
-        }
-        let frees = match event {
-            Event::Accepted { .. } | Event::InDoubt { .. } => !call,
-            Event::Failed(_) | Event::CallEnded(_) => true,
-            Event::Ringing
-            | Event::Answered
-            | Event::KeyPressed(_)
-            | Event::CallState(..)
-            | Event::CallCleared => false,
-        };
-        let freed = frees && carrier.free_slot(key);
-        // A probe that went well lets others in, though a call keeps its slot.
-        if freed || carrier.health.standing() != stood {
-            self.queue.room_changed();
-        }
-    }
-
     /// The challenge is over; the reference of a text that the carrier took after all leads to it still.
     fn answer_after_the_end(&mut self, name: &Arc<str>, key: AttemptKey, event: Event) {
         if let Event::Accepted { references } = event {
@@ -176,26 +110,6 @@ impl Dispatch {
                     part,
                     phone: None,
                 });
-            }
-        }
-    }
-
-    /// Receipts that have not come in their time speak against their carriers. Asked before the tick that notices
-    /// it; each attempt counts once.
-    pub(super) fn missing_receipts(&mut self, key: ChallengeKey, now: Millis) {
-        let Some(open) = self.open.get(key) else {
-            return;
-        };
-        let late = |a: &&Attempt| {
-            a.channel() == Channel::Sms
-                && a.phase == Phase::Taken
-                && a.cause != Some(Cause::NoReceipt)
-                && now >= a.receipt_by.min(open.ch.deadline)
-        };
-        for attempt in open.life.attempts.iter().filter(late) {
-            if let Some(carrier) = self.carriers.get_mut(&attempt.carrier) {
-                let evidence = Evidence::Receipt { delivered: false };
-                carrier.health.event(self.mono, evidence);
             }
         }
     }

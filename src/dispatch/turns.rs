@@ -119,6 +119,12 @@ impl<V> Line<V> {
         self.len == 0
     }
 
+    /// Whose deadline is the latest.
+    pub fn longest(&self) -> Option<&V> {
+        let lasts = self.tenants.values().filter_map(|w| w.all.last_key_value());
+        lasts.max_by_key(|(place, _)| **place).map(|(_, v)| v)
+    }
+
     /// How many of this tenant's stand here.
     pub fn of(&self, tenant: &Arc<str>) -> usize {
         self.tenants.get(tenant).map_or(0, |w| w.all.len())

@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     delivery::{Attempt, Life, Phase},
     overlay::Entry,
-    routing::Standing,
+    routing::{Standing, health::State, plan::Refusal},
 };
 
 /// A question, with where the answer goes.
@@ -20,7 +20,7 @@ pub enum Query {
     Carriers(oneshot::Sender<Vec<CarrierView>>),
     Challenges(oneshot::Sender<Vec<View>>),
     /// What the plan sees of each carrier now, in the table's order, for `explain`.
-    Standing(oneshot::Sender<(Arc<Config>, Vec<Standing>)>),
+    Standing(oneshot::Sender<Seen>),
     /// Another configuration, with the carriers that are new or have changed.
     Reload(Arc<Config>, Vec<Update>, oneshot::Sender<()>),
     Drain(Duration),
@@ -30,6 +30,15 @@ pub enum Query {
     Changes(oneshot::Sender<Vec<Entry>>),
     /// An open challenge, by tenant and id.
     Open(Arc<str>, Arc<str>, oneshot::Sender<Option<OpenChallenge>>),
+}
+
+/// What the plan sees of the carriers.
+pub struct Seen {
+    pub config: Arc<Config>,
+    /// In the table's order.
+    pub standing: Vec<Standing>,
+    /// Senders and countries that carriers refuse.
+    pub refusals: Vec<Refusal>,
 }
 
 /// One carrier, as `/admin/carriers` shows it.
@@ -45,6 +54,14 @@ pub struct CarrierView {
     /// What is wrong with its receipts, if anything is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipts: Option<String>,
+}
+
+impl CarrierView {
+    /// It takes attempts, more than one at a time: well, or not asked yet whether it is.
+    pub fn is_usable(&self) -> bool {
+        let usable = [State::Healthy, State::Unproven].map(State::name);
+        self.slots > 0 && usable.contains(&self.state)
+    }
 }
 
 /// One challenge, as the page shows it.
@@ -125,7 +142,11 @@ impl Dispatch {
             }
             Query::Standing(to) => {
                 self.refresh_standing(false);
-                let _ = to.send((self.config.clone(), self.standing.clone()));
+                let _ = to.send(Seen {
+                    config: self.config.clone(),
+                    standing: self.standing.clone(),
+                    refusals: self.refusals(),
+                });
             }
             Query::Reload(config, updates, to) => {
                 self.configure(config, updates);
@@ -157,12 +178,22 @@ impl Dispatch {
     }
 }
 
+/// Why it is not healthy, and what it refuses though it is.
+fn reason_of(running: &Running) -> String {
+    let login = running.login.as_ref();
+    let mut all = vec![running.health.reason()];
+    all.extend(login.map(|code| format!("refuses our credentials or rights: {code}")));
+    all.extend(running.scopes.words());
+    all.retain(|reason| !reason.is_empty());
+    all.join("; ")
+}
+
 pub(super) fn carrier_view(running: &Running, receipts: Option<String>) -> CarrierView {
     CarrierView {
         name: running.handle.name.clone(),
         transport: running.config.transport.name(),
         state: running.health.state().name(),
-        reason: running.health.reason(),
+        reason: reason_of(running),
         in_flight: running.in_flight(),
         slots: running.handle.slots.get(),
         pace: running.config.pace.map(|p| p.per_second()),

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     challenge::Method,
     config::{Change, Config, Fault, reload::Gone},
-    dispatch::Query,
+    dispatch::{Query, Seen},
     report::publish::pending,
     routing::table::{Line, Table},
 };
@@ -168,7 +168,7 @@ struct RouteView<'a> {
 }
 
 async fn routes_in_force(State(desk): State<Desk>) -> Response {
-    let Some((config, _)) = desk.control.ask(Query::Standing).await else {
+    let Some(Seen { config, .. }) = desk.control.ask(Query::Standing).await else {
         return silent();
     };
     Json(route_views(&config)).into_response()
@@ -239,10 +239,11 @@ async fn explained(
             "write it as 2030-01-31T12:00:00Z",
         );
     };
-    let Some((config, standing)) = desk.control.ask(Query::Standing).await else {
+    let Some(seen) = desk.control.ask(Query::Standing).await else {
         return silent();
     };
-    let Some(policy) = policy(&config) else {
+    let config = &seen.config;
+    let Some(policy) = policy(config) else {
         return silent();
     };
     // A plus that was not written %2B has become a space on the way.
@@ -258,7 +259,8 @@ async fn explained(
         caller_id: ask.caller_id.as_deref(),
         at,
     };
-    Json(explain(&question, &config, &policy, &standing)).into_response()
+    let known = (&*seen.standing, &*seen.refusals);
+    Json(explain(&question, config, &policy, known)).into_response()
 }
 
 #[derive(Deserialize)]

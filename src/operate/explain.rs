@@ -12,7 +12,7 @@ use crate::{
     number::{self, Analysis, NumberPolicy, Reach},
     routing::{
         self, Standing,
-        plan::{Ask, Candidate, Plan, View, plan},
+        plan::{Ask, Candidate, Plan, Refusal, View, plan},
         table::{Table, Turns},
     },
 };
@@ -79,12 +79,13 @@ pub fn policy(config: &Config) -> Option<NumberPolicy> {
     NumberPolicy::new(&allow).ok()
 }
 
-/// Plans. `standing` is what is known of the carriers now, in the table's order; empty: all are healthy.
+/// Plans. `standing` is what is known of the carriers now, in the table's order, `refusals` the senders and countries that
+/// they refuse; both empty: all are healthy.
 pub fn explain(
     args: &Question<'_>,
     config: &Config,
     policy: &NumberPolicy,
-    standing: &[Standing],
+    (standing, refusals): (&[Standing], &[Refusal]),
 ) -> Explained {
     let analysis = number::analyse(args.number, args.region);
     let mut refused = refusal(args.method, &analysis, config, policy);
@@ -94,6 +95,7 @@ pub fn explain(
         let view = View {
             standing,
             turns: &turns,
+            refusals,
         };
         let seed = format!(
             "{}{}",

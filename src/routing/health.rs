@@ -2,7 +2,7 @@
 //! deadline out.
 //!
 //! ```text
-//!              faults, silence, throttling, link down, Retry-After, receipts collapse
+//!              faults, silence, refusals, throttling, link down, Retry-After, receipts collapse
 //!   healthy ------------------------------------------------------------------------> suspended
 //!      ^                                                                                |   ^
 //!      |  a few good ones in a row                          back-off over, link up      |   | a bad one:
@@ -11,11 +11,19 @@
 //! ```
 //!
 //! While probing, one attempt at a time is let through. What an attempt says counts for the state in which it was
-//! sent: an old attempt's bad end is no answer to a probe. What a failure means was decided where it happened
-//! (`carrier::Failure`); here it is only counted.
+//! sent: an old attempt's bad end is no answer to a probe, and makes no pause longer. What a failure means was decided
+//! where it happened (`carrier::Failure`); here it is only counted.
+//!
+//! A link's own probe (enquire_link, OPTIONS) proves the link, not the traffic: it ends what it has begun, and nothing
+//! else. Whoever takes texts and answers none has answered every enquire_link meanwhile.
 
 mod answers;
+mod link;
+mod pauses;
 mod receipts;
+mod refusals;
+mod traffic;
+mod unmatched;
 mod window;
 mod words;
 
@@ -24,10 +32,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use self::refusals::{Scope, ScopeChange, Scopes};
+pub use self::unmatched::{Alarm, Unmatched};
 pub use self::words::{Evidence, HealthSettings, Outcome, Reason, ReceiptSettings, State};
 use self::{
     answers::Answers,
+    pauses::Pauses,
     receipts::{BASELINE_LEAST, Baseline, Recent},
+    refusals::Answered,
     window::Sliding,
 };
 use super::plan::Standing;
@@ -42,19 +54,36 @@ pub struct Health {
     phase: Phase,
     /// When the phase began.
     since: Instant,
+    /// When the last suspension began: what was sent before it has had its say.
+    suspended: Option<Instant>,
+    /// When receipts came again: those that were missing before have had their say.
+    receipts_again: Option<Instant>,
     /// Suspensions in a row without a healthy stretch between: the exponent of the back-off.
     trips: u32,
     link_up: bool,
-    /// The driver's own word for the operator.
-    detail: Option<Arc<str>>,
+    /// Something at the far end has answered something.
+    proven: bool,
+    /// A suspension of the traffic that a lost link has covered: it goes on when the link is back.
+    owed: Option<(Reason, Instant)>,
+    /// Why it is in this state, in numbers, or the driver's own word.
+    why: Arc<str>,
+    /// The carrier's own word in its last refusal.
+    refusal: Option<Arc<str>>,
     outcomes: Sliding,
     faults_in_a_row: u32,
     doubts_in_a_row: u32,
+    /// Probes of the link in a row that were not answered.
+    misses: u32,
     throttles: u32,
     throttled_since: Option<Instant>,
+    answered: Answered,
+    pauses: Pauses,
     receipts: Recent,
     baseline: Baseline,
+    /// Good receipts in a row since they collapsed.
+    receipts_good: u32,
     answers: Answers,
+    receipt_times: Answers,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,12 +94,20 @@ enum Phase {
         reason: Reason,
         until: Option<Instant>,
     },
-    /// `out`: since when the one attempt is out.
+    /// `out`: the one attempt, if it is out.
     Probing {
         reason: Reason,
         good: u32,
-        out: Option<Instant>,
+        out: Option<Out>,
     },
+}
+
+/// The one attempt of a probing carrier.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Out {
+    until: Instant,
+    /// It lives long enough for its silence to mean something.
+    tells: bool,
 }
 
 impl Health {
@@ -82,17 +119,27 @@ impl Health {
                 until: Some(now + settings.start_wait),
             },
             since: now,
+            suspended: None,
+            receipts_again: None,
             trips: 0,
             link_up: false,
-            detail: None,
+            proven: false,
+            owed: None,
+            why: "just started".into(),
+            refusal: None,
             outcomes: Sliding::new(now, settings.window),
             faults_in_a_row: 0,
             doubts_in_a_row: 0,
+            misses: 0,
             throttles: 0,
             throttled_since: None,
+            answered: Answered::default(),
+            pauses: Pauses::default(),
             receipts: Recent::default(),
             baseline: Baseline::default(),
+            receipts_good: 0,
             answers: Answers::default(),
+            receipt_times: Answers::default(),
             settings,
         }
     }
@@ -102,40 +149,34 @@ impl Health {
         let before = self.state();
         self.expire(now);
         match evidence {
-            Evidence::Started => {
-                if let Phase::Probing { out, .. } = &mut self.phase {
-                    *out = Some(now);
-                }
-            }
+            Evidence::Started { left } => self.started(now, left),
             Evidence::Outcome { outcome, after } => self.outcome(now, outcome, after),
-            Evidence::Receipt { delivered } => self.receipt(now, delivered),
-            Evidence::LinkUp => self.link_up(now),
-            Evidence::LinkDown { reason } => {
-                self.link_up = false;
-                self.detail = Some(reason);
-                let down = Phase::Suspended {
-                    reason: Reason::LinkDown,
-                    until: None,
-                };
-                if self.phase != down {
-                    self.enter(now, down);
+            Evidence::Receipt { delivered, after } => {
+                if delivered {
+                    self.receipt_times.add(after);
                 }
+                self.receipt(now, delivered, after);
             }
+            // Who did not wait as long as this carrier's receipts take has nothing to say.
+            Evidence::NoReceipt { after } => match self.receipt_wait() {
+                Some(wait) if after < wait => {}
+                Some(_) | None => self.receipt(now, false, after),
+            },
+            Evidence::LinkUp { answered } => self.link_up(now, answered),
+            Evidence::LinkDown { reason } => self.link_down(now, reason),
             Evidence::Probe { ok } => self.probe(now, ok),
-            Evidence::RetryAfter(pause) => {
-                let until = now + pause.min(MAX_RETRY_AFTER);
-                if self.link_up || !matches!(self.phase, Phase::Suspended { .. }) {
-                    self.enter(
-                        now,
-                        Phase::Suspended {
-                            reason: Reason::RetryAfter,
-                            until: Some(until),
-                        },
-                    );
-                }
-            }
+            Evidence::Unavailable { reason } => self.unavailable(now, reason),
+            Evidence::RetryAfter { pause, after } => self.retry_after(now, pause, after),
+            Evidence::ProbeVoid => self.free_probe(),
         }
         before != self.state()
+    }
+
+    /// The carrier's own word in the refusal that is told next: named where it leads to a suspension.
+    pub fn heard(&mut self, code: Option<&Arc<str>>) {
+        if let Some(code) = code {
+            self.refusal = Some(code.clone());
+        }
     }
 
     /// Lets time pass. True if the state is another now.
@@ -150,12 +191,13 @@ impl Health {
         match self.phase {
             Phase::Healthy => None,
             Phase::Suspended { until, .. } => until,
-            Phase::Probing { reason, out, .. } => out.map(|out| out + self.probe_wait(reason)),
+            Phase::Probing { out, .. } => out.map(|out| out.until),
         }
     }
 
     pub fn state(&self) -> State {
         match self.phase {
+            Phase::Healthy if !self.proven => State::Unproven,
             Phase::Healthy => State::Healthy,
             Phase::Suspended { reason, .. } => State::Suspended(reason),
             Phase::Probing { reason, .. } => State::Probing(reason),
@@ -166,6 +208,16 @@ impl Health {
     pub fn standing(&self) -> Standing {
         match self.phase {
             Phase::Healthy => Standing::Healthy,
+            // It takes texts, and nobody tells what becomes of them: better than none.
+            Phase::Suspended {
+                reason: Reason::ReceiptsCollapsed,
+                ..
+            }
+            | Phase::Probing {
+                reason: Reason::ReceiptsCollapsed,
+                out: Some(_),
+                ..
+            } => Standing::NoReceipts { free: true },
             Phase::Suspended { reason, .. } => Standing::Suspended(reason),
             Phase::Probing { out, .. } => Standing::Probing {
                 free: out.is_none(),
@@ -173,15 +225,42 @@ impl Health {
         }
     }
 
+    /// Its next attempt shall show whether receipts come again: one with much life left.
+    pub fn wants_long_life(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Probing {
+                reason: Reason::ReceiptsCollapsed,
+                out: None,
+                ..
+            }
+        )
+    }
+
     /// The reason in words for the operator; empty while healthy.
     pub fn reason(&self) -> String {
-        let reason = match self.state() {
-            State::Healthy => return String::new(),
-            State::Suspended(reason) | State::Probing(reason) => reason,
-        };
-        match &self.detail {
-            Some(detail) if reason == Reason::LinkDown => format!("{}: {detail}", reason.name()),
-            _ => reason.name().to_owned(),
+        match self.state() {
+            State::Healthy => String::new(),
+            State::Unproven => self.why.to_string(),
+            State::Suspended(reason) | State::Probing(reason) if self.why.is_empty() => {
+                reason.name().to_owned()
+            }
+            State::Suspended(reason) | State::Probing(reason) => {
+                format!("{}: {}", reason.name(), self.why)
+            }
+        }
+    }
+
+    /// Why it is in this state, in numbers.
+    pub fn why(&self) -> &Arc<str> {
+        &self.why
+    }
+
+    /// When its suspension ends by itself.
+    pub fn until(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Suspended { until, .. } => until,
+            Phase::Healthy | Phase::Probing { .. } => None,
         }
     }
 
@@ -190,191 +269,17 @@ impl Health {
         self.answers.p99()
     }
 
-    fn outcome(&mut self, now: Instant, outcome: Outcome, after: Duration) {
-        if outcome != Outcome::InDoubt {
-            self.answers.add(after);
-        }
-        // checked_sub: an Instant may not reach that far back; then it was surely sent before.
-        let ours = now
-            .checked_sub(after)
-            .is_some_and(|sent| sent >= self.since);
-        match self.phase {
-            Phase::Suspended { .. } => {}
-            Phase::Probing { reason, .. } if ours => self.probed(now, reason, outcome),
-            Phase::Probing { .. } => {}
-            Phase::Healthy => {
-                self.count(now, outcome);
-                if let Some(reason) = self.verdict(now) {
-                    self.suspend(now, reason);
-                }
-            }
-        }
+    /// After so long a receipt is missing; None before there were enough to know.
+    pub fn receipt_wait(&self) -> Option<Duration> {
+        let known = self.receipt_times.p99()?;
+        let s = &self.settings.receipts;
+        Some(known.clamp(s.least_wait, s.probe_wait))
     }
 
-    fn count(&mut self, now: Instant, outcome: Outcome) {
-        match outcome {
-            Outcome::Accepted | Outcome::Refused => {
-                (self.faults_in_a_row, self.doubts_in_a_row) = (0, 0);
-                (self.throttles, self.throttled_since) = (0, None);
-                self.outcomes.add(now, true);
-            }
-            Outcome::Fault => {
-                self.faults_in_a_row += 1;
-                self.doubts_in_a_row = 0;
-                self.outcomes.add(now, false);
-            }
-            Outcome::InDoubt => {
-                self.doubts_in_a_row += 1;
-                self.outcomes.add(now, false);
-            }
-            Outcome::Throttled => {
-                self.doubts_in_a_row = 0;
-                self.throttles += 1;
-                self.throttled_since.get_or_insert(now);
-            }
-        }
-    }
-
-    fn verdict(&mut self, now: Instant) -> Option<Reason> {
-        let s = &self.settings;
-        if self.faults_in_a_row >= s.faults_in_a_row {
-            return Some(Reason::Faults);
-        }
-        if self.doubts_in_a_row >= s.doubts_in_a_row {
-            return Some(Reason::Silent);
-        }
-        let long = self
-            .throttled_since
-            .is_some_and(|since| now.saturating_duration_since(since) >= s.throttled_for);
-        if long && self.throttles >= s.throttles {
-            return Some(Reason::Throttled);
-        }
-        let (good, bad) = self.outcomes.sums(now);
-        if good + bad >= s.floor && bad as f32 >= (good + bad) as f32 * s.bad_share {
-            return Some(if self.doubts_in_a_row > 0 {
-                Reason::Silent
-            } else {
-                Reason::Faults
-            });
-        }
-        None
-    }
-
-    /// What an attempt that was sent while probing says.
-    fn probed(&mut self, now: Instant, reason: Reason, outcome: Outcome) {
-        match outcome {
-            Outcome::Accepted | Outcome::Refused if reason == Reason::ReceiptsCollapsed => {
-                // Taking texts was never its trouble: only a receipt answers this probe.
-            }
-            Outcome::Accepted | Outcome::Refused => self.good_probe(now, reason),
-            Outcome::Fault => self.suspend(now, Reason::Faults),
-            Outcome::Throttled => self.suspend(now, Reason::Throttled),
-            Outcome::InDoubt => self.suspend(now, Reason::Silent),
-        }
-    }
-
-    fn good_probe(&mut self, now: Instant, reason: Reason) {
-        let Phase::Probing { good, .. } = self.phase else {
-            return;
-        };
-        // A link that has come back has proved itself by its bind; one good attempt is enough.
-        let needed = match reason {
-            Reason::LinkDown | Reason::NotConnected | Reason::RetryAfter | Reason::ByOperator => 1,
-            Reason::Faults | Reason::Silent | Reason::Throttled | Reason::ReceiptsCollapsed => {
-                self.settings.probes
-            }
-        };
-        if good + 1 >= needed {
-            self.enter(now, Phase::Healthy);
-        } else {
-            self.phase = Phase::Probing {
-                reason,
-                good: good + 1,
-                out: None,
-            };
-        }
-    }
-
-    fn receipt(&mut self, now: Instant, delivered: bool) {
-        match self.phase {
-            Phase::Healthy => {
-                let s = &self.settings.receipts;
-                self.receipts
-                    .add(now, s.window, delivered, &mut self.baseline);
-                let enough =
-                    self.receipts.seen() >= s.floor && self.baseline.seen >= s.baseline_floor;
-                if enough
-                    && self.baseline.share >= BASELINE_LEAST
-                    && self.receipts.share() < self.baseline.share * s.share
-                {
-                    self.suspend(now, Reason::ReceiptsCollapsed);
-                }
-            }
-            Phase::Probing {
-                reason: reason @ Reason::ReceiptsCollapsed,
-                out: Some(_),
-                ..
-            } => match delivered {
-                true => self.good_probe(now, reason),
-                false => self.suspend(now, reason),
-            },
-            Phase::Probing { .. } | Phase::Suspended { .. } => {}
-        }
-    }
-
-    fn link_up(&mut self, now: Instant) {
-        self.link_up = true;
-        let reason = match self.phase {
-            Phase::Suspended { reason, .. } => reason,
-            // It has just been started, and the first probe was answered before the link was called up.
-            Phase::Probing {
-                reason: reason @ Reason::NotConnected,
-                ..
-            } => reason,
-            Phase::Probing { .. } | Phase::Healthy => return,
-        };
-        match reason {
-            Reason::NotConnected => self.enter(now, Phase::Healthy),
-            Reason::LinkDown => self.enter(now, probing(reason)),
-            Reason::Faults
-            | Reason::Silent
-            | Reason::Throttled
-            | Reason::RetryAfter
-            | Reason::ByOperator
-            | Reason::ReceiptsCollapsed => {}
-        }
-    }
-
-    fn probe(&mut self, now: Instant, ok: bool) {
-        match (self.phase, ok) {
-            (
-                Phase::Suspended {
-                    reason: reason @ (Reason::Silent | Reason::NotConnected),
-                    ..
-                },
-                true,
-            ) => {
-                self.enter(now, probing(reason));
-            }
-            (
-                Phase::Probing {
-                    reason: Reason::LinkDown | Reason::NotConnected,
-                    ..
-                },
-                true,
-            ) => {
-                self.enter(now, Phase::Healthy);
-            }
-            (Phase::Healthy, true) => self.doubts_in_a_row = 0,
-            (Phase::Healthy, false) => {
-                self.doubts_in_a_row += 1;
-                if let Some(reason) = self.verdict(now) {
-                    self.suspend(now, reason);
-                }
-            }
-            (Phase::Probing { .. }, false) => self.suspend(now, Reason::Silent),
-            (Phase::Probing { .. } | Phase::Suspended { .. }, _) => {}
-        }
+    /// What it has taken lately, per second.
+    pub fn carried(&mut self, now: Instant) -> f64 {
+        let (good, _) = self.outcomes.sums(now);
+        f64::from(good) / self.settings.window.as_secs_f64()
     }
 
     fn expire(&mut self, now: Instant) {
@@ -382,58 +287,98 @@ impl Health {
             Phase::Suspended {
                 reason,
                 until: Some(until),
-            } if until <= now => self.enter(now, probing(reason)),
+            } if until <= now => {
+                let why = self.why.clone();
+                self.enter(now, probing(reason), String::new());
+                self.why = why;
+            }
             Phase::Probing {
                 reason,
                 out: Some(out),
                 ..
-            } if out + self.probe_wait(reason) <= now => {
-                self.suspend(now, reason);
+            } if out.until <= now => {
+                if out.tells {
+                    let why = match reason {
+                        Reason::ReceiptsCollapsed => "no receipt for the probing text",
+                        _ => "nothing was heard of the probing attempt",
+                    };
+                    self.suspend(now, reason, why.into());
+                } else {
+                    self.free_probe();
+                }
             }
             Phase::Healthy | Phase::Suspended { .. } | Phase::Probing { .. } => {}
         }
     }
 
-    fn suspend(&mut self, now: Instant, reason: Reason) {
+    /// Suspends for the next pause of the back-off.
+    fn suspend(&mut self, now: Instant, reason: Reason, why: String) {
         let first = match reason {
             Reason::ReceiptsCollapsed => self.settings.receipts.back_off_first,
             _ => self.settings.back_off_first,
         };
+        let trips = self.count_period(now);
         let pause = first
-            .saturating_mul(1 << self.trips.min(16))
+            .saturating_mul(1 << trips.min(16))
             .min(self.settings.back_off_most.max(first));
-        self.enter(
-            now,
-            Phase::Suspended {
-                reason,
-                until: Some(now + pause),
-            },
-        );
+        let why = match (&self.refusal, reason) {
+            (Some(code), Reason::Faults | Reason::Refuses | Reason::Throttled) => {
+                format!("{why}, the last with {code}")
+            }
+            _ => why,
+        };
+        self.begin_suspension(now, reason, now + pause, why);
     }
 
-    fn enter(&mut self, now: Instant, phase: Phase) {
-        match phase {
-            Phase::Healthy => {
-                self.outcomes.clear();
-                self.receipts.clear();
-                self.detail = None;
-                self.trips = 0;
-            }
-            Phase::Suspended { .. } => self.trips += 1,
-            Phase::Probing { .. } => {}
+    /// One more period of suspension: how many there were before it, without a healthy stretch between.
+    fn count_period(&mut self, now: Instant) -> u32 {
+        let healthy = self.phase == Phase::Healthy;
+        if healthy && now.saturating_duration_since(self.since) >= self.settings.stable {
+            self.trips = 0;
         }
-        (self.faults_in_a_row, self.doubts_in_a_row) = (0, 0);
+        self.trips += 1;
+        self.trips - 1
+    }
+
+    fn begin_suspension(&mut self, now: Instant, reason: Reason, until: Instant, why: String) {
+        self.suspended = Some(now);
+        self.clear_counts();
+        let until = Some(until);
+        self.enter(now, Phase::Suspended { reason, until }, why);
+    }
+
+    fn clear_counts(&mut self) {
+        (self.faults_in_a_row, self.doubts_in_a_row, self.misses) = (0, 0, 0);
         (self.throttles, self.throttled_since) = (0, None);
+        self.receipts_good = 0;
+        self.answered.clear();
+        self.refusal = None;
+    }
+
+    fn enter(&mut self, now: Instant, phase: Phase, why: String) {
+        if phase == Phase::Healthy {
+            self.outcomes.clear();
+            self.receipts.clear();
+            self.owed = None;
+        }
         self.phase = phase;
         self.since = now;
+        self.why = why.into();
     }
 
     fn probe_wait(&self, reason: Reason) -> Duration {
         match reason {
-            Reason::ReceiptsCollapsed => self.settings.receipts.probe_wait,
+            Reason::ReceiptsCollapsed => self
+                .receipt_wait()
+                .unwrap_or(self.settings.receipts.probe_wait),
             _ => self.settings.probe_wait,
         }
     }
+}
+
+/// Was it begun at or after `since`, if it began `after` ago? An Instant may not reach that far back; then it surely was not.
+fn begun_since(now: Instant, after: Duration, since: Instant) -> bool {
+    now.checked_sub(after).is_some_and(|begun| begun >= since)
 }
 
 fn probing(reason: Reason) -> Phase {

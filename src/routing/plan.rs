@@ -6,20 +6,18 @@
 //! is what `ringback explain` shows. A short code is never chosen outside the countries where it is leased, whatever
 //! the routes say.
 
+mod fit;
 mod words;
 
 use std::sync::Arc;
 
+use self::fit::{refusal, refused, shut, standing, wish};
 pub use self::words::{LeftOut, Why};
 use super::{
     health::Reason,
-    table::{CarrierIx, Line, LineIx, Sender, SenderIx, SenderKind, Table, Turns},
+    table::{CarrierIx, Line, LineIx, SenderIx, Table, Turns},
 };
-use crate::{
-    carrier::Cause,
-    challenge::{Channel, Method},
-    number::Country,
-};
+use crate::{carrier::Cause, challenge::Method, number::Country};
 
 /// What is to be brought, and what was done for it before.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +65,21 @@ pub enum Standing {
         free: bool,
     },
     Suspended(Reason),
+    /// Takes texts, but their receipts are missing: only where nobody else is left.
+    NoReceipts {
+        free: bool,
+    },
+}
+
+/// A sender in a country, or a country, that a carrier refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub carrier: CarrierIx,
+    /// None: whatever the sender.
+    pub sender: Option<SenderIx>,
+    pub country: Country,
+    /// One attempt may try.
+    pub free: bool,
 }
 
 /// Health and turns, beside the table.
@@ -75,6 +88,8 @@ pub struct View<'a> {
     /// By [`CarrierIx`]; what is not there is healthy.
     pub standing: &'a [Standing],
     pub turns: &'a Turns,
+    /// What carriers refuse; nearly always nothing.
+    pub refusals: &'a [Refusal],
 }
 
 /// The answer of [`first`].
@@ -127,7 +142,16 @@ pub fn roll(challenge: &str, attempt: u16) -> u64 {
 
 /// The candidate for the next attempt.
 pub fn first(table: &Table, view: View<'_>, ask: &Ask<'_>) -> Choice {
-    choose(table, view, ask, &[])
+    match choose(table, view, ask, &[], false) {
+        // A text whose receipt is missing is better than none.
+        Choice::Nothing if lacks_receipts(view) => choose(table, view, ask, &[], true),
+        choice => choice,
+    }
+}
+
+fn lacks_receipts(view: View<'_>) -> bool {
+    let lacks = |standing: &Standing| matches!(standing, Standing::NoReceipts { .. });
+    view.standing.iter().any(lacks)
 }
 
 /// Every candidate in the order in which they would be tried, and everything that was left out.
@@ -138,19 +162,18 @@ pub fn plan(table: &Table, view: View<'_>, ask: &Ask<'_>) -> Plan {
     let waits_for_nobody: Vec<Standing> = view
         .standing
         .iter()
-        .map(|s| {
-            if *s == Standing::Full {
-                Standing::Healthy
-            } else {
-                *s
-            }
+        .map(|s| match *s {
+            Standing::Full => Standing::Healthy,
+            Standing::NoReceipts { .. } => Standing::NoReceipts { free: true },
+            other => other,
         })
         .collect();
     let view = View {
         standing: &waits_for_nobody,
         ..view
     };
-    while let Choice::Take(candidate) = choose(table, view, ask, &taken) {
+    let resort = lacks_receipts(view) && choose(table, view, ask, &[], false) == Choice::Nothing;
+    while let Choice::Take(candidate) = choose(table, view, ask, &taken, resort) {
         taken.push((candidate.carrier, candidate.sender));
         plan.candidates.push(candidate);
     }
@@ -166,7 +189,8 @@ pub fn plan(table: &Table, view: View<'_>, ask: &Ask<'_>) -> Plan {
     }
     for line in lines {
         for sender in &line.senders {
-            let why = shut(view, table, ask, line).or_else(|| refused(table, ask, line, *sender));
+            let why = shut(view, table, ask, line, resort)
+                .or_else(|| refused(table, view, ask, line, *sender));
             if let Some(why) = why {
                 let omission = Omission {
                     carrier: Some(line.carrier),
@@ -207,38 +231,44 @@ struct Rank {
     again: bool,
 }
 
-/// One pass over the lines of the route: the best rank, and among its lines one by weight.
-fn choose(table: &Table, view: View<'_>, ask: &Ask<'_>, taken: &[(CarrierIx, SenderIx)]) -> Choice {
-    let (start, lines) = table.route(ask.country, ask.method.channel());
-    let wished = wish(table, ask).ok().flatten();
-    let mut best: Option<(Candidate, Rank, bool)> = None;
-    let mut full: Option<Rank> = None;
-    let (mut total, mut offers, mut peers, mut moved) = (0u64, 0u32, 0u32, false);
-    for (offset, line) in (0u32..).zip(lines) {
-        let at = LineIx(start.0 + offset);
-        let pair = match offer(table, view, ask, wished, at, line, taken) {
+/// What a pass over the lines of a route has found so far.
+#[derive(Default)]
+struct Best {
+    found: Option<(Candidate, Pair)>,
+    /// The best rank among those that have no slot now.
+    full: Option<Rank>,
+    /// Weights of the neighbours of the best rank, and how many they are.
+    total: u64,
+    peers: u32,
+    offers: u32,
+    /// A sender or carrier was put behind because the last challenge came by it.
+    moved: bool,
+}
+
+impl Best {
+    /// One pass over neighbours: each replaces the one before with its weight over the sum so far.
+    fn see(&mut self, at: LineIx, line: &Line, offer: Offer, seed: impl Fn() -> u64) {
+        let pair = match offer {
             Offer::Now(pair) => pair,
             Offer::Full(rank) => {
-                full = Some(full.map_or(rank, |f| f.min(rank)));
-                continue;
+                self.full = Some(self.full.map_or(rank, |full| full.min(rank)));
+                return;
             }
-            Offer::Nothing => continue,
+            Offer::Nothing => return,
         };
-        offers += 1;
-        moved |= pair.moved;
+        self.offers += 1;
+        self.moved |= pair.moved;
         let weight = u64::from(line.weight);
-        match &best {
-            Some((_, rank, _)) if *rank < pair.rank => continue,
-            Some((_, rank, _)) if *rank == pair.rank => {
-                // One pass over neighbours: each replaces the one before with its weight over the sum so far.
-                total += weight;
-                peers += 1;
-                let salt = u64::from(offset) ^ ((taken.len() as u64) << 32);
-                if !replaces(ask.roll ^ mix(salt), weight, total) {
-                    continue;
+        match &self.found {
+            Some((_, best)) if best.rank < pair.rank => return,
+            Some((_, best)) if best.rank == pair.rank => {
+                self.total += weight;
+                self.peers += 1;
+                if !replaces(seed(), weight, self.total) {
+                    return;
                 }
             }
-            _ => (total, peers) = (weight, 1),
+            _ => (self.total, self.peers) = (weight, 1),
         }
         let candidate = Candidate {
             line: at,
@@ -248,32 +278,53 @@ fn choose(table: &Table, view: View<'_>, ask: &Ask<'_>, taken: &[(CarrierIx, Sen
             share: line.weight as f32,
             why: Why::Weighted,
         };
-        best = Some((candidate, pair.rank, pair.probe));
+        self.found = Some((candidate, pair));
     }
-    let Some((mut candidate, rank, probe)) = best else {
-        return if full.is_some() {
+}
+
+/// One pass over the lines of the route: the best rank, and among its lines one by weight. `resort`: also those whose
+/// receipts are missing.
+fn choose(
+    table: &Table,
+    view: View<'_>,
+    ask: &Ask<'_>,
+    taken: &[(CarrierIx, SenderIx)],
+    resort: bool,
+) -> Choice {
+    let (start, lines) = table.route(ask.country, ask.method.channel());
+    let wished = wish(table, ask).ok().flatten();
+    let mut best = Best::default();
+    for (offset, line) in (0u32..).zip(lines) {
+        let at = LineIx(start.0 + offset);
+        let offer = offer(table, view, ask, (wished, resort), at, line, taken);
+        let salt = u64::from(offset) ^ ((taken.len() as u64) << 32);
+        best.see(at, line, offer, || ask.roll ^ mix(salt));
+    }
+    let Some((mut candidate, pair)) = best.found else {
+        return if best.full.is_some() {
             Choice::Wait
         } else {
             Choice::Nothing
         };
     };
-    if full.is_some_and(|full| full < rank) {
+    if best.full.is_some_and(|full| full < pair.rank) {
         return Choice::Wait;
     }
-    candidate.share = candidate.share * 100.0 / total as f32;
+    candidate.share = candidate.share * 100.0 / best.total as f32;
     let lowest = lines.first().map_or(1, |line| line.tier);
     let same_tier = |line: &&Line| line.tier == candidate.tier;
     let neighbours =
-        peers > 1 || (!taken.is_empty() && lines.iter().filter(same_tier).nth(1).is_some());
+        best.peers > 1 || (!taken.is_empty() && lines.iter().filter(same_tier).nth(1).is_some());
     candidate.why = match () {
+        () if resort => Why::ReceiptsMissing,
         () if ask.hedge => Why::Hedge,
-        () if probe => Why::Probe,
+        () if pair.probe => Why::Probe,
         () if wished == Some(candidate.sender) => Why::AskedCallerId,
         () if !ask.tried.is_empty() => Why::Failover,
-        () if moved && rank.avoided < BOTH => Why::RetryAvoids,
+        () if best.moved && pair.rank.avoided < BOTH => Why::RetryAvoids,
         () if candidate.tier > lowest => Why::NextTier,
         () if neighbours => Why::Weighted,
-        () if offers == 1 && taken.is_empty() && full.is_none() => Why::OnlyCandidate,
+        () if best.offers == 1 && taken.is_empty() && best.full.is_none() => Why::OnlyCandidate,
         () => Why::Preferred,
     };
     Choice::Take(candidate)
@@ -291,17 +342,18 @@ fn offer(
     table: &Table,
     view: View<'_>,
     ask: &Ask<'_>,
-    wished: Option<SenderIx>,
+    (wished, resort): (Option<SenderIx>, bool),
     at: LineIx,
     line: &Line,
     taken: &[(CarrierIx, SenderIx)],
 ) -> Offer {
-    if shut(view, table, ask, line).is_some() {
+    if shut(view, table, ask, line, resort).is_some() {
         return Offer::Nothing;
     }
     let carrier = table.carrier_name(line.carrier);
     let usable = |sender: SenderIx| {
-        !taken.contains(&(line.carrier, sender)) && refused(table, ask, line, sender).is_none()
+        !taken.contains(&(line.carrier, sender))
+            && refused(table, view, ask, line, sender).is_none()
     };
     let same_carrier = ask.avoid.is_some_and(|a| a.carrier == carrier);
     let same_sender = |sender| {
@@ -323,11 +375,12 @@ fn offer(
         again: taken.iter().any(|(c, _)| *c == line.carrier),
     };
     match standing(view, line.carrier) {
-        Standing::Full => Offer::Full(rank),
+        Standing::Full | Standing::NoReceipts { free: false } => Offer::Full(rank),
         found => Offer::Now(Pair {
             sender,
             rank,
-            probe: matches!(found, Standing::Probing { .. }),
+            probe: matches!(found, Standing::Probing { .. })
+                || refusal(view, ask, line, sender).is_some(),
             moved: moved || same_carrier,
         }),
     }
@@ -355,84 +408,6 @@ fn turn(
         .filter(|s| usable(**s) && (better == 0 || !avoid(**s)))
         .nth(turn as usize % pool)
         .map(|sender| (*sender, 0 < better && better < count))
-}
-
-/// Why a line's carrier can't be used at all.
-fn shut(view: View<'_>, table: &Table, ask: &Ask<'_>, line: &Line) -> Option<LeftOut> {
-    if !line.enabled {
-        return Some(LeftOut::Disabled);
-    }
-    if !ask.tried.is_empty() {
-        let carrier = table.carrier_name(line.carrier);
-        let whole = ask
-            .tried
-            .iter()
-            .find(|t| t.sender.is_none() && *t.carrier == *carrier);
-        if let Some(tried) = whole {
-            return Some(LeftOut::Tried(tried.cause));
-        }
-    }
-    match standing(view, line.carrier) {
-        Standing::Healthy | Standing::Full | Standing::Probing { free: true } => None,
-        Standing::Probing { free: false } => Some(LeftOut::Probing),
-        Standing::Suspended(reason) => Some(LeftOut::Suspended(reason)),
-    }
-}
-
-/// Why a sender can't be used on a line whose carrier can.
-fn refused(table: &Table, ask: &Ask<'_>, line: &Line, sender: SenderIx) -> Option<LeftOut> {
-    let Some(found) = table.sender(sender) else {
-        return Some(LeftOut::NotRegistered);
-    };
-    let refusal = unfit(found, ask);
-    if refusal.is_some() || ask.tried.is_empty() {
-        return refusal;
-    }
-    let carrier = table.carrier_name(line.carrier);
-    ask.tried
-        .iter()
-        .find(|t| *t.carrier == *carrier && t.sender.as_ref().is_some_and(|s| **s == *found.id))
-        .map(|tried| LeftOut::Tried(tried.cause))
-}
-
-/// What speaks against a sender, whatever the carrier.
-fn unfit(sender: &Sender, ask: &Ask<'_>) -> Option<LeftOut> {
-    if !sender.serves(ask.country) {
-        return Some(LeftOut::NotLeasedHere);
-    }
-    if ask.method.channel() == Channel::Voice
-        && (!sender.voice || sender.kind == SenderKind::ShortCode)
-    {
-        return Some(LeftOut::NoVoice);
-    }
-    if ask.method == Method::SmsReply && !sender.two_way {
-        return Some(LeftOut::OneWay);
-    }
-    (!sender.may_use(ask.tenant)).then_some(LeftOut::Tenant)
-}
-
-/// The wished caller ID, if it is a registered sender that may be shown here; Err says why not.
-fn wish(table: &Table, ask: &Ask<'_>) -> Result<Option<SenderIx>, (Option<SenderIx>, LeftOut)> {
-    let Some(wished) = ask
-        .caller_id
-        .filter(|_| ask.method.channel() == Channel::Voice)
-    else {
-        return Ok(None);
-    };
-    let sender = table
-        .sender_named(wished)
-        .ok_or((None, LeftOut::NotRegistered))?;
-    match table.sender(sender).and_then(|s| unfit(s, ask)) {
-        Some(why) => Err((Some(sender), why)),
-        None => Ok(Some(sender)),
-    }
-}
-
-fn standing(view: View<'_>, carrier: CarrierIx) -> Standing {
-    view.standing
-        .get(usize::from(carrier.0))
-        .copied()
-        .unwrap_or_default()
 }
 
 /// Shares of a whole plan: a line's weight among those of its tier, evenly over its senders. Where a tier has the wished

@@ -325,6 +325,7 @@ impl Writer<'_> {
         let view = View {
             standing: &[],
             turns: &turns,
+            refusals: &[],
         };
         let ask = Ask {
             country: place.country().parse::<Country>().ok()?,

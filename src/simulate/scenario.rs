@@ -211,7 +211,7 @@ impl Play<'_> {
                 false => format!("{} ({})", view.state, view.reason),
             };
             if view.name == *self.victim {
-                healthy = view.state == "healthy";
+                healthy = view.is_usable();
                 if let (Phase::Broken(since), false) = (phase, healthy) {
                     self.suspended = true;
                     self.moved.get_or_insert(since.elapsed());

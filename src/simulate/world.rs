@@ -186,7 +186,7 @@ impl World {
                 let well = |name: &Arc<str>| {
                     views
                         .iter()
-                        .any(|view| view.name == *name && view.slots > 0 && view.state == "healthy")
+                        .any(|view| view.name == *name && view.is_usable())
                 };
                 let missing: Vec<String> = used
                     .iter()
@@ -205,7 +205,7 @@ impl World {
         let views = self.carriers().await;
         views
             .iter()
-            .filter(|view| view.state != "healthy" || view.slots == 0)
+            .filter(|view| !view.is_usable())
             .map(|view| format!("{} is {} ({})", view.name, view.state, view.reason))
             .collect()
     }

@@ -233,3 +233,34 @@ async fn what_is_wrong_with_a_change_is_said_and_nothing_is_changed() {
     let changes = w.admin("/admin/overlay").await.json();
     assert_eq!(changes, json!({ "in_force": [], "audit": [] }));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_carrier_refuses_stands_in_explain() {
+    let w = World::new("").await;
+    w.smsc.faults().change(|f| {
+        f.error = simulators::script::Refusal {
+            often: simulators::script::Often::ALWAYS,
+            // ESME_RINVSRCADR (SMPP 3.4, 5.1.3): the sender.
+            code: 0x0A,
+        };
+    });
+    for n in 0..5 {
+        let id = format!("rf-{n}");
+        assert_eq!(w.post(&text(&id, "+12025550123")).await.status, 202);
+        assert_eq!(
+            w.names(&id).await.last().map(String::as_str),
+            Some("failed")
+        );
+    }
+    let (stands, why) = state(&w, "northwind").await;
+    assert_eq!(stands, "healthy", "{why}");
+    let refused = "refuses sender 97671 in US: 0x0000000a";
+    assert!(why.contains(refused), "{why}");
+    let output = ringback(&w, &["explain", "+12025550123", "--json"]).await;
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let plan: Value = serde_json::from_str(&lines).unwrap_or_else(|e| panic!("{e}: {lines}"));
+    assert_eq!(
+        plan["left_out"],
+        json!([{ "carrier": "northwind", "sender": "97671", "why": "refused_by_carrier" }])
+    );
+}

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::world::{LIMIT, Plan, World, challenge, then};
 
-async fn carriers(w: &World) -> Vec<CarrierView> {
+pub async fn carriers(w: &World) -> Vec<CarrierView> {
     let (ask, answer) = oneshot::channel();
     w.gateway
         .doors
@@ -25,7 +25,7 @@ async fn carriers(w: &World) -> Vec<CarrierView> {
     answer.await.expect("dispatch answers")
 }
 
-async fn until_state(w: &World, name: &str, state: &str) {
+pub async fn until_state(w: &World, name: &str, state: &str) {
     let began = Instant::now();
     loop {
         let all = carriers(w).await;

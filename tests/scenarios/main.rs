@@ -2,10 +2,12 @@
 
 mod calls;
 mod carriers;
+mod health;
 mod promises;
 mod receipts;
 mod reload;
 mod seams;
 mod smsc;
 mod texts;
+mod trunks;
 mod world;

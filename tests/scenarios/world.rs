@@ -147,6 +147,8 @@ pub struct Plan {
     pub extra: BTreeMap<&'static str, String>,
     pub routes: BTreeMap<&'static str, String>,
     pub settings: String,
+    /// Files that stand beside those of the simulated carriers.
+    pub files: BTreeMap<&'static str, String>,
     /// Faults from the first moment.
     pub faults: BTreeMap<&'static str, fn(&mut simulators::script::Faults)>,
     pub ear: bool,
@@ -174,6 +176,7 @@ caller_ids = ["+18553308653"]
             extra: BTreeMap::new(),
             routes: BTreeMap::from([("us", us.to_owned())]),
             settings: String::new(),
+            files: BTreeMap::new(),
             faults: BTreeMap::new(),
             ear: false,
             prompts: prompts(),
@@ -228,6 +231,9 @@ impl Plan {
                 &sip_file(handle.address(), extra),
             );
             trunks.insert(*name, handle);
+        }
+        for (file, text) in &self.files {
+            folder.write(file, text);
         }
         for (name, text) in &self.routes {
             folder.write(&format!("routes/{name}.toml"), text);

@@ -23,7 +23,10 @@ pub fn failure(end: &End, own: &BTreeMap<Arc<str>, Cause>) -> Failure {
             let cause =
                 named.unwrap_or_else(|| of_status(*status, reason.as_deref(), *retry_after));
             let mut failure = cause.failure(Some(code));
-            failure.retry_after = retry_after.map(|s| Duration::from_secs(s.into()));
+            // With other answers it speaks of the person who was called (RFC 3261, 20.33), not of the trunk.
+            failure.retry_after = retry_after
+                .filter(|_| cause == Cause::Throttled)
+                .map(|s| Duration::from_secs(s.into()));
             if named.is_none() && is_ours(*status) {
                 failure.blame = Blame::Us;
                 failure.about = match *status {

@@ -50,7 +50,7 @@ pub use change::{Change, hold, is_another_link};
 pub use local::{Local, own_address};
 use opened::random;
 pub use opened::{Opened, StartError, start};
-use targets::{Resolved, Targets};
+use targets::{Probed, Resolved, Targets};
 use wire::{Arrived, Wire};
 
 /// Opens a trunk's sockets. Calls that an earlier life of this process may have `left_up` are ended, and known from the
@@ -163,7 +163,6 @@ struct Trunk {
     outbox: VecDeque<Said>,
     slots: Slots,
     next_probe: Option<Instant>,
-    probes_due: Option<Instant>,
     up: bool,
     /// No more orders are taken; when what still talks is hung up.
     draining: Option<Instant>,
@@ -212,7 +211,6 @@ impl Trunk {
             outbox: VecDeque::new(),
             slots: Slots::default(),
             next_probe: None,
-            probes_due: None,
             up: false,
             draining: None,
             session: seeds.session,
@@ -298,7 +296,7 @@ impl Trunk {
             self.endpoint.next_deadline(),
             talk,
             self.next_probe,
-            self.probes_due,
+            self.targets.next_late(),
             drain,
         ]
         .into_iter()
@@ -310,10 +308,8 @@ impl Trunk {
         let now = Instant::now();
         self.endpoint.timeout(now);
         self.talk_timeouts(now);
-        if self.probes_due.is_some_and(|due| due <= now) {
-            self.probes_due = None;
-            let late: Vec<_> = self.targets.iter_mut().filter_map(|t| t.probe).collect();
-            late.into_iter().for_each(|probe| self.probed(probe, false));
+        for probe in self.targets.late(now) {
+            self.probed(probe, None);
         }
         if self.next_probe.is_some_and(|at| at <= now) {
             self.probe(now);
@@ -400,25 +396,35 @@ impl Trunk {
         }
     }
 
-    /// OPTIONS to every target.
+    /// OPTIONS to every target that is not being asked.
     fn probe(&mut self, now: Instant) {
-        self.next_probe = self.config.probe.map(|every| now + every);
-        self.probes_due = Some(now + self.config.response_timeout);
-        for target in self.targets.iter_mut() {
+        let Some(every) = self.config.probe else {
+            return;
+        };
+        self.next_probe = Some(now + every);
+        let until = now + targets::patience(every, self.config.response_timeout);
+        for target in self.targets.iter_mut().filter(|t| t.probe.is_none()) {
             let Some(peer) = self.endpoints.get(target.endpoint) else {
                 continue;
             };
             let probe =
                 self.endpoint
                     .options(now, target.address, target.transport, &address::peer(peer));
-            target.probe = Some(probe);
+            target.probe = Some((probe, until));
         }
     }
 
-    fn probed(&mut self, probe: crate::protocol::sip::ProbeHandle, ok: bool) {
-        if let Some(ok) = self.targets.probed(probe, ok) {
-            self.tell_link(Link::Probe { ok });
-        }
+    /// `status` None: no answer in time.
+    fn probed(&mut self, probe: crate::protocol::sip::ProbeHandle, status: Option<u16>) {
+        let link = match self.targets.probed(probe, Probed::of(status)) {
+            None => return,
+            Some(Probed::Alive) => Link::Probe { ok: true },
+            Some(Probed::Silent) => Link::Probe { ok: false },
+            Some(Probed::Unavailable(status)) => Link::Unavailable {
+                reason: format!("OPTIONS answered {status}").into(),
+            },
+        };
+        self.tell_link(link);
     }
 
     /// Carries out what the SIP machine has said.

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::routing::table::Scope;
+use crate::{
+    challenge::Channel,
+    routing::table::{Scope, Sender, SenderKind},
+};
 
 fn country(code: &str) -> Country {
     Country::parse(code).unwrap()
@@ -91,7 +94,11 @@ fn ask(place: &str) -> Ask<'static> {
 }
 
 fn view<'a>(standing: &'a [Standing], turns: &'a Turns) -> View<'a> {
-    View { standing, turns }
+    View {
+        standing,
+        turns,
+        refusals: &[],
+    }
 }
 
 fn take(table: &Table, standing: &[Standing], ask: &Ask<'_>) -> Candidate {
@@ -442,5 +449,63 @@ fn shares_of_a_wished_caller_id_add_up_in_each_tier() {
     assert!((sum(2) - 100.0).abs() < 0.01, "{shares:?}");
     for (_, sender, share) in &shares {
         assert_eq!(*share == 0.0, *sender == toll_free, "{shares:?}");
+    }
+}
+
+#[test]
+fn where_everybody_is_out_for_missing_receipts_it_is_sent_all_the_same_and_marked() {
+    let table = table();
+    let lacks = Standing::NoReceipts { free: true };
+    let down = Standing::Suspended(Reason::LinkDown);
+    // One that is well goes first, whatever its tier.
+    let chosen = take(&table, &[lacks, lacks, Standing::Healthy], &ask("US"));
+    assert_eq!(
+        (chosen.carrier, chosen.why),
+        (CarrierIx(LITWARE), Why::NextTier)
+    );
+    for others in [lacks, down] {
+        let standing = [lacks, others, others];
+        let chosen = take(&table, &standing, &ask("US"));
+        assert_eq!(chosen.why, Why::ReceiptsMissing);
+        let turns = Turns::of(&table);
+        let all = plan(&table, view(&standing, &turns), &ask("US"));
+        assert_eq!(all.candidates[0].why, Why::ReceiptsMissing);
+    }
+    let full = [Standing::NoReceipts { free: false }, down, down];
+    let turns = Turns::of(&table);
+    assert_eq!(first(&table, view(&full, &turns), &ask("US")), Choice::Wait);
+}
+
+#[test]
+fn a_sender_that_a_carrier_refuses_in_a_country_is_left_out_there_and_tried_alone() {
+    let (table, turns) = (table(), Turns::default());
+    let refusal = |sender, free| Refusal {
+        carrier: CarrierIx(NORTHWIND),
+        sender,
+        country: country("US"),
+        free,
+    };
+    let chosen = |refusals: &[Refusal], roll| {
+        let view = View {
+            standing: &[],
+            turns: &turns,
+            refusals,
+        };
+        match first(&table, view, &Ask { roll, ..ask("US") }) {
+            Choice::Take(candidate) => candidate,
+            other => panic!("{other:?}"),
+        }
+    };
+    for roll in 0..200 {
+        let by = chosen(&[refusal(Some(SenderIx(0)), false)], roll);
+        assert_ne!((by.carrier, by.sender), (CarrierIx(NORTHWIND), SenderIx(0)));
+        assert_ne!(
+            chosen(&[refusal(None, false)], roll).carrier,
+            CarrierIx(NORTHWIND)
+        );
+        let by = chosen(&[refusal(Some(SenderIx(0)), true)], roll);
+        if by.carrier == CarrierIx(NORTHWIND) {
+            assert_eq!((by.sender, by.why), (SenderIx(0), Why::Probe));
+        }
     }
 }

@@ -25,10 +25,12 @@ pub enum Why {
     AskedCallerId,
     /// The carrier is coming back and gets single attempts.
     Probe,
+    /// Everybody who could bring it is out for missing receipts: sent all the same.
+    ReceiptsMissing,
 }
 
 impl Why {
-    pub const ALL: [Why; 9] = [
+    pub const ALL: [Why; 10] = [
         Why::Weighted,
         Why::Preferred,
         Why::OnlyCandidate,
@@ -38,6 +40,7 @@ impl Why {
         Why::RetryAvoids,
         Why::AskedCallerId,
         Why::Probe,
+        Why::ReceiptsMissing,
     ];
 
     pub fn name(self) -> &'static str {
@@ -51,6 +54,7 @@ impl Why {
             Why::RetryAvoids => "retry_avoids",
             Why::AskedCallerId => "asked_caller_id",
             Why::Probe => "probe",
+            Why::ReceiptsMissing => "receipts_missing",
         }
     }
 }
@@ -61,6 +65,8 @@ pub enum LeftOut {
     Suspended(Reason),
     /// Coming back, and its one attempt is out.
     Probing,
+    /// It refuses this sender, or this country.
+    Refused,
     /// No free slot now.
     Full,
     Disabled,
@@ -82,6 +88,7 @@ impl LeftOut {
         match self {
             LeftOut::Suspended(_) => "suspended",
             LeftOut::Probing => "probing",
+            LeftOut::Refused => "refused_by_carrier",
             LeftOut::Full => "full",
             LeftOut::Disabled => "disabled",
             LeftOut::Tried(_) => "tried",

@@ -229,7 +229,7 @@ impl Trunk {
             Sip::Resume { call, resume } => self.remember(now, call, &resume),
             Sip::Ended { call, end } => self.ended(now, call, end),
             Sip::Cleared { call } => self.cleared(call),
-            Sip::Probed { probe, status } => self.probed(probe, status.is_some()),
+            Sip::Probed { probe, status } => self.probed(probe, status),
             Sip::Foreign { from } => self.foreign(from),
             Sip::Malformed { fault, taken } => self.malformed(fault, taken),
         }

@@ -2,7 +2,11 @@
 //!
 //! Knows nothing of calls. An endpoint that stopped answering its probes is asked last, never left out.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{net::lookup_host, sync::mpsc, time::timeout};
 
@@ -18,11 +22,41 @@ pub struct Target {
     pub endpoint: usize,
     pub address: SocketAddr,
     pub transport: Transport,
-    /// The probe on its way.
-    pub probe: Option<ProbeHandle>,
+    /// The probe on its way, and when its silence is an answer.
+    pub probe: Option<(ProbeHandle, Instant)>,
     /// It has answered a probe once: its silence means something.
     pub answers: bool,
     pub down: bool,
+}
+
+/// What OPTIONS brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probed {
+    /// Any answer but those below shows a living server: 404, 405 and 501 too (RFC 3261, 11.2).
+    Alive,
+    /// It answers, and takes nothing now: 500, 502, 503, 504 and their like.
+    Unavailable(u16),
+    Silent,
+}
+
+impl Probed {
+    pub fn of(status: Option<u16>) -> Probed {
+        match status {
+            None => Probed::Silent,
+            // Not implemented, version not supported, message too large: of the request, not of the server.
+            Some(501 | 505 | 513) => Probed::Alive,
+            Some(status @ 500..=599) => Probed::Unavailable(status),
+            Some(_) => Probed::Alive,
+        }
+    }
+}
+
+/// The least time that an answer to OPTIONS gets.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the answer to a probe is awaited: no longer than to the next probe, or none would ever be late.
+pub fn patience(every: Duration, response_timeout: Duration) -> Duration {
+    every.max(LEAST_PATIENCE).min(response_timeout)
 }
 
 /// What a name stands for now.
@@ -91,17 +125,33 @@ impl Targets {
         self.0.iter_mut()
     }
 
-    /// Notes a probe's answer or its lack. None: nothing follows from it.
-    pub fn probed(&mut self, probe: ProbeHandle, ok: bool) -> Option<bool> {
-        let target = self.0.iter_mut().find(|t| t.probe == Some(probe))?;
+    /// Probes whose answer is late.
+    pub fn late(&self, now: Instant) -> Vec<ProbeHandle> {
+        let probes = self.0.iter().filter_map(|t| t.probe);
+        let late = probes.filter(|(_, until)| *until <= now);
+        late.map(|(probe, _)| probe).collect()
+    }
+
+    pub fn next_late(&self) -> Option<Instant> {
+        self.0.iter().filter_map(|t| Some(t.probe?.1)).min()
+    }
+
+    /// Notes a probe's answer or its lack: what it says of the trunk, of which one target is enough. None: nothing
+    /// follows from it.
+    pub fn probed(&mut self, probe: ProbeHandle, found: Probed) -> Option<Probed> {
+        let known = |t: &&mut Target| t.probe.is_some_and(|(known, _)| known == probe);
+        let target = self.0.iter_mut().find(known)?;
         target.probe = None;
-        target.answers |= ok;
+        target.answers |= found != Probed::Silent;
         // A peer that never answered OPTIONS may simply not know them.
         if !target.answers {
             return None;
         }
-        target.down = !ok;
-        Some(ok || self.0.iter().any(|t| !t.down))
+        target.down = found != Probed::Alive;
+        match self.0.iter().any(|t| !t.down) {
+            true => Some(Probed::Alive),
+            false => Some(found),
+        }
     }
 }
 
@@ -182,6 +232,26 @@ mod tests {
 
     fn address(port: u16) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    #[test]
+    fn a_503_to_options_is_no_available_trunk_and_a_404_is_a_living_one() {
+        for status in [200, 404, 405, 480, 501] {
+            assert_eq!(Probed::of(Some(status)), Probed::Alive, "{status}");
+        }
+        for status in [500, 502, 503, 504] {
+            assert_eq!(Probed::of(Some(status)), Probed::Unavailable(status));
+        }
+        assert_eq!(Probed::of(None), Probed::Silent);
+    }
+
+    #[test]
+    fn a_probe_is_late_before_the_next_one_leaves() {
+        let second = Duration::from_secs(1);
+        assert_eq!(patience(second * 2, second * 5), second * 2);
+        assert_eq!(patience(second * 30, second * 5), second * 5);
+        assert_eq!(patience(second / 10, second * 5), second);
+        assert_eq!(patience(second * 30, second / 10), second / 10);
     }
 
     #[test]
