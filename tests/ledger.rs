@@ -485,6 +485,59 @@ async fn a_check_beside_a_running_ledger_finds_it_whole() {
     assert!(!standing.faults.is_empty() && !standing.well());
 }
 
+#[tokio::test]
+async fn the_command_line_says_how_it_stands() {
+    let place = Place::new("verb");
+    for folder in ["routes", "carriers"] {
+        std::fs::create_dir_all(place.0.join(folder)).unwrap();
+    }
+    let config = place.0.join("ringback.toml");
+    let url = place.file().display().to_string();
+    let text = format!("[ledger]\nurl = \"sqlite:{url}\"\n");
+    std::fs::write(&config, text).unwrap();
+    let ringback = |verb: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_ringback"))
+            .args(verb)
+            .arg("--config")
+            .arg(&config)
+            .output()
+            .unwrap();
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    let (status, _, said) = ringback(&["ledger", "check"]);
+    assert_eq!(status, Some(2), "there is none: {said}");
+
+    let (ledger, mut done, recovered) = open(&place.file()).unwrap();
+    write(&ledger, &mut done, recovered.first_challenge.0, 5).await;
+    ledger.close().await;
+    let (status, shown, _) = ringback(&["ledger", "check"]);
+    assert_eq!(status, Some(0), "{shown}");
+    for wanted in [
+        "integrity  ok",
+        "nothing of what it knows is missing",
+        "5: 5 open",
+        "per challenge",
+    ] {
+        assert!(shown.contains(wanted), "{wanted}: {shown}");
+    }
+    truncate(&place.file(), 0);
+    let (status, shown, _) = ringback(&["ledger", "check", "--json"]);
+    let found: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((status, &found["well"]), (Some(1), &false.into()));
+    let (status, _, said) = ringback(&["run"]);
+    let lines: Vec<&str> = said.lines().filter(|l| l.contains("on_loss")).collect();
+    assert_eq!((status, lines.len()), (Some(2), 1), "{said}");
+    assert!(
+        lines[0].contains("the file is empty") && lines[0].contains("5 open"),
+        "{said}"
+    );
+}
+
 const SOME: i64 = 200;
 const SOME_CHILD: &str = "RINGBACK_TEST_LEDGER_SOME";
 const CHILD: &str = "RINGBACK_TEST_LEDGER_CHILD";

@@ -21,6 +21,7 @@ use super::short;
 mod frames;
 mod header;
 mod rewrite;
+mod ring;
 pub(super) mod stream;
 mod wire;
 

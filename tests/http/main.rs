@@ -9,6 +9,7 @@ mod operator;
 mod overlay;
 mod process;
 mod reload;
+mod search;
 mod taking;
 mod verbs;
 mod world;

@@ -1,11 +1,7 @@
 //! What a debugger or a dump of the gateway's memory would show: codes while their challenges are open, and next to none
 //! once they are over.
 
-use std::{
-    collections::HashSet,
-    fs::{self, File},
-    os::unix::fs::FileExt,
-};
+use std::collections::HashSet;
 
 use serde_json::json;
 use simulators::{
@@ -15,44 +11,13 @@ use simulators::{
 
 use crate::{
     process::Process,
+    search::{code, codes_in_memory},
     world::{Folder, LIMIT, SENDERS, ask, free_port, http_file},
 };
 
 const CODES: usize = 300;
 /// What may be left, in a hundred: on stacks, in registers, in buffers that are in use again.
 const SHARE: usize = 2;
-
-/// Those of the codes that stand anywhere in its writable memory.
-fn codes_in_memory(process: &Process, codes: &HashSet<[u8; 8]>) -> usize {
-    let pid = process.0.id();
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("Linux");
-    let memory = File::open(format!("/proc/{pid}/mem")).expect("a process of ours");
-    let mut found = HashSet::new();
-    for line in maps.lines() {
-        let mut words = line.split(' ');
-        let (range, rights) = (words.next().unwrap(), words.next().unwrap());
-        if !rights.starts_with("rw") {
-            continue;
-        }
-        let (from, to) = range.split_once('-').unwrap();
-        let from = u64::from_str_radix(from, 16).unwrap();
-        let to = u64::from_str_radix(to, 16).unwrap();
-        let mut octets = vec![0; (to - from) as usize];
-        // What can't be read (the kernel's own pages, a stack that has shrunk) holds nothing of ours.
-        if memory.read_exact_at(&mut octets, from).is_ok() {
-            let windows = octets.windows(8).filter(|w| w[0].is_ascii_digit());
-            let windows = windows.filter_map(|w| <[u8; 8]>::try_from(w).ok());
-            found.extend(windows.filter(|w| codes.contains(w)));
-        }
-    }
-    found.len()
-}
-
-/// Eight digits that nobody writes by chance.
-fn code(n: usize) -> [u8; 8] {
-    let number = 10_000_000 + (n as u64 + 1).wrapping_mul(2_654_435_761) % 89_999_999;
-    number.to_string().into_bytes().try_into().unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn codes_leave_the_memory_when_their_challenges_are_over() {
@@ -95,7 +60,7 @@ async fn codes_leave_the_memory_when_their_challenges_are_over() {
         let answer = ask("POST", http, "/v1/challenges", &job.to_string()).await;
         assert_eq!(answer.status, 202, "{}", answer.text());
     }
-    let open = codes_in_memory(&gateway, &codes);
+    let open = codes_in_memory(gateway.0.id(), &codes);
     assert!(open > CODES / 2, "the search finds what is open: {open}");
 
     for n in 0..CODES {
@@ -106,7 +71,7 @@ async fn codes_leave_the_memory_when_their_challenges_are_over() {
     }
     let limit = tokio::time::Instant::now() + LIMIT;
     loop {
-        let left = codes_in_memory(&gateway, &codes);
+        let left = codes_in_memory(gateway.0.id(), &codes);
         if left * 100 < CODES * SHARE {
             break;
         }

@@ -104,6 +104,10 @@ impl Gateway {
         status.code().unwrap_or(-1)
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     pub fn alive(&mut self) -> bool {
         self.child.try_wait().is_ok_and(|status| status.is_none())
     }

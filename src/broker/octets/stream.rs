@@ -1,7 +1,7 @@
 //! The stream between the AMQP client and the broker's socket, plain or TLS: octets pass through [`super::frames`].
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, IoSliceMut, Read, Write},
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd},
     pin::Pin,
@@ -22,6 +22,7 @@ use super::{
     FRAME,
     frames::Frames,
     rewrite::{Incoming, outgoing},
+    ring::Behind,
 };
 
 /// The broker's socket, as the client library makes it.
@@ -57,6 +58,8 @@ pub(in crate::broker) struct Mended<S> {
     incoming: (Frames, Incoming),
     /// For the library, from this place on.
     readable: (Vec<u8>, usize),
+    /// What of it is read and still lies in the library's buffer.
+    behind: Behind,
     outgoing: Frames,
     /// For the socket, from this place on.
     writable: (Vec<u8>, usize),
@@ -71,6 +74,7 @@ impl<S> Mended<S> {
             buffer: vec![0; CHUNK].into(),
             incoming: (Frames::default(), Incoming::new(longest as usize)),
             readable: Default::default(),
+            behind: Behind::default(),
             outgoing: Default::default(),
             writable: Default::default(),
         }
@@ -84,12 +88,37 @@ impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.behind.forget(buf.len(), std::iter::once(&mut *buf));
+        this.poll_frames(cx, buf)
+    }
+
+    /// Into the first of them that has room; all of them are the library's free room.
+    fn poll_read_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let length = bufs.iter().map(|buf| buf.len()).sum();
+        let from_the_end = bufs.iter_mut().rev().map(|buf| &mut **buf);
+        this.behind.forget(length, from_the_end);
+        match bufs.iter_mut().find(|buf| !buf.is_empty()) {
+            Some(buf) => this.poll_frames(cx, buf),
+            None => Poll::Ready(Ok(0)),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Mended<S> {
+    fn poll_frames(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let this = self;
         loop {
             let (octets, at) = &mut this.readable;
             if *at < octets.len() {
                 let count = (octets.len() - *at).min(buf.len());
                 buf[..count].copy_from_slice(&octets[*at..*at + count]);
                 *at += count;
+                this.behind.handed(count);
                 return Poll::Ready(Ok(count));
             }
             forget(octets);

@@ -262,14 +262,19 @@ impl Run<'_> {
             let output = self.session.output();
             let write = async {
                 match writes {
-                    true => writing.write_buf(output).await.map(Some),
+                    true => writing.write(output).await.map(Some),
                     false => writing.flush().await.map(|()| None),
                 }
             };
             tokio::select! {
                 wrote = write, if writes || !flushed => match wrote {
                     Ok(Some(0)) => return Ended::Lost("connection closed by the peer".into()),
-                    Ok(wrote) => flushed = wrote.is_none(),
+                    Ok(wrote) => {
+                        flushed = wrote.is_none();
+                        // Texts and numbers: nothing of what has left stays behind.
+                        let gone = wrote.unwrap_or_default();
+                        self.session.output().split_to(gone).fill(0);
+                    }
                     Err(e) => return Ended::Lost(connect::describe(&e)),
                 },
                 read = reading.read_buf(&mut input), if reads => match read {
