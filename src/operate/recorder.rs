@@ -91,6 +91,16 @@ fn describe() {
         "ringback_challenges_waiting",
         "Open challenges that wait for a slot."
     );
+    describe_broker();
+    describe_histogram!(
+        "ringback_job_to_wire_seconds",
+        Unit::Seconds,
+        "From a job's arrival to its order to the carrier."
+    );
+}
+
+/// The same for the broker and what waits for it.
+fn describe_broker() {
     describe_gauge!(
         "ringback_reports_pending",
         "Reports that wait for the broker."
@@ -127,11 +137,6 @@ fn describe() {
     describe_gauge!(
         "ringback_jobs_unacked",
         "Jobs that the broker has given us and that are not acked yet."
-    );
-    describe_histogram!(
-        "ringback_job_to_wire_seconds",
-        Unit::Seconds,
-        "From a job's arrival to its order to the carrier."
     );
 }
 

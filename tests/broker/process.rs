@@ -23,6 +23,8 @@ pub const TESTS: &[super::Test] = &[
     ("a_clean_run_leaves_no_warning_in_either_log", clean),
     ("what_the_ledger_does_not_hold_is_not_acked", not_held),
     ("no_more_is_taken_than_may_be_open", full),
+    ("reports_that_no_queue_takes_are_told_at_once", no_queue),
+    ("a_lost_broker_is_one_line_and_its_return_another", lost),
 ];
 
 /// Everything that one gateway needs, and its process.
@@ -100,6 +102,12 @@ impl Gateway {
 
     fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).expect("a log")
+    }
+
+    /// How many lines of the log hold these words.
+    fn lines(&self, words: &str) -> usize {
+        let log = self.log();
+        log.lines().filter(|line| line.contains(words)).count()
     }
 
     /// Waits until a metric has this value.
@@ -316,6 +324,48 @@ fn full() {
         gateway.kill();
         alone_but(&client).await;
         assert_eq!(client.depth("ringback.jobs").await, 80);
+    });
+}
+
+/// An asker whose queue is gone: the operator sees it while there is time, and nothing of it is lost.
+fn no_queue() {
+    run(async {
+        let mut gateway = Gateway::new("nowhere", "", "").await;
+        let client = Client::at(&gateway.url).await;
+        gateway.start().await;
+        send(&client, 2).await;
+        // Each is told of as accepted, sent and delivered.
+        gateway.metric("ringback_reports_returned_waiting", 6).await;
+        gateway.metric("ringback_reports_pending", 6).await;
+        assert_eq!(gateway.lines("reports come back from the broker"), 1);
+        let ready = get(gateway.admin, "/readyz").await;
+        assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+        assert!(ready.contains("6 reports wait because no queue"), "{ready}");
+        client.queue("answers").await;
+        assert_eq!(finals(&client, 2).await, ["p-0", "p-1"]);
+        gateway.metric("ringback_reports_returned_waiting", 0).await;
+        until("its end to be told", || {
+            gateway.lines("no report comes back any more") == 1
+        })
+        .await;
+        assert_eq!(gateway.stop().await, Some(0));
+    });
+}
+
+fn lost() {
+    run(async {
+        let mut gateway = Gateway::new("lost", "", "").await;
+        gateway.start().await;
+        tokio::task::spawn_blocking(rabbit::restart).await.unwrap();
+        // Jobs and reports have a connection each.
+        until("both to be there again", || {
+            gateway.lines("connected to the broker again") == 2
+        })
+        .await;
+        assert_eq!(gateway.lines("no connection to the broker;"), 2);
+        assert_eq!(gateway.lines(" WARN "), 2, "{}", gateway.log());
+        assert_eq!(gateway.lines(" ERROR "), 0, "{}", gateway.log());
+        assert_eq!(gateway.stop().await, Some(0));
     });
 }
 

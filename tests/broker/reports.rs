@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringback::{clock, ledger::ReportKey};
 
-use crate::world::{Client, World, in_an_hour, report, run};
+use crate::world::{Client, World, in_an_hour, report, run, until};
 
 pub const TESTS: &[(&str, fn())] = &[
     ("reports_come_with_their_properties_and_once", published),
@@ -93,6 +93,10 @@ fn returned() {
             done.iter().all(|key| key.0 % 3 != 0),
             "told as done although no queue took it"
         );
+        until("the others to be told of", || {
+            world.status.unroutable() == 200
+        })
+        .await;
         client.queue("later").await;
         let mut rest = world.published(200).await;
         rest.sort();

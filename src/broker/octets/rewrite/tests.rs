@@ -1,3 +1,5 @@
+//! Frames as no client library writes them, and the library itself as the reader of what becomes of them.
+
 use lapin::protocol::basic::parse_properties;
 use proptest::prelude::*;
 

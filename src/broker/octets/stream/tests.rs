@@ -1,3 +1,5 @@
+//! A socket that gives and takes as it likes: nothing is lost, nothing turns up twice.
+
 use std::{collections::VecDeque, future::poll_fn};
 
 use super::*;
