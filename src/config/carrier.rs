@@ -81,6 +81,10 @@ pub enum Transport {
 }
 
 impl Transport {
+    pub fn is_http(&self) -> bool {
+        matches!(self, Transport::Http(_))
+    }
+
     pub fn name(&self) -> &'static str {
         match self {
             Transport::Smpp(_) => "smpp",

@@ -8,7 +8,6 @@ use crate::{
     carrier::{About, Blame, Cause, Event, Failure, Link, ReceiptState, Verdict},
     challenge::{AttemptKey, ChallengeKey, Channel, Millis},
     clock::Now,
-    config::carrier::Transport,
     delivery::{Attempt, Phase},
     routing::{
         health::{Alarm, Evidence, Outcome},
@@ -198,7 +197,7 @@ impl Dispatch {
 impl Running {
     /// It refuses our credentials, with its own word.
     fn refused_login(&mut self, failure: &Failure) {
-        if about_account(&self.config.transport, failure) {
+        if about_account(self.config.transport.is_http(), failure) {
             self.login = Some(failure.carrier_code.clone().unwrap_or_default());
         }
     }
@@ -216,14 +215,14 @@ fn outcome(carrier: &Running, event: &Event, rang: bool) -> Option<Outcome> {
         Event::Accepted { .. } | Event::Ringing => Some(Outcome::Accepted),
         Event::Answered => (!rang).then_some(Outcome::Accepted),
         Event::InDoubt { .. } => Some(Outcome::InDoubt),
-        Event::Failed(failure) => failed(&carrier.config.transport, failure),
+        Event::Failed(failure) => failed(carrier.config.transport.is_http(), failure),
         Event::KeyPressed(_) | Event::CallState(..) | Event::CallCleared | Event::CallEnded(_) => {
             None
         }
     }
 }
 
-fn failed(transport: &Transport, failure: &Failure) -> Option<Outcome> {
+fn failed(http: bool, failure: &Failure) -> Option<Outcome> {
     match (failure.blame, failure.verdict) {
         // No room of ours, or the carrier has not said a word.
         (Blame::Us, Verdict::Later) => None,
@@ -233,7 +232,7 @@ fn failed(transport: &Transport, failure: &Failure) -> Option<Outcome> {
         (_, Verdict::Later) => Some(Outcome::Throttled),
         // The phone was reached.
         (Blame::Person, _) => Some(Outcome::Accepted),
-        _ if about_account(transport, failure) => Some(Outcome::Refused(About::Account)),
+        _ if about_account(http, failure) => Some(Outcome::Refused(About::Account)),
         (Blame::Carrier, _) => match failure.about {
             About::Sender | About::Country => Some(Outcome::Refused(failure.about)),
             About::Request | About::Account | About::Carrier => Some(Outcome::Fault),
@@ -247,12 +246,12 @@ fn failed(transport: &Transport, failure: &Failure) -> Option<Outcome> {
 }
 
 /// Wrong credentials or missing rights (RFC 9110, 15.5.2, 15.5.4; RFC 3261, 21.4.2).
-fn about_account(transport: &Transport, failure: &Failure) -> bool {
+fn about_account(http: bool, failure: &Failure) -> bool {
     let status = failure.carrier_code.as_deref().unwrap_or_default();
     failure.about == About::Account
         || (failure.cause == Cause::CarrierFault
             && failure.about == About::Carrier
-            && matches!(transport, Transport::Http(_))
+            && http
             && matches!(status, "401" | "403" | "407"))
 }
 
@@ -288,5 +287,27 @@ fn frees(event: &Event, call: bool) -> bool {
         | Event::KeyPressed(_)
         | Event::CallState(..)
         | Event::CallCleared => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_we_end_says_nothing_and_a_wrong_token_is_of_our_account() {
+        let says = |cause: Cause, code: &str| failed(true, &cause.failure(Some(code.into())));
+        assert_eq!(says(Cause::Cancelled, "487 Request Terminated"), None);
+        assert_eq!(
+            says(Cause::CarrierFault, "401"),
+            Some(Outcome::Refused(About::Account))
+        );
+        assert_eq!(says(Cause::CarrierFault, "500"), Some(Outcome::Fault));
+        assert_eq!(says(Cause::Busy, "486"), Some(Outcome::Accepted));
+        assert_eq!(says(Cause::Throttled, "429"), Some(Outcome::Throttled));
+        assert_eq!(
+            says(Cause::InvalidNumber, "400"),
+            Some(Outcome::Refused(About::Request))
+        );
     }
 }

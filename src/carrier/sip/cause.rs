@@ -211,6 +211,11 @@ mod tests {
             (Cause::Throttled, Some(Duration::from_secs(30)))
         );
         assert_eq!(full.carrier_code.as_deref(), Some("503 Words"));
+        // When the person will be free again is no pause of the trunk's.
+        for status in [404, 480, 486, 603] {
+            let person = failure(&refused(status, None, Some(30)), &BTreeMap::new());
+            assert_eq!(person.retry_after, None, "{status}");
+        }
     }
 
     #[test]

@@ -127,3 +127,23 @@ fn throttled_means_later_not_never() {
     assert_eq!(s.life.tried(0, s.now).count(), 0);
     assert!(s.wants().is_some());
 }
+
+#[test]
+fn a_challenge_keeps_to_the_pause_that_it_was_told() {
+    let mut s = Story::of(challenge(Method::SmsCode, &[]));
+    let n = s.place("northwind");
+    let failure = carrier::Failure {
+        retry_after: Some(Duration::from_secs(30)),
+        ..Cause::Throttled.failure(None)
+    };
+    s.event(n, Event::Failed(failure));
+    assert!(s.life.throttled_by("northwind") && !s.life.throttled_by("litware"));
+    assert!(!s.life.refused_elsewhere("litware"), "later is no refusal");
+    s.at(29.0);
+    assert_eq!(s.life.tried(0, s.now).count(), 1);
+    s.at(30.0);
+    assert_eq!(s.life.tried(0, s.now).count(), 0);
+    let n = s.place("northwind");
+    s.fails(n, Cause::CarrierFault);
+    assert!(s.life.refused_elsewhere("litware") && !s.life.refused_elsewhere("northwind"));
+}
