@@ -5,7 +5,7 @@ use std::{fmt::Write, fs, path::Path, sync::Arc};
 use divan::{Bencher, black_box};
 use ringback::{
     challenge::{Channel, Method},
-    config::{Config, Settings},
+    config::Config,
     number::Country,
     routing::{
         Ask, CarrierIx, Line, SenderIx, Table, View,
@@ -117,16 +117,15 @@ fn choice_after_a_failure(bencher: Bencher<'_, '_>) {
 fn reload_of_all_routes(bencher: Bencher<'_, '_>) {
     let folder = std::env::temp_dir().join(format!("ringback-bench-routes-{}", std::process::id()));
     write(&folder).expect("a folder to write to");
-    let settings = Settings::in_folder(&folder);
-    bencher.bench_local(|| {
-        Config::load_routes_and_carriers(black_box(&settings)).map_err(|f| f.len())
-    });
+    let file = folder.join("ringback.toml");
+    bencher.bench_local(|| Config::load(black_box(&file)).map_err(|f| f.len()));
     let _ = fs::remove_dir_all(&folder);
 }
 
 fn write(folder: &Path) -> std::io::Result<()> {
     fs::create_dir_all(folder.join("routes"))?;
     fs::create_dir_all(folder.join("carriers"))?;
+    fs::write(folder.join("ringback.toml"), "")?;
     for n in 0..CARRIERS {
         let text = format!(
             "transport = \"smpp\"\nendpoints = [\"127.0.0.1:{}\"]\nsystem_id = \"mfa\"\n",

@@ -14,7 +14,7 @@ use ringback::{
         Call, Command, Content, Event, Handle, Link, Order, SAID, Said, What, sip as driver_of,
     },
     challenge::{AttemptKey, ChallengeKey, Method, Millis},
-    config::{Config, Settings},
+    config::Config,
     message::speech::Catalogue,
     number::Number,
 };
@@ -87,15 +87,15 @@ async fn part(words: &[&str]) -> Result<(f64, f64)> {
 
 /// The child of [`bare`]: the SIP driver of the carrier in `folder`, hanging up as soon as somebody answers.
 pub async fn driver(folder: &str, count: usize) -> Result<()> {
-    let settings = Settings::in_folder(Path::new(folder));
-    let routes = Config::load_routes_and_carriers(&settings).map_err(|faults| {
+    let file = Path::new(folder).join("ringback.toml");
+    let config = Config::load(&file).map_err(|faults| {
         faults
             .iter()
             .map(ToString::to_string)
             .collect::<Vec<_>>()
             .join("; ")
     })?;
-    let carrier = routes
+    let carrier = config
         .carriers
         .get("fabrikam")
         .ok_or("no carrier fabrikam")?

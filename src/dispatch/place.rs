@@ -46,16 +46,16 @@ enum Placed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Probes {
     /// Of each line the one with most life left.
-    ByLongest,
+    Longest,
     /// Nobody whom it has told to come later: for all we know it tells them so again, and whoever waits behind them waits
     /// for nothing.
-    ByOthers,
-    ByAnyone,
+    Others,
+    Anyone,
 }
 
 impl Probes {
     /// In this order they are asked.
-    const ALL: [Probes; 3] = [Probes::ByLongest, Probes::ByOthers, Probes::ByAnyone];
+    const ALL: [Probes; 3] = [Probes::Longest, Probes::Others, Probes::Anyone];
 }
 
 impl Dispatch {
@@ -66,7 +66,7 @@ impl Dispatch {
             return;
         };
         if self.queue.heads(at, 1).first() == Some(&key) {
-            self.try_place(key, now, Change::Born, Probes::ByLongest);
+            self.try_place(key, now, Change::Born, Probes::Longest);
         }
     }
 
@@ -223,11 +223,11 @@ impl Dispatch {
     /// Leaves the carriers that come back to others. Returns what it is called where it finds no slot then.
     fn spare_probes(&mut self, probes: Probes, at: RouteKey, key: ChallengeKey) -> Placed {
         let spared = match probes {
-            Probes::ByLongest => {
+            Probes::Longest => {
                 self.leave_probes_to_others(key) | self.leave_probes_to_longer(at, key)
             }
-            Probes::ByOthers => self.leave_probes_to_others(key),
-            Probes::ByAnyone => false,
+            Probes::Others => self.leave_probes_to_others(key),
+            Probes::Anyone => false,
         };
         match spared {
             true => Placed::Spared,

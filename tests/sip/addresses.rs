@@ -135,7 +135,7 @@ async fn a_trunk_without_addresses_uses_those_from_which_the_far_end_is_reached(
     assert_eq!(from.ip(), ip);
     assert_eq!(line(&invite, "c=IN IP4 "), ip.to_string(), "{invite}");
     let via = line(&invite, "Via: SIP/2.0/UDP ");
-    assert!(via.starts_with(&format!("{from}")), "{invite}");
+    assert!(via.starts_with(&from.to_string()), "{invite}");
 }
 
 #[tokio::test]

@@ -99,13 +99,13 @@ impl<'a> Header<'a> {
     /// Readable: of the headers only what is used here, the two strings that must survive among them.
     pub fn mended(&self) -> Vec<u8> {
         let mut table = Vec::new();
-        if let Some(count) = self.table.iter().find(|e| e.name == DELIVERY_COUNT) {
-            if matches!(
+        if let Some(count) = self.table.iter().find(|e| e.name == DELIVERY_COUNT)
+            && matches!(
                 count.whole.get(1 + DELIVERY_COUNT.len()),
                 Some(b'b' | b's' | b'I' | b'l')
-            ) {
-                table.extend_from_slice(count.whole);
-            }
+            )
+        {
+            table.extend_from_slice(count.whole);
         }
         let mut kept = Vec::new();
         for (place, property) in &self.properties {
