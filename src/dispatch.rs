@@ -42,6 +42,7 @@ mod evidence;
 mod inbox;
 mod late;
 mod lead;
+mod leaving;
 mod open;
 mod operator;
 mod pipeline;
@@ -106,6 +107,7 @@ pub struct Dispatch {
     inbox: Inbox,
     unclear: receipts::UnclearReceipts,
     doubts: Doubts,
+    leaving: leaving::Leaving,
     pipeline: Pipeline,
     effects: Vec<Effect>,
     /// Ended before the ledger had said whether their ids are new: kept until it has, for the door's answer.
@@ -192,6 +194,7 @@ impl Dispatch {
             inbox: Inbox::new(recovered.first_message.0),
             unclear: Default::default(),
             doubts: Doubts::default(),
+            leaving: leaving::Leaving::default(),
             pipeline: Pipeline::new(outputs.ledger),
             effects: Vec::new(),
             unborn: HashMap::new(),
@@ -239,7 +242,8 @@ impl Dispatch {
         let weights = &config.settings.jobs.tenant_weights;
         self.arrivals.weigh(weights.clone());
         self.queue.weigh(weights.clone());
-        self.carriers.take_over(updates, &config.used(), self.mono);
+        let unused = self.carriers.take_over(updates, &config.used(), self.mono);
+        self.leave(unused);
         self.config = config;
         self.reckon();
         self.queue.room_changed();
@@ -352,6 +356,7 @@ impl Dispatch {
         }
         self.say_limits(now.wall);
         self.log_carriers(now);
+        self.tick_leaving(now.mono);
         let free = self.pipeline.flush(now.mono);
         self.act(free, now.wall);
         let figures = (self.open.len(), self.queue.len());

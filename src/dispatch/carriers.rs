@@ -434,10 +434,16 @@ impl Carriers {
         self.all.iter_mut()
     }
 
-    /// The carriers of another configuration take over; `names` are all that it uses. Drivers that nobody has any more
-    /// are told to finish. A driver may have another name now, with its calls.
-    pub fn take_over(&mut self, updates: Vec<Update>, names: &BTreeSet<Arc<str>>, now: Instant) {
-        let mut finish = Vec::new();
+    /// The carriers of another configuration take over; `names` are all that it uses. Drivers that have a successor of their
+    /// name, and trunks, are told to finish; those of texts that nobody uses any more are given back: they may still have
+    /// receipts to bring. A driver may have another name now, with its calls.
+    pub fn take_over(
+        &mut self,
+        updates: Vec<Update>,
+        names: &BTreeSet<Arc<str>>,
+        now: Instant,
+    ) -> Vec<Handle> {
+        let (mut finish, mut unused) = (Vec::new(), Vec::new());
         let mut commits = Vec::new();
         for update in updates {
             commits.push(update.commit);
@@ -460,14 +466,19 @@ impl Carriers {
         for running in &mut self.all {
             if !names.contains(&running.handle.name) && !running.leaving {
                 running.leaving = true;
-                finish.push(running.handle.clone());
+                match running.config.transport {
+                    Transport::Sip(_) => finish.push(running.handle.clone()),
+                    Transport::Smpp(_) | Transport::Http(_) => unused.push(running.handle.clone()),
+                }
             }
         }
+        unused.retain(|handle| !self.serves(handle));
         for handle in finish.iter().filter(|handle| !self.serves(handle)) {
             // Refused by one that has ended.
             let _ = handle.commands.try_send(Command::Drain);
         }
         commits.into_iter().for_each(|commit| commit());
+        unused
     }
 
     /// Gives the driver that had the name before.

@@ -65,6 +65,10 @@ impl OpenTable {
         self.all.insert(key, Box::new(open));
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (ChallengeKey, &Open)> {
+        self.all.iter().map(|(key, open)| (*key, &**open))
+    }
+
     pub fn get(&self, key: ChallengeKey) -> Option<&Open> {
         self.all.get(&key).map(|open| &**open)
     }

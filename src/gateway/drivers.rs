@@ -192,11 +192,13 @@ impl Drivers {
             let goes_on = running.values().any(|driver| driver.is(left));
             !goes_on && !left.handle.commands.is_closed()
         });
-        let desks = self.running.iter().filter_map(|(name, driver)| {
+        // Receipts come for those that are left as well; who has the name now goes before them.
+        let all = self.leaving.iter().chain(self.running.values());
+        let desks = all.filter_map(|driver| {
             let Kind::Http { callbacks, .. } = &driver.kind else {
                 return None;
             };
-            Some((name.clone(), callbacks.clone()))
+            Some((driver.config.name.clone(), callbacks.clone()))
         });
         self.callbacks.store(Arc::new(desks.collect()));
         updates

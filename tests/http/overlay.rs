@@ -49,7 +49,7 @@ async fn again(w: World) -> World {
         running,
         record,
         smsc,
-        _tailspin,
+        tailspin,
     } = w;
     running.drain(Duration::from_secs(2)).await;
     let running = Running::start(folder.config()).await;
@@ -59,7 +59,7 @@ async fn again(w: World) -> World {
         running,
         record,
         smsc,
-        _tailspin,
+        tailspin,
     }
 }
 

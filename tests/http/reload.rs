@@ -29,6 +29,17 @@ async fn last(w: &World, id: &str, to: &str) -> String {
     w.names(id).await.pop().expect("a report")
 }
 
+/// Connections of this machine to a server on loopback, as the kernel lists them (proc(5)): state 01 is established.
+fn links(server: SocketAddr) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+    let far = format!("0100007F:{:04X}", server.port());
+    let to_it = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(2);
+        fields.next() == Some(far.as_str()) && fields.next() == Some("01")
+    };
+    table.lines().filter(to_it).count()
+}
+
 /// The change of this key, whatever the folder is called.
 fn change(answer: &Value, key: &str) -> Value {
     let changes = answer["changes"].as_array().cloned().unwrap_or_default();
@@ -414,4 +425,37 @@ async fn a_signal_to_end_is_never_behind_a_reload() {
     assert_eq!(p.ended().await, Some(0));
     let took = begun.elapsed();
     assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn carriers_that_are_left_still_bring_the_receipts_of_what_they_took() {
+    let w = World::new("").await;
+    let slow = |faults: &mut simulators::script::Faults| faults.receipt_delay_ms = Some(1_500);
+    w.smsc.faults().change(slow);
+    w.tailspin.faults().change(slow);
+    let texts = [("l-1", "+12025550123"), ("l-2", "+46701740605")];
+    for (id, to) in texts {
+        assert_eq!(w.post(&text(id, to)).await.status, 202);
+        until("taken", async || !w.record.texts_to(to).is_empty()).await;
+    }
+    for file in ["routes/us.toml", "routes/se.toml"] {
+        let path = w.folder.0.join(file);
+        let route = std::fs::read_to_string(path).expect("a route");
+        w.folder.write(file, &format!("{route}enabled = false\n"));
+    }
+    assert!(links(w.smsc.address()) > 0);
+    let answer = reload(&w, "?allow_empty=true").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(
+        w.admin("/admin/carriers").await.json(),
+        json!([]),
+        "nobody is in use"
+    );
+    for (id, _) in texts {
+        let names = w.names(id).await;
+        assert_eq!(names.last().map(String::as_str), Some("delivered"), "{id}");
+    }
+    assert_eq!(last(&w, "l-3", "+12025550124").await, "rejected");
+    // When the last receipt has come, the link ends.
+    until("no session", async || links(w.smsc.address()) == 0).await;
 }

@@ -132,7 +132,7 @@ pub struct World {
     pub running: Running,
     pub record: Record,
     pub smsc: smsc::SmscHandle,
-    pub _tailspin: http_carrier::HttpHandle,
+    pub tailspin: http_carrier::HttpHandle,
 }
 
 impl World {
@@ -182,7 +182,7 @@ impl World {
             running,
             record,
             smsc,
-            _tailspin: tailspin,
+            tailspin,
         };
         world.ready().await;
         world
