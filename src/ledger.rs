@@ -330,7 +330,7 @@ enum Work {
 #[error("the ledger is closed")]
 pub struct Gone;
 
-/// Why a ledger can't be opened (exit 2) or a new key not be taken. Nothing in it was changed.
+/// Why a ledger can't be opened (exit 2, or 1 where it [may pass](OpenError::may_pass)) or a new key not be taken. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("{}: in use by another process; each gateway needs a ledger of its own", .0.display())]
@@ -366,6 +366,43 @@ pub enum OpenError {
     },
     #[error("the ledger is closed")]
     Ended,
+}
+
+impl OpenError {
+    /// Nothing in the configuration is wrong: the disk is full or can't be written, or somebody else has the file for a
+    /// while. Another start may go well.
+    pub fn may_pass(&self) -> bool {
+        use rusqlite::ErrorCode as Code;
+        use std::io::ErrorKind as Kind;
+        match self {
+            OpenError::File { source, .. } => matches!(
+                source.kind(),
+                Kind::StorageFull
+                    | Kind::QuotaExceeded
+                    | Kind::ReadOnlyFilesystem
+                    | Kind::ResourceBusy
+                    | Kind::TimedOut
+            ),
+            OpenError::Sqlite { source, .. } => matches!(
+                source.sqlite_error_code(),
+                Some(
+                    Code::DatabaseBusy
+                        | Code::DatabaseLocked
+                        | Code::DiskFull
+                        | Code::ReadOnly
+                        | Code::SystemIoFailure
+                )
+            ),
+            OpenError::InUse(_)
+            | OpenError::Newer { .. }
+            | OpenError::Foreign(_)
+            | OpenError::WrongKey { .. }
+            | OpenError::MissingKey { .. }
+            | OpenError::Missing { .. }
+            | OpenError::Key { .. }
+            | OpenError::Ended => false,
+        }
+    }
 }
 
 /// A look-up failed; the ledger itself may be well.

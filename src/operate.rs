@@ -93,6 +93,13 @@ pub enum RunError {
     Start(#[from] StartError),
 }
 
+impl RunError {
+    /// The configuration may be right, and another start go well.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, RunError::Start(StartError::Ledger(e)) if e.may_pass())
+    }
+}
+
 /// After the limit of a drain, once for the broker and once for what is in the air: for unbinding, hanging up and closing the ledger.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How long dispatch may take to answer the operator.

@@ -493,7 +493,10 @@ async fn the_command_line_says_how_it_stands() {
     }
     let config = place.0.join("ringback.toml");
     let url = place.file().display().to_string();
-    let text = format!("[ledger]\nurl = \"sqlite:{url}\"\n");
+    let any = "listen = \"127.0.0.1:0\"";
+    let text = format!(
+        "[http]\n{any}\n[callbacks]\n{any}\n[admin]\n{any}\n[ledger]\nurl = \"sqlite:{url}\"\n"
+    );
     std::fs::write(&config, text).unwrap();
     let ringback = |verb: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_ringback"))
@@ -525,6 +528,12 @@ async fn the_command_line_says_how_it_stands() {
     ] {
         assert!(shown.contains(wanted), "{wanted}: {shown}");
     }
+    // Somebody else has it for a while: no fault of the configuration, so that a service manager starts it again.
+    let lock = rusqlite::Connection::open(place.file()).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (status, _, said) = ringback(&["run"]);
+    assert_eq!(status, Some(1), "{said}");
+    drop(lock);
     truncate(&place.file(), 0);
     let (status, shown, _) = ringback(&["ledger", "check", "--json"]);
     let found: serde_json::Value = serde_json::from_str(&shown).unwrap();

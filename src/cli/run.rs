@@ -88,7 +88,10 @@ async fn serve(config: Config, allow_empty: bool) -> ExitCode {
             Ok(running) => running,
             Err(e) => {
                 eprintln!("{e}");
-                return ExitCode::from(BAD_CONFIGURATION);
+                return match e.may_pass() {
+                    true => ExitCode::FAILURE,
+                    false => ExitCode::from(BAD_CONFIGURATION),
+                };
             }
         },
         () = signals.end() => return ExitCode::SUCCESS,
