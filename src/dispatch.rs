@@ -55,17 +55,19 @@ mod said;
 mod standing;
 mod stop;
 mod turns;
+mod update;
 mod view;
 
 use arrivals::Arrivals;
 use carriers::Carriers;
-pub use carriers::{Running, Update, UpdateLink};
+pub use carriers::Running;
 use doubts::Doubts;
 use inbox::Inbox;
 use open::OpenTable;
 pub use operator::{OpenChallenge, Ordered, OverlayOrder, Step};
 use pipeline::{Action, Pipeline, Released};
 use queue::Queue;
+pub use update::{Update, UpdateLink};
 pub use view::{CarrierView, Query, Seen, View};
 
 /// Everything that dispatch listens to.

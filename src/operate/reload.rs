@@ -95,9 +95,6 @@ impl Control {
         let Some(gateway) = gateway.as_mut() else {
             return Reloaded::Draining;
         };
-        for guard in &self.guards {
-            guard.refresh();
-        }
         let reloader = self.reloader.clone();
         let read = move || lock(&reloader).read(allow_empty);
         // None only while the runtime is ending.
@@ -111,6 +108,10 @@ impl Control {
         };
         match outcome {
             Outcome::Unchanged { restart_needed } => {
+                // Files that hold tokens may say something else all the same.
+                for guard in &self.guards {
+                    guard.refresh();
+                }
                 self.standing.needs_restart(&restart_needed);
                 Reloaded::Unchanged { restart_needed }
             }

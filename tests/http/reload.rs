@@ -14,7 +14,8 @@ use tokio::{
 };
 
 use crate::world::{
-    Answer, Folder, LIMIT, SENDERS, World, ask, free_port, settings_file, smpp_file, text, until,
+    Answer, Folder, LIMIT, SENDERS, World, ask, ask_with, free_port, settings_file, smpp_file,
+    text, until,
 };
 
 const US: &str = "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"97671\"]\nweight = 70\n";
@@ -455,7 +456,31 @@ async fn carriers_that_are_left_still_bring_the_receipts_of_what_they_took() {
         let names = w.names(id).await;
         assert_eq!(names.last().map(String::as_str), Some("delivered"), "{id}");
     }
-    assert_eq!(last(&w, "l-3", "+12025550124").await, "rejected");
+    assert_eq!(last(&w, "l-3", "+12025550124").await, "failed");
     // When the last receipt has come, the link ends.
     until("no session", async || links(w.smsc.address()) == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_that_is_refused_leaves_the_tokens_too() {
+    let token = "token = { file = \"token\" }";
+    let w = World::new_with(token, |folder| folder.write("token", "the first")).await;
+    let status = async |token: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("Authorization", bearer.as_str())];
+        let path = "/v1/challenges/nobody";
+        let answer = ask_with("GET", w.running.http, path, "", &headers).await;
+        answer.status
+    };
+    assert_eq!(status("the first").await, 404);
+    w.folder.write("token", "the second");
+    w.folder
+        .write("routes/us.toml", "[[sms]]\ncarrier = \"nobody\"\n");
+    assert_eq!(reload(&w, "").await.status, 422);
+    assert_eq!(status("the first").await, 404, "refused as a whole");
+    assert_eq!(status("the second").await, 401);
+    w.folder.write("routes/us.toml", US);
+    assert_eq!(reload(&w, "").await.status, 200);
+    assert_eq!(status("the second").await, 404);
+    assert_eq!(status("the first").await, 401);
 }
