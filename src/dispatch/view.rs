@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::{Dispatch, OpenChallenge, Ordered, OverlayOrder, Running, carriers::Update};
+use super::{Dispatch, OpenChallenge, Ordered, OverlayOrder, Running, Update};
 use crate::{
     challenge::{ChallengeKey, Millis},
     clock::Now,

@@ -46,10 +46,13 @@ fn file(w: &World, name: &str) -> String {
     std::fs::read_to_string(w.folder.0.join(name)).expect("a file")
 }
 
-/// An address that nobody has.
+/// An address that nobody has, and that the system gives to nobody meanwhile: below the ports that it takes by itself,
+/// each process of the tests from another one on.
 fn free() -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    socket.local_addr().expect("an address")
+    let first = 20_000 + (std::process::id() % 800) as u16 * 10;
+    let mut all = (first..30_000).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    all.find(|address| UdpSocket::bind(address).is_ok())
+        .expect("a free port")
 }
 
 /// The trunk has this address.

@@ -59,8 +59,8 @@ async fn through(at: usize, scenario: &str, core: bool) -> (String, Option<i32>)
     listening(Carry::Udp, behind).await;
     let mut proxy = kamailio(at, address, behind, core);
     listening(Carry::Udp, address).await;
-    let story = story(at, Carry::Udp, address).await;
-    let ended = ended(callee).await;
+    let (story, driver) = story(at, Carry::Udp, address).await;
+    let ended = ended(callee, driver).await;
     // Its main process ends its children when it is asked to.
     if let Some(pid) = proxy.id() {
         let asked = std::process::Command::new("kill")

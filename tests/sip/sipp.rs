@@ -97,9 +97,9 @@ async fn run(at: usize, scenario: &str, carry: Carry) -> (String, Option<i32>) {
     let address = free(carry);
     let mut callee = sipp(at, scenario, carry, address);
     listening(carry, address).await;
-    let story = story(at, carry, address).await;
+    let (story, driver) = story(at, carry, address).await;
     if scenario == "silent" {
         let _ = callee.kill().await;
     }
-    (story, ended(callee).await)
+    (story, ended(callee, driver).await)
 }

@@ -19,7 +19,12 @@ use ringback::{
     message::speech::Catalogue,
     number::Number,
 };
-use tokio::{process::Command as Process, sync::mpsc, time::timeout};
+use tokio::{
+    process::{Child, Command as Process},
+    sync::mpsc,
+    task::JoinHandle,
+    time::timeout,
+};
 
 pub const LONG: Duration = Duration::from_secs(40);
 
@@ -41,8 +46,8 @@ pub fn there(program: &str, package: &str) -> bool {
     found
 }
 
-/// The story of one call through the driver to the trunk at this address.
-pub async fn story(at: usize, carry: Carry, address: SocketAddr) -> String {
+/// The story of one call through the driver to the trunk at this address, and the driver, which has been told to end.
+pub async fn story(at: usize, carry: Carry, address: SocketAddr) -> (String, JoinHandle<()>) {
     let (tx, mut said) = mpsc::channel(100);
     let voices = Catalogue::load(&root().join("prompts")).expect("prompts");
     let config = Arc::new(config(at, carry, address));
@@ -80,17 +85,18 @@ pub async fn story(at: usize, carry: Carry, address: SocketAddr) -> String {
         .await
         .expect("a driver");
     said.close();
-    timeout(LONG, task)
+    (story.join(", "), task)
+}
+
+/// The exit code of a SIPp that has had its call, 0 if it went as its scenario says; then the driver ends. Not before:
+/// SIPp takes the end of a TCP connection for a failure as long as its scenario waits.
+pub async fn ended(mut sipp: Child, driver: JoinHandle<()>) -> Option<i32> {
+    let ended = timeout(LONG, sipp.wait()).await;
+    let _ = sipp.kill().await;
+    timeout(LONG, driver)
         .await
         .expect("drained in time")
         .expect("no panic");
-    story.join(", ")
-}
-
-/// The exit code of a SIPp that has had its call; 0 if it went as its scenario says.
-pub async fn ended(mut sipp: tokio::process::Child) -> Option<i32> {
-    let ended = timeout(LONG, sipp.wait()).await;
-    let _ = sipp.kill().await;
     ended
         .ok()
         .and_then(Result::ok)
@@ -116,7 +122,7 @@ fn in_short(event: Event) -> Option<String> {
     }
 }
 
-pub fn sipp(at: usize, scenario: &str, carry: Carry, address: SocketAddr) -> tokio::process::Child {
+pub fn sipp(at: usize, scenario: &str, carry: Carry, address: SocketAddr) -> Child {
     let file = root()
         .join("tests/peers/sipp")
         .join(scenario)
