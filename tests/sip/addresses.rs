@@ -141,7 +141,8 @@ async fn a_trunk_without_addresses_uses_those_from_which_the_far_end_is_reached(
 #[tokio::test]
 async fn what_this_machine_can_t_do_is_refused_at_start_by_its_key() {
     let nobodys: IpAddr = [203, 0, 113, 9].into();
-    let faults: [(&str, fn(&mut SipConfig, IpAddr), &str); 3] = [
+    type Breaks = fn(&mut SipConfig, IpAddr);
+    let faults: [(&str, Breaks, &str); 3] = [
         (
             "198.51.100.5",
             |sip, _| sip.bind = SocketAddr::from(([127, 0, 0, 1], 0)).into(),
