@@ -39,6 +39,7 @@ mod apply;
 pub mod check;
 mod claim;
 mod clock_mark;
+mod files;
 mod house;
 mod keys;
 mod letters;
@@ -108,6 +109,7 @@ impl Ledger {
         let (done, receiver) = mpsc::unbounded_channel();
         let writer = writer::Writer {
             path: path.clone(),
+            files: std::cell::RefCell::new(files::Files::of(&conn, path)?),
             conn,
             _lock: lock,
             ring,

@@ -4,6 +4,7 @@
 //! everything in it; until it succeeds the ledger says that it is not well. Nothing is answered before it is durable.
 
 use std::{
+    cell::RefCell,
     path::PathBuf,
     sync::{Arc, PoisonError},
     time::{Duration, Instant},
@@ -16,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Batch, Done, Op, OpenError, Work,
     apply::{Desk, Statements},
+    files::{Astray, Files},
     house::{self, House},
     keys, limiter, mark,
     schema::{self, Lock},
@@ -26,6 +28,8 @@ use crate::{challenge::Millis, clock, config::settings::LedgerKey};
 pub(super) struct Writer {
     pub path: PathBuf,
     pub conn: Connection,
+    /// Closed after the connection.
+    pub files: RefCell<Files>,
     /// Held until the thread ends.
     pub _lock: Lock,
     pub ring: Arc<ArcSwap<Keyring>>,
@@ -37,6 +41,15 @@ pub(super) struct Writer {
     pub pulse: Arc<Pulse>,
     #[cfg(test)]
     pub fault: Arc<Fault>,
+}
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+enum Hindrance {
+    #[error("{0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("{0}")]
+    Files(Astray),
 }
 
 impl Writer {
@@ -87,7 +100,7 @@ impl Writer {
         runtime: &tokio::runtime::Runtime,
     ) -> Option<oneshot::Sender<()>> {
         let mut house = House::new(&self.conn, &self.house);
-        let mut statements = self.patiently(&todo, || Statements::new(&self.conn))?;
+        let mut statements = self.patiently(&todo, || Ok(Statements::new(&self.conn)?))?;
         let mut group = Vec::new();
         let mut next_house = Instant::now();
         let mut closing = None;
@@ -126,6 +139,9 @@ impl Writer {
             }
             if mark.overdue() {
                 self.stamp(&todo, &mut desk, &mut mark)?;
+            }
+            if self.files.borrow().due() {
+                self.patiently(&todo, || self.examine_files())?;
             }
             if Instant::now() >= next_house {
                 let busy = self.housekeep(&todo, &mut house, &mut desk, clock::now())?;
@@ -217,7 +233,7 @@ impl Writer {
 
     /// A loss of power may take back what is written here, and it is done again: the disk need not be waited for. What is
     /// committed afterwards is synced with it.
-    fn unsynced<T>(&self, what: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    fn unsynced<T>(&self, what: impl FnOnce() -> Result<T, Hindrance>) -> Result<T, Hindrance> {
         self.conn.pragma_update(None, "synchronous", "NORMAL")?;
         let result = what();
         // First of all: no batch may be committed without.
@@ -225,12 +241,21 @@ impl Writer {
         result
     }
 
-    /// All or nothing.
-    fn transaction<T>(&self, what: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    /// All or nothing. What was committed into a file that nobody will find again was not: it is done again, as after a
+    /// commit whose success was not told.
+    fn transaction<T>(&self, what: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, Hindrance> {
+        self.examine_files()?;
         self.pulse.begins();
         let result = self.all_or_nothing(what);
         self.pulse.ends();
-        result
+        let value = result?;
+        self.examine_files()?;
+        Ok(value)
+    }
+
+    fn examine_files(&self) -> Result<(), Hindrance> {
+        let mut files = self.files.borrow_mut();
+        files.examine(&self.conn).map_err(Hindrance::Files)
     }
 
     fn all_or_nothing<T>(&self, what: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
@@ -252,7 +277,7 @@ impl Writer {
     fn patiently<T>(
         &self,
         todo: &mpsc::Receiver<Work>,
-        mut what: impl FnMut() -> rusqlite::Result<T>,
+        mut what: impl FnMut() -> Result<T, Hindrance>,
     ) -> Option<T> {
         let mut pause = RETRY_FIRST;
         let mut alone_since = None;
@@ -266,7 +291,11 @@ impl Writer {
                 }
                 Err(error) => error,
             };
-            let reason = format!("{}: {error}", self.path.display());
+            let reason = match &error {
+                Hindrance::Sqlite(error) => format!("{}: {error}", self.path.display()),
+                // Names the file.
+                Hindrance::Files(astray) => astray.to_string(),
+            };
             let before = self.trouble.swap(Some(Arc::new(reason.clone())));
             if before.is_none_or(|b| *b != reason) {
                 tracing::error!(
@@ -286,9 +315,12 @@ impl Writer {
             }
             std::thread::sleep(pause);
             // A lock is let go of at any moment, and waiting for it is part of the try.
-            let most = match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => RETRY_BUSY,
-                _ => RETRY_MOST,
+            let most = match &error {
+                Hindrance::Sqlite(error) => match error.sqlite_error_code() {
+                    Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => RETRY_BUSY,
+                    _ => RETRY_MOST,
+                },
+                Hindrance::Files(_) => RETRY_FILES,
             };
             pause = (pause * 2).min(most);
         }
@@ -404,6 +436,8 @@ const BUSY: Duration = Duration::from_millis(500);
 const STALL: Duration = Duration::from_millis(800);
 const RETRY_BUSY: Duration = Duration::from_millis(100);
 const RETRY_FIRST: Duration = Duration::from_millis(50);
+/// To look at files costs nothing, and they may come back at any moment.
+const RETRY_FILES: Duration = Duration::from_millis(200);
 const RETRY_MOST: Duration = Duration::from_secs(2);
 /// How long a full disk is waited for when the process is ending.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);

@@ -4,6 +4,7 @@
 mod descriptors;
 mod doors;
 mod jobs;
+mod ledger_files;
 mod memory;
 mod operator;
 mod overlay;
