@@ -66,8 +66,8 @@ pub struct Config {
 pub type LiveSettings = Arc<ArcSwap<Settings>>;
 /// By name; all files of the folder, used by a route or not.
 pub type Carriers = Arc<BTreeMap<Arc<str>, Arc<CarrierConfig>>>;
-/// Digest of the values of a carrier's secrets, to see that one was changed.
-type Secrets = Arc<BTreeMap<Arc<str>, [u8; 32]>>;
+/// What the secrets of each carrier came to.
+type Secrets = Arc<BTreeMap<Arc<str>, carrier::SecretsRead>>;
 
 impl Config {
     /// Reads all files. Err has every fault that was found in any of them, in the order of files and lines.
@@ -79,6 +79,12 @@ impl Config {
     /// value waits for a restart; until then what is in force holds for them.
     pub fn load_again(in_force: &Config) -> Result<(Config, Vec<&'static str>), Vec<Fault>> {
         load::again(&in_force.file, &in_force.settings)
+    }
+
+    /// What looks like a mistake where a gateway starts with it (an editor that truncated, a copy cut short), as faults:
+    /// every challenge would be rejected.
+    pub fn emptied(&self) -> Vec<Fault> {
+        reload::emptied(self)
     }
 
     pub fn senders(&self) -> &[Sender] {

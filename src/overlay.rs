@@ -69,6 +69,17 @@ pub enum Act {
     Expire,
 }
 
+impl Act {
+    /// As it is told.
+    pub fn name(self) -> &'static str {
+        match self {
+            Act::Put => "put in force",
+            Act::Lift => "lifted",
+            Act::Expire => "expired",
+        }
+    }
+}
+
 /// All changes in force.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {

@@ -23,6 +23,9 @@ pub struct CheckArgs {
     /// Warnings (a secret that is not set, a carrier that no route names) count as faults too.
     #[arg(long)]
     strict: bool,
+    /// Files that have been emptied, and a set without any route, are meant so. Else they are faults, as for `run`.
+    #[arg(long)]
+    allow_empty: bool,
 }
 
 /// 0 when all is well, 2 with any fault.
@@ -32,6 +35,12 @@ pub fn run(args: &CheckArgs) -> ExitCode {
         Ok(config) => config.warnings.clone(),
         Err(faults) => faults.clone(),
     };
+    if let (Ok(config), false) = (&found, args.allow_empty) {
+        let emptied = config.emptied();
+        // Said as a fault, it need not be a warning too.
+        said.retain(|warning| emptied.iter().all(|fault| fault.file != warning.file));
+        said.extend(emptied);
+    }
     let prompts = match &found {
         Ok(config) => config.settings.paths.prompts.clone(),
         // With faulty settings the usual folder is looked at.

@@ -13,6 +13,7 @@ use super::{
     client::{AskError, Gateway, escaped, faults, whole},
     configured::{BAD_CONFIGURATION, ConfigArgs},
 };
+use crate::config::Config;
 
 /// What `suspend` takes.
 #[derive(Args)]
@@ -124,6 +125,10 @@ fn ask(
             let said = whole(answer).await;
             match status.is_success() {
                 true => Ok(said),
+                false if status == hyper::StatusCode::UNAUTHORIZED => {
+                    let base = gateway.base();
+                    Err(AskError::Failed(refused_token(base, &config)))
+                }
                 false if said["errors"].is_array() => {
                     Err(AskError::Failed(faults(&said["errors"])))
                 }
@@ -157,6 +162,18 @@ fn ask(
             ExitCode::FAILURE
         }
     })
+}
+
+/// The running gateway wants another token than the configuration names: what was sent, and where it stands.
+fn refused_token(base: &str, config: &Config) -> String {
+    let file = config.file.display();
+    let sent = match &config.settings.admin.token {
+        Some(token) => format!("the token of [admin] token in {file} ({token})"),
+        None => format!("no token, as {file} sets none under [admin] token"),
+    };
+    format!(
+        "{base} asks for its admin token and was sent {sent}: the gateway that runs there was started with another; name its configuration with --config FILE"
+    )
 }
 
 fn shown(

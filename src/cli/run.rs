@@ -19,8 +19,8 @@ use crate::{
 pub struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// A reload takes files that have been emptied, and a set without any route, for what is meant. Without it such a
-    /// set is held back, and the one before serves on.
+    /// Files that have been emptied, and a set without any route, are meant so. Without it the start refuses such a set,
+    /// and a reload holds it back: the one before serves on.
     #[arg(long)]
     allow_empty: bool,
     /// What is logged: error, warn, info, debug, trace, or by module, as in `info,ringback::carrier=debug`.
@@ -34,6 +34,13 @@ pub fn run(args: &RunArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
+    if !args.allow_empty {
+        let emptied = config.emptied();
+        emptied.iter().for_each(|fault| eprintln!("{fault}"));
+        if !emptied.is_empty() {
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    }
     if let Err(reason) = operate::log::begin(config.settings.log, args.log.as_deref()) {
         eprintln!("{reason}");
         return ExitCode::from(BAD_CONFIGURATION);

@@ -2,12 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
+use super::source;
 use crate::{carrier::Cause, protocol::cidr::Cidr};
 
 /// One file of `carriers/`.
@@ -34,23 +36,42 @@ pub struct CarrierConfig {
 }
 
 impl CarrierConfig {
-    /// Digest of the values of all secrets and certificates that it names, as they are now.
-    pub fn secrets_digest(&self) -> [u8; 32] {
+    /// All secrets and certificates that it names, as they are now.
+    pub fn read_secrets(&self) -> SecretsRead {
         let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-        let mut add = |octets: &[u8]| {
+        let mut unreadable = Vec::new();
+        let mut add = |read: Result<Vec<u8>, String>| {
+            // What is not there is a value too: that it comes is a change.
+            let octets = read.unwrap_or_else(|reason| {
+                unreadable.push(reason);
+                Vec::new()
+            });
             context.update(&(octets.len() as u64).to_be_bytes());
-            context.update(octets);
+            context.update(&octets);
         };
         for secret in self.secrets() {
-            // What is not there is a value too: that it comes is a change.
-            add(secret.read().unwrap_or_default().as_bytes());
+            add(match secret.read() {
+                Ok(found) if found.is_empty() => Err(format!("{secret} is empty")),
+                found => found.map(String::into_bytes),
+            });
         }
-        for file in [&self.tls.ca, &self.tls.cert].into_iter().flatten() {
-            add(&std::fs::read(file).unwrap_or_default());
+        for file in self.certificates() {
+            let read = source::octets(file, source::MAX_FILE);
+            add(read.map_err(|e| format!("{}: {e}", file.display())));
         }
         let mut digest = [0; 32];
         digest.copy_from_slice(context.finish().as_ref());
-        digest
+        SecretsRead { digest, unreadable }
+    }
+
+    fn certificates(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.tls.ca, &self.tls.cert].into_iter().flatten()
+    }
+
+    /// The files that hold its secrets and certificates.
+    pub fn secret_files(&self) -> impl Iterator<Item = PathBuf> {
+        let secrets = self.secrets().into_iter().filter_map(Secret::file);
+        secrets.chain(self.certificates()).cloned()
     }
 
     /// Every secret that its file names.
@@ -71,6 +92,15 @@ impl CarrierConfig {
         }
         found
     }
+}
+
+/// What a carrier's secrets came to. No value is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretsRead {
+    /// To see that one has changed.
+    pub digest: [u8; 32],
+    /// Why those that can't be used can't: missing, empty, without permission.
+    pub unreadable: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -153,12 +183,35 @@ impl Secret {
             Secret::Env(name) => std::env::var(name.as_ref())
                 .map_err(|_| format!("environment variable {name} is not set"))?,
             Secret::File(path) => {
-                std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?
+                let said = |reason: String| format!("{}: {reason}", path.display());
+                let octets = source::octets(path, MAX_SECRET).map_err(|e| said(e.to_string()))?;
+                String::from_utf8(octets).map_err(|_| said("is not UTF-8 text".to_owned()))?
             }
         };
         Ok(found.trim_end_matches(['\r', '\n']).to_owned())
     }
+
+    /// The file that holds it, where one does.
+    pub fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Secret::Env(_) => None,
+            Secret::File(path) => Some(path),
+        }
+    }
 }
+
+/// Where it stands; never what it is.
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Secret::Env(name) => write!(f, "environment variable {name}"),
+            Secret::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// No key and no token is longer.
+const MAX_SECRET: u64 = 64 * 1024;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct SmppConfig {

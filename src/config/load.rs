@@ -181,7 +181,7 @@ fn routes(settings: &Settings, faults: &Faults) -> Option<Half> {
         .collect();
     let secrets = carriers
         .values()
-        .map(|c| (c.name.clone(), c.secrets_digest()))
+        .map(|c| (c.name.clone(), c.read_secrets()))
         .collect();
     Some(Half {
         carriers: Arc::new(carriers),

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use super::{
     Config, Fault, Weight,
-    changes::Change,
+    changes::{Change, Sheets},
     watch::{self, Look, Places},
 };
 use crate::{challenge::Channel, number::Country, routing::Table};
@@ -147,19 +147,8 @@ fn changes(old: &Config, new: &Config, diff: &Diff) -> Vec<Change> {
 /// What looks like a mistake (an editor that truncates, a copy in place), as faults: the old set serves on.
 fn held_back(old: &Config, new: &Config) -> Vec<Fault> {
     const HOW: &str = "the old set stays in force; if it is meant so, reload with POST /admin/reload?allow_empty=true";
-    let fault = |file: Arc<PathBuf>, reason: String| Fault {
-        file,
-        line: 1,
-        key: "file".to_owned(),
-        reason,
-        weight: Weight::Fault,
-    };
-    let mut held: Vec<Fault> = new
-        .sheets
-        .emptied(&old.sheets)
-        .into_iter()
-        .map(|file| fault(file, format!("is empty; {HOW}")))
-        .collect();
+    let emptied = new.sheets.emptied(&old.sheets).into_iter();
+    let mut held: Vec<Fault> = emptied.map(|file| is_empty(file, HOW)).collect();
     if old.sheets.has(&old.file) && !new.sheets.has(&new.file) {
         let reason = format!("is gone; {HOW}");
         held.push(fault(Arc::new(old.file.clone()), reason));
@@ -172,6 +161,35 @@ fn held_back(old: &Config, new: &Config) -> Vec<Fault> {
         ));
     }
     held
+}
+
+/// The same for a set that nothing came before.
+pub(super) fn emptied(config: &Config) -> Vec<Fault> {
+    const HOW: &str = "if it is meant so, say --allow-empty";
+    let emptied = config.sheets.emptied(&Sheets::default()).into_iter();
+    let mut found: Vec<Fault> = emptied.map(|file| is_empty(file, HOW)).collect();
+    if config.table.lines().is_empty() {
+        let folder = Arc::new(config.settings.paths.routes.clone());
+        let reason = format!(
+            "there is no route in it, and every challenge would be rejected with no_route: write one, such as default.toml with [[sms]]; {HOW}"
+        );
+        found.push(fault(folder, reason));
+    }
+    found
+}
+
+fn is_empty(file: Arc<PathBuf>, how: &str) -> Fault {
+    fault(file, format!("is empty; {how}"))
+}
+
+fn fault(file: Arc<PathBuf>, reason: String) -> Fault {
+    Fault {
+        file,
+        line: 1,
+        key: "file".to_owned(),
+        reason,
+        weight: Weight::Fault,
+    }
 }
 
 /// Routes of the old table that the new one has not.

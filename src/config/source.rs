@@ -104,21 +104,42 @@ impl Source {
 /// How the reason of a missing key begins.
 pub const MISSING: &str = "is missing";
 
-fn read_text(path: &Path) -> Result<String, (usize, String)> {
-    let said = |e: std::io::Error| (1, format!("can't be read: {e}"));
-    let about = fs::metadata(path).map_err(said)?;
-    if !about.is_file() {
-        return Err((1, "is not a file".to_owned()));
+/// Why there is no content of a file.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadFault {
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+    /// A pipe or a device would make its reader wait, perhaps for ever.
+    #[error("is not a file")]
+    NoFile,
+    #[error("is larger than {} KiB", .0 / 1024)]
+    TooLarge(u64),
+}
+
+/// A file whole, of so many octets at most.
+pub fn octets(path: &Path, most: u64) -> Result<Vec<u8>, ReadFault> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(ReadFault::NoFile);
     }
     let mut octets = Vec::new();
-    fs::File::open(path)
-        .map_err(said)?
-        .take(MAX_FILE + 1)
-        .read_to_end(&mut octets)
-        .map_err(said)?;
-    if octets.len() as u64 > MAX_FILE {
-        return Err((1, format!("is larger than {} KiB", MAX_FILE / 1024)));
+    let file = fs::File::open(path)?;
+    file.take(most + 1).read_to_end(&mut octets)?;
+    match octets.len() as u64 > most {
+        true => Err(ReadFault::TooLarge(most)),
+        false => Ok(octets),
     }
+}
+
+fn read_text(path: &Path) -> Result<String, (usize, String)> {
+    let octets = octets(path, MAX_FILE).map_err(|fault| match fault {
+        ReadFault::System(e) if e.kind() == std::io::ErrorKind::PermissionDenied => (
+            1,
+            "can't be read: this user has no permission to (see the rights of the file and of its folders)"
+                .to_owned(),
+        ),
+        ReadFault::System(e) => (1, format!("can't be read: {e}")),
+        other => (1, other.to_string()),
+    })?;
     let text = String::from_utf8(octets).map_err(|e| {
         let good = e.utf8_error().valid_up_to();
         let line = e.as_bytes()[..good].iter().filter(|b| **b == b'\n').count() + 1;

@@ -107,7 +107,7 @@ impl Dispatch {
                 subject = audit.change.subject(),
                 owner = %audit.owner,
                 reason = %audit.reason,
-                act = ?audit.act,
+                act = audit.act.name(),
                 "an operator's change is no longer in force"
             );
         }

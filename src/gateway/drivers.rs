@@ -30,6 +30,14 @@ pub enum DriverError {
     Prompts(String),
     #[error("carriers/{name}.toml: {reason}")]
     Http { name: Arc<str>, reason: String },
+    #[error(
+        "carriers/{name}.toml: {}; nothing can be reached without it, so all stays as it is until it can be read",
+        .reasons.join(", ")
+    )]
+    Secrets {
+        name: Arc<str>,
+        reasons: Vec<String>,
+    },
     #[error(transparent)]
     Trunk(#[from] sip::StartError),
     #[error("{error} (carriers/{by}.toml of this gateway has it)")]
@@ -132,11 +140,19 @@ impl Drivers {
         let carriers = used.iter().filter_map(|name| config.carriers.get(name));
         let (mut next, mut errors, mut trunks) = (Vec::new(), Vec::new(), Vec::new());
         for carrier in carriers {
-            let secrets = config.secrets.get(&carrier.name).copied();
+            let read = config.secrets.get(&carrier.name);
+            let read = read.cloned().unwrap_or_default();
             let wanted = Wanted {
                 config: carrier.clone(),
-                secrets: secrets.unwrap_or_default(),
+                secrets: read.digest,
             };
+            if !read.unreadable.is_empty() && self.would_lose(&wanted) {
+                errors.push(DriverError::Secrets {
+                    name: carrier.name.clone(),
+                    reasons: read.unreadable,
+                });
+                continue;
+            }
             match &carrier.transport {
                 Transport::Smpp(_) => next.push(self.prepare_smpp(wanted)),
                 Transport::Http(_) => match self.prepare_http(wanted) {
@@ -202,6 +218,16 @@ impl Drivers {
         });
         self.callbacks.store(Arc::new(desks.collect()));
         updates
+    }
+
+    /// A carrier whose secrets can't be read: would it be worse off than it is? A gateway starts with what it has, and
+    /// one that has lacked the very same secrets all along may change in all else.
+    fn would_lose(&self, wanted: &Wanted) -> bool {
+        let lacks_them = |driver: &Driver| {
+            driver.secrets == wanted.secrets && driver.config.secrets() == wanted.config.secrets()
+        };
+        let running = self.running.get(&wanted.config.name);
+        !self.running.is_empty() && !running.is_some_and(lacks_them)
     }
 
     fn prepare_smpp(&self, wanted: Wanted) -> (Driver, Option<Update>) {

@@ -5,6 +5,7 @@
 //! `/readyz` says it as a detail: the old set serves, so the gateway stays ready.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -207,8 +208,8 @@ fn tell(config: &Config, diff: &Diff, changes: &[Change], gone: &[Gone]) {
         tracing::info!(
             file = %change.file.display(),
             key = %change.key,
-            from = change.from,
-            to = change.to,
+            from = change.from.as_deref().unwrap_or(NOTHING),
+            to = change.to.as_deref().unwrap_or(NOTHING),
             "configuration changed"
         );
     }
@@ -229,11 +230,19 @@ fn tell(config: &Config, diff: &Diff, changes: &[Change], gone: &[Gone]) {
         }
     }
     tracing::info!(
-        changed = ?diff.changed,
-        added = ?diff.added,
-        removed = ?diff.removed,
+        changed = %names(&diff.changed),
+        added = %names(&diff.added),
+        removed = %names(&diff.removed),
         "reloaded"
     );
+}
+
+/// A key that does not stand in the file: its default holds.
+const NOTHING: &str = "nothing";
+
+fn names(carriers: &BTreeSet<Arc<str>>) -> String {
+    let names: Vec<&str> = carriers.iter().map(|name| &**name).collect();
+    names.join(", ")
 }
 
 impl Standing {

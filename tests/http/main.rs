@@ -11,6 +11,7 @@ mod overlay;
 mod process;
 mod reload;
 mod search;
+mod secrets;
 mod taking;
 mod verbs;
 mod world;

@@ -257,7 +257,7 @@ async fn delivered(p: &Process, id: &str) {
 }
 
 /// A folder with `northwind` for US, and its far end.
-async fn one_carrier() -> (Folder, smsc::SmscHandle) {
+pub async fn one_carrier() -> (Folder, smsc::SmscHandle) {
     let folder = Folder::new();
     let config = smsc::SmscConfig {
         record: Record::new(),
@@ -409,18 +409,32 @@ async fn a_signal_to_end_is_never_behind_a_reload() {
         "carriers/tailspin.toml",
         "transport = \"http\"\n[request]\nmethod = \"POST\"\nurl = \"http://127.0.0.1:9/\"\nauth = { bearer = { file = \"token\" } }\nbody = '{\"to\":{to},\"text\":{text}}'\n[response]\naccepted = [201]\n",
     );
+    folder.write(
+        "routes/se.toml",
+        "[[sms]]\ncarrier = \"tailspin\"\nsenders = [\"Ringback\"]\n",
+    );
     let mut p = Process::start(&folder, &[]).await;
-    // A secret that never comes to an end: whoever reads it waits.
+    // A secret that never comes to an end: whoever opened it would wait.
     std::fs::remove_file(&token).expect("removed");
     let made = Command::new("mkfifo").arg(&token).status().await;
     assert!(made.expect("mkfifo").success());
     p.signal("-HUP").await;
-    let write = move || std::fs::OpenOptions::new().write(true).open(&token);
-    let opened = tokio::time::timeout(LIMIT, tokio::task::spawn_blocking(write)).await;
-    let _held = opened
-        .expect("the reload reads")
-        .expect("run")
-        .expect("open");
+    let refused = ["not reloaded", "carriers/tailspin.toml", "is not a file"];
+    until("refused", async || p.said(&refused) == 1).await;
+    delivered(&p, "f-1").await;
+    // What stood in its way is gone: tried again by itself, and said once.
+    std::fs::remove_file(&token).expect("removed");
+    std::fs::write(&token, "second").expect("a file");
+    until("in force", async || {
+        p.said(&["the configuration that was refused is in force now"]) == 1
+    })
+    .await;
+    assert_eq!(p.said(&["not reloaded"]), 1, "{:#?}", p.lines());
+    std::fs::remove_file(&token).expect("removed");
+    let made = Command::new("mkfifo").arg(&token).status().await;
+    assert!(made.expect("mkfifo").success());
+    p.signal("-HUP").await;
+    until("refused", async || p.said(&refused) == 2).await;
     let begun = std::time::Instant::now();
     p.signal("-TERM").await;
     assert_eq!(p.ended().await, Some(0));

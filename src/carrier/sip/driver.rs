@@ -454,7 +454,11 @@ impl Trunk {
         let read = match secret.read() {
             Ok(password) => (username.to_string(), password),
             Err(reason) => {
-                tracing::error!(carrier = %self.config.name, %reason, "password not readable, the last one is used");
+                let until = match self.credentials {
+                    Some(_) => "the one read before is used",
+                    None => "calls go out without one, and are refused where the trunk asks for it",
+                };
+                tracing::error!(carrier = %self.config.name, %reason, "the password can't be read: {until}");
                 return;
             }
         };
