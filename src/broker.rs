@@ -279,7 +279,7 @@ pub(crate) fn short(text: &str) -> ShortString {
 
 fn tls(tls: &Tls) -> Result<OwnedTLSConfig, String> {
     let read = |key: &str, path: &std::path::Path| {
-        std::fs::read(path).map_err(|e| format!("tls.{key}: {}: {e}", path.display()))
+        crate::regular::read(path).map_err(|e| format!("tls.{key}: {}: {e}", path.display()))
     };
     let cert_chain = match &tls.ca {
         None => None,

@@ -44,6 +44,7 @@ mod house;
 mod keys;
 mod letters;
 mod limiter;
+mod loss;
 mod mark;
 mod pack;
 mod read;
@@ -51,6 +52,7 @@ mod recover;
 mod schema;
 mod seal;
 mod types;
+mod verdict;
 mod writer;
 
 #[cfg(test)]
@@ -59,7 +61,7 @@ mod conformance;
 mod tests;
 
 pub use claim::Claim;
-pub use mark::Missing;
+pub use loss::Missing;
 pub use recover::{LeftUp, Recovered};
 pub use types::*;
 
@@ -88,14 +90,16 @@ impl Ledger {
     ) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
         let path = &settings.path;
         schema::make_folder(path)?;
+        schema::only_regular(path)?;
         let lock = schema::lock(path)?;
-        mark::examine(settings)?;
+        let mark = verdict::admit(settings)?;
         schema::make_file(path)?;
         let conn = schema::open_writer(path)?;
         let masters = keys::read(&conn, path, &settings.keys)?;
         let ring = Arc::new(keys::register(&conn, path, masters)?);
         clock_mark::go_on(&conn).map_err(|e| schema::sqlite(path, e))?;
-        let epoch = recover::next_epoch(&conn).map_err(|e| schema::sqlite(path, e))?;
+        let least = mark.map_or(0, |mark| recover::epoch_of(mark.tally.newest));
+        let epoch = recover::next_epoch(&conn, least).map_err(|e| schema::sqlite(path, e))?;
         let secret = limiter::secret(&conn, path, &ring)?;
         let (mark, tally) = mark::begin(&conn, path).map_err(|e| schema::sqlite(path, e))?;
         let recovered = Recovered::new(path, ring.clone(), epoch, secret)?;
@@ -349,7 +353,7 @@ pub enum OpenError {
     WrongKey { path: PathBuf, id: String },
     #[error("{}: sealed by key {id}, which is not there; add it to [ledger] keys, or bring its file back", path.display())]
     MissingKey { path: PathBuf, id: String },
-    #[error("{}: {missing}; bring the right file back, with its -wal, or set on_loss = \"continue\" in [ledger] to go on without what is missing", path.display())]
+    #[error("{}: {missing}; bring the right file back, with its -wal, or set on_loss = \"continue\" in [ledger] {}", path.display(), missing.remedy())]
     Missing {
         path: PathBuf,
         missing: Box<Missing>,

@@ -92,6 +92,9 @@ pub mod scrub;
 
 pub mod overlay;
 
+/// Files that are read whole: regular ones only.
+pub mod regular;
+
 /// The clocks, and the one place that reads the wall's: what is waited for, and what is said.
 pub mod clock;
 

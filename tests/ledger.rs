@@ -314,6 +314,14 @@ impl Place {
         }
     }
 
+    /// What has been kept of it under names with the time.
+    fn kept(&self) -> Vec<Vec<u8>> {
+        let all = std::fs::read_dir(&self.0).unwrap();
+        let all = all.map(|entry| entry.unwrap().path());
+        let kept = all.filter(|path| path.display().to_string().contains(".db.damaged-20"));
+        kept.map(|path| std::fs::read(path).unwrap()).collect()
+    }
+
     fn check(&self) -> Standing {
         check::check(&settings(&self.file(), OnLoss::Refuse)).unwrap()
     }
@@ -377,6 +385,9 @@ async fn a_damaged_wal_is_told_with_what_is_missing() {
         );
         assert!(before == after, "{name}: what is left is left alone");
         let left = place.go_on().await;
+        let copies: Vec<Vec<u8>> = place.kept();
+        let kept = (!before.1.is_empty()).then_some(before.1);
+        assert_eq!(copies, Vec::from_iter(kept), "{name}: the WAL as it was");
         let missing = SOME - left;
         assert!(missing > 0, "{name}: the damage took something");
         let wanted = match left {
@@ -417,6 +428,161 @@ async fn an_emptied_a_deleted_and_another_ledger_are_told() {
     conn.execute("DELETE FROM challenges", []).unwrap();
     drop(conn);
     assert!(place.refused().contains("its newest challenge is missing"));
+}
+
+#[tokio::test]
+async fn a_damaged_or_cut_database_is_refused_with_advice_and_set_aside_where_the_start_goes_on() {
+    type Damage = fn(&Path, u64);
+    let damages: [(&str, Damage, &str); 4] = [
+        ("header", |file, _| overwrite(file, 0), "is damaged: "),
+        (
+            "middle",
+            |file, _| overwrite(file, 4_096 * 3),
+            "is damaged: ",
+        ),
+        (
+            "cut",
+            |file, octets| truncate(file, octets - 1_000),
+            "is cut: ",
+        ),
+        (
+            "halved",
+            |file, octets| truncate(file, octets / 8_192 * 4_096),
+            "is cut: ",
+        ),
+    ];
+    for (name, damage, wanted) in damages {
+        let place = Place::with(&format!("damaged-{name}"), SOME).await;
+        damage(
+            &place.file(),
+            std::fs::metadata(place.file()).unwrap().len(),
+        );
+        let before = std::fs::read(place.file()).unwrap();
+        for mark in [true, false] {
+            let said = place.refused();
+            assert!(
+                said.contains(wanted) && said.contains("set aside"),
+                "{name}: {said}"
+            );
+            assert_eq!(said.contains("200 open"), mark, "{name}: {said}");
+            let standing = place.check();
+            assert_eq!(standing.refusal, Some(said), "{name}");
+            assert!(!standing.well());
+            if mark {
+                std::fs::copy(place.beside(".mark"), place.beside(".kept")).unwrap();
+                std::fs::remove_file(place.beside(".mark")).unwrap();
+            }
+        }
+        std::fs::rename(place.beside(".kept"), place.beside(".mark")).unwrap();
+        assert!(
+            before == std::fs::read(place.file()).unwrap(),
+            "a refusal changes nothing"
+        );
+        let (ledger, _, recovered) = open_as(&settings(&place.file(), OnLoss::Continue)).unwrap();
+        assert!(
+            recovered.first_challenge.0 >= 2 << 40,
+            "no key is given a second time"
+        );
+        ledger.close().await;
+        assert_eq!(place.kept(), [before], "{name}: the damaged one as it was");
+        assert!(place.whole());
+        let (ledger, ..) = open(&place.file()).unwrap();
+        ledger.close().await;
+    }
+}
+
+#[tokio::test]
+async fn check_says_what_a_start_would_say() {
+    type Change = fn(&Place);
+    let changes: [(&str, Change, &str); 5] = [
+        (
+            "keyless",
+            |p| std::fs::remove_file(p.beside(".key")).unwrap(),
+            "which is not there",
+        ),
+        (
+            "rekeyed",
+            |p| std::fs::write(p.beside(".key"), "ab".repeat(32)).unwrap(),
+            "is not the one",
+        ),
+        (
+            "unkeyed",
+            |p| std::fs::write(p.beside(".key"), "secret").unwrap(),
+            "64 hex digits",
+        ),
+        (
+            "newer",
+            |p| execute(p, "PRAGMA user_version = 99"),
+            "newer ringback (version 99",
+        ),
+        (
+            "foreign",
+            |p| execute(p, "PRAGMA application_id = 7"),
+            "not a ledger",
+        ),
+    ];
+    for (name, change, wanted) in changes {
+        let place = Place::with(name, 3).await;
+        assert!(place.whole());
+        change(&place);
+        let standing = place.check();
+        let refused = open(&place.file()).err().expect("refused").to_string();
+        assert!(refused.contains(wanted), "{name}: {refused}");
+        assert_eq!(standing.refusal, Some(refused), "{name}");
+        assert!(!standing.well(), "{name}");
+    }
+}
+
+fn execute(place: &Place, sql: &str) {
+    let conn = rusqlite::Connection::open(place.file()).unwrap();
+    conn.execute_batch(sql).unwrap();
+}
+
+/// Nobody ever writes into it: whoever opens it waits for ever.
+fn fifo(file: &Path) {
+    let _ = std::fs::remove_file(file);
+    let made = Command::new("mkfifo").arg(file).status().unwrap();
+    assert!(made.success());
+}
+
+#[tokio::test]
+async fn a_fifo_in_the_place_of_a_file_is_told_and_not_waited_for() {
+    for (suffix, refused) in [
+        ("", true),
+        ("-wal", true),
+        (".lock", true),
+        (".key", true),
+        (".mark", false),
+        (".mark.new", false),
+    ] {
+        let place = Place::with(&format!("fifo{suffix}"), 3).await;
+        fifo(&place.beside(suffix));
+        let file = place.file();
+        let (told, is_told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let settings = settings(&file, OnLoss::Refuse);
+            let checked = check::check(&settings).map(|standing| standing.refusal);
+            let opened = open(&file).map(|(ledger, ..)| ledger);
+            told.send((checked, opened)).unwrap();
+        });
+        let (checked, opened) = is_told.recv_timeout(Duration::from_secs(20)).expect(suffix);
+        match (checked, opened) {
+            (Ok(None), Ok(ledger)) if !refused => ledger.close().await,
+            (checked, Err(error)) if refused => {
+                let said = error.to_string();
+                assert!(said.contains("is a FIFO, not a regular file"), "{said}");
+                let checked = checked.unwrap_or_else(|error| Some(error.to_string()));
+                assert_eq!(checked, Some(said), "{suffix}");
+            }
+            (checked, opened) => panic!("{suffix}: {checked:?} {}", opened.is_ok()),
+        }
+    }
+    let secret = Place::new("fifo-secret").0.join("secret");
+    std::fs::create_dir_all(secret.parent().unwrap()).unwrap();
+    fifo(&secret);
+    let said = ringback::config::carrier::Secret::File(secret.clone()).read();
+    assert!(said.unwrap_err().contains("is a FIFO, not a regular file"));
+    std::fs::remove_dir_all(secret.parent().unwrap()).unwrap();
 }
 
 #[tokio::test]

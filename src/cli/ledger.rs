@@ -23,7 +23,7 @@ pub struct LedgerArgs {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Whether the file is whole, whether anything is missing, what is in it and what that takes. Exit status 1 if it is damaged or something is missing.
+    /// Whether the file is whole, whether anything is missing, whether a start would take it, what is in it and what that takes. Exit status 1 if it is damaged, something is missing, or a start would refuse it.
     Check(CheckArgs),
 }
 
@@ -36,7 +36,7 @@ struct CheckArgs {
     config: ConfigArgs,
 }
 
-/// 0 when all is well, 1 with damage or a loss, 2 where there is nothing to look at.
+/// 0 when all is well, 1 with damage or a loss or where a start would refuse it, 2 where there is nothing to look at.
 pub fn run(args: &LedgerArgs) -> ExitCode {
     let Verb::Check(args) = &args.verb;
     let config = match args.config.load() {
@@ -83,7 +83,10 @@ fn lines(settings: &LedgerSettings, standing: &Standing) -> Vec<(&'static str, S
         faults => lines.extend(faults.iter().map(|fault| ("integrity", fault.clone()))),
     }
     lines.push((
-        "mark",
+        match &standing.mark {
+            MarkStanding::Missing(_) => "loss",
+            MarkStanding::None | MarkStanding::Unreadable(_) | MarkStanding::Whole(_) => "mark",
+        },
         match &standing.mark {
             MarkStanding::None => {
                 "there is none: whether anything is missing can't be told".to_owned()
@@ -95,6 +98,9 @@ fn lines(settings: &LedgerSettings, standing: &Standing) -> Vec<(&'static str, S
             MarkStanding::Missing(missing) => missing.to_string(),
         },
     ));
+    if let Some(refusal) = &standing.refusal {
+        lines.push(("start", format!("would be refused: {refusal}")));
+    }
     if let Some(content) = &standing.content {
         lines.push((
             "challenges",
@@ -162,6 +168,7 @@ fn object(settings: &LedgerSettings, standing: &Standing) -> Value {
         "newest_version": standing.newest_version,
         "integrity": standing.faults,
         "mark": mark,
+        "start_refused": standing.refusal,
         "content": content,
         "well": standing.well(),
     })

@@ -5,8 +5,14 @@ use std::{fs, io};
 
 use rusqlite::Connection;
 
-use super::{OpenError, mark, schema};
-use crate::{challenge::Millis, config::settings::LedgerSettings};
+use super::{
+    Missing, OpenError, schema,
+    verdict::{self, Verdict},
+};
+use crate::{
+    challenge::Millis,
+    config::settings::{LedgerSettings, OnLoss},
+};
 
 /// What was found.
 #[derive(Debug)]
@@ -20,6 +26,8 @@ pub struct Standing {
     /// What SQLite finds wrong with the file, at most [`FAULTS`]; empty: it is whole.
     pub faults: Vec<String>,
     pub mark: MarkStanding,
+    /// What a start would say instead of starting.
+    pub refusal: Option<String>,
     pub content: Option<Content>,
 }
 
@@ -30,7 +38,8 @@ pub enum MarkStanding {
     Unreadable(String),
     /// All is there that was durable at this time.
     Whole(Millis),
-    Missing(mark::Missing),
+    /// By the mark, or by what SQLite says.
+    Missing(Missing),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -68,64 +77,73 @@ impl Content {
 }
 
 impl Standing {
-    /// Nothing is wrong and, as far as can be told, nothing missing.
+    /// Nothing is wrong and, as far as can be told, nothing missing: a start would take it.
     pub fn well(&self) -> bool {
-        self.faults.is_empty() && !matches!(self.mark, MarkStanding::Missing(_))
+        let missing = matches!(self.mark, MarkStanding::Missing(_));
+        self.faults.is_empty() && self.refusal.is_none() && !missing
     }
 }
 
 /// Reads the whole file; on a large one that takes its time, and a running gateway goes on meanwhile.
 pub fn check(settings: &LedgerSettings) -> Result<Standing, OpenError> {
     let path = &settings.path;
-    // The mark first: it is older than what is then found in the file.
-    let mark = match mark::read(path) {
-        Ok(None) => MarkStanding::None,
-        Err(error) => MarkStanding::Unreadable(error.to_string()),
-        Ok(Some(mark)) => match mark::missing(path, &mark) {
-            Ok(None) => MarkStanding::Whole(Millis(mark.at)),
-            Ok(Some(missing)) => MarkStanding::Missing(missing),
-            // What is wrong with the file is said below.
-            Err(OpenError::Sqlite { source, .. }) => MarkStanding::Unreadable(source.to_string()),
-            Err(error) => return Err(error),
-        },
-    };
+    let Verdict {
+        mark,
+        missing,
+        refusal,
+    } = verdict::judge(settings)?;
+    let nothing = missing.is_none() && matches!(mark, Ok(None));
     let octets = match fs::metadata(path) {
         Ok(data) => data.len(),
-        Err(error)
-            if error.kind() == io::ErrorKind::NotFound
-                && matches!(mark, MarkStanding::Missing(_)) =>
-        {
-            0
-        }
-        Err(source) => {
-            return Err(OpenError::File {
-                path: path.clone(),
-                source,
-            });
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !nothing => 0,
+        Err(source) => return Err(schema::file(path, source)),
     };
+    // Of another program's file, or a later one's, nothing more can be told.
+    let unknown = matches!(
+        refusal,
+        Some(OpenError::Foreign(_) | OpenError::Newer { .. })
+    );
+    let refusal = refusal.map(|error| error.to_string());
     let mut standing = Standing {
         octets,
         wal_octets: fs::metadata(schema::beside(path, "-wal")).map_or(0, |data| data.len()),
         version: 0,
         newest_version: schema::newest(),
         faults: Vec::new(),
-        mark,
+        refusal: match (&missing, settings.on_loss) {
+            (Some(missing), OnLoss::Refuse) => {
+                Some(verdict::refused(path, missing.clone()).to_string())
+            }
+            _ => refusal,
+        },
+        mark: match (missing, mark) {
+            (Some(missing), _) => MarkStanding::Missing(missing),
+            (None, Ok(None)) => MarkStanding::None,
+            (None, Ok(Some(mark))) => MarkStanding::Whole(Millis(mark.at)),
+            (None, Err(error)) => MarkStanding::Unreadable(error.to_string()),
+        },
         content: None,
     };
     if octets > 0 {
-        let conn = schema::open_untouched(path)?;
-        let looked = schema::version(&conn).and_then(|version| {
-            standing.version = version;
-            standing.faults = faults(&conn)?;
-            standing.content = Some(content(&conn, version)?);
-            Ok(())
-        });
+        let looked = match schema::open_untouched(path) {
+            Ok(conn) => look(&conn, unknown, &mut standing),
+            Err(OpenError::Sqlite { source, .. }) => Err(source),
+            Err(error) => return Err(error),
+        };
         if let Err(error) = looked {
             standing.faults.push(error.to_string());
         }
     }
     Ok(standing)
+}
+
+fn look(conn: &Connection, unknown: bool, standing: &mut Standing) -> rusqlite::Result<()> {
+    standing.version = schema::version(conn)?;
+    if !unknown {
+        standing.faults = faults(conn)?;
+        standing.content = Some(content(conn, standing.version)?);
+    }
+    Ok(())
 }
 
 fn faults(conn: &Connection) -> rusqlite::Result<Vec<String>> {

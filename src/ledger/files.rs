@@ -8,6 +8,7 @@ use std::{
     fmt,
     fs::{self, File},
     io,
+    mem::ManuallyDrop,
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -61,9 +62,9 @@ impl fmt::Display for Astray {
 pub(super) struct Files {
     database: Known,
     wal: Known,
-    /// SQLite's index of the WAL knows how much of it is needed. Held open until the connection is closed: to close any
-    /// descriptor of it lets go of the locks that SQLite has on it.
-    index: File,
+    /// SQLite's index of the WAL knows how much of it is needed. Never closed: to close any descriptor of it would let go of
+    /// the locks that this process's readers have on it.
+    index: ManuallyDrop<File>,
     page: u64,
     /// A file that was cut has lost something, even if it has its size again.
     cut: Option<Astray>,
@@ -117,7 +118,7 @@ impl Files {
         Ok(Files {
             database: Known::of(path.to_path_buf()).map_err(file)?,
             wal: Known::of(schema::beside(path, "-wal")).map_err(file)?,
-            index: File::open(schema::beside(path, "-shm")).map_err(file)?,
+            index: ManuallyDrop::new(File::open(schema::beside(path, "-shm")).map_err(file)?),
             page,
             cut: None,
             looked: Instant::now(),

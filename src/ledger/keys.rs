@@ -18,7 +18,7 @@ use super::{
     OpenError, schema,
     seal::{Keyring, Master},
 };
-use crate::config::settings::LedgerKey;
+use crate::{config::settings::LedgerKey, regular};
 
 /// The keys to use, the sealing one first: the configured ones, then the one beside the database where there is one.
 /// Without any, and only for a database that has sealed nothing yet, one is made.
@@ -27,6 +27,39 @@ pub(super) fn read(
     path: &Path,
     configured: &[LedgerKey],
 ) -> Result<Vec<Master>, OpenError> {
+    let mut masters = at_hand(path, configured)?;
+    let file = schema::beside(path, ".key");
+    if file.exists() {
+        warn_if_open_to_others(&file);
+    }
+    if masters.is_empty() {
+        let known = known(conn).map_err(|e| schema::sqlite(path, e))?;
+        refuse_without(path, &known, &masters)?;
+        masters.push(make(&file)?);
+    }
+    Ok(masters)
+}
+
+/// Would a start refuse these keys? Else the ring of those that the file knows, if any.
+pub(super) fn judge(
+    conn: Option<&Connection>,
+    path: &Path,
+    configured: &[LedgerKey],
+) -> Result<Option<Keyring>, OpenError> {
+    let masters = at_hand(path, configured)?;
+    let Some(conn) = conn else { return Ok(None) };
+    let known = known(conn).map_err(|e| schema::sqlite(path, e))?;
+    refuse_without(path, &known, &masters)?;
+    let mut numbered = masters.into_iter().filter_map(|master| {
+        let one = known.iter().find(|k| k.fingerprint == master.fingerprint)?;
+        Some((one.number, master))
+    });
+    let first = numbered.next();
+    Ok(first.map(|first| Keyring::new(first, numbered.collect())))
+}
+
+/// Those that are configured, and the one beside the database.
+fn at_hand(path: &Path, configured: &[LedgerKey]) -> Result<Vec<Master>, OpenError> {
     let mut masters = Vec::new();
     for key in configured {
         let text = key.key.read().map_err(|reason| OpenError::Key {
@@ -36,23 +69,14 @@ pub(super) fn read(
         masters.push(parse(&key.id, &text)?);
     }
     let file = schema::beside(path, ".key");
-    match std::fs::read_to_string(&file) {
+    match regular::read_text(&file) {
         Ok(text) => {
-            warn_if_open_to_others(&file);
             let master = parse(&file.display().to_string(), &text)?;
             if masters.iter().all(|m| m.fingerprint != master.fingerprint) {
                 masters.push(master);
             }
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if masters.is_empty() {
-                let known = known(conn).map_err(|e| schema::sqlite(path, e))?;
-                match known.iter().find(|k| k.sealed) {
-                    Some(known) => return Err(missing(path, &known.id)),
-                    None => masters.push(make(&file)?),
-                }
-            }
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(source) => return Err(OpenError::File { path: file, source }),
     }
     Ok(masters)
@@ -65,17 +89,7 @@ pub(super) fn register(
     masters: Vec<Master>,
 ) -> Result<Keyring, OpenError> {
     let known = known(conn).map_err(|e| schema::sqlite(path, e))?;
-    for one in known.iter().filter(|k| k.sealed) {
-        if masters.iter().all(|m| m.fingerprint != one.fingerprint) {
-            return Err(match masters.iter().find(|m| *m.id == *one.id) {
-                Some(_) => OpenError::WrongKey {
-                    path: path.to_path_buf(),
-                    id: one.id.clone(),
-                },
-                None => missing(path, &one.id),
-            });
-        }
-    }
+    refuse_without(path, &known, &masters)?;
     let mut numbered = Vec::new();
     for (place, master) in masters.into_iter().enumerate() {
         let sealing = place == 0;
@@ -106,6 +120,21 @@ pub(super) fn register(
         Some(first) => Ok(Keyring::new(first, numbered.collect())),
         None => Err(missing(path, "first")),
     }
+}
+
+/// Every key that has sealed something must be there.
+fn refuse_without(path: &Path, known: &[Known], masters: &[Master]) -> Result<(), OpenError> {
+    let is_there = |one: &Known| masters.iter().any(|m| m.fingerprint == one.fingerprint);
+    let Some(one) = known.iter().find(|k| k.sealed && !is_there(k)) else {
+        return Ok(());
+    };
+    Err(match masters.iter().find(|m| *m.id == *one.id) {
+        Some(_) => OpenError::WrongKey {
+            path: path.to_path_buf(),
+            id: one.id.clone(),
+        },
+        None => missing(path, &one.id),
+    })
 }
 
 struct Known {

@@ -58,6 +58,21 @@ pub(super) fn secret(
     Ok(secret)
 }
 
+/// Can it be opened with these keys?
+pub(super) fn judge(conn: &Connection, path: &Path, ring: &Arc<Keyring>) -> Result<(), OpenError> {
+    let sealed: Option<Vec<u8>> = conn
+        .query_row("SELECT sealed FROM secrets WHERE name = ?", [NAME], |row| {
+            row.get(0)
+        })
+        .optional()
+        .map_err(|e| schema::sqlite(path, e))?;
+    let opened = sealed.map(|sealed| Opener::new(ring.clone()).open(Part::Secret, ROW, &sealed));
+    match opened.transpose().map_err(unusable)? {
+        Some(plain) if plain.len() != size_of::<Secret>() => Err(unusable(Unsealable)),
+        _ => Ok(()),
+    }
+}
+
 fn unusable(error: Unsealable) -> OpenError {
     OpenError::Key {
         id: NAME.into(),
@@ -86,6 +101,8 @@ pub(super) fn read(octets: &[u8]) -> Option<LimitKeys> {
     Some(keys)
 }
 
+/// The version of the tables that has it.
+pub(super) const SINCE: i64 = 3;
 const NAME: &str = "limiter";
 const ROW: i64 = 1;
 const WIDTH: usize = size_of::<LimitKeys>();

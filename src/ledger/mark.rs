@@ -10,7 +10,6 @@
 //! never anything wrong.
 
 use std::{
-    fmt,
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
@@ -22,12 +21,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::{OpenError, recover::meta, schema};
-use crate::{
-    challenge::Millis,
-    clock,
-    config::settings::{LedgerSettings, OnLoss},
-};
+use super::{loss::Lost, recover::meta, schema};
+use crate::{challenge::Millis, clock, regular};
 
 /// How much there is, as of the last commit. The writer counts along.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,59 +62,6 @@ struct Found {
     has_newest: bool,
 }
 
-/// What is missing, by the mark.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
-    what: Lost,
-    at: Millis,
-    accepted: i64,
-    open: i64,
-    waiting: i64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lost {
-    /// The file is not there.
-    File,
-    /// It is there, with nothing in it.
-    Content,
-    /// It is another ledger's.
-    Other,
-    /// It ends before the mark, by so many challenges.
-    End(i64),
-    /// Rows of it are gone.
-    Rows,
-}
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.what {
-            Lost::File => f.write_str("the file is gone")?,
-            Lost::Content => f.write_str("the file is empty")?,
-            Lost::Other => f.write_str("it is another ledger than the one that was here")?,
-            Lost::End(0) => f.write_str("its last writes are missing")?,
-            Lost::End(1) => {
-                f.write_str("its last writes are missing, an accepted challenge among them")?;
-            }
-            Lost::End(n) => {
-                write!(
-                    f,
-                    "its last writes are missing, {n} accepted challenges among them"
-                )?;
-            }
-            Lost::Rows => f.write_str("its newest challenge is missing")?,
-        }
-        write!(
-            f,
-            " (the mark beside it, of {}: {} challenges accepted in all, {} open, {} reports waiting)",
-            self.at.rfc3339(),
-            self.accepted,
-            self.open,
-            self.waiting
-        )
-    }
-}
-
 /// Why a mark tells nothing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreadable {
@@ -131,61 +73,14 @@ pub(super) enum Unreadable {
     Newer(u8),
 }
 
-/// Before anything is opened for writing: is what the mark knows of in the file? What is missing is refused or told,
-/// as the settings say. Changes nothing, so that a file that was damaged can still be looked at.
-pub(super) fn examine(settings: &LedgerSettings) -> Result<(), OpenError> {
-    let path = &settings.path;
-    let mark = match read(path) {
-        Ok(Some(mark)) => mark,
-        Ok(None) => return Ok(()),
-        Err(error) => {
-            tracing::warn!(file = %beside(path).display(), %error, "the ledger's mark can't be read: whether anything is missing can't be told");
-            return Ok(());
-        }
-    };
-    let Some(missing) = missing(path, &mark)? else {
-        return Ok(());
-    };
-    match settings.on_loss {
-        OnLoss::Refuse => Err(OpenError::Missing {
-            path: path.clone(),
-            missing: Box::new(missing),
-        }),
-        OnLoss::Continue => {
-            tracing::error!(file = %path.display(), %missing, "accepted jobs are missing from the ledger; going on without them, as [ledger] on_loss says");
-            Ok(())
-        }
+impl Mark {
+    /// What of it is not in this database.
+    pub fn missing_in(&self, conn: &Connection) -> rusqlite::Result<Option<Lost>> {
+        let found = look(conn, self)?;
+        Ok(found.map_or(Some(Lost::Content), |found| {
+            compare(self, &found, clock::now())
+        }))
     }
-}
-
-/// What of the mark is not in the file.
-pub(super) fn missing(path: &Path, mark: &Mark) -> Result<Option<Missing>, OpenError> {
-    let lost = match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Lost::File),
-        Err(source) => {
-            return Err(OpenError::File {
-                path: path.to_path_buf(),
-                source,
-            });
-        }
-        // SQLite would take it for a new database, and delete the WAL beside it.
-        Ok(data) if data.len() == 0 => Some(Lost::Content),
-        Ok(_) => {
-            let conn = schema::open_untouched(path)?;
-            look(&conn, mark)
-                .map_err(|e| schema::sqlite(path, e))?
-                .map_or(Some(Lost::Content), |found| {
-                    compare(mark, &found, clock::now())
-                })
-        }
-    };
-    Ok(lost.map(|what| Missing {
-        what,
-        at: Millis(mark.at),
-        accepted: mark.tally.accepted,
-        open: mark.tally.open,
-        waiting: mark.tally.waiting,
-    }))
 }
 
 /// None: a database without tables.
@@ -227,7 +122,7 @@ fn compare(mark: &Mark, found: &Found, now: Millis) -> Option<Lost> {
 
 /// The mark beside this ledger; None: there is none.
 pub(super) fn read(path: &Path) -> Result<Option<Mark>, Unreadable> {
-    let text = match fs::read(beside(path)) {
+    let text = match regular::read(&beside(path)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -248,12 +143,15 @@ fn write(path: &Path, mark: &Mark) -> io::Result<()> {
     let mut text = serde_json::to_vec(mark)?;
     text.push(b'\n');
     let new = schema::beside(path, ".mark.new");
-    let mut out = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)?;
+    let make = || {
+        OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&new)
+    };
+    // What a crash has left, or whatever else: never opened, since a FIFO would hold the writer up.
+    let mut out = make().or_else(|_| fs::remove_file(&new).and_then(|()| make()))?;
     out.write_all(&text)?;
     drop(out);
     fs::rename(new, beside(path))

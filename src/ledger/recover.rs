@@ -221,13 +221,18 @@ impl Recovered {
     }
 }
 
-/// Counts this opening.
-pub(super) fn next_epoch(conn: &Connection) -> rusqlite::Result<i64> {
+/// Counts this opening. `least`: the epoch of a file that is lost, since none of its keys may be given again.
+pub(super) fn next_epoch(conn: &Connection, least: i64) -> rusqlite::Result<i64> {
     conn.query_row(
-        "UPDATE meta SET value = value + 1 WHERE name = 'epoch' RETURNING value",
-        [],
+        "UPDATE meta SET value = max(value, ?) + 1 WHERE name = 'epoch' RETURNING value",
+        [least],
         |row| row.get(0),
     )
+}
+
+/// In which a challenge's key was given.
+pub(super) fn epoch_of(key: i64) -> i64 {
+    key >> EPOCH_SHIFT
 }
 
 pub(super) fn meta(conn: &Connection, name: &str) -> rusqlite::Result<i64> {

@@ -14,6 +14,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use super::OpenError;
+use crate::regular;
 
 /// Holds the file for this process. The kernel lets go of it however the process ends.
 pub(super) struct Lock {
@@ -60,7 +61,22 @@ pub(super) fn make_file(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn file(path: &Path, source: io::Error) -> OpenError {
+/// A FIFO or a device in the place of one of its files would be waited for.
+pub(super) fn only_regular(path: &Path) -> Result<(), OpenError> {
+    for suffix in ["", "-wal", "-shm", ".lock"] {
+        let file = beside(path, suffix);
+        match regular::check(&file) {
+            Err(source) if source.kind() == io::ErrorKind::InvalidInput => {
+                return Err(OpenError::File { path: file, source });
+            }
+            // That it is not there, or can't be opened, is found where it is.
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn file(path: &Path, source: io::Error) -> OpenError {
     OpenError::File {
         path: path.to_path_buf(),
         source,
@@ -126,7 +142,7 @@ fn prepare(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Refuses a file that is somebody else's.
-fn check_kind(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+pub(super) fn check_kind(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     let read = |pragma: &str| conn.query_row(pragma, [], |row| row.get::<_, i64>(0));
     let tables = read("SELECT count(*) FROM sqlite_schema").map_err(|e| sqlite(path, e))?;
     let id = read("PRAGMA application_id").map_err(|e| sqlite(path, e))?;
@@ -152,11 +168,7 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let from = match usize::try_from(found) {
         Ok(from) if from <= MIGRATIONS.len() => from,
         _ => {
-            return Err(OpenError::Newer {
-                path: path.to_path_buf(),
-                found,
-                newest,
-            });
+            return Err(newer(path, found));
         }
     };
     if from == MIGRATIONS.len() {
@@ -172,6 +184,14 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
         tx.commit()
     };
     step(conn).map_err(|e| sqlite(path, e))
+}
+
+pub(super) fn newer(path: &Path, found: i64) -> OpenError {
+    OpenError::Newer {
+        path: path.to_path_buf(),
+        found,
+        newest: newest(),
+    }
 }
 
 /// Each entry takes the file from its index to the next version; an entry that has been released is never changed.

@@ -28,7 +28,6 @@ use crate::{challenge::Millis, clock, config::settings::LedgerKey};
 pub(super) struct Writer {
     pub path: PathBuf,
     pub conn: Connection,
-    /// Closed after the connection.
     pub files: RefCell<Files>,
     /// Held until the thread ends.
     pub _lock: Lock,
@@ -292,7 +291,15 @@ impl Writer {
                 Err(error) => error,
             };
             let reason = match &error {
-                Hindrance::Sqlite(error) => format!("{}: {error}", self.path.display()),
+                Hindrance::Sqlite(error) => {
+                    let path = self.path.display();
+                    match error.sqlite_error_code() {
+                        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => format!(
+                            "{path}: {error}; see `ringback ledger check`, stop the gateway and bring the right file back"
+                        ),
+                        _ => format!("{path}: {error}"),
+                    }
+                }
                 // Names the file.
                 Hindrance::Files(astray) => astray.to_string(),
             };

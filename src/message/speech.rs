@@ -322,7 +322,7 @@ fn load_clip(file: &Path) -> Result<Sound, String> {
     if octets > MAX_OCTETS {
         return Err(format!("{octets} octets; at most {MAX_OCTETS}"));
     }
-    let bytes = fs::read(file).map_err(|error| format!("can't be read: {error}"))?;
+    let bytes = crate::regular::read(file).map_err(|error| format!("can't be read: {error}"))?;
     Ok(Sound::encode(&samples(&bytes)?))
 }
 

@@ -252,7 +252,7 @@ fn texts(texts: &[&str]) -> Value {
 }
 
 fn read(path: &Path) -> Result<Table, SetupError> {
-    let text = fs::read_to_string(path).map_err(|source| SetupError::File {
+    let text = crate::regular::read_text(path).map_err(|source| SetupError::File {
         path: path.to_path_buf(),
         source,
     })?;

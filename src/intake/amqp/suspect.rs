@@ -28,7 +28,7 @@ pub(super) struct Mark {
 
 impl Mark {
     pub fn read(path: PathBuf) -> Mark {
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let text = crate::regular::read_text(&path).unwrap_or_default();
         let lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
         let found = lines.map(str::to_owned).take(FOUND).collect();
         Mark {
