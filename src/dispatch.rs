@@ -439,7 +439,7 @@ impl Dispatch {
                     }
                 }
                 Action::Wake(key) => (self.wake)(key),
-                Action::Ordered(to, ordered) => operator::answer(to, ordered),
+                Action::Ordered(order) => self.ordered(*order),
             }
         }
     }

@@ -60,7 +60,7 @@ mod conformance;
 #[cfg(test)]
 mod tests;
 
-pub use claim::Claim;
+pub use claim::{Claim, Waiting};
 pub use loss::Missing;
 pub use recover::{LeftUp, Recovered};
 pub use types::*;

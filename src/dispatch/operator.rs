@@ -8,8 +8,8 @@ use super::{Dispatch, effects::encode, pipeline::Action, view::CarrierView};
 use crate::{
     challenge::{Challenge, Millis},
     delivery::Life,
-    ledger::Op,
-    overlay::{Act, Audit, Change, Entry, Overlay},
+    ledger::{Claim, ClaimedOrder, Op},
+    overlay::{Audit, Change, Entry, Overlay},
 };
 
 /// What an operator wants of the overlay.
@@ -20,6 +20,19 @@ pub struct OverlayOrder {
     pub owner: Arc<str>,
     pub reason: Arc<str>,
     pub step: Step,
+    /// Whoever asks may stop waiting: then it is not made.
+    pub claim: Claim,
+}
+
+/// One that is on its way to the disk.
+#[derive(Debug)]
+pub struct PendingOrder {
+    audit: Audit,
+    /// None: lifted.
+    entry: Option<Entry>,
+    claim: Claim,
+    to: oneshot::Sender<Ordered>,
+    ordered: Ordered,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +81,12 @@ impl Dispatch {
             owner,
             reason,
             step,
+            claim,
         } = order;
+        let before = self.overlay.entries().find(|e| e.change == change);
+        let before = before.map(encode);
+        // In force once it is durable.
+        let mut next = self.overlay.clone();
         let (audit, entry, ordered) = match step {
             Step::Put(_) if !self.knows(&change) => return answer(to, Ordered::NoSuchSubject),
             Step::Put(span) => {
@@ -79,45 +97,79 @@ impl Dispatch {
                     since: now,
                     until: span.map(|span| now + span),
                 };
-                in_force(&entry, "in force");
-                let audit = self.overlay.put(entry.clone());
+                let audit = next.put(entry.clone());
                 let until = entry.until;
                 (audit, Some(entry), Ordered::InForce(until))
             }
-            Step::Lift => match self.overlay.lift(&change, owner, reason, now) {
+            Step::Lift => match next.lift(&change, owner, reason, now) {
                 Some(audit) => (audit, None, Ordered::Lifted),
                 None => return answer(to, Ordered::NotInForce),
             },
         };
-        self.record(&audit, entry.as_ref());
-        self.pipeline.then(Action::Ordered(to, ordered));
+        let claimed = ClaimedOrder {
+            claim: claim.clone(),
+            before,
+        };
+        self.write_overlay(&audit, entry.as_ref(), Some(claimed));
+        self.pipeline.then(Action::Ordered(Box::new(PendingOrder {
+            audit,
+            entry,
+            claim,
+            to,
+            ordered,
+        })));
+    }
+
+    /// The ledger holds it, or its asker was told that it is not done.
+    pub(super) fn ordered(&mut self, order: PendingOrder) {
+        let PendingOrder {
+            audit,
+            entry,
+            claim,
+            to,
+            ordered,
+        } = order;
+        if claim.given_up() {
+            tracing::info!(
+                change = audit.change.name(),
+                subject = audit.change.subject(),
+                owner = %audit.owner,
+                "an operator's change was given up before the ledger held it: it is not made"
+            );
+            return;
+        }
+        match entry {
+            Some(entry) => {
+                in_force(&entry, "in force");
+                self.overlay.put(entry);
+            }
+            None => {
+                let (owner, reason) = (audit.owner.clone(), audit.reason.clone());
+                self.overlay.lift(&audit.change, owner, reason, audit.at);
+                no_longer(&audit);
+            }
+        }
+        self.queue.room_changed();
+        answer(to, ordered);
     }
 
     /// Entries whose time is over.
     pub(super) fn expire_overlay(&mut self, now: Millis) {
         while let Some(audit) = self.overlay.expire(now) {
-            self.record(&audit, None);
+            no_longer(&audit);
+            self.write_overlay(&audit, None, None);
+            self.queue.room_changed();
         }
     }
 
-    fn record(&mut self, audit: &Audit, entry: Option<&Entry>) {
-        if audit.act != Act::Put {
-            tracing::info!(
-                change = audit.change.name(),
-                subject = audit.change.subject(),
-                owner = %audit.owner,
-                reason = %audit.reason,
-                act = audit.act.name(),
-                "an operator's change is no longer in force"
-            );
-        }
+    fn write_overlay(&mut self, audit: &Audit, entry: Option<&Entry>, order: Option<ClaimedOrder>) {
         let subject = format!("{} {}", audit.change.name(), audit.change.subject());
         self.pipeline.write(Op::Overlay {
             subject: subject.into(),
             entry: entry.map(encode),
             audit: encode(audit),
+            order,
         });
-        self.queue.room_changed();
     }
 
     fn knows(&self, change: &Change) -> bool {
@@ -180,5 +232,16 @@ fn in_force(entry: &Entry, what: &str) {
         reason = %entry.reason,
         until = entry.until.map(Millis::rfc3339),
         "an operator's change is {what}"
+    );
+}
+
+fn no_longer(audit: &Audit) {
+    tracing::info!(
+        change = audit.change.name(),
+        subject = audit.change.subject(),
+        owner = %audit.owner,
+        reason = %audit.reason,
+        act = audit.act.name(),
+        "an operator's change is no longer in force"
     );
 }

@@ -14,9 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
-
-use super::operator::Ordered;
+use super::operator::PendingOrder;
 use crate::{
     carrier::{CallMark, Slip},
     challenge::{AttemptKey, Challenge, ChallengeKey},
@@ -57,8 +55,8 @@ pub enum Action {
     /// What a round of look-ups has told is durable.
     RoundOver,
     Publish(Box<OutboxReport>),
-    /// Tell the operator what came of a change.
-    Ordered(oneshot::Sender<Ordered>, Ordered),
+    /// An operator's change is durable: it comes into force and is told, unless it was given up.
+    Ordered(Box<PendingOrder>),
     /// Somebody may be following this challenge by HTTP.
     Wake(ChallengeKey),
 }

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     clock,
     gateway::Doors,
-    ledger::{Claim, Ledger},
+    ledger::{Claim, Ledger, Waiting},
 };
 
 mod body;
@@ -236,18 +236,6 @@ async fn shown(door: &Door, tenant: &str, id: &str) -> Response {
 /// Nothing of the job is left, and nothing of it will be done.
 struct NotTaken;
 
-/// A client that waits. Gone, for whatever reason, it has given up.
-struct Waiting {
-    answer: oneshot::Receiver<Answer>,
-    claim: Claim,
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.claim.give_up();
-    }
-}
-
 impl Door {
     /// Hands a job over and waits for the answer. What is on its way to the disk when the client's patience ends is
     /// waited for all the same: only the ledger knows what became of it.
@@ -261,17 +249,10 @@ impl Door {
             job,
             ticket: Ticket::Claimed(sender, claim.clone()),
         };
-        let mut waiting = Waiting { answer, claim };
-        let asked = async {
-            // Either fails only when dispatch ends.
-            to.send(arrival).await.map_err(|_| NotTaken)?;
-            (&mut waiting.answer).await.map_err(|_| NotTaken)
-        };
-        match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(answered) => answered,
-            Err(_) if waiting.claim.give_up() => Err(NotTaken),
-            Err(_) => (&mut waiting.answer).await.map_err(|_| NotTaken),
-        }
+        // Either fails only when dispatch ends.
+        let hand_over = async { to.send(arrival).await.is_ok() };
+        let waiting = Waiting::new(answer, claim);
+        waiting.within(PATIENCE, hand_over).await.ok_or(NotTaken)
     }
 
     /// Why nothing is taken just now, and when to come again.

@@ -264,7 +264,13 @@ impl<'c> Statements<'c> {
                 subject,
                 entry,
                 audit,
-            } => overlay::write(self.conn, subject, entry.as_deref(), audit)?,
+                order,
+            } => match order {
+                Some(order) if !order.claim.begin() => {
+                    overlay::undo(self.conn, subject, order.before.as_deref(), audit)?;
+                }
+                _ => overlay::write(self.conn, subject, entry.as_deref(), audit)?,
+            },
             Op::Feedback { key, verified, .. } => {
                 self.feedback.execute(params![verified, key.0])?;
             }

@@ -567,6 +567,7 @@ async fn the_overlay_and_its_audit_survive(home: &dyn Home) {
         subject: subject.into(),
         entry: entry.map(|entry| entry.as_bytes().to_vec()),
         audit: audit.as_bytes().to_vec(),
+        order: None,
     };
     let ops = vec![
         op("a", Some("first"), "1"),

@@ -75,6 +75,7 @@ pub enum Op {
         subject: Arc<str>,
         entry: Option<Vec<u8>>,
         audit: Vec<u8>,
+        order: Option<ClaimedOrder>,
     },
     /// Feedback after the final: recorded, nothing is reported.
     Feedback {
@@ -82,6 +83,14 @@ pub enum Op {
         verified: bool,
         at: Millis,
     },
+}
+
+/// A change whose asker may stop waiting before it is written: then it is not written.
+#[derive(Clone, Debug)]
+pub struct ClaimedOrder {
+    pub claim: Claim,
+    /// What was in force before it.
+    pub before: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

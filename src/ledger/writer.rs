@@ -359,12 +359,15 @@ impl Writer {
     }
 }
 
-/// Rolled back: whoever waits for one of these accepts may give up until the next try.
+/// Rolled back: whoever waits for one of these may give up until the next try.
 fn release(group: &[Batch]) {
     for op in group.iter().flat_map(|batch| &batch.ops) {
-        if let Op::Accept(new) = op
-            && let Some(claim) = &new.claim
-        {
+        let claim = match op {
+            Op::Accept(new) => new.claim.as_ref(),
+            Op::Overlay { order, .. } => order.as_ref().map(|order| &order.claim),
+            _ => None,
+        };
+        if let Some(claim) = claim {
             claim.rolled_back();
         }
     }

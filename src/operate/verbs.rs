@@ -24,6 +24,7 @@ use crate::{
     config::values::parse_duration,
     dispatch::{Ordered, OverlayOrder, Query, Step},
     intake::{Answer, Arrival, Job, Ticket},
+    ledger::{Claim, Waiting},
     overlay::{self, Change},
 };
 
@@ -160,40 +161,46 @@ async fn order(control: &Control, carrier: &str, said: Said, step: Step) -> Resp
         owner: words(said.owner, "not named"),
         reason: words(said.reason, "none given"),
         step,
+        claim: Claim::default(),
     };
+    if control.ledger.healthy().is_err() {
+        return not_kept();
+    }
     let (to, answer) = oneshot::channel();
-    let asked = async {
-        let query = Query::Overlay(order, to);
-        control.doors.queries.send(query).await.ok()?;
-        answer.await.ok()
-    };
-    match tokio::time::timeout(KEEPS, asked).await {
-        Ok(Some(Ordered::InForce(until))) => Json(json!({
+    let waiting = Waiting::new(answer, order.claim.clone());
+    let query = Query::Overlay(order, to);
+    let hand_over = async { control.doors.queries.send(query).await.is_ok() };
+    match waiting.within(KEEPS, hand_over).await {
+        Some(Ordered::InForce(until)) => Json(json!({
             "carrier": carrier,
             "suspended": true,
             "until": until.map(Millis::rfc3339),
         }))
         .into_response(),
-        Ok(Some(Ordered::Lifted)) => {
+        Some(Ordered::Lifted) => {
             Json(json!({ "carrier": carrier, "suspended": false })).into_response()
         }
-        Ok(Some(Ordered::NoSuchSubject)) => fault(
+        Some(Ordered::NoSuchSubject) => fault(
             StatusCode::NOT_FOUND,
             "carrier",
             "no carrier of that name in force; see /admin/carriers",
         ),
-        Ok(Some(Ordered::NotInForce)) => fault(
+        Some(Ordered::NotInForce) => fault(
             StatusCode::CONFLICT,
             "carrier",
             "not suspended by an operator; what health has suspended comes back by itself",
         ),
-        Ok(None) => silent(),
-        Err(_) => fault(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "ledger",
-            "in force, but the ledger does not keep it: a restart would forget it; see /readyz",
-        ),
+        None => not_kept(),
     }
+}
+
+/// What the ledger has not kept does not happen, now or later.
+fn not_kept() -> Response {
+    fault(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "ledger",
+        "not done, and will not be: the ledger does not keep it; see why at /readyz, and ask again",
+    )
 }
 
 /// What is in force, and what was done, newest first.
@@ -273,26 +280,41 @@ async fn cancel(
             &format!("it has ended: {}", before["event"].as_str().unwrap_or("")),
         );
     }
-    let (ticket, answer) = oneshot::channel();
+    if desk.control.ledger.healthy().is_err() {
+        return not_kept();
+    }
+    let (ticket, mut answer) = oneshot::channel();
+    let claim = Claim::default();
     let arrival = Arrival {
         job: Job::Cancel {
             tenant: tenant.into(),
             id: id.as_str().into(),
         },
-        ticket: Ticket::Http(ticket),
+        ticket: Ticket::Claimed(ticket, claim.clone()),
     };
     let asked = async {
         desk.control.doors.control.send(arrival).await.ok()?;
-        answer.await.ok()
+        (&mut answer).await.ok()
     };
     match tokio::time::timeout(KEEPS, asked).await {
         Ok(Some(Answer::Taken)) => {
             tracing::warn!(challenge = %id, tenant, "cancelled by an operator");
             Json(json!({ "id": id, "cancelled": true })).into_response()
         }
-        _ => silent(),
+        Ok(_) => silent(),
+        Err(_) if claim.give_up() => not_kept(),
+        // Dispatch has ended it in memory, which can't be taken back.
+        Err(_) => {
+            tracing::warn!(challenge = %id, tenant, "cancelled by an operator; the ledger does not keep it yet");
+            let body =
+                json!({ "id": id, "cancelled": true, "kept": false, "detail": NOT_KEPT_YET });
+            (StatusCode::ACCEPTED, Json(body)).into_response()
+        }
     }
 }
+
+const NOT_KEPT_YET: &str = "nothing further is tried, and its final report follows once the ledger keeps it; a restart before \
+     then would forget the order: see why at /readyz";
 
 fn unknown() -> Response {
     fault(

@@ -8,7 +8,10 @@ use std::{
 use ringback::operate::Running;
 use serde_json::{Value, json};
 
-use crate::world::{World, ask_with, text, until};
+use crate::{
+    taking::hold,
+    world::{World, ask_with, text, until},
+};
 
 /// Runs the binary beside the gateway; its configuration says where the admin listener is.
 async fn ringback(w: &World, words: &[&str]) -> Output {
@@ -263,4 +266,81 @@ async fn what_a_carrier_refuses_stands_in_explain() {
         plan["left_out"],
         json!([{ "carrier": "northwind", "sender": "97671", "why": "refused_by_carrier" }])
     );
+}
+
+async fn order(w: &World, path: &str) -> crate::world::Answer {
+    let json = [("Content-Type", "application/json")];
+    let reason = r#"{"reason":"a test"}"#;
+    ask_with("POST", w.running.admin, path, reason, &json).await
+}
+
+async fn ready(w: &World, wanted: bool) {
+    until("as wanted", async || {
+        (w.admin("/readyz").await.status == 200) == wanted
+    })
+    .await;
+}
+
+/// What was answered with a failure does not happen when the ledger can be written again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_order_that_a_locked_ledger_did_not_keep_is_not_done_later_either() {
+    let w = World::new("").await;
+    let words = ["suspend", "tailspin", "--reason", "before"];
+    assert_eq!(ringback(&w, &words).await.status.code(), Some(0));
+    let audit = w.admin("/admin/overlay").await.json();
+
+    // The first two come while nobody knows of the lock, the others once it is known.
+    let held = hold(&w);
+    let suspend = "/admin/carriers/northwind/suspend";
+    let resume = "/admin/carriers/tailspin/resume";
+    let (suspended, resumed) = tokio::join!(order(&w, suspend), order(&w, resume));
+    for answer in [suspended, resumed] {
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        assert!(answer.text().contains("not done"), "{}", answer.text());
+    }
+    ready(&w, false).await;
+    for words in [
+        &["suspend", "northwind", "--reason", "x"][..],
+        &["resume", "tailspin"],
+    ] {
+        let output = ringback(&w, words).await;
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        assert!(said(&output).contains("not done"), "{}", said(&output));
+    }
+    assert_eq!(state(&w, "northwind").await.0, "healthy");
+    assert_eq!(state(&w, "tailspin").await.0, "suspended");
+    drop(held);
+    ready(&w, true).await;
+    assert_eq!(w.post(&text("n-1", "+12025550123")).await.status, 202);
+    assert_eq!(
+        w.names("n-1").await.last().map(String::as_str),
+        Some("delivered")
+    );
+    assert_eq!(w.admin("/admin/overlay").await.json(), audit);
+    let w = again(w).await;
+    assert_eq!(w.admin("/admin/overlay").await.json(), audit);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cancel_under_a_locked_ledger_is_refused_or_says_that_it_will_be_kept_later() {
+    let w = World::new("").await;
+    let words = ["suspend", "northwind", "--reason", "nothing leaves"];
+    assert_eq!(ringback(&w, &words).await.status.code(), Some(0));
+    for id in ["c-1", "c-2"] {
+        assert_eq!(w.post(&text(id, "+12025550123")).await.status, 202);
+    }
+    let held = hold(&w);
+    let early = order(&w, "/admin/challenges/c-1/cancel").await;
+    assert_eq!((early.status, &early.json()["kept"]), (202, &json!(false)));
+    assert!(early.text().contains("/readyz"), "{}", early.text());
+    ready(&w, false).await;
+    let output = ringback(&w, &["cancel", "c-2"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("not done"), "{}", said(&output));
+    drop(held);
+    ready(&w, true).await;
+    let names = w.names("c-1").await;
+    assert_eq!(names.last().map(String::as_str), Some("cancelled"));
+    let open = w.admin("/admin/challenges/c-2").await.json();
+    assert_ne!(open["state"], "ended", "{open}");
 }

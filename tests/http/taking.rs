@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::world::{World, ask, text, until};
 
 /// Another program that holds the ledger's write lock until it is dropped.
-fn hold(w: &World) -> Connection {
+pub fn hold(w: &World) -> Connection {
     let held = Connection::open(w.folder.0.join("data/ringback.db")).expect("the ledger's file");
     held.busy_timeout(Duration::from_secs(5)).expect("patience");
     held.execute_batch("BEGIN IMMEDIATE").expect("the lock");

@@ -12,6 +12,31 @@ pub(super) fn write(
     entry: Option<&[u8]>,
     audit: &[u8],
 ) -> rusqlite::Result<()> {
+    put(conn, subject, entry)?;
+    conn.execute("INSERT INTO audit (record) VALUES (?)", [audit])?;
+    let newest = conn.last_insert_rowid();
+    conn.execute("DELETE FROM audit WHERE number <= ?", [newest - AUDIT_KEPT])?;
+    Ok(())
+}
+
+/// Of a change that its asker gave up nothing is there, unless a commit took effect whose success was not told.
+pub(super) fn undo(
+    conn: &Connection,
+    subject: &str,
+    before: Option<&[u8]>,
+    audit: &[u8],
+) -> rusqlite::Result<()> {
+    let undone = conn.execute(
+        "DELETE FROM audit WHERE record = ?1 AND number > (SELECT max(number) FROM audit) - ?2",
+        params![audit, AUDIT_LATE],
+    )?;
+    match undone {
+        0 => Ok(()),
+        _ => put(conn, subject, before),
+    }
+}
+
+fn put(conn: &Connection, subject: &str, entry: Option<&[u8]>) -> rusqlite::Result<()> {
     match entry {
         Some(entry) => conn.execute(
             "INSERT OR REPLACE INTO overlay (subject, entry) VALUES (?, ?)",
@@ -19,8 +44,8 @@ pub(super) fn write(
         )?,
         None => conn.execute("DELETE FROM overlay WHERE subject = ?", [subject])?,
     };
-    conn.execute("INSERT INTO audit (record) VALUES (?)", [audit])?;
-    let newest = conn.last_insert_rowid();
-    conn.execute("DELETE FROM audit WHERE number <= ?", [newest - AUDIT_KEPT])?;
     Ok(())
 }
+
+/// A change that was just committed is among so many records.
+const AUDIT_LATE: i64 = 64;
