@@ -400,6 +400,15 @@ async fn what_was_refused_is_taken_when_the_port_is_free() {
     delivered(&p, "t-2").await;
 }
 
+const LEASE: &str = r#"
+import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, lambda *_: print("asked", flush=True))
+fcntl.fcntl(os.open(sys.argv[1], os.O_RDWR), fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("held", flush=True)
+while True:
+    signal.pause()
+"#;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_to_end_is_never_behind_a_reload() {
     let (folder, _smsc) = one_carrier().await;
@@ -430,11 +439,22 @@ async fn a_signal_to_end_is_never_behind_a_reload() {
     })
     .await;
     assert_eq!(p.said(&["not reloaded"]), 1, "{:#?}", p.lines());
-    std::fs::remove_file(&token).expect("removed");
-    let made = Command::new("mkfifo").arg(&token).status().await;
-    assert!(made.expect("mkfifo").success());
+    // A secret that somebody else has a lease on (fcntl(2)): whoever opens it waits, for 45 s at the most.
+    let mut lease = Command::new("python3")
+        .args(["-c", LEASE])
+        .arg(&token)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("a python");
+    let mut told = BufReader::new(lease.stdout.take().expect("piped")).lines();
+    let mut tells = async || {
+        let line = tokio::time::timeout(LIMIT, told.next_line()).await;
+        line.expect("in time").expect("read").expect("a line")
+    };
+    assert_eq!(tells().await, "held");
     p.signal("-HUP").await;
-    until("refused", async || p.said(&refused) == 2).await;
+    assert_eq!(tells().await, "asked", "the reload reads");
     let begun = std::time::Instant::now();
     p.signal("-TERM").await;
     assert_eq!(p.ended().await, Some(0));
