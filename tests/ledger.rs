@@ -658,6 +658,22 @@ async fn the_command_line_says_how_it_stands() {
     for folder in ["routes", "carriers"] {
         std::fs::create_dir_all(place.0.join(folder)).unwrap();
     }
+    for (file, text) in [
+        (
+            "carriers/northwind.toml",
+            "transport = \"smpp\"\nendpoints = [\"127.0.0.1:9\"]\nsystem_id = \"mfa\"\n",
+        ),
+        (
+            "routes/senders.toml",
+            "[[sender]]\nid = \"97671\"\nkind = \"short_code\"\ncountries = [\"US\"]\n",
+        ),
+        (
+            "routes/us.toml",
+            "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"97671\"]\n",
+        ),
+    ] {
+        std::fs::write(place.0.join(file), text).unwrap();
+    }
     let config = place.0.join("ringback.toml");
     let url = place.file().display().to_string();
     let any = "listen = \"127.0.0.1:0\"";

@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use crate::{
     process::Process,
-    world::{Folder, World, ask, free_port, settings_file, text, until},
+    world::{Folder, SENDERS, World, ask, free_port, settings_file, smpp_file, text, until},
 };
 
 fn cut(file: &Path, octets: u64) {
@@ -100,6 +100,10 @@ async fn a_quiet_gateway_says_once_that_its_ledger_is_gone_and_the_next_start_re
             &format!("[admin]\nlisten = \"{admin}\""),
             1,
         );
+    folder.write("carriers/northwind.toml", &smpp_file(free_port()));
+    folder.write("routes/senders.toml", SENDERS);
+    let route = "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"97671\"]\n";
+    folder.write("routes/us.toml", route);
     folder.write("ringback.toml", &settings);
     let file = folder.0.join("data/ringback.db");
     let mut process = Process::start(&folder, None);
