@@ -19,7 +19,7 @@ use crate::{
     config::{Config, LiveSettings},
     dispatch::{Dispatch, Inputs, Outputs, Query},
     intake::{ARRIVALS, Arrival},
-    ledger::{Ledger, OpenError, OutboxReport, ReadError, Recovered, ReportKey},
+    ledger::{Ledger, OpenError, OutboxReport, ReadError, Recovered, ReportKey, Unwritten},
 };
 
 mod broker;
@@ -252,7 +252,8 @@ impl Gateway {
     }
 
     /// Stops taking, lets what is in the air settle within the limit, unbinds and hangs up, closes the ledger.
-    pub async fn drain(self, limit: Duration) {
+    /// Says what of it could not be written.
+    pub async fn drain(self, limit: Duration) -> Option<Unwritten> {
         self.doors.draining.cancel();
         let publisher = match self.broker {
             Some(broker) => Some(broker.close_door(limit).await),
@@ -269,7 +270,7 @@ impl Gateway {
             publisher.stop(LAST_REPORTS).await;
         }
         self.clock.abort();
-        self.ledger.close().await;
+        self.ledger.close().await
     }
 }
 

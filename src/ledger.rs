@@ -39,6 +39,7 @@ mod apply;
 pub mod check;
 mod claim;
 mod clock_mark;
+mod ending;
 mod files;
 mod house;
 mod keys;
@@ -61,6 +62,7 @@ mod conformance;
 mod tests;
 
 pub use claim::{Claim, Waiting};
+pub use ending::Unwritten;
 pub use loss::Missing;
 pub use recover::{LeftUp, Recovered};
 pub use types::*;
@@ -73,6 +75,7 @@ pub struct Ledger {
     reads: Reads,
     trouble: Arc<ArcSwapOption<String>>,
     pulse: Arc<writer::Pulse>,
+    ending: Arc<ending::Ending>,
     #[cfg(test)]
     fault: Arc<writer::Fault>,
 }
@@ -107,6 +110,7 @@ impl Ledger {
         let reader = read::Reader::new(schema::open_reader(path)?, ring.clone());
         let trouble = Arc::new(ArcSwapOption::empty());
         let pulse = Arc::new(writer::Pulse::default());
+        let ending = Arc::new(ending::Ending::default());
         #[cfg(test)]
         let fault = Arc::new(writer::Fault::default());
         let (work, todo) = mpsc::channel(BATCHES);
@@ -127,6 +131,7 @@ impl Ledger {
             done,
             trouble: trouble.clone(),
             pulse: pulse.clone(),
+            ending: ending.clone(),
             #[cfg(test)]
             fault: fault.clone(),
         };
@@ -136,6 +141,7 @@ impl Ledger {
             reads: Reads::Sqlite(Arc::new(reader)),
             trouble,
             pulse,
+            ending,
             #[cfg(test)]
             fault,
         };
@@ -205,13 +211,15 @@ impl Ledger {
     }
 
     /// Everything submitted before is durable, the file is closed and free for another process. Other handles are of
-    /// no use afterwards.
-    pub async fn close(self) {
+    /// no use afterwards. A ledger that can't be written is given a few seconds, and says what was left.
+    pub async fn close(self) -> Option<Unwritten> {
+        self.ending.ask();
         let (reply, answer) = oneshot::channel();
         if self.work.send(Work::Close { reply }).await.is_ok() {
             // Refused only where the writer is gone: closed as well.
             let _ = answer.await;
         }
+        self.ending.unwritten()
     }
 
     pub async fn find(&self, tenant: &str, id: &str) -> Result<Option<Stored>, ReadError> {

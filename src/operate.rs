@@ -25,7 +25,7 @@ use crate::{
     dispatch::Query,
     gateway::{Doors, Gateway, Prepared, StartError},
     intake::http,
-    ledger::Ledger,
+    ledger::{Ledger, Unwritten},
 };
 
 pub mod admin;
@@ -100,8 +100,18 @@ impl RunError {
     }
 }
 
+/// How a drain went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Drained {
+    Whole,
+    /// All has ended, but the ledger could not be written.
+    Unwritten(Unwritten),
+    /// Something did not end; the ledger has what was answered.
+    Late,
+}
+
 /// After the limit of a drain, once for the broker and once for what is in the air: for unbinding, hanging up and closing the ledger.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+const LAST_WORDS: Duration = Duration::from_secs(15);
 /// How long dispatch may take to answer the operator.
 const ANSWER: Duration = Duration::from_secs(1);
 
@@ -159,20 +169,24 @@ impl Running {
 
     /// Takes nothing new, lets what is in the air settle within the limit, then closes all. The listeners answer
     /// until the end: receipts still come in, and `/readyz` says that it drains.
-    pub async fn drain(self, limit: Duration) {
+    pub async fn drain(self, limit: Duration) -> Drained {
         self.control.leaves.cancel();
         let gateway = self.control.gateway.lock().await.take();
-        if let Some(gateway) = gateway
-            && tokio::time::timeout(limit * 2 + LAST_WORDS, gateway.drain(limit))
-                .await
-                .is_err()
-        {
-            tracing::error!("the gateway did not end in time; the ledger has what is open");
-        }
+        let ended = match gateway {
+            Some(gateway) => {
+                tokio::time::timeout(limit * 2 + LAST_WORDS, gateway.drain(limit)).await
+            }
+            None => Ok(None),
+        };
         drop(self.stop);
         for listener in self.listeners {
             // A listener that was broken by a fault of ours is closed as well.
             let _ = listener.await;
+        }
+        match ended {
+            Ok(None) => Drained::Whole,
+            Ok(Some(unwritten)) => Drained::Unwritten(unwritten),
+            Err(_) => Drained::Late,
         }
     }
 }

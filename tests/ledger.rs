@@ -568,7 +568,7 @@ async fn a_fifo_in_the_place_of_a_file_is_told_and_not_waited_for() {
         });
         let (checked, opened) = is_told.recv_timeout(Duration::from_secs(20)).expect(suffix);
         match (checked, opened) {
-            (Ok(None), Ok(ledger)) if !refused => ledger.close().await,
+            (Ok(None), Ok(ledger)) if !refused => assert_eq!(ledger.close().await, None),
             (checked, Err(error)) if refused => {
                 let said = error.to_string();
                 assert!(said.contains("is a FIFO, not a regular file"), "{said}");

@@ -11,7 +11,7 @@ use tokio::{
 use super::configured::{BAD_CONFIGURATION, ConfigArgs};
 use crate::{
     config::{Config, watch::Watch},
-    operate::{self, Control, Running},
+    operate::{self, Control, Drained, Running},
 };
 
 /// What the verb takes.
@@ -28,7 +28,7 @@ pub struct RunArgs {
     log: Option<String>,
 }
 
-/// 0 after a drain, 1 when a second signal has cut it short or a fault of ours has ended it, 2 with a bad configuration or a port that is taken.
+/// 0 after a drain, 1 when a second signal has cut it short, the ledger could not be written, or a fault of ours has ended it, 2 with a bad configuration or a port that is taken.
 pub fn run(args: &RunArgs) -> ExitCode {
     let config = match args.config.load() {
         Ok(config) => config,
@@ -157,7 +157,7 @@ fn ask_for(reloads: &mpsc::Sender<()>, by: &str) {
 
 /// Drains; a second signal ends it at once.
 async fn leave(
-    drain: impl Future<Output = ()>,
+    drain: impl Future<Output = Drained>,
     signals: &mut Signals,
     limit: Duration,
 ) -> ExitCode {
@@ -166,10 +166,20 @@ async fn leave(
         "draining; a second signal ends at once"
     );
     tokio::select! {
-        () = drain => {
-            tracing::info!("drained");
-            ExitCode::SUCCESS
-        }
+        drained = drain => match drained {
+            Drained::Whole => {
+                tracing::info!("drained");
+                ExitCode::SUCCESS
+            }
+            Drained::Unwritten(unwritten) => {
+                tracing::error!("ended: {unwritten}");
+                ExitCode::FAILURE
+            }
+            Drained::Late => {
+                tracing::error!("ended, though not all had come to its end in time; the ledger has what was answered");
+                ExitCode::FAILURE
+            }
+        },
         () = signals.end() => {
             tracing::warn!("ended before all was drained; the ledger has what is open");
             ExitCode::FAILURE

@@ -5,17 +5,20 @@ use std::time::{Duration, Instant};
 use super::{Dispatch, Running, Stopping};
 use crate::carrier::Command;
 
-/// So long before the limit of a drain calls are hung up: their goodbyes and last words need a moment.
-const HANG_UP_BEFORE: Duration = Duration::from_secs(3);
+/// After the limit of a drain calls are hung up: their goodbyes and last words need a moment.
+const GOODBYES: Duration = Duration::from_secs(3);
 
 impl Dispatch {
-    /// The time of a drain is nearly over: no call may outlive the process. Each says how it ended.
-    fn hang_up_all(&self) {
+    /// The time of a drain is over: no call may outlive the process. Each says how it ended. True: there was one.
+    fn hang_up_all(&self) -> bool {
+        let mut any = false;
         for running in self.carriers.iter().filter(|c| c.is_voice()) {
             for at in running.held() {
                 running.command(Command::HangUp(at));
+                any = true;
             }
         }
+        any
     }
 
     /// Begins to end: nothing new is taken, what is in the air may settle within the limit.
@@ -31,8 +34,14 @@ impl Dispatch {
         };
         let in_flight: usize = self.carriers.iter().map(Running::in_flight).sum();
         let settled = in_flight == 0 && self.pipeline.idle();
-        if now + HANG_UP_BEFORE >= limit && !std::mem::replace(&mut self.hung_up, true) {
-            self.hang_up_all();
+        if !settled && now >= limit && !std::mem::replace(&mut self.hung_up, true) {
+            let until = if self.hang_up_all() {
+                now + GOODBYES
+            } else {
+                now
+            };
+            self.stopping = Stopping::Until(until);
+            return self.stopped(now);
         }
         if settled || now >= limit {
             for running in self.carriers.iter() {

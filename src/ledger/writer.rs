@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Batch, Done, Op, OpenError, Work,
     apply::{Desk, Statements},
+    ending::{Ending, Unwritten},
     files::{Astray, Files},
     house::{self, House},
     keys, limiter, mark,
@@ -38,6 +39,7 @@ pub(super) struct Writer {
     pub done: mpsc::UnboundedSender<Done>,
     pub trouble: Arc<ArcSwapOption<String>>,
     pub pulse: Arc<Pulse>,
+    pub ending: Arc<Ending>,
     #[cfg(test)]
     pub fault: Arc<Fault>,
 }
@@ -93,16 +95,67 @@ impl Writer {
     /// Until closed, or until every handle is gone. Returns whom to tell, after file and lock are free.
     fn run(
         self,
-        mut desk: Desk,
-        mut mark: mark::Keeper,
+        desk: Desk,
+        mark: mark::Keeper,
         mut todo: mpsc::Receiver<Work>,
         runtime: &tokio::runtime::Runtime,
     ) -> Option<oneshot::Sender<()>> {
+        let (mut group, mut closing) = (Vec::new(), None);
+        let worked = self.work(desk, mark, &mut todo, runtime, &mut group, &mut closing);
+        if worked.is_none() {
+            self.leave(&group, &mut todo, &mut closing);
+        }
+        // All in one file: who copies it after a clean end has everything. A reader in the way leaves the WAL, which is
+        // as good for us.
+        if worked.is_some() {
+            let _ = self
+                .conn
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
+        closing
+    }
+
+    /// Gives up what can't be written, and counts it.
+    fn leave(
+        &self,
+        group: &[Batch],
+        todo: &mut mpsc::Receiver<Work>,
+        closing: &mut Option<oneshot::Sender<()>>,
+    ) {
+        let reason = self.trouble.load_full();
+        let mut unwritten = Unwritten {
+            reason: reason.map_or_else(String::new, |reason| reason.as_ref().clone()),
+            ..Unwritten::default()
+        };
+        group.iter().for_each(|batch| unwritten.add(batch));
+        todo.close();
+        while let Ok(work) = todo.try_recv() {
+            match work {
+                Work::Batch(batch) => unwritten.add(&batch),
+                Work::Close { reply } => *closing = Some(reply),
+                Work::House { .. } | Work::Rotate { .. } | Work::Retain(..) => {}
+            }
+        }
+        if !self.ending.is_asked() {
+            // Nobody else will say it.
+            tracing::error!("{unwritten}");
+        }
+        self.ending.left(unwritten);
+    }
+
+    /// None: given up.
+    fn work(
+        &self,
+        mut desk: Desk,
+        mut mark: mark::Keeper,
+        todo: &mut mpsc::Receiver<Work>,
+        runtime: &tokio::runtime::Runtime,
+        group: &mut Vec<Batch>,
+        closing: &mut Option<oneshot::Sender<()>>,
+    ) -> Option<()> {
         let mut house = House::new(&self.conn, &self.house);
-        let mut statements = self.patiently(&todo, || Ok(Statements::new(&self.conn)?))?;
-        let mut group = Vec::new();
+        let mut statements = self.patiently(todo, || Ok(Statements::new(&self.conn)?))?;
         let mut next_house = Instant::now();
-        let mut closing = None;
         loop {
             let house_in = next_house.saturating_duration_since(Instant::now());
             let wait = mark.wait().map_or(house_in, |stamp| stamp.min(house_in));
@@ -116,14 +169,14 @@ impl Writer {
                     Err(_) => None,
                 },
             };
-            let other = gather(first, &mut todo, &mut group);
+            let other = gather(first, todo, group);
             if !group.is_empty() {
-                self.write(&todo, &mut statements, &mut desk, &mut mark, &mut group)?;
+                self.write(todo, &mut statements, &mut desk, &mut mark, group)?;
             }
             match other {
                 None => {}
                 Some(Work::House { now, reply }) => {
-                    let busy = self.housekeep(&todo, &mut house, &mut desk, now)?;
+                    let busy = self.housekeep(todo, &mut house, &mut desk, now)?;
                     let _ = reply.send(busy);
                 }
                 Some(Work::Rotate { keys, reply }) => {
@@ -131,31 +184,26 @@ impl Writer {
                 }
                 Some(Work::Retain(retention, outcomes)) => house.retain(retention, outcomes),
                 Some(Work::Close { reply }) => {
-                    closing = Some(reply);
+                    *closing = Some(reply);
                     todo.close();
                 }
                 Some(Work::Batch(batch)) => group.push(batch),
             }
             if mark.overdue() {
-                self.stamp(&todo, &mut desk, &mut mark)?;
+                self.stamp(todo, &mut desk, &mut mark)?;
             }
             if self.files.borrow().due() {
-                self.patiently(&todo, || self.examine_files())?;
+                self.patiently(todo, || self.examine_files())?;
             }
             if Instant::now() >= next_house {
-                let busy = self.housekeep(&todo, &mut house, &mut desk, clock::now())?;
+                let busy = self.housekeep(todo, &mut house, &mut desk, clock::now())?;
                 next_house = Instant::now() + if busy { HOUSE_BUSY } else { HOUSE_IDLE };
             }
         }
         if mark.behind() {
-            self.stamp(&todo, &mut desk, &mut mark)?;
+            self.stamp(todo, &mut desk, &mut mark)?;
         }
-        // All in one file: who copies it after a clean end has everything. A reader in the way leaves the WAL, which is
-        // as good for us.
-        let _ = self
-            .conn
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        closing
+        Some(())
     }
 
     fn write(
@@ -310,17 +358,15 @@ impl Writer {
                     "the ledger can't write; jobs are not acked until it can"
                 );
             }
-            if todo.is_closed() {
+            let mut patience = Duration::MAX;
+            if todo.is_closed() || self.ending.is_asked() {
                 let since = *alone_since.get_or_insert_with(Instant::now);
-                if since.elapsed() > LAST_PATIENCE {
-                    tracing::error!(
-                        reason,
-                        "the ledger ends without having written what was not acked"
-                    );
+                patience = LAST_PATIENCE.saturating_sub(since.elapsed());
+                if patience.is_zero() {
                     return None;
                 }
             }
-            std::thread::sleep(pause);
+            std::thread::sleep(pause.min(patience));
             // A lock is let go of at any moment, and waiting for it is part of the try.
             let most = match &error {
                 Hindrance::Sqlite(error) => match error.sqlite_error_code() {
@@ -449,5 +495,5 @@ const RETRY_FIRST: Duration = Duration::from_millis(50);
 /// To look at files costs nothing, and they may come back at any moment.
 const RETRY_FILES: Duration = Duration::from_millis(200);
 const RETRY_MOST: Duration = Duration::from_secs(2);
-/// How long a full disk is waited for when the process is ending.
-const LAST_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a ledger that can't be written is tried again when the process is ending.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);

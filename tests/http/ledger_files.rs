@@ -1,10 +1,15 @@
 //! The ledger's files taken away under a running gateway: what a restart would not find again is answered to nobody.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use crate::{
     process::Process,
-    world::{Folder, SENDERS, World, ask, free_port, settings_file, smpp_file, text, until},
+    world::{Folder, LIMIT, SENDERS, World, ask, free_port, settings_file, smpp_file, text, until},
 };
 
 fn cut(file: &Path, octets: u64) {
@@ -88,30 +93,8 @@ async fn a_ledger_whose_wal_another_program_has_emptied_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quiet_gateway_says_once_that_its_ledger_is_gone_and_the_next_start_refuses() {
-    let (folder, http, admin) = (Folder::new(), free_port(), free_port());
-    let settings = settings_file(free_port(), "")
-        .replacen(
-            "[http]\nlisten = \"127.0.0.1:0\"",
-            &format!("[http]\nlisten = \"{http}\""),
-            1,
-        )
-        .replacen(
-            "[admin]\nlisten = \"127.0.0.1:0\"",
-            &format!("[admin]\nlisten = \"{admin}\""),
-            1,
-        );
-    folder.write("carriers/northwind.toml", &smpp_file(free_port()));
-    folder.write("routes/senders.toml", SENDERS);
-    let route = "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"97671\"]\n";
-    folder.write("routes/us.toml", route);
-    folder.write("ringback.toml", &settings);
+    let (folder, _, admin, mut process) = start().await;
     let file = folder.0.join("data/ringback.db");
-    let mut process = Process::start(&folder, None);
-    until("up", async || {
-        tokio::net::TcpStream::connect(admin).await.is_ok()
-            && ask("GET", admin, "/healthz", "").await.status == 200
-    })
-    .await;
     fs::remove_file(&file).expect("deleted");
     until("noticed", async || {
         ask("GET", admin, "/readyz", "")
@@ -135,4 +118,70 @@ async fn a_quiet_gateway_says_once_that_its_ledger_is_gone_and_the_next_start_re
     assert_eq!(process.0.wait().expect("ended").code(), Some(2));
     let log = fs::read_to_string(folder.0.join("log")).expect("a log");
     assert!(log.contains("the file is gone"), "{log}");
+}
+
+/// A gateway of its own process, without a carrier, on ports that are known.
+async fn start() -> (Folder, SocketAddr, SocketAddr, Process) {
+    let (folder, http, admin) = (Folder::new(), free_port(), free_port());
+    let any = "listen = \"127.0.0.1:0\"";
+    let at = |name: &str, port: SocketAddr| {
+        (
+            format!("[{name}]\n{any}"),
+            format!("[{name}]\nlisten = \"{port}\""),
+        )
+    };
+    let mut settings = settings_file(free_port(), "");
+    for (any, ours) in [
+        at("http", http),
+        at("admin", admin),
+        ("[node]\n".to_owned(), "[node]\ndrain = \"1s\"\n".to_owned()),
+    ] {
+        settings = settings.replacen(&any, &ours, 1);
+    }
+    folder.write("carriers/northwind.toml", &smpp_file(free_port()));
+    folder.write("routes/senders.toml", SENDERS);
+    let route = "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"97671\"]\n";
+    folder.write("routes/us.toml", route);
+    folder.write("ringback.toml", &settings);
+    let process = Process::start(&folder, None);
+    until("up", async || {
+        tokio::net::TcpStream::connect(admin).await.is_ok()
+            && ask("GET", admin, "/healthz", "").await.status == 200
+    })
+    .await;
+    (folder, http, admin, process)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_whose_ledger_is_locked_ends_in_time_and_says_what_was_not_written() {
+    let (folder, http, admin, mut process) = start().await;
+    let held = rusqlite::Connection::open(folder.0.join("data/ringback.db")).expect("the file");
+    held.busy_timeout(Duration::from_secs(5)).expect("patience");
+    held.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    let job = text("u-1", "+12025550123").to_string();
+    assert_eq!(ask("POST", http, "/v1/challenges", &job).await.status, 503);
+    assert_eq!(ask("GET", admin, "/readyz", "").await.status, 503);
+    let begun = Instant::now();
+    let term = std::process::Command::new("kill")
+        .arg(process.0.id().to_string())
+        .status();
+    assert!(term.expect("kill").success());
+    let ended = tokio::task::spawn_blocking(move || process.0.wait().expect("waited"));
+    let ended = tokio::time::timeout(LIMIT, ended).await.expect("in time");
+    assert_eq!(ended.expect("no panic").code(), Some(1));
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    let log = fs::read_to_string(folder.0.join("log")).expect("a log");
+    let mut said = log
+        .lines()
+        .filter(|l| l.contains("ERROR") && !l.contains("not acked"));
+    let line = said.next().unwrap_or_else(|| panic!("{log}"));
+    for word in [
+        "could not be written",
+        "locked",
+        "1 jobs that were not taken",
+    ] {
+        assert!(line.contains(word), "{word}: {line}");
+    }
+    assert_eq!(said.next(), None, "one line");
 }

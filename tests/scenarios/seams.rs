@@ -133,7 +133,10 @@ async fn no_call_outlives_a_drain() {
         caller,
         ..
     } = w;
+    let begun = std::time::Instant::now();
     gateway.drain(Duration::from_secs(2)).await;
+    let talked = begun.elapsed();
+    assert!(talked >= Duration::from_secs(2), "cut after {talked:?}");
     let ended = record.calls_to("+12025559024");
     assert_eq!(ended.len(), 1, "hung up before the process ends: {ended:?}");
     assert_eq!(caller.last("d-1").await["event"], "undelivered");
