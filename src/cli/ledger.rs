@@ -82,22 +82,7 @@ fn lines(settings: &LedgerSettings, standing: &Standing) -> Vec<(&'static str, S
         [] => {}
         faults => lines.extend(faults.iter().map(|fault| ("integrity", fault.clone()))),
     }
-    lines.push((
-        match &standing.mark {
-            MarkStanding::Missing(_) => "loss",
-            MarkStanding::None | MarkStanding::Unreadable(_) | MarkStanding::Whole(_) => "mark",
-        },
-        match &standing.mark {
-            MarkStanding::None => {
-                "there is none: whether anything is missing can't be told".to_owned()
-            }
-            MarkStanding::Unreadable(reason) => format!("can't be compared: {reason}"),
-            MarkStanding::Whole(at) => {
-                format!("of {}: nothing of what it knows is missing", at.rfc3339())
-            }
-            MarkStanding::Missing(missing) => missing.to_string(),
-        },
-    ));
+    lines.push(mark_line(&standing.mark));
     if let Some(refusal) = &standing.refusal {
         lines.push(("start", format!("would be refused: {refusal}")));
     }
@@ -137,6 +122,25 @@ fn lines(settings: &LedgerSettings, standing: &Standing) -> Vec<(&'static str, S
         lines.extend(tables.map(|(name, octets)| ("", format!("{octets:>12} {name}"))));
     }
     lines
+}
+
+fn mark_line(mark: &MarkStanding) -> (&'static str, String) {
+    (
+        match mark {
+            MarkStanding::Missing(_) => "loss",
+            MarkStanding::None | MarkStanding::Unreadable(_) | MarkStanding::Whole(_) => "mark",
+        },
+        match mark {
+            MarkStanding::None => {
+                "there is none: whether anything is missing can't be told".to_owned()
+            }
+            MarkStanding::Unreadable(reason) => format!("can't be compared: {reason}"),
+            MarkStanding::Whole(at) => {
+                format!("of {}: nothing of what it knows is missing", at.rfc3339())
+            }
+            MarkStanding::Missing(missing) => missing.to_string(),
+        },
+    )
 }
 
 fn object(settings: &LedgerSettings, standing: &Standing) -> Value {

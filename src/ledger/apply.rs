@@ -265,12 +265,7 @@ impl<'c> Statements<'c> {
                 entry,
                 audit,
                 order,
-            } => match order {
-                Some(order) if !order.claim.begin() => {
-                    overlay::undo(self.conn, subject, order.before.as_deref(), audit)?;
-                }
-                _ => overlay::write(self.conn, subject, entry.as_deref(), audit)?,
-            },
+            } => overlay::change(self.conn, subject, entry.as_deref(), audit, order.as_ref())?,
             Op::Feedback { key, verified, .. } => {
                 self.feedback.execute(params![verified, key.0])?;
             }

@@ -105,6 +105,13 @@ fn find(settings: &LedgerSettings, mark: Option<&Mark>) -> Result<Found, OpenErr
         return Ok(Lost::Cut(octets, needed).into());
     }
     match look(settings, mark, octets) {
+        // No database and no mark beside it: somebody else's file for all that is known, and not to be set aside.
+        Err(error @ OpenError::Sqlite { .. }) if mark.is_none() && is_no_database(&error) => {
+            Ok(Found {
+                lost: None,
+                refusal: Some(error),
+            })
+        }
         Err(OpenError::Sqlite { source, .. }) if is_damage(&source) => {
             Ok(Lost::Damaged(source.to_string()).into())
         }
@@ -192,6 +199,13 @@ fn is_damage(error: &rusqlite::Error) -> bool {
         error.sqlite_error_code(),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
     )
+}
+
+fn is_no_database(error: &OpenError) -> bool {
+    let OpenError::Sqlite { source, .. } = error else {
+        return false;
+    };
+    source.sqlite_error_code() == Some(ErrorCode::NotADatabase)
 }
 
 /// A tenth of a second's reading.

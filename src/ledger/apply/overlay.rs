@@ -2,11 +2,27 @@
 
 use rusqlite::{Connection, params};
 
+use crate::ledger::ClaimedOrder;
+
 /// Audit records that are kept: years of an operator's work, a few megabytes.
 const AUDIT_KEPT: i64 = 20_000;
 
+/// Writes a change, or leaves it out where its asker has given it up.
+pub(super) fn change(
+    conn: &Connection,
+    subject: &str,
+    entry: Option<&[u8]>,
+    audit: &[u8],
+    order: Option<&ClaimedOrder>,
+) -> rusqlite::Result<()> {
+    match order {
+        Some(order) if !order.claim.begin() => undo(conn, subject, order.before.as_deref(), audit),
+        _ => write(conn, subject, entry, audit),
+    }
+}
+
 /// Puts what is in force for this subject (None: nothing), and the record of it.
-pub(super) fn write(
+fn write(
     conn: &Connection,
     subject: &str,
     entry: Option<&[u8]>,
@@ -20,7 +36,7 @@ pub(super) fn write(
 }
 
 /// Of a change that its asker gave up nothing is there, unless a commit took effect whose success was not told.
-pub(super) fn undo(
+fn undo(
     conn: &Connection,
     subject: &str,
     before: Option<&[u8]>,
