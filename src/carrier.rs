@@ -9,7 +9,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -402,9 +402,22 @@ pub enum Link {
     Room,
 }
 
-/// Dispatch's hold on a running driver. Cheap to clone.
+/// Which running driver: never used twice in a process. A carrier whose driver is replaced keeps its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DriverId(pub u64);
+
+impl DriverId {
+    /// Of a driver that begins.
+    pub fn fresh() -> DriverId {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        DriverId(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+/// The hold on a running driver. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Handle {
+    pub id: DriverId,
     pub name: Arc<str>,
     pub commands: mpsc::Sender<Command>,
     /// How many orders the driver can have in flight now: bound sessions times window, less what throttling took.

@@ -13,23 +13,30 @@ use std::{
         Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use crate::challenge::Millis;
 
+pub use mono::Mono;
+
+mod mono;
+
 /// One moment on both clocks: the wall's as it is waited for, which outlives the process, and the one of timers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     pub wall: Millis,
-    pub mono: Instant,
+    pub mono: Mono,
+    /// How far the system's wall clock stands ahead of `wall`, in milliseconds.
+    pub ahead: i64,
 }
 
 impl Now {
     pub fn read() -> Now {
         Now {
             wall: now(),
-            mono: Instant::now(),
+            mono: mono::read(),
+            ahead: ahead(),
         }
     }
 }
@@ -41,7 +48,17 @@ pub fn now() -> Millis {
 
 /// How such a moment is said: by the wall clock as it stands.
 pub fn said(at: Millis) -> Millis {
-    Millis(at.0.saturating_add(AHEAD.load(Ordering::Relaxed)))
+    said_by(at, AHEAD.load(Ordering::Relaxed))
+}
+
+/// The same, where the wall clock stands so far ahead ([`Now::ahead`]).
+pub fn said_by(at: Millis, ahead: i64) -> Millis {
+    Millis(at.0.saturating_add(ahead))
+}
+
+/// How far the system's wall clock stands ahead of what is waited for, in milliseconds.
+pub fn ahead() -> i64 {
+    AHEAD.load(Ordering::Relaxed)
 }
 
 /// A moment that somebody gave by the wall clock, as it is waited for from here on.

@@ -17,6 +17,7 @@ use crate::{
     challenge::{ChallengeKey, Millis},
     clock::Now,
     config::{Config, LiveSettings},
+    core::{Core, CoreSettings},
     dispatch::{Dispatch, Inputs, Outputs, Query},
     intake::{ARRIVALS, Arrival},
     ledger::{Ledger, OpenError, OutboxReport, ReadError, Recovered, ReportKey, Unwritten},
@@ -29,6 +30,7 @@ mod wipe;
 use broker::{Broker, Out};
 use drivers::Drivers;
 pub use drivers::{DriverError, DriverErrors};
+pub(crate) use wipe::WIPE;
 
 /// A running gateway.
 pub struct Gateway {
@@ -166,18 +168,26 @@ impl Prepared {
                 let _ = reports.send(key);
             }),
         };
-        let mut dispatch = Dispatch::new(self.config.clone(), outputs, &self.recovered, now);
+        let settings = CoreSettings {
+            config: self.config.clone(),
+            broker: outputs.publish.is_some(),
+            epoch: self.recovered.epoch(),
+        };
+        let core = Core::new(settings, now);
+        let mut dispatch = Dispatch::new(core, outputs);
         let mut drivers = Drivers::new(self.said);
         let broken = |e: ReadError| StartError::Recover(e.to_string());
         let left_up = self.recovered.calls().map_err(broken)?;
         drivers.left_up(&left_up);
         let ready = drivers.prepare(&self.config).await?;
         dispatch.configure(self.config.clone(), drivers.commit(ready));
-        dispatch.overlay(self.recovered.overlay().map_err(broken)?);
+        dispatch
+            .core()
+            .overlay(self.recovered.overlay().map_err(broken)?);
         let longest = crate::admission::longest(&self.config.settings.limits);
-        take_up(&mut self.recovered, &mut dispatch, now.wall, longest).map_err(broken)?;
+        take_up(&mut self.recovered, dispatch.core(), now.wall, longest).map_err(broken)?;
         for call in left_up {
-            dispatch.left_up(call.key);
+            dispatch.core().left_up(call.key);
         }
         let over = CancellationToken::new();
         // Dropped however dispatch ends, by a panic as well.
@@ -275,13 +285,13 @@ impl Gateway {
 }
 
 /// What was open goes on, and what counts for the limiter counts.
-fn take_up(
+pub(crate) fn take_up(
     recovered: &mut Recovered,
-    dispatch: &mut Dispatch,
+    core: &mut Core,
     now: Millis,
     longest: Duration,
 ) -> Result<(), ReadError> {
-    recovered.arrivals(now - longest, |at, keys| dispatch.counted(at, keys))?;
+    recovered.arrivals(now - longest, |at, keys| core.counted(at, keys))?;
     let mut open = 0;
     loop {
         let page = recovered.next_page(now)?;
@@ -290,7 +300,7 @@ fn take_up(
         }
         for stored in page {
             open += usize::from(stored.ended.is_none());
-            dispatch.resume(stored, now);
+            core.resume(stored, now);
         }
     }
     let messages = recovered.inbox()?;
@@ -302,7 +312,7 @@ fn take_up(
         );
     }
     for message in messages {
-        dispatch.take_up_message(message);
+        core.take_up_message(message);
     }
     Ok(())
 }

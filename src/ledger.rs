@@ -42,6 +42,7 @@ mod clock_mark;
 mod ending;
 mod files;
 mod house;
+pub mod in_memory;
 mod keys;
 mod letters;
 mod limiter;
@@ -54,6 +55,7 @@ mod schema;
 mod seal;
 mod types;
 mod verdict;
+mod whose;
 mod writer;
 
 #[cfg(test)]
@@ -265,6 +267,11 @@ impl Ledger {
     ) -> Result<(usize, Vec<Referred>), ReadError> {
         self.read(move |reader| reader.find_references(&carrier, &forms, &phones))
             .await
+    }
+
+    /// Whom a receipt may mean, with what is kept of each, and whether by a reference as the receipt writes it.
+    pub async fn whose(&self, whose: Whose) -> Result<(bool, Vec<(Referred, Stored)>), ReadError> {
+        self.read(move |reader| reader.whose(&whose)).await
     }
 
     /// A cancel or feedback remembered for an id. It stays until its time is over: reading it again does no harm.

@@ -57,7 +57,10 @@ pub mod admission;
 /// 3. Who may carry it, from which sender, and why: a pure plan over routes and health.
 pub mod routing;
 
-/// 4. The shell around everything: slots, pace, earliest deadline first, durable before done.
+/// 4. All that is decided about open challenges: slots, pace, earliest deadline first, durable before done. Pure.
+pub mod core;
+
+/// Drives the core: channels, the clock, and nothing else.
 pub mod dispatch;
 
 /// 5. The postcard to the carriers' drivers, and the drivers: SMPP, HTTP, SIP.

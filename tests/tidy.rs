@@ -25,6 +25,7 @@ const PURE: &[&str] = &[
     "src/routing/pace",
     "src/routing/table",
     "src/admission",
+    "src/core",
     "src/carrier/sip/conversation",
     "src/message",
 ];

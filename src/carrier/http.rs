@@ -35,8 +35,8 @@ use self::{
     client::{Exchange, Requester, Seen},
 };
 use super::{
-    COMMANDS, Cause, Command, Commit, Event, Handle, Link, Order, Said, Slots, What, connect,
-    pressure::Pressure,
+    COMMANDS, Cause, Command, Commit, DriverId, Event, Handle, Link, Order, Said, Slots, What,
+    connect, pressure::Pressure,
 };
 use crate::{
     challenge::AttemptKey,
@@ -86,6 +86,7 @@ pub fn prepare(
     let callbacks = CallbackHandle::new(config.clone(), callback, said.clone());
     let (changes, changed) = watch::channel(None);
     let handle = Handle {
+        id: DriverId::fresh(),
         name: config.name.clone(),
         commands,
         slots: slots.clone(),

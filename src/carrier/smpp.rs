@@ -26,7 +26,9 @@ use self::{
     bind::{Bind, ToBind},
     shared::Shared,
 };
-use super::{COMMANDS, Cause, Command, Commit, Event, Failure, Handle, Link, Order, Said, What};
+use super::{
+    COMMANDS, Cause, Command, Commit, DriverId, Event, Failure, Handle, Link, Order, Said, What,
+};
 use crate::config::carrier::{CarrierConfig, SmppConfig, Transport};
 
 /// Orders on their way to one bind: all that the carrier's command channel can hold.
@@ -61,6 +63,7 @@ pub fn prepare(config: Arc<CarrierConfig>, said: mpsc::Sender<Said>) -> (Handle,
         tokio::spawn(split(shared, inbox, changes));
     });
     let handle = Handle {
+        id: DriverId::fresh(),
         name,
         commands,
         slots,

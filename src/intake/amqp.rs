@@ -40,6 +40,14 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// Of the delivery with this tag, answered on its channel's own way.
+    pub fn new(tag: u64, answers: mpsc::UnboundedSender<(u64, Answer)>) -> Ticket {
+        Ticket {
+            tag,
+            answers: Some(answers),
+        }
+    }
+
     pub fn answer(mut self, answer: Answer) {
         self.give(answer);
     }

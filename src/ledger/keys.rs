@@ -164,7 +164,7 @@ fn missing(path: &Path, id: &str) -> OpenError {
     }
 }
 
-fn parse(id: &str, text: &str) -> Result<Master, OpenError> {
+pub(super) fn parse(id: &str, text: &str) -> Result<Master, OpenError> {
     let fault = |reason: &str| OpenError::Key {
         id: id.to_string(),
         reason: reason.to_string(),

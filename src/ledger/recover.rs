@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    InboxKey, InboxMessage, LimitKeys, OpenError, ReadError, ReportKey, Stored, limiter,
+    Epoch, InboxKey, InboxMessage, LimitKeys, OpenError, ReadError, ReportKey, Stored, limiter,
     read::{raw_stored, select_stored},
     schema,
     seal::{Keyring, Opener, Part},
@@ -53,17 +53,37 @@ impl Recovered {
         epoch: i64,
         limiter: limiter::Secret,
     ) -> Result<Recovered, OpenError> {
-        Ok(Recovered {
+        let conn = schema::open_reader(path)?;
+        Ok(Recovered::over(conn, path, ring, epoch, limiter))
+    }
+
+    pub(super) fn over(
+        conn: Connection,
+        path: &Path,
+        ring: Arc<Keyring>,
+        epoch: i64,
+        limiter: limiter::Secret,
+    ) -> Recovered {
+        Recovered {
             epoch,
             limiter,
             first_challenge: ChallengeKey(epoch << EPOCH_SHIFT),
             first_report: ReportKey(epoch << EPOCH_SHIFT),
             first_message: InboxKey(epoch << EPOCH_SHIFT),
             path: path.to_path_buf(),
-            conn: schema::open_reader(path)?,
+            conn,
             opener: Opener::new(ring),
             walk: None,
-        })
+        }
+    }
+
+    pub fn epoch(&self) -> Epoch {
+        Epoch {
+            first_challenge: self.first_challenge,
+            first_report: self.first_report,
+            first_message: self.first_message,
+            limiter: self.limiter,
+        }
     }
 
     /// The next challenges, by key: all that had not ended when the ledger was opened, and those that arrived in the

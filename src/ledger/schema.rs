@@ -162,7 +162,7 @@ pub(super) fn newest() -> i64 {
     MIGRATIONS.len() as i64
 }
 
-fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
+pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let found = version(conn).map_err(|e| sqlite(path, e))?;
     let newest = newest();
     let from = match usize::try_from(found) {

@@ -160,6 +160,17 @@ pub struct Referred {
     pub same_phone: Option<bool>,
 }
 
+/// Whose is a receipt? What is asked where nobody open is known for it.
+#[derive(Clone, Debug)]
+pub struct Whose {
+    pub carrier: Arc<str>,
+    /// Forms of its references, literal ones first, so many of them.
+    pub forms: Vec<Arc<str>>,
+    pub literal: usize,
+    /// The phones that it may name.
+    pub phones: Vec<Tail>,
+}
+
 /// One copy of a report, waiting to be published.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OutboxReport {
@@ -213,6 +224,18 @@ pub struct Batch {
     pub number: u64,
     pub ops: Vec<Op>,
 }
+
+/// One opening of the ledger, and where its keys begin: which keys are free, upwards by one, above all that were ever given on
+/// any node; and the secret with which the limiter makes its hashes.
+#[derive(Clone, Copy)]
+pub struct Epoch {
+    pub first_challenge: ChallengeKey,
+    pub first_report: ReportKey,
+    pub first_message: InboxKey,
+    pub limiter: [u8; 32],
+}
+
+private_debug!(Epoch);
 
 /// A batch is durable.
 #[derive(Debug, Default)]

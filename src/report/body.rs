@@ -19,6 +19,12 @@ use crate::{
 pub struct Frame {
     pub node: Arc<str>,
     pub exchange_copy: bool,
+    /// How far the wall clock, by which times are said, stands ahead ([`clock::Now::ahead`]).
+    pub ahead: i64,
+}
+
+fn said(at: Millis, ahead: i64) -> String {
+    clock::said_by(at, ahead).rfc3339()
 }
 
 /// Who may read a copy.
@@ -73,7 +79,7 @@ pub fn render(
         challenge: &ch.id,
         tenant: &ch.tenant,
         user: ch.user.as_deref(),
-        at: clock::said(note.at).rfc3339(),
+        at: said(note.at, frame.ahead),
         node: &frame.node,
         meta: &ch.meta,
         seq: note.seq,
@@ -102,7 +108,7 @@ pub fn render(
             .filter(|_| asker && ch.code_made && note.tells_code)
             .map(|c| c.reveal()),
         digits: note.digits.as_deref().filter(|_| asker),
-        attempts: end.map(|_| attempt_bodies(life)),
+        attempts: end.map(|_| attempt_bodies(life, frame.ahead)),
         billable: end.map(|_| life.billable()),
     };
     // Strings, numbers and maps with string keys: this can't fail.
@@ -179,14 +185,14 @@ impl<'a> CallerId<'a> {
 /// All attempts so far, as a list.
 pub fn attempts(life: &Life) -> serde_json::Value {
     // Strings, numbers and truths: this can't fail.
-    serde_json::to_value(attempt_bodies(life)).unwrap_or_default()
+    serde_json::to_value(attempt_bodies(life, clock::ahead())).unwrap_or_default()
 }
 
-fn attempt_bodies(life: &Life) -> Vec<AttemptBody<'_>> {
+fn attempt_bodies(life: &Life, ahead: i64) -> Vec<AttemptBody<'_>> {
     let over = life.ended.as_ref().map(|end| end.at);
     life.attempts
         .iter()
-        .map(|a| AttemptBody::of(a, over))
+        .map(|a| AttemptBody::of(a, over, ahead))
         .collect()
 }
 
@@ -222,7 +228,7 @@ struct AttemptBody<'a> {
 
 impl<'a> AttemptBody<'a> {
     /// `over`: when the challenge ended, if it has; what was still waited for then ends with it.
-    fn of(a: &'a Attempt, over: Option<Millis>) -> AttemptBody<'a> {
+    fn of(a: &'a Attempt, over: Option<Millis>, ahead: i64) -> AttemptBody<'a> {
         let rings = a.phase == Phase::Ringing && over.is_none();
         AttemptBody {
             attempt: a.n,
@@ -234,8 +240,8 @@ impl<'a> AttemptBody<'a> {
             why: &a.why,
             reference: a.references.first().map(|r| &**r),
             references: &a.references,
-            started: clock::said(a.started).rfc3339(),
-            ended: a.ended.or(over).map(|at| clock::said(at).rfc3339()),
+            started: said(a.started, ahead),
+            ended: a.ended.or(over).map(|at| said(at, ahead)),
             outcome: (!rings).then(|| a.outcome().name()),
             state: rings.then_some("ringing"),
             cause: a.cause.map(|c| c.name()),

@@ -27,10 +27,9 @@ mod unmatched;
 mod window;
 mod words;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
+
+use crate::clock::Mono;
 
 pub use self::refusals::{Scope, ScopeChange, Scopes};
 pub use self::unmatched::{Alarm, Unmatched};
@@ -53,18 +52,18 @@ pub struct Health {
     settings: HealthSettings,
     phase: Phase,
     /// When the phase began.
-    since: Instant,
+    since: Mono,
     /// When the last suspension began: what was sent before it has had its say.
-    suspended: Option<Instant>,
+    suspended: Option<Mono>,
     /// When receipts came again: those that were missing before have had their say.
-    receipts_again: Option<Instant>,
+    receipts_again: Option<Mono>,
     /// Suspensions in a row without a healthy stretch between: the exponent of the back-off.
     trips: u32,
     link_up: bool,
     /// Something at the far end has answered something.
     proven: bool,
     /// A suspension of the traffic that a lost link has covered: it goes on when the link is back.
-    owed: Option<(Reason, Instant)>,
+    owed: Option<(Reason, Mono)>,
     /// Why it is in this state, in numbers, or the driver's own word.
     why: Arc<str>,
     /// The carrier's own word in its last refusal.
@@ -75,7 +74,7 @@ pub struct Health {
     /// Probes of the link in a row that were not answered.
     misses: u32,
     throttles: u32,
-    throttled_since: Option<Instant>,
+    throttled_since: Option<Mono>,
     answered: Answered,
     pauses: Pauses,
     receipts: Recent,
@@ -92,7 +91,7 @@ enum Phase {
     /// `until` None: until the link is up.
     Suspended {
         reason: Reason,
-        until: Option<Instant>,
+        until: Option<Mono>,
     },
     /// `out`: the one attempt, if it is out.
     Probing {
@@ -105,14 +104,14 @@ enum Phase {
 /// The one attempt of a probing carrier.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Out {
-    until: Instant,
+    until: Mono,
     /// It lives long enough for its silence to mean something.
     tells: bool,
 }
 
 impl Health {
     /// A carrier that has just been started: suspended until its link is up.
-    pub fn new(now: Instant, settings: HealthSettings) -> Health {
+    pub fn new(now: Mono, settings: HealthSettings) -> Health {
         Health {
             phase: Phase::Suspended {
                 reason: Reason::NotConnected,
@@ -145,7 +144,7 @@ impl Health {
     }
 
     /// Takes evidence in. True if the state is another now.
-    pub fn event(&mut self, now: Instant, evidence: Evidence) -> bool {
+    pub fn event(&mut self, now: Mono, evidence: Evidence) -> bool {
         let before = self.state();
         self.expire(now);
         match evidence {
@@ -180,14 +179,14 @@ impl Health {
     }
 
     /// Lets time pass. True if the state is another now.
-    pub fn tick(&mut self, now: Instant) -> bool {
+    pub fn tick(&mut self, now: Mono) -> bool {
         let before = self.state();
         self.expire(now);
         before != self.state()
     }
 
     /// When [`Health::tick`] has something to do.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub fn next_deadline(&self) -> Option<Mono> {
         match self.phase {
             Phase::Healthy => None,
             Phase::Suspended { until, .. } => until,
@@ -257,7 +256,7 @@ impl Health {
     }
 
     /// When its suspension ends by itself.
-    pub fn until(&self) -> Option<Instant> {
+    pub fn until(&self) -> Option<Mono> {
         match self.phase {
             Phase::Suspended { until, .. } => until,
             Phase::Healthy | Phase::Probing { .. } => None,
@@ -277,12 +276,12 @@ impl Health {
     }
 
     /// What it has taken lately, per second.
-    pub fn carried(&mut self, now: Instant) -> f64 {
+    pub fn carried(&mut self, now: Mono) -> f64 {
         let (good, _) = self.outcomes.sums(now);
         f64::from(good) / self.settings.window.as_secs_f64()
     }
 
-    fn expire(&mut self, now: Instant) {
+    fn expire(&mut self, now: Mono) {
         match self.phase {
             Phase::Suspended {
                 reason,
@@ -312,7 +311,7 @@ impl Health {
     }
 
     /// Suspends for the next pause of the back-off.
-    fn suspend(&mut self, now: Instant, reason: Reason, why: String) {
+    fn suspend(&mut self, now: Mono, reason: Reason, why: String) {
         let first = match reason {
             Reason::ReceiptsCollapsed => self.settings.receipts.back_off_first,
             _ => self.settings.back_off_first,
@@ -331,7 +330,7 @@ impl Health {
     }
 
     /// One more period of suspension: how many there were before it, without a healthy stretch between.
-    fn count_period(&mut self, now: Instant) -> u32 {
+    fn count_period(&mut self, now: Mono) -> u32 {
         let healthy = self.phase == Phase::Healthy;
         if healthy && now.saturating_duration_since(self.since) >= self.settings.stable {
             self.trips = 0;
@@ -340,7 +339,7 @@ impl Health {
         self.trips - 1
     }
 
-    fn begin_suspension(&mut self, now: Instant, reason: Reason, until: Instant, why: String) {
+    fn begin_suspension(&mut self, now: Mono, reason: Reason, until: Mono, why: String) {
         self.suspended = Some(now);
         self.clear_counts();
         let until = Some(until);
@@ -355,7 +354,7 @@ impl Health {
         self.refusal = None;
     }
 
-    fn enter(&mut self, now: Instant, phase: Phase, why: String) {
+    fn enter(&mut self, now: Mono, phase: Phase, why: String) {
         if phase == Phase::Healthy {
             self.outcomes.clear();
             self.receipts.clear();
@@ -376,9 +375,9 @@ impl Health {
     }
 }
 
-/// Was it begun at or after `since`, if it began `after` ago? An Instant may not reach that far back; then it surely was not.
-fn begun_since(now: Instant, after: Duration, since: Instant) -> bool {
-    now.checked_sub(after).is_some_and(|begun| begun >= since)
+/// Was it begun at or after `since`, if it began `after` ago?
+fn begun_since(now: Mono, after: Duration, since: Mono) -> bool {
+    now.saturating_duration_since(since) >= after
 }
 
 fn probing(reason: Reason) -> Phase {

@@ -1,6 +1,8 @@
 //! Pace: how fast a carrier may be used. A bucket in pure time: the moment is an argument.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock::Mono;
 
 use crate::config::carrier::Pace;
 
@@ -14,7 +16,7 @@ pub struct Bucket {
     each: Duration,
     /// How far ahead of now `full` may be for a token to be there.
     slack: Duration,
-    full: Option<Instant>,
+    full: Option<Mono>,
 }
 
 impl Bucket {
@@ -29,7 +31,7 @@ impl Bucket {
     }
 
     /// Takes a token, if there is one.
-    pub fn take(&mut self, now: Instant) -> bool {
+    pub fn take(&mut self, now: Mono) -> bool {
         if self.each.is_zero() {
             return true;
         }
@@ -42,12 +44,12 @@ impl Bucket {
     }
 
     /// Is there a token?
-    pub fn ready(&self, now: Instant) -> bool {
+    pub fn ready(&self, now: Mono) -> bool {
         self.next(now) <= now
     }
 
     /// When the next token is there; `now` if one is.
-    pub fn next(&self, now: Instant) -> Instant {
+    pub fn next(&self, now: Mono) -> Mono {
         match self.full {
             Some(full) if full > now + self.slack => full - self.slack,
             _ => now,
@@ -66,7 +68,7 @@ impl Bucket {
 mod tests {
     use super::*;
 
-    fn taken(bucket: &mut Bucket, start: Instant, millis: u64) -> usize {
+    fn taken(bucket: &mut Bucket, start: Mono, millis: u64) -> usize {
         (0..millis * 10)
             .filter(|tick| bucket.take(start + Duration::from_micros(tick * 100)))
             .count()
@@ -79,7 +81,7 @@ mod tests {
                 count,
                 per: Duration::from_secs(1),
             };
-            let got = taken(&mut Bucket::new(Some(pace)), Instant::now(), 1000);
+            let got = taken(&mut Bucket::new(Some(pace)), Mono::default(), 1000);
             let most = count as usize + (count as usize / 20).max(1);
             assert!(got >= count as usize && got <= most, "{count}/s gave {got}");
         }
@@ -87,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_slow_pace_is_spaced_and_next_says_when() {
-        let now = Instant::now();
+        let now = Mono::default();
         let mut bucket = Bucket::new(Some(Pace {
             count: 10,
             per: Duration::from_secs(60),
@@ -100,7 +102,7 @@ mod tests {
 
     #[test]
     fn no_pace_is_no_limit() {
-        let now = Instant::now();
+        let now = Mono::default();
         let mut bucket = Bucket::new(None);
         assert!((0..10_000).all(|_| bucket.take(now)));
     }

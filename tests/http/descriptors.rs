@@ -4,7 +4,7 @@ use std::{net::TcpStream, time::Duration};
 
 use crate::{
     process::Process,
-    world::{Folder, ask, free_port, settings_file, until},
+    world::{Folder, SENDERS, ask, free_port, settings_file, smpp_file, until},
 };
 
 const DESCRIPTORS: u32 = 80;
@@ -18,6 +18,11 @@ async fn a_listener_without_descriptors_says_so_once_and_waits() {
         "ringback.toml",
         &settings.replacen("127.0.0.1:0", &admin.to_string(), 1),
     );
+    // Nobody listens there: it serves all the same.
+    folder.write("carriers/northwind.toml", &smpp_file(free_port()));
+    folder.write("routes/senders.toml", SENDERS);
+    let route = "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"97671\"]\n";
+    folder.write("routes/us.toml", route);
     let gateway = Process::start(&folder, Some(DESCRIPTORS));
     // Without a carrier it serves, and is not ready.
     until("up", async || {

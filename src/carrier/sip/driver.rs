@@ -36,7 +36,7 @@ use super::{
     media::{Engine, EngineConfig, MediaEvent, MediaId},
 };
 use crate::{
-    carrier::{COMMANDS, CallMark, CallState, Command, Handle, Link, Said, Slots},
+    carrier::{COMMANDS, CallMark, CallState, Command, DriverId, Handle, Link, Said, Slots},
     challenge::AttemptKey,
     config::carrier::{CarrierConfig, Endpoint as Peer, SipConfig, Transport as Kind},
     message::speech::Catalogue,
@@ -108,6 +108,7 @@ pub async fn open(
     });
     Ok(Opened {
         handle: Handle {
+            id: DriverId::fresh(),
             name,
             commands,
             slots,

@@ -1,14 +1,13 @@
 //! What a carrier's link says: up, down, its probes, and a pause that the carrier asks for.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
+
+use crate::clock::Mono;
 
 use super::{Health, MAX_RETRY_AFTER, Outcome, Phase, Reason, begun_since, probing};
 
 impl Health {
-    pub(super) fn link_up(&mut self, now: Instant, answered: bool) {
+    pub(super) fn link_up(&mut self, now: Mono, answered: bool) {
         self.link_up = true;
         self.proven |= answered;
         let reason = match self.phase {
@@ -64,7 +63,7 @@ impl Health {
         self.proven = true;
     }
 
-    pub(super) fn link_down(&mut self, now: Instant, why: Arc<str>) {
+    pub(super) fn link_down(&mut self, now: Mono, why: Arc<str>) {
         self.link_up = false;
         let down = Phase::Suspended {
             reason: Reason::LinkDown,
@@ -87,7 +86,7 @@ impl Health {
         self.why = why;
     }
 
-    pub(super) fn probe(&mut self, now: Instant, ok: bool) {
+    pub(super) fn probe(&mut self, now: Mono, ok: bool) {
         if ok {
             self.has_answered("a probe was answered");
             self.misses = 0;
@@ -121,7 +120,7 @@ impl Health {
         }
     }
 
-    pub(super) fn unavailable(&mut self, now: Instant, why: Arc<str>) {
+    pub(super) fn unavailable(&mut self, now: Mono, why: Arc<str>) {
         self.has_answered("it answers that it is not available");
         match self.phase {
             Phase::Healthy => self.suspend(now, Reason::Unavailable, why.to_string()),
@@ -143,7 +142,7 @@ impl Health {
 
     /// The pause is kept as it was given. Answers to what was in the air may make it longer, and no pause after it. One
     /// of many calls that a trunk relays may be told so by the network that it was for: that is of this call alone.
-    pub(super) fn retry_after(&mut self, now: Instant, pause: Duration, after: Duration) {
+    pub(super) fn retry_after(&mut self, now: Mono, pause: Duration, after: Duration) {
         self.answers.add(after);
         self.has_answered("an attempt was answered");
         self.pauses.add(now, true);

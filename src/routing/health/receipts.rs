@@ -1,9 +1,8 @@
 //! A carrier's receipts against its own baseline. Pure; time is an argument.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
+
+use crate::clock::Mono;
 
 /// The carrier's own share of delivered texts, slowly moving.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,7 +15,7 @@ pub(super) struct Baseline {
 /// would fall with what is held against it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Recent {
-    last: VecDeque<(Instant, bool)>,
+    last: VecDeque<(Mono, bool)>,
     good: u32,
 }
 
@@ -25,16 +24,10 @@ const RECENT: usize = 64;
 
 impl Recent {
     /// Takes one in; those that are too old or too many go, into the baseline.
-    pub fn add(
-        &mut self,
-        now: Instant,
-        window: Duration,
-        delivered: bool,
-        baseline: &mut Baseline,
-    ) {
+    pub fn add(&mut self, now: Mono, window: Duration, delivered: bool, baseline: &mut Baseline) {
         self.last.push_back((now, delivered));
         self.good += u32::from(delivered);
-        let old = |at: Instant| now.saturating_duration_since(at) > window;
+        let old = |at: Mono| now.saturating_duration_since(at) > window;
         while let Some((at, was)) = self.last.front().copied()
             && (self.last.len() > RECENT || old(at))
         {

@@ -4,15 +4,17 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use crate::clock::Mono;
 
 use crate::{carrier::About, number::Country};
 
 /// The last answers of a carrier as a whole.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answered {
-    last: VecDeque<(Instant, Kind)>,
+    last: VecDeque<(Mono, Kind)>,
     /// Refusals about the carrier or our account, with nothing taken in between.
     in_a_row: u32,
     /// Of the answers that have left `last`: how many, and the share that was refused.
@@ -47,7 +49,7 @@ const BASELINE_MEMORY: u32 = 1_000;
 
 impl Answered {
     /// None: taken. Refusals about a sender or a country are counted there, not here.
-    pub fn add(&mut self, now: Instant, refused: Option<About>) {
+    pub fn add(&mut self, now: Mono, refused: Option<About>) {
         let kind = match refused {
             None => Kind::Taken,
             Some(About::Request) => Kind::Request,
@@ -112,7 +114,7 @@ struct Gate {
     in_a_row: u32,
     phase: GatePhase,
     /// Since when: answers to earlier attempts say nothing to it.
-    since: Instant,
+    since: Mono,
     /// Times shut without anything taken in between.
     trips: u32,
     /// The carrier's own word in its last refusal.
@@ -122,8 +124,8 @@ struct Gate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum GatePhase {
     Open,
-    Shut { until: Instant },
-    Trying { out: Option<Instant> },
+    Shut { until: Mono },
+    Trying { out: Option<Mono> },
 }
 
 /// A scope is shut or open again: for the operator.
@@ -153,8 +155,8 @@ impl Scopes {
     /// An answer to an attempt that began at `begun`. `refused` None: taken.
     pub fn answered(
         &mut self,
-        now: Instant,
-        begun: Instant,
+        now: Mono,
+        begun: Mono,
         (sender, country): (&Arc<str>, Country),
         refused: Option<(About, &Arc<str>)>,
     ) -> Option<ScopeChange> {
@@ -189,7 +191,7 @@ impl Scopes {
     }
 
     /// An attempt goes out.
-    pub fn started(&mut self, now: Instant, sender: &Arc<str>, country: Country) {
+    pub fn started(&mut self, now: Mono, sender: &Arc<str>, country: Country) {
         if self.all.is_empty() {
             return;
         }
@@ -203,7 +205,7 @@ impl Scopes {
     }
 
     /// True if something may be tried again.
-    pub fn tick(&mut self, now: Instant) -> bool {
+    pub fn tick(&mut self, now: Mono) -> bool {
         let mut changed = false;
         for gate in self.all.values_mut() {
             match gate.phase {
@@ -222,7 +224,7 @@ impl Scopes {
         changed
     }
 
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub fn next_deadline(&self) -> Option<Mono> {
         let deadlines = self.all.values().filter_map(|gate| match gate.phase {
             GatePhase::Shut { until } => Some(until),
             GatePhase::Trying { out } => out.map(|out| out + TRY_WAIT),
@@ -260,7 +262,7 @@ impl Scopes {
         words
     }
 
-    fn taken(&mut self, begun: Instant, scope: Scope) -> Option<ScopeChange> {
+    fn taken(&mut self, begun: Mono, scope: Scope) -> Option<ScopeChange> {
         let gate = self.all.get_mut(&scope)?;
         if gate.phase == GatePhase::Open {
             gate.add(true);
@@ -284,8 +286,8 @@ impl Scopes {
 
     fn refused(
         &mut self,
-        now: Instant,
-        begun: Instant,
+        now: Mono,
+        begun: Mono,
         scope: Scope,
         code: &Arc<str>,
     ) -> Option<ScopeChange> {
@@ -360,7 +362,7 @@ mod tests {
         let (sender, other): (Arc<str>, Arc<str>) = ("97671".into(), "69829".into());
         let code: Arc<str> = "0x0000000a".into();
         let mut scopes = Scopes::default();
-        let mut now = Instant::now();
+        let mut now = Mono::default();
         let about = || Some((About::Sender, &code));
         for n in 0..5 {
             assert_eq!(scopes.refusing().count(), 0, "after {n}");
@@ -400,7 +402,7 @@ mod tests {
     #[test]
     fn some_blocked_numbers_shut_no_sender() {
         let (sender, code): (Arc<str>, Arc<str>) = ("97671".into(), "608".into());
-        let (mut scopes, now) = (Scopes::default(), Instant::now());
+        let (mut scopes, now) = (Scopes::default(), Mono::default());
         for n in 0..400 {
             let refused = (n % 2 == 0).then_some((About::Sender, &code));
             assert_eq!(scopes.answered(now, now, (&sender, us()), refused), None);

@@ -7,7 +7,7 @@ mod later;
 
 struct Story {
     health: Health,
-    now: Instant,
+    now: Mono,
 }
 
 const QUICK: Duration = Duration::from_millis(20);
@@ -24,7 +24,7 @@ fn receipt(delivered: bool) -> Evidence {
 impl Story {
     /// A carrier whose link has just come up.
     fn new() -> Story {
-        let now = Instant::now();
+        let now = Mono::default();
         let mut health = Health::new(now, HealthSettings::default());
         assert_eq!(health.state(), State::Suspended(Reason::NotConnected));
         assert!(health.event(now, Evidence::LinkUp { answered: true }));
@@ -278,7 +278,7 @@ fn a_carrier_that_never_had_good_receipts_has_no_baseline_to_fall_from() {
 
 #[test]
 fn one_that_says_nothing_about_its_link_is_tried_after_a_while() {
-    let now = Instant::now();
+    let now = Mono::default();
     let mut health = Health::new(now, HealthSettings::default());
     assert!(health.tick(now + Duration::from_secs(5)));
     assert_eq!(health.state(), State::Probing(Reason::NotConnected));
@@ -286,7 +286,7 @@ fn one_that_says_nothing_about_its_link_is_tried_after_a_while() {
 
 #[test]
 fn one_whose_first_probe_is_answered_is_healthy_from_the_start() {
-    let now = Instant::now();
+    let now = Mono::default();
     let mut health = Health::new(now, HealthSettings::default());
     health.event(now, Evidence::Probe { ok: true });
     health.event(now, Evidence::LinkUp { answered: true });
@@ -520,7 +520,7 @@ fn one_that_answers_its_probe_by_not_now_is_not_available() {
 
 #[test]
 fn a_trunk_that_nothing_has_answered_is_unproven() {
-    let now = Instant::now();
+    let now = Mono::default();
     let mut health = Health::new(now, HealthSettings::default());
     health.event(now, Evidence::LinkUp { answered: false });
     assert_eq!(health.state(), State::Unproven);

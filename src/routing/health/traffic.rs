@@ -1,12 +1,14 @@
 //! What the traffic says of a carrier: answers to attempts, and receipts.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock::Mono;
 
 use super::{BASELINE_LEAST, Health, Out, Outcome, Phase, Reason, begun_since};
 use crate::carrier::About;
 
 impl Health {
-    pub(super) fn started(&mut self, now: Instant, left: Duration) {
+    pub(super) fn started(&mut self, now: Mono, left: Duration) {
         let Phase::Probing { reason, .. } = self.phase else {
             return;
         };
@@ -20,7 +22,7 @@ impl Health {
         }
     }
 
-    pub(super) fn outcome(&mut self, now: Instant, outcome: Outcome, after: Duration) {
+    pub(super) fn outcome(&mut self, now: Mono, outcome: Outcome, after: Duration) {
         if outcome != Outcome::InDoubt {
             self.answers.add(after);
             self.has_answered("an attempt was answered");
@@ -46,7 +48,7 @@ impl Health {
     }
 
     /// It carries traffic: healthy, or only its receipts are missing.
-    pub(super) fn judge(&mut self, now: Instant, outcome: Outcome, after: Duration) {
+    pub(super) fn judge(&mut self, now: Mono, outcome: Outcome, after: Duration) {
         let good = matches!(outcome, Outcome::Accepted | Outcome::Heard);
         let old = self
             .suspended
@@ -61,7 +63,7 @@ impl Health {
         }
     }
 
-    fn count(&mut self, now: Instant, outcome: Outcome) {
+    fn count(&mut self, now: Mono, outcome: Outcome) {
         match outcome {
             Outcome::Accepted => {
                 (self.faults_in_a_row, self.doubts_in_a_row, self.misses) = (0, 0, 0);
@@ -99,7 +101,7 @@ impl Health {
     }
 
     /// Why it is to be suspended, if it is: the reason, and the same in numbers.
-    pub(super) fn verdict(&mut self, now: Instant) -> Option<(Reason, String)> {
+    pub(super) fn verdict(&mut self, now: Mono) -> Option<(Reason, String)> {
         let s = &self.settings;
         let (faults, doubts, misses) = (self.faults_in_a_row, self.doubts_in_a_row, self.misses);
         if faults >= s.faults_in_a_row {
@@ -148,7 +150,7 @@ impl Health {
     }
 
     /// What an attempt that was sent while probing says.
-    fn probed(&mut self, now: Instant, reason: Reason, outcome: Outcome) {
+    fn probed(&mut self, now: Mono, reason: Reason, outcome: Outcome) {
         match outcome {
             // Taking texts was never its trouble: only a receipt answers this probe.
             Outcome::Accepted if reason == Reason::ReceiptsCollapsed => {}
@@ -201,7 +203,7 @@ impl Health {
         }
     }
 
-    fn good_probe(&mut self, now: Instant, reason: Reason) {
+    fn good_probe(&mut self, now: Mono, reason: Reason) {
         let Phase::Probing { good, .. } = self.phase else {
             return;
         };
@@ -235,7 +237,7 @@ impl Health {
         }
     }
 
-    pub(super) fn receipt(&mut self, now: Instant, delivered: bool, after: Duration) {
+    pub(super) fn receipt(&mut self, now: Mono, delivered: bool, after: Duration) {
         match self.phase {
             Phase::Healthy => {
                 let old = self.receipts_again;
@@ -273,7 +275,7 @@ impl Health {
     }
 
     /// Whoever's receipt it is: that good ones come again is what was missing.
-    fn receipt_after_collapse(&mut self, now: Instant, delivered: bool, after: Duration) {
+    fn receipt_after_collapse(&mut self, now: Mono, delivered: bool, after: Duration) {
         if delivered {
             self.receipts_good += 1;
             if self.receipts_good >= self.settings.probes {

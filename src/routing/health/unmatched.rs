@@ -1,7 +1,9 @@
 //! Receipts that nobody is known for: another user of the account, or another gateway. They say nothing of the carrier's
 //! health; they are an alarm of their own. Pure; time is an argument.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock::Mono;
 
 use super::window::Sliding;
 
@@ -25,14 +27,14 @@ pub enum Alarm {
 }
 
 impl Unmatched {
-    pub fn new(now: Instant) -> Unmatched {
+    pub fn new(now: Mono) -> Unmatched {
         Unmatched {
             window: Sliding::new(now, WINDOW),
             alarm: false,
         }
     }
 
-    pub fn add(&mut self, now: Instant) -> Option<Alarm> {
+    pub fn add(&mut self, now: Mono) -> Option<Alarm> {
         self.window.add(now, false);
         let (_, count) = self.window.sums(now);
         if self.alarm || count < ALARM {
@@ -42,7 +44,7 @@ impl Unmatched {
         Some(Alarm::Begins { count })
     }
 
-    pub fn tick(&mut self, now: Instant) -> Option<Alarm> {
+    pub fn tick(&mut self, now: Mono) -> Option<Alarm> {
         if !self.alarm || self.window.sums(now).1 > 0 {
             return None;
         }
@@ -57,7 +59,7 @@ mod tests {
 
     #[test]
     fn another_user_of_the_account_is_told_once_when_it_begins_and_once_when_it_ends() {
-        let start = Instant::now();
+        let start = Mono::default();
         let mut unmatched = Unmatched::new(start);
         let mut told = Vec::new();
         for second in 0..120 {

@@ -1,13 +1,15 @@
 //! Good and bad over a sliding stretch of time, in a fixed number of slots.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock::Mono;
 
 /// Slots of a window: it slides in steps of a twelfth.
 const SLOTS: usize = 12;
 
 #[derive(Clone, Debug)]
 pub struct Sliding {
-    origin: Instant,
+    origin: Mono,
     step: Duration,
     /// The number of the newest slot, counted from `origin`.
     newest: u64,
@@ -15,7 +17,7 @@ pub struct Sliding {
 }
 
 impl Sliding {
-    pub fn new(now: Instant, length: Duration) -> Sliding {
+    pub fn new(now: Mono, length: Duration) -> Sliding {
         Sliding {
             origin: now,
             step: (length / SLOTS as u32).max(Duration::from_millis(1)),
@@ -24,7 +26,7 @@ impl Sliding {
         }
     }
 
-    pub fn add(&mut self, now: Instant, good: bool) {
+    pub fn add(&mut self, now: Mono, good: bool) {
         self.slide(now);
         let slot = &mut self.slots[(self.newest % SLOTS as u64) as usize];
         match good {
@@ -34,7 +36,7 @@ impl Sliding {
     }
 
     /// Good and bad within the window.
-    pub fn sums(&mut self, now: Instant) -> (u32, u32) {
+    pub fn sums(&mut self, now: Mono) -> (u32, u32) {
         self.slide(now);
         self.slots.iter().fold((0u32, 0u32), |(g, b), slot| {
             (g.saturating_add(slot.0), b.saturating_add(slot.1))
@@ -45,7 +47,7 @@ impl Sliding {
         self.slots = [(0, 0); SLOTS];
     }
 
-    fn slide(&mut self, now: Instant) {
+    fn slide(&mut self, now: Mono) {
         let passed = now.saturating_duration_since(self.origin).as_nanos() / self.step.as_nanos();
         let current = u64::try_from(passed).unwrap_or(u64::MAX).max(self.newest);
         for slot in (self.newest + 1..=current).take(SLOTS) {
@@ -64,7 +66,7 @@ mod tests {
 
     #[test]
     fn what_is_older_than_the_window_is_forgotten() {
-        let start = Instant::now();
+        let start = Mono::default();
         let mut window = Sliding::new(start, Duration::from_secs(12));
         window.add(start, false);
         window.add(start + Duration::from_secs(5), true);

@@ -6,19 +6,19 @@
 //! one challenge never get one number.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinSet;
 
 use super::{
-    Dispatch,
+    Core,
     inbox::{Held, tails},
     lead::names,
+    output::Output,
     pipeline::Action,
+    receipts,
     references::PartOf,
 };
 use crate::{
@@ -26,8 +26,7 @@ use crate::{
     challenge::{AttemptKey, Challenge, ChallengeKey},
     clock::Now,
     delivery::Life,
-    ledger::{InboxKey, Ledger, Op, OutboxReport, ReadError, Referred, Stored, Target},
-    number::written::Tail,
+    ledger::{InboxKey, Op, OutboxReport, Referred, Stored, Target, Whose},
     operate::metrics,
     report::{
         Event, Note,
@@ -37,84 +36,36 @@ use crate::{
 
 /// Most look-ups of one round.
 const ROUND: usize = 64;
-/// Most challenges that are read for one receipt: a carrier that gives more of them one reference has none.
-const CANDIDATES: usize = 8;
 /// When a look-up that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(3);
 /// A `late` report is tried for so long.
 const LATE_OVERTIME: Duration = Duration::from_secs(3_600);
 
-/// What is looked up.
-struct Wanted {
-    key: InboxKey,
-    carrier: Arc<str>,
-    /// Literal ones first, so many of them.
-    forms: Vec<Arc<str>>,
-    literal: usize,
-    phones: Vec<Tail>,
+/// One question to the ledger: whose receipt is it?
+#[derive(Debug)]
+pub struct LookUp {
+    pub key: InboxKey,
+    pub whose: Whose,
 }
 
 /// What a look-up found.
 pub struct Found {
-    key: InboxKey,
+    pub key: InboxKey,
     /// By a reference as the receipt writes it.
-    literal: bool,
-    candidates: Vec<(Referred, Stored)>,
+    pub literal: bool,
+    pub candidates: Vec<(Referred, Stored)>,
 }
 
+private_debug!(Found);
+
+#[derive(Debug, Default)]
 pub struct Lookups {
-    ledger: Ledger,
     queue: VecDeque<InboxKey>,
     /// What the round under way was asked.
     asked: Vec<InboxKey>,
-    running: JoinSet<Vec<Found>>,
     /// A round is under way, or what it told is not yet durable.
     busy: bool,
     failing: bool,
-}
-
-impl Lookups {
-    pub fn new(ledger: Ledger) -> Lookups {
-        Lookups {
-            ledger,
-            queue: VecDeque::new(),
-            asked: Vec::new(),
-            running: JoinSet::new(),
-            busy: false,
-            failing: false,
-        }
-    }
-
-    /// The round that is done. Waits for ever while none is under way.
-    pub async fn next(&mut self) -> Option<Vec<Found>> {
-        match self.running.join_next().await {
-            Some(Ok(found)) => Some(found),
-            // A fault of ours: what it was asked is asked again.
-            Some(Err(_)) => Some(Vec::new()),
-            None => std::future::pending().await,
-        }
-    }
-}
-
-async fn look_up(ledger: &Ledger, wanted: Wanted) -> Result<Found, ReadError> {
-    let (place, referred) = ledger
-        .find_references(wanted.carrier, wanted.forms, wanted.phones)
-        .await?;
-    let mut found = Found {
-        key: wanted.key,
-        literal: place < wanted.literal,
-        candidates: Vec::new(),
-    };
-    let others = referred.iter().filter(|r| r.same_phone != Some(false));
-    for referred in others.take(CANDIDATES) {
-        match ledger.get(referred.key.challenge).await {
-            Ok(Some(stored)) => found.candidates.push((*referred, stored)),
-            // Deleted, or it can't be opened, which has been said where it was noticed.
-            Ok(None) | Err(ReadError::Sealed) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(found)
 }
 
 /// What was told of a challenge after its final, as the ledger keeps it beyond the wiping.
@@ -157,7 +108,7 @@ impl Told {
     }
 }
 
-impl Dispatch {
+impl Core {
     /// What was decided before is durable: this receipt may be looked up.
     pub(super) fn look_up(&mut self, key: InboxKey) {
         self.late.queue.push_back(key);
@@ -182,12 +133,14 @@ impl Dispatch {
             if let Some(held) = self.inbox.get(key) {
                 let literal = held.receipt.references.len();
                 let forms = held.receipt.references.iter().chain(&held.forms);
-                round.push(Wanted {
+                round.push(LookUp {
                     key,
-                    carrier: held.carrier.clone(),
-                    forms: forms.cloned().collect(),
-                    literal,
-                    phones: tails(&held.receipt).collect(),
+                    whose: Whose {
+                        carrier: held.carrier.clone(),
+                        forms: forms.cloned().collect(),
+                        literal,
+                        phones: tails(&held.receipt).collect(),
+                    },
                 });
             }
         }
@@ -195,23 +148,14 @@ impl Dispatch {
             return;
         }
         self.late.busy = true;
-        self.late.asked = round.iter().map(|wanted| wanted.key).collect();
-        let ledger = self.late.ledger.clone();
-        self.late.running.spawn(async move {
-            let mut all = Vec::with_capacity(round.len());
-            for wanted in round {
-                // What is missing in the answer is asked again.
-                all.extend(look_up(&ledger, wanted).await.ok());
-            }
-            all
-        });
+        self.late.asked = round.iter().map(|look_up| look_up.key).collect();
+        self.outputs.push(Output::LookUp(round));
     }
 
-    pub(super) fn late_found(&mut self, round: Vec<Found>) {
-        let now = Now::read();
-        self.mono = now.mono;
+    /// The answers of a round; what is missing in them is asked again.
+    pub(super) fn late_found(&mut self, round: Vec<Found>, now: Now) {
         let mut asked = std::mem::take(&mut self.late.asked);
-        let mut told: HashMap<ChallengeKey, Told> = HashMap::new();
+        let mut told: BTreeMap<ChallengeKey, Told> = BTreeMap::new();
         for found in round {
             asked.retain(|key| *key != found.key);
             self.found(found, &mut told, now);
@@ -240,8 +184,17 @@ impl Dispatch {
         }
     }
 
-    fn found(&mut self, found: Found, told: &mut HashMap<ChallengeKey, Told>, now: Now) {
-        let Some(held) = self.done_with(found.key) else {
+    fn found(&mut self, found: Found, told: &mut BTreeMap<ChallengeKey, Told>, now: Now) {
+        let (key, several) = (found.key, !found.candidates.is_empty());
+        let Some(held) = self.inbox.get(key) else {
+            return;
+        };
+        let decided = only(found, held);
+        if decided.is_none() && self.sent_to_phone(&held.carrier, &held.receipt) {
+            // Another text had its reference. It will be known by the answer to the one to this phone, or by the doubt.
+            return self.inbox.wait_until(key, now.wall + receipts::OVERTAKEN);
+        }
+        let Some(held) = self.done_with(key) else {
             return;
         };
         let name = held.carrier.clone();
@@ -250,8 +203,7 @@ impl Dispatch {
             .references
             .iter()
             .any(|reference| self.open.references.ended_lately(&name, reference));
-        let several = !found.candidates.is_empty();
-        match only(found, &held) {
+        match decided {
             Some((referred, stored)) => {
                 let at = PartOf {
                     attempt: referred.key,
@@ -273,7 +225,7 @@ impl Dispatch {
         at: PartOf,
         stored: &Stored,
         held: &Held,
-        told: &mut HashMap<ChallengeKey, Told>,
+        told: &mut BTreeMap<ChallengeKey, Told>,
         now: Now,
     ) {
         metrics::receipt(&held.carrier, held.receipt.state, true);

@@ -11,17 +11,19 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use super::operator::PendingOrder;
+use super::{
+    operator::PendingOrder,
+    output::{Output, Outputs},
+};
 use crate::{
     carrier::{CallMark, Slip},
     challenge::{AttemptKey, Challenge, ChallengeKey},
+    clock::Mono,
     intake::{Answer, Ticket},
-    ledger::{
-        BATCHES, Batch, Done, EarlyWord, InboxKey, Known, Ledger, NewChallenge, Op, OutboxReport,
-    },
+    ledger::{BATCHES, Batch, Done, EarlyWord, InboxKey, Known, NewChallenge, Op, OutboxReport},
 };
 
 /// Something that waits for the ledger.
@@ -118,7 +120,6 @@ pub struct Released {
 }
 
 pub struct Pipeline {
-    ledger: Ledger,
     next: u64,
     ops: Vec<Op>,
     actions: Vec<Action>,
@@ -126,9 +127,9 @@ pub struct Pipeline {
     /// The least patience of what has come since the last flush.
     patience: Option<Duration>,
     /// When what has gathered is to go.
-    due: Option<Instant>,
+    due: Option<Mono>,
     /// The next batch goes no sooner, unless it is full.
-    not_before: Option<Instant>,
+    not_before: Option<Mono>,
     expected: Expected,
 }
 
@@ -136,7 +137,7 @@ pub struct Pipeline {
 #[derive(Debug, Default)]
 struct Expected {
     calls: HashSet<AttemptKey>,
-    until: Option<Instant>,
+    until: Option<Mono>,
 }
 
 /// How long calls' intents and answers, and finals gather before they are committed.
@@ -174,10 +175,9 @@ fn patience(op: &Op) -> Duration {
     }
 }
 
-impl Pipeline {
-    pub fn new(ledger: Ledger) -> Pipeline {
+impl Default for Pipeline {
+    fn default() -> Pipeline {
         Pipeline {
-            ledger,
             next: 1,
             ops: Vec::new(),
             actions: Vec::new(),
@@ -188,7 +188,9 @@ impl Pipeline {
             expected: Expected::default(),
         }
     }
+}
 
+impl Pipeline {
     /// Is there room for another batch? If not, nothing more is taken in.
     pub fn room(&self) -> bool {
         self.flying.len() + 1 < BATCHES
@@ -229,7 +231,7 @@ impl Pipeline {
     }
 
     /// This call is being prepared: what must be written before its INVITE leaves will come in a moment.
-    pub fn expect(&mut self, call: AttemptKey, now: Instant) {
+    pub fn expect(&mut self, call: AttemptKey, now: Mono) {
         self.expected.calls.insert(call);
         self.expected.until.get_or_insert(now + PREPARING);
     }
@@ -242,14 +244,14 @@ impl Pipeline {
     }
 
     /// When what has gathered is to be given to the ledger.
-    pub fn due(&self) -> Option<Instant> {
+    pub fn due(&self) -> Option<Mono> {
         let due = self.due.filter(|_| self.room())?;
         let waits = [self.expected.until, self.not_before];
-        Some(waits.into_iter().flatten().fold(due, Instant::max))
+        Some(waits.into_iter().flatten().fold(due, Mono::max))
     }
 
     /// Gives what has gathered to the ledger once it is due. What waits for nothing comes back at once.
-    pub fn flush(&mut self, now: Instant) -> Vec<Action> {
+    pub fn flush(&mut self, now: Mono, out: &mut Outputs) -> Vec<Action> {
         let patience = self.patience.take();
         if self.ops.is_empty() {
             let actions = std::mem::take(&mut self.actions);
@@ -272,21 +274,10 @@ impl Pipeline {
         self.expected = Expected::default();
         let number = self.next;
         self.next += 1;
-        let batch = Batch {
-            number,
-            ops: std::mem::take(&mut self.ops),
-        };
-        match self.ledger.try_submit(batch) {
-            Ok(()) => self
-                .flying
-                .push_back((number, std::mem::take(&mut self.actions))),
-            // The writer's channel is as long as `room` allows; should it be full all the same, nothing is lost.
-            Err(batch) => {
-                self.ops = batch.ops;
-                self.next = number;
-                self.due = Some(now);
-            }
-        }
+        let ops = std::mem::take(&mut self.ops);
+        out.push(Output::Commit(Batch { number, ops }));
+        let actions = std::mem::take(&mut self.actions);
+        self.flying.push_back((number, actions));
         Vec::new()
     }
 

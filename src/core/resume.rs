@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Dispatch, effects::Change, open::Open};
+use super::{Core, effects::Change, open::Open};
 use crate::{
     challenge::{AttemptKey, Challenge, Channel, Millis},
     delivery::Life,
@@ -15,8 +15,8 @@ use crate::{
 /// After a restart a text in doubt is given this long for its receipt, before it is hedged.
 const DOUBT_AFTER_RESTART: Duration = Duration::from_secs(3);
 
-impl Dispatch {
-    /// Takes up one challenge from the ledger. Once per challenge, before [`Dispatch::run`].
+impl Core {
+    /// Takes up one challenge from the ledger. Once per challenge, before [`Core::run`].
     pub fn resume(&mut self, stored: Stored, now: Millis) {
         // What was wiped has nothing left to go on with.
         let Ok(ch) = serde_json::from_slice::<Challenge>(&stored.job) else {
@@ -68,7 +68,7 @@ impl Dispatch {
         self.settle(key, Change::Life, now);
     }
 
-    /// A challenge counted for the limiter when it arrived. Told oldest first, before [`Dispatch::run`].
+    /// A challenge counted for the limiter when it arrived. Told oldest first, before [`Core::run`].
     pub fn counted(&mut self, arrived: Millis, keys: &LimitKeys) {
         let limits = &self.config.settings.limits;
         self.windows.refill(keys, limits, arrived);

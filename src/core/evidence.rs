@@ -3,11 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Dispatch, Running};
+use super::{Core, Running};
 use crate::{
     carrier::{About, Blame, Cause, Event, Failure, Link, ReceiptState, Verdict},
     challenge::{AttemptKey, ChallengeKey, Channel, Millis},
-    clock::Now,
+    clock::{Mono, Now},
+    config::carrier::Transport,
     delivery::{Attempt, Phase},
     routing::{
         health::{Alarm, Evidence, Outcome},
@@ -15,7 +16,7 @@ use crate::{
     },
 };
 
-impl Dispatch {
+impl Core {
     pub(super) fn link_said(&mut self, name: &Arc<str>, link: &Link) {
         if let Some(carrier) = self.carriers.get_mut(name) {
             carrier.link(self.mono, link);
@@ -155,7 +156,7 @@ impl Dispatch {
                 | running.refilled(now.mono)
                 | (running.health.standing() != stood);
             if let Some(Alarm::Ends) = running.unmatched.tick(now.mono) {
-                tracing::info!(carrier = %running.handle.name, "no receipts for texts of others any more");
+                tracing::info!(carrier = %running.config.name, "no receipts for texts of others any more");
             }
         }
         if changed {
@@ -204,6 +205,35 @@ impl Running {
 
     fn takes_login(&mut self) {
         self.login = None;
+    }
+
+    /// True if the carrier's state is another now.
+    fn link(&mut self, now: Mono, link: &Link) -> bool {
+        match link {
+            Link::Up => {
+                // A bind or a connection is an answer; an address, or a carrier that is never probed, is none.
+                let answered = match self.config.transport {
+                    Transport::Smpp(_) => true,
+                    Transport::Http(_) => self.config.probe.is_some(),
+                    Transport::Sip(_) => false,
+                };
+                self.health.event(now, Evidence::LinkUp { answered })
+            }
+            Link::Down { reason } => self.health.event(
+                now,
+                Evidence::LinkDown {
+                    reason: reason.clone(),
+                },
+            ),
+            Link::Probe { ok } => self.health.event(now, Evidence::Probe { ok: *ok }),
+            Link::Unavailable { reason } => self.health.event(
+                now,
+                Evidence::Unavailable {
+                    reason: reason.clone(),
+                },
+            ),
+            Link::Room => false,
+        }
     }
 }
 

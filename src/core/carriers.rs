@@ -1,15 +1,16 @@
 //! The carriers as dispatch sees them: slots, pace, health, and the budget for hedges.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use super::{Update, UpdateLink, carrier_log::CarrierLog};
+use super::{CarrierUpdate, UpdateLink, carrier_log::CarrierLog, output::Outputs};
 use crate::{
-    carrier::{Command, Handle, Link},
+    carrier::{Command, DriverId, Slots},
     challenge::AttemptKey,
+    clock::Mono,
     config::{
         CarrierConfig,
         carrier::{Pace, Transport},
@@ -24,7 +25,11 @@ use crate::{
 #[derive(Debug)]
 pub struct Running {
     pub config: Arc<CarrierConfig>,
-    pub handle: Handle,
+    pub driver: DriverId,
+    /// How many orders its driver can have in flight now.
+    slots: Slots,
+    /// Its driver has ended.
+    gone: bool,
     pub health: Health,
     pace: Bucket,
     hedges: Bucket,
@@ -39,15 +44,15 @@ pub struct Running {
     /// Texts that it took and whose receipts are awaited: since when.
     awaited: HashMap<AttemptKey, Awaited>,
     /// The same in the order in which they were taken.
-    awaited_order: VecDeque<(Instant, AttemptKey)>,
+    awaited_order: VecDeque<(Mono, AttemptKey)>,
     /// The one attempt that was let through while it comes back.
     probe: Option<AttemptKey>,
     /// Orders that hold a slot: texts until they are answered, calls until they are over.
-    holding: HashMap<AttemptKey, Instant>,
+    holding: BTreeMap<AttemptKey, Mono>,
     /// Removed from the configuration: takes nothing new.
     pub leaving: bool,
     /// Drivers that had the name before, as long as they have something to finish.
-    before: Vec<Handle>,
+    before: Vec<DriverId>,
     /// Somebody found it out of tokens.
     starved: bool,
 }
@@ -55,7 +60,7 @@ pub struct Running {
 /// A text whose receipt is awaited.
 #[derive(Clone, Copy, Debug)]
 struct Awaited {
-    since: Instant,
+    since: Mono,
     /// It has counted as missing; should it come after all, it counts again, for the carrier.
     missed: bool,
 }
@@ -72,7 +77,13 @@ const LONGEST_HOLD: Duration = Duration::from_secs(900 + 600 + 60);
 const DOUBT_WAIT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
 
 impl Running {
-    pub fn new(config: Arc<CarrierConfig>, handle: Handle, now: Instant) -> Running {
+    pub fn new(update: CarrierUpdate, now: Mono) -> Running {
+        let CarrierUpdate {
+            config,
+            driver,
+            slots,
+            ..
+        } = update;
         let settings = HealthSettings {
             relays: matches!(config.transport, Transport::Sip(_)),
             ..HealthSettings::default()
@@ -91,10 +102,12 @@ impl Running {
             awaited: HashMap::new(),
             awaited_order: VecDeque::new(),
             health,
-            handle,
+            driver,
+            slots,
+            gone: false,
             config,
             probe: None,
-            holding: HashMap::new(),
+            holding: BTreeMap::new(),
             leaving: false,
             before: Vec::new(),
             starved: false,
@@ -106,9 +119,9 @@ impl Running {
     }
 
     /// What the plan is told: health first, then whether a slot is free by window and by pace.
-    pub fn standing(&mut self, now: Instant, hedge: bool) -> Standing {
-        if self.handle.commands.is_closed() {
-            // The driver has ended: whoever waits for its slots would wait for ever.
+    pub fn standing(&mut self, now: Mono, hedge: bool) -> Standing {
+        if self.gone {
+            // Whoever waits for its slots would wait for ever.
             return Standing::Suspended(Reason::NotConnected);
         }
         if hedge && self.config.pace.is_none() {
@@ -128,16 +141,16 @@ impl Running {
 
     /// Hedges for a carrier that names no pace: a tenth of what it really carries, and a window a second at least. So
     /// what a lost link left in doubt is soon asked elsewhere, and doesn't double the traffic there.
-    fn measured_hedges(&mut self, now: Instant) -> Pace {
-        hedges(self.health.carried(now), self.handle.slots.get())
+    fn measured_hedges(&mut self, now: Mono) -> Pace {
+        hedges(self.health.carried(now), self.slots.get())
     }
 
     fn has_slot(&self) -> bool {
-        !self.leaving && (self.holding.len() as u64) < u64::from(self.handle.slots.get())
+        !self.leaving && (self.holding.len() as u64) < u64::from(self.slots.get())
     }
 
     /// When the next token is there, for somebody who found none.
-    fn next_token(&self, now: Instant) -> Option<Instant> {
+    fn next_token(&self, now: Mono) -> Option<Mono> {
         self.starved.then(|| match self.pace.next(now) {
             // The pace has a token: then it was the budget for hedges.
             at if at <= now => self.hedges.next(now),
@@ -146,14 +159,14 @@ impl Running {
     }
 
     /// True once when tokens are back.
-    pub fn refilled(&mut self, now: Instant) -> bool {
+    pub fn refilled(&mut self, now: Mono) -> bool {
         let back = self.starved && self.pace.ready(now);
         self.starved &= !back;
         back
     }
 
     /// Takes the slot that [`Running::standing`] has shown.
-    pub fn take_slot(&mut self, now: Instant, key: AttemptKey, hedge: bool, left: Duration) {
+    pub fn take_slot(&mut self, now: Mono, key: AttemptKey, hedge: bool, left: Duration) {
         self.pace.take(now);
         if hedge {
             self.hedges.take(now);
@@ -166,7 +179,7 @@ impl Running {
     }
 
     /// It took this text: its receipt is awaited.
-    pub fn awaits_receipt(&mut self, now: Instant, key: AttemptKey) {
+    pub fn awaits_receipt(&mut self, now: Mono, key: AttemptKey) {
         if self.awaited.len() < AWAITED {
             let fresh = Awaited {
                 since: now,
@@ -188,7 +201,7 @@ impl Running {
     }
 
     /// A receipt for this text came, good or bad: counted once.
-    pub fn receipt(&mut self, now: Instant, key: AttemptKey, delivered: bool) {
+    pub fn receipt(&mut self, now: Mono, key: AttemptKey, delivered: bool) {
         if let Some(text) = self.awaited.remove(&key) {
             let after = now.saturating_duration_since(text.since);
             self.health
@@ -199,7 +212,7 @@ impl Running {
 
     /// A text whose receipt should have come by now, as long as this carrier's receipts take. Asked again until none is
     /// left; [`Running::missed`] counts it.
-    pub fn overdue_receipt(&mut self, now: Instant) -> Option<AttemptKey> {
+    pub fn overdue_receipt(&mut self, now: Mono) -> Option<AttemptKey> {
         let wait = self.health.receipt_wait()?;
         while let Some((since, key)) = self.awaited_order.front().copied() {
             if since + wait > now {
@@ -214,13 +227,13 @@ impl Running {
     }
 
     /// When [`Running::overdue_receipt`] has something to say.
-    fn next_overdue(&self) -> Option<Instant> {
+    fn next_overdue(&self) -> Option<Mono> {
         let (since, _) = self.awaited_order.front()?;
         Some(*since + self.health.receipt_wait()?)
     }
 
     /// No receipt came for this text, which still waits for one. Counted once.
-    pub fn missed(&mut self, now: Instant, key: AttemptKey) {
+    pub fn missed(&mut self, now: Mono, key: AttemptKey) {
         if let Some(text) = self.awaited.get_mut(&key)
             && !std::mem::replace(&mut text.missed, true)
         {
@@ -235,7 +248,7 @@ impl Running {
     }
 
     /// The next moment at which something is to be done here.
-    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
+    pub fn next_deadline(&self, now: Mono) -> Option<Mono> {
         [
             self.health.next_deadline(),
             self.next_token(now),
@@ -248,7 +261,7 @@ impl Running {
     }
 
     /// When this order took its slot, if it still holds it.
-    pub fn since(&self, key: AttemptKey) -> Option<Instant> {
+    pub fn since(&self, key: AttemptKey) -> Option<Mono> {
         self.holding.get(&key).copied()
     }
 
@@ -258,8 +271,8 @@ impl Running {
     }
 
     /// Frees the slots of orders of which a driver that is gone will say nothing any more. True if there were any.
-    pub fn sweep(&mut self, now: Instant) -> bool {
-        let old = |since: Instant| now.saturating_duration_since(since) > AWAITED_LONGEST;
+    pub fn sweep(&mut self, now: Mono) -> bool {
+        let old = |since: Mono| now.saturating_duration_since(since) > AWAITED_LONGEST;
         self.awaited.retain(|_, text| !old(text.since));
         while self.awaited_order.front().is_some_and(|(s, _)| old(*s)) {
             self.awaited_order.pop_front();
@@ -269,7 +282,7 @@ impl Running {
             .retain(|_, since| now.saturating_duration_since(*since) < LONGEST_HOLD);
         let freed = before - self.holding.len();
         if freed > 0 {
-            tracing::error!(carrier = %self.handle.name, orders = freed, "never settled by the driver; their slots are free again");
+            tracing::error!(carrier = %self.config.name, orders = freed, "never settled by the driver; their slots are free again");
         }
         freed > 0
     }
@@ -284,7 +297,7 @@ impl Running {
     }
 
     /// An order's outcome, as far as it speaks of the carrier; counted once, while the slot is held.
-    pub fn outcome(&mut self, now: Instant, key: AttemptKey, outcome: Outcome) {
+    pub fn outcome(&mut self, now: Mono, key: AttemptKey, outcome: Outcome) {
         if let Some(since) = self.since(key) {
             let after = now.saturating_duration_since(since);
             self.health.event(now, Evidence::Outcome { outcome, after });
@@ -292,16 +305,15 @@ impl Running {
     }
 
     /// This attempt never left, or was ended by us: if it was the probe, another may go.
-    pub fn void_probe(&mut self, now: Instant, key: AttemptKey) {
+    pub fn void_probe(&mut self, now: Mono, key: AttemptKey) {
         if self.probe == Some(key) {
             self.probe = None;
             self.health.event(now, Evidence::ProbeVoid);
         }
     }
 
-    /// False: the driver is gone or swamped; the order is not on its way. What is about a call goes to the drivers before
-    /// as well: it may be theirs.
-    pub fn command(&self, command: Command) -> bool {
+    /// For its driver. What is about a call goes to the drivers before as well: it may be theirs.
+    pub fn command(&self, out: &mut Outputs, command: Command) {
         for before in &self.before {
             let the_same = match &command {
                 Command::HangUp(key) => Command::HangUp(*key),
@@ -309,15 +321,32 @@ impl Running {
                 Command::End => Command::End,
                 Command::Submit(_) | Command::Drain | Command::Prepare(_) => break,
             };
-            // Refused by one that has ended.
-            let _ = before.commands.try_send(the_same);
+            out.command(*before, the_same);
         }
-        self.handle.commands.try_send(command).is_ok()
+        out.command(self.driver, command);
+    }
+
+    /// A driver has ended. True if it was this one's.
+    fn ended(&mut self, driver: DriverId) -> bool {
+        self.before.retain(|before| *before != driver);
+        let own = self.driver == driver;
+        self.gone |= own;
+        own
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    pub fn slots(&self) -> u32 {
+        self.slots.get()
     }
 
     /// The same driver by another file: what is known of it stays known, unless its link is another.
-    fn become_by(&mut self, config: Arc<CarrierConfig>, fresh: bool, now: Instant) {
-        let mut anew = Running::new(config, self.handle.clone(), now);
+    fn become_by(&mut self, update: CarrierUpdate, now: Mono) {
+        let fresh = update.link != UpdateLink::Stays;
+        let mut anew = Running::new(update, now);
+        anew.gone = self.gone;
         self.pace.change(anew.config.pace);
         std::mem::swap(&mut anew.pace, &mut self.pace);
         std::mem::swap(&mut anew.holding, &mut self.holding);
@@ -341,35 +370,6 @@ impl Running {
             .unwrap_or(DOUBT_WAIT.0)
             .clamp(DOUBT_WAIT.0, DOUBT_WAIT.1)
     }
-
-    /// True if the carrier's state is another now.
-    pub fn link(&mut self, now: Instant, link: &Link) -> bool {
-        match link {
-            Link::Up => {
-                // A bind or a connection is an answer; an address, or a carrier that is never probed, is none.
-                let answered = match self.config.transport {
-                    Transport::Smpp(_) => true,
-                    Transport::Http(_) => self.config.probe.is_some(),
-                    Transport::Sip(_) => false,
-                };
-                self.health.event(now, Evidence::LinkUp { answered })
-            }
-            Link::Down { reason } => self.health.event(
-                now,
-                Evidence::LinkDown {
-                    reason: reason.clone(),
-                },
-            ),
-            Link::Probe { ok } => self.health.event(now, Evidence::Probe { ok: *ok }),
-            Link::Unavailable { reason } => self.health.event(
-                now,
-                Evidence::Unavailable {
-                    reason: reason.clone(),
-                },
-            ),
-            Link::Room => false,
-        }
-    }
 }
 
 /// What it carries a second, and its window.
@@ -379,6 +379,13 @@ fn hedges(carried: f64, window: u32) -> Pace {
         count: (share as u32).max(window).max(1),
         per: Duration::from_secs(1),
     }
+}
+
+/// A driver of texts that no carrier in use has any more.
+#[derive(Debug)]
+pub struct Unused {
+    pub carrier: Arc<str>,
+    pub driver: DriverId,
 }
 
 /// All running carriers, by name.
@@ -410,52 +417,48 @@ impl Carriers {
     /// receipts to bring. A driver may have another name now, with its calls.
     pub fn take_over(
         &mut self,
-        updates: Vec<Update>,
+        updates: Vec<CarrierUpdate>,
         names: &BTreeSet<Arc<str>>,
-        now: Instant,
-    ) -> Vec<Handle> {
+        now: Mono,
+        out: &mut Outputs,
+    ) -> Vec<Unused> {
         let (mut finish, mut unused) = (Vec::new(), Vec::new());
-        let mut commits = Vec::new();
         for update in updates {
-            commits.push(update.commit);
-            let known = self.names.get(&update.handle.name).copied();
-            let same = known.filter(|at| {
-                let own = &self.all[*at].handle.commands;
-                own.same_channel(&update.handle.commands)
-            });
-            match same {
-                Some(at) => {
-                    let fresh = update.link != UpdateLink::Stays;
-                    self.all[at].become_by(update.config, fresh, now);
-                }
-                None => {
-                    let running = Running::new(update.config, update.handle, now);
-                    finish.extend(self.put(known, running));
-                }
+            let known = self.names.get(&update.config.name).copied();
+            match known.filter(|at| self.all[*at].driver == update.driver) {
+                Some(at) => self.all[at].become_by(update, now),
+                None => finish.extend(self.put(known, Running::new(update, now))),
             }
         }
         for running in &mut self.all {
-            if !names.contains(&running.handle.name) && !running.leaving {
+            if !names.contains(&running.config.name) && !running.leaving {
                 running.leaving = true;
                 match running.config.transport {
-                    Transport::Sip(_) => finish.push(running.handle.clone()),
-                    Transport::Smpp(_) | Transport::Http(_) => unused.push(running.handle.clone()),
+                    Transport::Sip(_) => finish.push(running.driver),
+                    Transport::Smpp(_) | Transport::Http(_) => unused.push(Unused {
+                        carrier: running.config.name.clone(),
+                        driver: running.driver,
+                    }),
                 }
             }
         }
-        unused.retain(|handle| !self.serves(handle));
-        for handle in finish.iter().filter(|handle| !self.serves(handle)) {
-            // Refused by one that has ended.
-            let _ = handle.commands.try_send(Command::Drain);
+        unused.retain(|unused| !self.serves(unused.driver));
+        for driver in finish.into_iter().filter(|driver| !self.serves(*driver)) {
+            out.command(driver, Command::Drain);
         }
-        commits.into_iter().for_each(|commit| commit());
         unused
     }
 
+    /// A driver has ended. True if a carrier has none any more by that.
+    pub fn ended(&mut self, driver: DriverId) -> bool {
+        let ended = self.all.iter_mut().map(|running| running.ended(driver));
+        ended.fold(false, |any, own| any | own)
+    }
+
     /// Gives the driver that had the name before.
-    fn put(&mut self, known: Option<usize>, mut running: Running) -> Option<Handle> {
+    fn put(&mut self, known: Option<usize>, mut running: Running) -> Option<DriverId> {
         let Some(at) = known else {
-            let name = running.handle.name.clone();
+            let name = running.config.name.clone();
             self.names.insert(name, self.all.len());
             self.all.push(running);
             return None;
@@ -463,16 +466,17 @@ impl Carriers {
         let before = &mut self.all[at];
         running.holding = std::mem::take(&mut before.holding);
         running.before = std::mem::take(&mut before.before);
-        running.before.push(before.handle.clone());
-        running.before.retain(|h| !h.commands.is_closed());
+        if !before.gone {
+            running.before.push(before.driver);
+        }
         let before = std::mem::replace(before, running);
-        Some(before.handle)
+        Some(before.driver)
     }
 
     /// Is it the driver of a carrier in use?
-    fn serves(&self, handle: &Handle) -> bool {
+    fn serves(&self, driver: DriverId) -> bool {
         let mut used = self.all.iter().filter(|running| !running.leaving);
-        used.any(|running| running.handle.commands.same_channel(&handle.commands))
+        used.any(|running| running.driver == driver)
     }
 }
 

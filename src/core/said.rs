@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Dispatch, effects::Change, pipeline::Action};
+use super::{Core, effects::Change, pipeline::Action};
 use crate::{
     carrier::{CallState, Event, Incoming, Said, What, reference},
     challenge::{AttemptKey, Channel, Millis},
@@ -11,7 +11,7 @@ use crate::{
     operate::metrics,
 };
 
-impl Dispatch {
+impl Core {
     pub(super) fn said(&mut self, said: Said, now: Millis) {
         let carrier = said.carrier;
         match said.what {

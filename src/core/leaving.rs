@@ -1,31 +1,28 @@
 //! Carriers of texts that no route names any more. Nothing new is given to them, but what they took comes to its end by
 //! them: their links and their callbacks stay until no open text waits for a receipt of theirs.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use tokio::sync::mpsc::error::TrySendError;
-
-use super::Dispatch;
+use super::{Core, carriers::Unused};
 use crate::{
-    carrier::{Command, Handle},
+    carrier::{Command, DriverId},
     challenge::{AttemptKey, Channel},
+    clock::Mono,
 };
 
 /// A carrier that has been left, and the texts that wait for it.
 struct Left {
-    handle: Handle,
+    carrier: Arc<str>,
+    driver: DriverId,
     waits: HashSet<AttemptKey>,
-    since: Instant,
+    since: Mono,
 }
 
 /// All of them.
 #[derive(Default)]
 pub struct Leaving {
     left: Vec<Left>,
-    looked: Option<Instant>,
+    looked: Option<Mono>,
 }
 
 /// How often it is asked whether the last receipt has come.
@@ -33,22 +30,23 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Longer than the longest life of a challenge: no link is kept beyond it.
 const LONGEST: Duration = Duration::from_secs(900 + 60);
 
-impl Dispatch {
+impl Core {
     /// Drivers that no carrier in use has any more: told to finish once nothing waits for them.
-    pub(super) fn leave(&mut self, drivers: Vec<Handle>) {
-        for handle in drivers {
-            let waits = self.texts_of(&handle);
+    pub(super) fn leave(&mut self, drivers: Vec<Unused>) {
+        for Unused { carrier, driver } in drivers {
+            let waits = self.texts_of(&carrier);
             if waits.is_empty() {
-                tracing::info!(carrier = %handle.name, "out of use: its link ends");
+                tracing::info!(%carrier, "out of use: its link ends");
             } else {
                 tracing::info!(
-                    carrier = %handle.name,
+                    %carrier,
                     texts = waits.len(),
                     "out of use: it gets nothing new, and its link stays until the receipts of its texts have come"
                 );
             }
             self.leaving.left.push(Left {
-                handle,
+                carrier,
+                driver,
                 waits,
                 since: self.mono,
             });
@@ -58,12 +56,10 @@ impl Dispatch {
     }
 
     /// The texts that this carrier has, or may have, and that are not settled.
-    fn texts_of(&self, handle: &Handle) -> HashSet<AttemptKey> {
+    fn texts_of(&self, carrier: &Arc<str>) -> HashSet<AttemptKey> {
         let attempts = self.open.iter().flat_map(|(challenge, open)| {
             let of_it = open.life.attempts.iter().filter(|attempt| {
-                attempt.live()
-                    && attempt.channel() == Channel::Sms
-                    && attempt.carrier == handle.name
+                attempt.live() && attempt.channel() == Channel::Sms && attempt.carrier == *carrier
             });
             of_it.map(move |attempt| AttemptKey {
                 challenge,
@@ -73,14 +69,14 @@ impl Dispatch {
         attempts.collect()
     }
 
-    pub(super) fn tick_leaving(&mut self, now: Instant) {
+    pub(super) fn tick_leaving(&mut self, now: Mono) {
         let leaving = &mut self.leaving;
         let due = leaving.looked.is_none_or(|looked| now >= looked + LOOK);
         if leaving.left.is_empty() || !due {
             return;
         }
         leaving.looked = Some(now);
-        let open = &self.open;
+        let (open, out) = (&self.open, &mut self.outputs);
         leaving.left.retain_mut(|left| {
             left.waits.retain(|key| {
                 let challenge = open.get(key.challenge);
@@ -88,16 +84,14 @@ impl Dispatch {
                 attempt.is_some_and(|attempt| attempt.live())
             });
             let kept = !left.waits.is_empty() && now < left.since + LONGEST;
-            if kept && !left.handle.commands.is_closed() {
+            if kept {
                 return true;
             }
-            // Swamped: asked again. Gone: it has finished already.
-            let told = left.handle.commands.try_send(Command::Drain);
-            let swamped = matches!(told, Err(TrySendError::Full(_)));
-            if !swamped && now > left.since {
-                tracing::info!(carrier = %left.handle.name, unsettled = left.waits.len(), "out of use: its link ends now");
+            out.command(left.driver, Command::Drain);
+            if now > left.since {
+                tracing::info!(carrier = %left.carrier, unsettled = left.waits.len(), "out of use: its link ends now");
             }
-            swamped
+            false
         });
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Dispatch, change_log::ChangeLog};
+use super::{Core, change_log::ChangeLog};
 use crate::{
     clock::Now,
     number::Country,
@@ -61,7 +61,7 @@ impl CarrierLog {
         };
         let until = health.until().map(|at| {
             let left = at.saturating_duration_since(now.mono);
-            let at = crate::clock::said(now.wall + left).rfc3339();
+            let at = crate::clock::said_by(now.wall + left, now.ahead).rfc3339();
             format!("{at} ({} s)", left.as_secs())
         });
         let (from, to, until) = (shown(change.from.0), shown(state), until.as_deref());
@@ -111,10 +111,10 @@ impl CarrierLog {
     }
 }
 
-impl Dispatch {
+impl Core {
     pub(super) fn log_carriers(&mut self, now: Now) {
         for running in self.carriers.iter_mut().filter(|running| !running.leaving) {
-            let name = &running.handle.name;
+            let name = &running.config.name;
             running.log.state(name, &running.health, now);
             running.log.login(name, running.login.as_ref(), now);
             running.log.scopes(name, now);

@@ -1,7 +1,9 @@
 //! When a change is worth a line in the log: the first of its kind at once; while it comes again and again, once a minute
 //! with a count; and where it stands in the end is always told. Pure; time is an argument.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock::Mono;
 
 /// Changes of one thing between states.
 #[derive(Clone, Debug)]
@@ -18,7 +20,7 @@ pub struct ChangeLog<S> {
 #[derive(Clone, Debug)]
 struct Kind<S> {
     change: (S, S),
-    said: Instant,
+    said: Mono,
     /// How often since.
     unsaid: u32,
 }
@@ -47,7 +49,7 @@ impl<S: Clone + PartialEq> ChangeLog<S> {
     }
 
     /// The state now. Asked again and again, at least once a second: Some where a line is due.
-    pub fn see(&mut self, now: Instant, state: S) -> Option<Change<S>> {
+    pub fn see(&mut self, now: Mono, state: S) -> Option<Change<S>> {
         if state != self.seen {
             let change = (std::mem::replace(&mut self.seen, state.clone()), state);
             return self.changed(now, change, 1);
@@ -60,11 +62,11 @@ impl<S: Clone + PartialEq> ChangeLog<S> {
     }
 
     /// Nothing is left to be told, nor to be counted.
-    pub fn is_quiet(&self, now: Instant) -> bool {
+    pub fn is_quiet(&self, now: Mono) -> bool {
         self.told == self.seen && self.kinds.iter().all(|kind| kind.said + EVERY <= now)
     }
 
-    fn changed(&mut self, now: Instant, change: (S, S), times: u32) -> Option<Change<S>> {
+    fn changed(&mut self, now: Mono, change: (S, S), times: u32) -> Option<Change<S>> {
         let (from, to) = change.clone();
         let known = self.kinds.iter_mut().find(|kind| kind.change == change);
         let times = match known {
@@ -106,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_first_of_a_kind_is_told_at_once_and_the_end_always() {
-        let start = Instant::now();
+        let start = Mono::default();
         let mut log = ChangeLog::new("well");
         let change = |from, times| Some(Change { from, times });
         assert_eq!(log.see(start, "well"), None);
@@ -123,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_a_line_of_each_kind_a_minute_with_a_count() {
-        let start = Instant::now();
+        let start = Mono::default();
         let mut log = ChangeLog::new(false);
         let (mut lines, mut counted) = (0, 0);
         for second in 0..600 {
@@ -137,7 +139,7 @@ mod tests {
 
     #[test]
     fn ever_new_words_are_no_flood_either() {
-        let start = Instant::now();
+        let start = Mono::default();
         let mut log = ChangeLog::new(0);
         let lines = (1..10_000).filter_map(|n| log.see(start, n)).count();
         assert_eq!(lines, MOST_KINDS);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Dispatch, Running, queue::RouteKey};
+use super::{Core, Running, queue::RouteKey};
 use crate::{
     challenge::ChallengeKey,
     routing::{
@@ -15,7 +15,7 @@ use crate::{
 /// Most that an attempt remembers of what the plan left out.
 const MOST_LEFT_OUT: usize = 8;
 
-impl Dispatch {
+impl Core {
     /// What the plan sees of each carrier, by the table's order.
     pub(super) fn refresh_standing(&mut self, hedge: bool) {
         let names = self.config.table.carriers();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Dispatch,
+    Core,
     effects::Change,
     open::Open,
     pipeline::Action,
@@ -17,7 +17,7 @@ use super::{
     standing::{left_out, nobody_at_all},
 };
 use crate::{
-    carrier::{Call, CallMark, Cause, Command, Content, Event, Order, Text, Verdict},
+    carrier::{Call, CallMark, Cause, Command, Content, Order, Text},
     challenge::{AttemptKey, ChallengeKey, Channel, Method, Millis},
     delivery::{Attempt, Placement, Want},
     message::templates,
@@ -58,7 +58,7 @@ impl Probes {
     const ALL: [Probes; 3] = [Probes::Longest, Probes::Others, Probes::Anyone];
 }
 
-impl Dispatch {
+impl Core {
     /// A challenge just accepted: if a slot is free and nobody waits before it, its intent shares the accept's commit.
     pub(super) fn place_newborn(&mut self, key: ChallengeKey, now: Millis) {
         self.requeue(key, now);
@@ -343,6 +343,9 @@ impl Dispatch {
 
     /// The intent is durable: the order goes to the carrier, unless the world has changed meanwhile.
     pub(super) fn submit(&mut self, at: AttemptKey, now: Millis) {
+        if let Some(carrier) = self.needless_hedge(at) {
+            return self.unsent_fails(at, &carrier, Cause::Cancelled, now);
+        }
         let Some((carrier, order)) = self.order(at, now) else {
             self.never_sent(at);
             return;
@@ -354,7 +357,7 @@ impl Dispatch {
         }
     }
 
-    /// A call's order goes to its driver before the intent is durable: no INVITE leaves before [`Dispatch::recorded`].
+    /// A call's order goes to its driver before the intent is durable: no INVITE leaves before [`Core::recorded`].
     /// False: the driver doesn't take it now.
     fn prepare(&mut self, at: AttemptKey, now: Millis) -> bool {
         let prepared = self.order(at, now).is_some_and(|(carrier, order)| {
@@ -392,10 +395,16 @@ impl Dispatch {
         }
     }
 
-    /// False: the driver is gone or swamped.
-    fn command(&self, carrier: &Arc<str>, command: Command) -> bool {
-        let running = self.carriers.get(carrier);
-        running.is_some_and(|running| running.command(command))
+    /// False: there is no driver that could do it.
+    fn command(&mut self, carrier: &Arc<str>, command: Command) -> bool {
+        let running = self
+            .carriers
+            .get(carrier)
+            .filter(|running| !running.is_gone());
+        if let Some(running) = running {
+            running.command(&mut self.outputs, command);
+        }
+        running.is_some()
     }
 
     /// From here on it may have been sent.
@@ -439,27 +448,6 @@ impl Dispatch {
             deadline: ch.deadline,
         };
         Some((attempt.carrier.clone(), order))
-    }
-
-    /// The challenge ended, or its deadline came, between intent and submit: nothing was sent.
-    fn never_sent(&mut self, at: AttemptKey) {
-        for running in self.carriers.iter_mut() {
-            if running.free_slot(at) {
-                self.queue.room_changed();
-            }
-        }
-    }
-
-    fn unsent_fails(&mut self, at: AttemptKey, carrier: &Arc<str>, cause: Cause, now: Millis) {
-        let failure = crate::carrier::Failure {
-            verdict: Verdict::NextCandidate,
-            ..cause.failure(None)
-        };
-        let said = crate::carrier::Said {
-            carrier: carrier.clone(),
-            what: crate::carrier::What::Attempt(at, Event::Failed(failure)),
-        };
-        self.said(said, now);
     }
 }
 

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::{
-    Dispatch,
+    Core,
     inbox::tails,
     references::{Holder, PartOf},
 };
@@ -36,7 +36,7 @@ pub enum Lead {
     Nobody,
 }
 
-impl Dispatch {
+impl Core {
     /// Whom this receipt, which came at `at`, speaks of among the open texts. `forms`: the other forms of its
     /// references, if they are at hand.
     pub(super) fn lead(

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Dispatch,
+    Core,
     turns::{Line, Turns},
 };
 use crate::{
@@ -41,14 +41,15 @@ impl Arrivals {
         self.line.is_empty()
     }
 
-    pub fn push(&mut self, ch: Box<Challenge>, ticket: Ticket) {
+    /// The ticket comes back where there is no room.
+    pub fn push(&mut self, ch: Box<Challenge>, ticket: Ticket) -> Option<Ticket> {
         if ticket.is_impatient() && self.line.of(&ch.tenant) >= MOST_OF_ONE {
-            ticket.answer(Answer::Busy);
-            return;
+            return Some(ticket);
         }
         self.next += 1;
         let (tenant, key) = (ch.tenant.clone(), (ch.deadline, self.next));
         self.line.push(&mut self.turns, &tenant, key, (ch, ticket));
+        None
     }
 
     /// Whose turn it is.
@@ -61,20 +62,16 @@ impl Arrivals {
         self.line
             .drop_if(&mut self.turns, |(_, ticket)| ticket.is_void());
     }
-
-    /// Nothing is taken any more: they are free to go elsewhere; a broker keeps its jobs.
-    pub fn refuse_all(&mut self) {
-        while let Some((_, ticket)) = self.pop() {
-            ticket.answer(Answer::Busy);
-        }
-    }
 }
 
-impl Dispatch {
+impl Core {
     /// Takes jobs while there is room, tenants in turns.
     pub(super) fn take_arrivals(&mut self, now: Millis) {
         if self.stopping != super::Stopping::No {
-            self.arrivals.refuse_all();
+            // They are free to go elsewhere; a broker keeps its jobs.
+            while let Some((_, ticket)) = self.arrivals.pop() {
+                self.outputs.answer(ticket, Answer::Busy);
+            }
         }
         for _ in 0..super::TURN {
             let Some((ch, ticket)) = self.may_take().then(|| self.arrivals.pop()).flatten() else {

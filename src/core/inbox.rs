@@ -60,6 +60,10 @@ impl Inbox {
         }
     }
 
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
     pub fn is_full(&self, carrier: &str) -> bool {
         self.held.len() >= HELD
             || self

@@ -1,52 +1,38 @@
-//! When a batch goes, in made-up time, to a ledger that is real.
-
-use std::{
-    path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
-};
+//! When a batch goes, in made-up time.
 
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::{
-    challenge::ChallengeKey,
-    config::settings::{LedgerSettings, OnLoss},
-    ledger::{DoneReceiver, Wipe},
-};
+use crate::challenge::ChallengeKey;
 
 struct Bench {
     pipeline: Pipeline,
-    done: DoneReceiver,
-    start: Instant,
-    folder: PathBuf,
+    outputs: Outputs,
+    /// The batches that were given out.
+    given: VecDeque<Batch>,
+    start: Mono,
 }
 
 impl Bench {
     fn new() -> Bench {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("ringback-pipeline-{}-{n}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        let settings = LedgerSettings {
-            path: folder.join("ringback.db"),
-            keys: Vec::new(),
-            retention: Duration::from_secs(60),
-            outcomes: Duration::ZERO,
-            on_loss: OnLoss::Refuse,
-        };
-        let wipe = Wipe {
-            job: |_| Vec::new(),
-            life: <[u8]>::to_vec,
-            report: <[u8]>::to_vec,
-            outcome: |_| Vec::new(),
-        };
-        let (ledger, done, _) = Ledger::open(&settings, "gw-1", wipe).unwrap();
         Bench {
-            pipeline: Pipeline::new(ledger),
-            done,
-            start: Instant::now(),
-            folder,
+            pipeline: Pipeline::default(),
+            outputs: Outputs::default(),
+            given: VecDeque::new(),
+            start: Mono::after_start(Duration::from_secs(5)),
         }
+    }
+
+    /// Ends a turn; what waits for nothing.
+    fn flush(&mut self, now: Mono) -> Vec<Action> {
+        let at_once = self.pipeline.flush(now, &mut self.outputs);
+        while let Some(output) = self.outputs.pop() {
+            match output {
+                Output::Commit(batch) => self.given.push_back(batch),
+                other => panic!("only batches are given out: {other:?}"),
+            }
+        }
+        at_once
     }
 
     /// Something for the ledger that nobody waits for.
@@ -62,26 +48,23 @@ impl Bench {
 
     /// Ends a turn of dispatch so long after the beginning. True if a batch has gone to the ledger.
     fn turn(&mut self, after: Duration) -> bool {
-        let before = self.pipeline.flying.len();
-        let at_once = self.pipeline.flush(self.start + after);
+        let before = self.given.len();
+        let at_once = self.flush(self.start + after);
         assert!(at_once.is_empty(), "nothing is done before its batch");
-        self.pipeline.flying.len() > before
+        self.given.len() > before
     }
 
     fn due(&self) -> Option<Duration> {
-        Some(self.pipeline.due()?.duration_since(self.start))
+        Some(self.pipeline.due()? - self.start)
     }
 
     fn durable(&mut self) -> Vec<Action> {
-        let done = self.done.blocking_recv().unwrap();
+        let batch = self.given.pop_front().expect("a batch was given out");
+        let done = Done {
+            number: batch.number,
+            ..Done::default()
+        };
         self.pipeline.done(done).actions
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        // Left behind at worst in the folder for temporary files.
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -185,7 +168,7 @@ fn a_batch_waits_for_a_call_that_is_prepared_but_not_long() {
 fn what_writes_nothing_is_done_at_once_but_not_before_what_was_said_earlier() {
     let mut b = Bench::new();
     b.pipeline.then(Action::HangUp(attempt(1)));
-    let at_once = b.pipeline.flush(b.start);
+    let at_once = b.flush(b.start);
     assert!(matches!(at_once[..], [Action::HangUp(_)]));
     b.text();
     assert!(b.turn(NOW));

@@ -1,11 +1,10 @@
-//! What operators may ask dispatch while it runs, and what they are shown. Numbers are masked, codes never stand here.
+//! What operators are shown of the core while it runs. Numbers are masked, codes never stand here.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use serde::Serialize;
-use tokio::sync::oneshot;
 
-use super::{Dispatch, OpenChallenge, Ordered, OverlayOrder, Running, Update};
+use super::{Core, Running};
 use crate::{
     challenge::{ChallengeKey, Millis},
     clock::Now,
@@ -14,23 +13,6 @@ use crate::{
     overlay::Entry,
     routing::{Standing, health::State, plan::Refusal},
 };
-
-/// A question, with where the answer goes.
-pub enum Query {
-    Carriers(oneshot::Sender<Vec<CarrierView>>),
-    Challenges(oneshot::Sender<Vec<View>>),
-    /// What the plan sees of each carrier now, in the table's order, for `explain`.
-    Standing(oneshot::Sender<Seen>),
-    /// Another configuration, with the carriers that are new or have changed.
-    Reload(Arc<Config>, Vec<Update>, oneshot::Sender<()>),
-    Drain(Duration),
-    /// A change that an operator wants; answered once it is durable.
-    Overlay(OverlayOrder, oneshot::Sender<Ordered>),
-    /// The changes of operators that are in force.
-    Changes(oneshot::Sender<Vec<Entry>>),
-    /// An open challenge, by tenant and id.
-    Open(Arc<str>, Arc<str>, oneshot::Sender<Option<OpenChallenge>>),
-}
 
 /// What the plan sees of the carriers.
 pub struct Seen {
@@ -128,42 +110,25 @@ impl Recent {
     }
 }
 
-impl Dispatch {
-    pub(super) fn query(&mut self, query: Query) {
-        let now = Now::read();
-        self.mono = now.mono;
-        // Whoever asked may have gone; then nobody hears the answer.
-        match query {
-            Query::Carriers(to) => {
-                let _ = to.send(self.carrier_views());
-            }
-            Query::Challenges(to) => {
-                let _ = to.send(self.challenge_views());
-            }
-            Query::Standing(to) => {
-                self.refresh_standing(false);
-                let _ = to.send(Seen {
-                    config: self.config.clone(),
-                    standing: self.standing.clone(),
-                    refusals: self.refusals(),
-                });
-            }
-            Query::Reload(config, updates, to) => {
-                self.configure(config, updates);
-                let _ = to.send(());
-            }
-            Query::Drain(limit) => self.drain(limit),
-            Query::Overlay(order, to) => self.order_overlay(order, to, now.wall),
-            Query::Changes(to) => {
-                let _ = to.send(self.overlay.entries().cloned().collect());
-            }
-            Query::Open(tenant, id, to) => {
-                let _ = to.send(self.open_challenge(&tenant, &id));
-            }
+impl Core {
+    /// What the plan sees of each carrier now, for `explain`.
+    pub fn seen(&mut self, now: Now) -> Seen {
+        self.at(now);
+        self.refresh_standing(false);
+        Seen {
+            config: self.config.clone(),
+            standing: self.standing.clone(),
+            refusals: self.refusals(),
         }
     }
 
-    fn challenge_views(&self) -> Vec<View> {
+    /// The changes of operators that are in force.
+    pub fn changes(&self) -> Vec<Entry> {
+        self.overlay.entries().cloned().collect()
+    }
+
+    /// The last arrivals, newest first, for the page.
+    pub fn challenge_views(&self) -> Vec<View> {
         let recent = &self.recent;
         let one = |key: &ChallengeKey| match self.open.get(*key) {
             Some(open) => Some(view_of(open)),
@@ -190,12 +155,12 @@ fn reason_of(running: &Running) -> String {
 
 pub(super) fn carrier_view(running: &Running, receipts: Option<String>) -> CarrierView {
     CarrierView {
-        name: running.handle.name.clone(),
+        name: running.config.name.clone(),
         transport: running.config.transport.name(),
         state: running.health.state().name(),
         reason: reason_of(running),
         in_flight: running.in_flight(),
-        slots: running.handle.slots.get(),
+        slots: running.slots(),
         pace: running.config.pace.map(|p| p.per_second()),
         receipts,
     }

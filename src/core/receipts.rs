@@ -3,30 +3,28 @@
 //! What leads to an open text has its effect at once; the rest is held in the inbox. Where nothing decides, nothing is
 //! believed, and that is counted and said.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
-    Dispatch,
+    Core,
     effects::Change,
     inbox::{Held, Record, tails},
     lead::Lead,
+    output::Output,
     pipeline::Action,
     references::PartOf,
 };
 use crate::{
     carrier::{Receipt, ReceiptState, Slip, reference},
     challenge::Millis,
+    clock::Mono,
     ledger::{InboxKey, InboxMessage, Op},
     number::{Number, written::Tail},
     operate::metrics,
 };
 
 /// How long a receipt waits for a response that it overtook.
-const OVERTAKEN: Duration = Duration::from_secs(3);
+pub(super) const OVERTAKEN: Duration = Duration::from_secs(3);
 /// How long a carrier waits for its answer where only a response can say whose receipt it is: shorter than the carriers'
 /// own patience.
 const UNANSWERED: Duration = Duration::from_millis(1_500);
@@ -37,10 +35,10 @@ const UNCLEAR_FOR: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub struct Unclear {
     count: u64,
-    last: Instant,
+    last: Mono,
 }
 
-impl Dispatch {
+impl Core {
     /// A receipt has come. Its carrier is answered once what it says is durable.
     pub(super) fn receipt_came(
         &mut self,
@@ -84,7 +82,7 @@ impl Dispatch {
         }
         if self.inbox.is_full(name) {
             metrics::receipt_refused(name);
-            return slip.refuse();
+            return self.outputs.push(Output::Refuse(slip));
         }
         let forms = self.other_forms(name, &receipt.references);
         let waits = nameless && !ended && self.any_unanswered(name);
@@ -126,7 +124,7 @@ impl Dispatch {
         Some(held)
     }
 
-    /// Takes up what an earlier life of this process has kept. After [`Dispatch::resume`], before [`Dispatch::run`].
+    /// Takes up what an earlier life of this process has kept. After [`Core::resume`], before [`Core::run`].
     pub fn take_up_message(&mut self, message: InboxMessage) {
         let Some(record) = Record::read(&message.body) else {
             tracing::error!(
@@ -176,6 +174,12 @@ impl Dispatch {
         let name = held.carrier.clone();
         let lead = self.lead(&name, &held.receipt, Some(&held.forms), held.at);
         match lead {
+            // It may be the receipt of the one that is unanswered.
+            Lead::ByPhone(_) if self.sent_to_phone(&name, &held.receipt) => {
+                if last {
+                    self.inbox.wait_until(key, now + OVERTAKEN);
+                }
+            }
             Lead::To(at) | Lead::ByPhone(at) => {
                 if let Some(held) = self.done_with(key) {
                     self.receipt_for(&name, at, &held.receipt, now);
@@ -185,6 +189,12 @@ impl Dispatch {
                 if let Some(held) = self.done_with(key) {
                     self.unclear(&name, &held.receipt);
                 }
+            }
+            // Its text may be the one that is unanswered: by the answer, or by the doubt, it will be known.
+            Lead::Contradicted | Lead::Nobody
+                if last && self.sent_to_phone(&name, &held.receipt) =>
+            {
+                self.inbox.wait_until(key, now + OVERTAKEN);
             }
             Lead::Contradicted | Lead::Nobody if last => {
                 let passing = held.receipt.state == ReceiptState::Intermediate;
@@ -207,7 +217,8 @@ impl Dispatch {
     fn refuse(&mut self, key: InboxKey) {
         if let Some(held) = self.inbox.remove(key) {
             metrics::receipt_refused(&held.carrier);
-            held.slip.into_iter().for_each(Slip::refuse);
+            let slip = held.slip.into_iter();
+            slip.for_each(|slip| self.outputs.push(Output::Refuse(slip)));
         }
     }
 
@@ -232,7 +243,7 @@ impl Dispatch {
     }
 
     /// Is a text to this phone on its way to the carrier, unanswered? Its response will say more.
-    fn sent_to_phone(&self, name: &Arc<str>, receipt: &Receipt) -> bool {
+    pub(super) fn sent_to_phone(&self, name: &Arc<str>, receipt: &Receipt) -> bool {
         self.carriers.get(name).is_some_and(|carrier| {
             carrier
                 .held()
@@ -248,7 +259,7 @@ impl Dispatch {
     /// Is a text unanswered that was sent before `at`?
     fn any_unanswered_since(&self, name: &Arc<str>, at: Millis, now: Millis) -> bool {
         let ago = now.since(at);
-        let before = self.mono.checked_sub(ago).unwrap_or(self.mono);
+        let before = self.mono - ago;
         let in_flight = self.carriers.get(name).is_some_and(|carrier| {
             let mut all = carrier.held();
             all.any(|key| carrier.since(key).is_some_and(|since| since <= before))

@@ -1,20 +1,22 @@
 //! The way out: nothing new is taken or placed, what is in the air may settle within the limit.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{Dispatch, Running, Stopping};
+use crate::clock::{Mono, Now};
+
+use super::{Core, Running, Stopping};
 use crate::carrier::Command;
 
 /// After the limit of a drain calls are hung up: their goodbyes and last words need a moment.
 const GOODBYES: Duration = Duration::from_secs(3);
 
-impl Dispatch {
+impl Core {
     /// The time of a drain is over: no call may outlive the process. Each says how it ended. True: there was one.
-    fn hang_up_all(&self) -> bool {
+    fn hang_up_all(&mut self) -> bool {
         let mut any = false;
         for running in self.carriers.iter().filter(|c| c.is_voice()) {
             for at in running.held() {
-                running.command(Command::HangUp(at));
+                running.command(&mut self.outputs, Command::HangUp(at));
                 any = true;
             }
         }
@@ -22,13 +24,14 @@ impl Dispatch {
     }
 
     /// Begins to end: nothing new is taken, what is in the air may settle within the limit.
-    pub(super) fn drain(&mut self, limit: Duration) {
+    pub fn drain(&mut self, now: Now, limit: Duration) {
+        self.at(now);
         if self.stopping == Stopping::No {
             self.stopping = Stopping::Until(self.mono + limit);
         }
     }
 
-    pub(super) fn stopped(&mut self, now: Instant) -> bool {
+    pub(super) fn stopped(&mut self, now: Mono) -> bool {
         let Stopping::Until(limit) = self.stopping else {
             return false;
         };
@@ -45,7 +48,7 @@ impl Dispatch {
         }
         if settled || now >= limit {
             for running in self.carriers.iter() {
-                running.command(Command::End);
+                running.command(&mut self.outputs, Command::End);
             }
             tracing::info!(
                 open = self.open.len(),

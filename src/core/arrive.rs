@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Dispatch,
+    Core,
     effects::{Change, encode},
     open::Open,
     pipeline::Action,
@@ -25,7 +25,7 @@ use crate::{
 /// A cancel or feedback for an unknown id is remembered this long.
 const EARLY: std::time::Duration = std::time::Duration::from_secs(900);
 
-impl Dispatch {
+impl Core {
     pub(super) fn arrived(&mut self, arrival: Arrival, now: Millis) {
         if arrival.ticket.is_void() {
             return;
@@ -36,7 +36,11 @@ impl Dispatch {
             return;
         }
         match arrival.job {
-            Job::Challenge(ch) => self.arrivals.push(ch, arrival.ticket),
+            Job::Challenge(ch) => {
+                if let Some(ticket) = self.arrivals.push(ch, arrival.ticket) {
+                    self.outputs.answer(ticket, Answer::Busy);
+                }
+            }
             Job::Cancel { tenant, id } => {
                 self.word_arrived(tenant, id, EarlyWord::Cancel, arrival.ticket, now)
             }
@@ -267,7 +271,7 @@ impl Dispatch {
         now: Millis,
     ) {
         let Some(known) = known else {
-            ticket.answer(Answer::Unknown);
+            self.outputs.answer(ticket, Answer::Unknown);
             return;
         };
         let verified = match word {
@@ -307,7 +311,7 @@ impl Dispatch {
             if let Some(carrier) = self.carriers.get_mut(&attempt.carrier) {
                 // A call may have been prepared for it.
                 if carrier.is_voice() {
-                    carrier.command(Command::HangUp(at));
+                    carrier.command(&mut self.outputs, Command::HangUp(at));
                 }
                 if carrier.free_slot(at) {
                     self.queue.room_changed();
@@ -328,7 +332,7 @@ impl Dispatch {
             return;
         };
         if known.content != open.ch.content {
-            ticket.answer(Answer::Conflict);
+            self.outputs.answer(ticket, Answer::Conflict);
             return;
         }
         if let (Some(last), Some(to)) = (&known.last, &open.ch.reply_to) {

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use crate::{
-    carrier::{Commit, Handle},
+    carrier::{DriverId, Slots},
     config::CarrierConfig,
 };
 
 /// A carrier of another configuration.
-pub struct Update {
+pub struct CarrierUpdate {
     pub config: Arc<CarrierConfig>,
-    pub handle: Handle,
+    pub driver: DriverId,
+    pub slots: Slots,
     pub link: UpdateLink,
-    /// Sets the driver going, or changes it: once dispatch knows it.
-    pub commit: Commit,
 }
 
 /// What becomes of a driver's link.

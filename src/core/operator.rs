@@ -2,9 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::oneshot;
-
-use super::{Dispatch, effects::encode, pipeline::Action, view::CarrierView};
+use super::{
+    Core,
+    effects::encode,
+    output::{OrderId, Output},
+    pipeline::Action,
+    view::CarrierView,
+};
 use crate::{
     challenge::{Challenge, Millis},
     delivery::Life,
@@ -31,7 +35,7 @@ pub struct PendingOrder {
     /// None: lifted.
     entry: Option<Entry>,
     claim: Claim,
-    to: oneshot::Sender<Ordered>,
+    id: OrderId,
     ordered: Ordered,
 }
 
@@ -54,8 +58,8 @@ pub enum Ordered {
     NotInForce,
 }
 
-impl Dispatch {
-    /// The overlay as the ledger held it. Once, before [`Dispatch::run`].
+impl Core {
+    /// The overlay as the ledger held it. Once, before [`Core::run`].
     pub fn overlay(&mut self, entries: Vec<Vec<u8>>) {
         let read = |octets: Vec<u8>| match serde_json::from_slice::<Entry>(&octets) {
             Ok(entry) => Some(entry),
@@ -70,12 +74,8 @@ impl Dispatch {
         }
     }
 
-    pub(super) fn order_overlay(
-        &mut self,
-        order: OverlayOrder,
-        to: oneshot::Sender<Ordered>,
-        now: Millis,
-    ) {
+    /// An operator's order: answered by [`Output::Ordered`] once it is durable.
+    pub fn order_overlay(&mut self, order: OverlayOrder, id: OrderId, now: Millis) {
         let OverlayOrder {
             change,
             owner,
@@ -88,7 +88,11 @@ impl Dispatch {
         // In force once it is durable.
         let mut next = self.overlay.clone();
         let (audit, entry, ordered) = match step {
-            Step::Put(_) if !self.knows(&change) => return answer(to, Ordered::NoSuchSubject),
+            Step::Put(_) if !self.knows(&change) => {
+                return self
+                    .outputs
+                    .push(Output::Ordered(id, Ordered::NoSuchSubject));
+            }
             Step::Put(span) => {
                 let entry = Entry {
                     change,
@@ -103,7 +107,7 @@ impl Dispatch {
             }
             Step::Lift => match next.lift(&change, owner, reason, now) {
                 Some(audit) => (audit, None, Ordered::Lifted),
-                None => return answer(to, Ordered::NotInForce),
+                None => return self.outputs.push(Output::Ordered(id, Ordered::NotInForce)),
             },
         };
         let claimed = ClaimedOrder {
@@ -115,7 +119,7 @@ impl Dispatch {
             audit,
             entry,
             claim,
-            to,
+            id,
             ordered,
         })));
     }
@@ -126,7 +130,7 @@ impl Dispatch {
             audit,
             entry,
             claim,
-            to,
+            id,
             ordered,
         } = order;
         if claim.given_up() {
@@ -136,7 +140,7 @@ impl Dispatch {
                 owner = %audit.owner,
                 "an operator's change was given up before the ledger held it: it is not made"
             );
-            return;
+            return self.outputs.push(Output::Ordered(id, Ordered::NotInForce));
         }
         match entry {
             Some(entry) => {
@@ -150,7 +154,7 @@ impl Dispatch {
             }
         }
         self.queue.room_changed();
-        answer(to, ordered);
+        self.outputs.push(Output::Ordered(id, ordered));
     }
 
     /// Entries whose time is over.
@@ -179,12 +183,12 @@ impl Dispatch {
     }
 
     /// The carriers as the operator sees them: what operators have changed goes before what health says.
-    pub(super) fn carrier_views(&self) -> Vec<CarrierView> {
+    pub fn carrier_views(&self) -> Vec<CarrierView> {
         self.carriers
             .iter()
             .filter(|running| !running.leaving)
             .map(|running| {
-                let receipts = self.receipts_note(&running.handle.name);
+                let receipts = self.receipts_note(&running.config.name);
                 let view = super::view::carrier_view(running, receipts);
                 match self.overlay.suspended(&view.name) {
                     Some(entry) => CarrierView {
@@ -199,15 +203,10 @@ impl Dispatch {
     }
 
     /// An open challenge as memory has it.
-    pub(super) fn open_challenge(&self, tenant: &Arc<str>, id: &Arc<str>) -> Option<OpenChallenge> {
+    pub fn open_challenge(&self, tenant: &Arc<str>, id: &Arc<str>) -> Option<OpenChallenge> {
         let open = self.open.get(self.open.by_id(tenant, id)?)?;
         Some((open.ch.clone(), open.life.clone()))
     }
-}
-
-pub(super) fn answer(to: oneshot::Sender<Ordered>, ordered: Ordered) {
-    // Whoever asked may have gone.
-    let _ = to.send(ordered);
 }
 
 /// A challenge and its life so far, copied out.

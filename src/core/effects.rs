@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Dispatch,
+    Core,
     pipeline::{self, Action},
 };
 use crate::{
@@ -33,7 +33,7 @@ pub(super) enum Change {
     Born,
 }
 
-impl Dispatch {
+impl Core {
     /// After every step of a challenge: tells the ledger, queues reports and orders, sets timers and the queue.
     pub(super) fn settle(&mut self, key: ChallengeKey, change: Change, now: Millis) {
         let effects = std::mem::take(&mut self.effects);

@@ -1,0 +1,62 @@
+//! What the core wants done, in the order in which it is to be done.
+
+use std::collections::VecDeque;
+
+use super::{late::LookUp, operator::Ordered};
+use crate::{
+    carrier::{Command, DriverId, Slip},
+    challenge::ChallengeKey,
+    intake::{Answer, Ticket},
+    ledger::{Batch, OutboxReport},
+};
+
+/// One thing for the driver of the core to do.
+#[derive(Debug)]
+pub enum Output {
+    /// To be made durable; answered by [`super::Input::Committed`]. Never more than [`crate::ledger::BATCHES`] at once.
+    Commit(Batch),
+    /// A round of questions to the ledger; answered by [`super::Input::LookedUp`].
+    LookUp(Vec<LookUp>),
+    /// For a running driver. An order that it can't take comes back as [`super::Input::Undelivered`].
+    Command(DriverId, Command),
+    /// The door is told what became of an arrival.
+    Answer(Ticket, Answer),
+    /// What the carrier has brought is safe.
+    Acknowledge(Slip),
+    /// There is no room for what the carrier has brought: it is to bring it again.
+    Refuse(Slip),
+    Publish(Box<OutboxReport>),
+    /// Whoever follows this challenge by HTTP finds a new report in the ledger.
+    Notify(ChallengeKey),
+    /// An operator's order is durable, or was not taken.
+    Ordered(OrderId, Ordered),
+}
+
+/// An operator's order that waits for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OrderId(pub u64);
+
+/// What has gathered.
+#[derive(Debug, Default)]
+pub struct Outputs(VecDeque<Output>);
+
+impl Outputs {
+    pub fn push(&mut self, output: Output) {
+        self.0.push_back(output);
+    }
+
+    pub fn pop(&mut self) -> Option<Output> {
+        self.0.pop_front()
+    }
+}
+
+/// Shorthand of what is told most.
+impl Outputs {
+    pub fn answer(&mut self, ticket: Ticket, answer: Answer) {
+        self.push(Output::Answer(ticket, answer));
+    }
+
+    pub fn command(&mut self, driver: DriverId, command: Command) {
+        self.push(Output::Command(driver, command));
+    }
+}

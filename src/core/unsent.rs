@@ -1,0 +1,60 @@
+//! Orders that are not sent after all.
+
+use std::sync::Arc;
+
+use super::Core;
+use crate::{
+    carrier::{Cause, Event, Order, Verdict},
+    challenge::{AttemptKey, Millis},
+    delivery::{Attempt, Outcome, Phase},
+};
+
+impl Core {
+    /// A driver could not take this order: it has ended, or more waits for it than it has slots.
+    pub(super) fn undelivered(&mut self, order: &Order, now: Millis) {
+        let open = self.open.get(order.key.challenge);
+        let attempt = open.and_then(|open| open.life.attempt(order.key.attempt));
+        if let Some(carrier) = attempt.map(|attempt| attempt.carrier.clone()) {
+            self.unsent_fails(order.key, &carrier, Cause::CarrierFault, now);
+        }
+    }
+
+    /// A hedge, and the attempt that it was made for is in doubt no more: the carrier has answered while the intent was on its
+    /// way to the disk. Its carrier, where it was not sent yet.
+    pub(super) fn needless_hedge(&self, at: AttemptKey) -> Option<Arc<str>> {
+        let life = &self.open.get(at.challenge)?.life;
+        let hedge = life.attempt(at.attempt).filter(|a| a.hedge && a.unsent())?;
+        let of_leg = |a: &&Attempt| a.leg == hedge.leg && a.n != hedge.n;
+        let taken =
+            |a: &Attempt| matches!(a.phase, Phase::Taken | Phase::Settled(Outcome::Delivered));
+        let mut others = life.attempts.iter().filter(of_leg);
+        others.any(taken).then(|| hedge.carrier.clone())
+    }
+
+    /// The challenge ended, or its deadline came, between intent and submit: nothing was sent.
+    pub(super) fn never_sent(&mut self, at: AttemptKey) {
+        for running in self.carriers.iter_mut() {
+            if running.free_slot(at) {
+                self.queue.room_changed();
+            }
+        }
+    }
+
+    pub(super) fn unsent_fails(
+        &mut self,
+        at: AttemptKey,
+        carrier: &Arc<str>,
+        cause: Cause,
+        now: Millis,
+    ) {
+        let failure = crate::carrier::Failure {
+            verdict: Verdict::NextCandidate,
+            ..cause.failure(None)
+        };
+        let said = crate::carrier::Said {
+            carrier: carrier.clone(),
+            what: crate::carrier::What::Attempt(at, Event::Failed(failure)),
+        };
+        self.said(said, now);
+    }
+}
