@@ -115,5 +115,8 @@ pub mod operate;
 /// Simulated carriers and phones with a gateway in one process.
 pub mod simulate;
 
+/// The core in invented time, with everything around it going wrong on purpose.
+pub mod rehearse;
+
 /// What a person types: one file per verb.
 pub mod cli;

@@ -1,0 +1,89 @@
+//! The rehearsal: the gateway's core in invented time, in one thread, with everything around it going wrong on purpose.
+//!
+//! Real are the [`core`](crate::core) with delivery, routing and admission, the parsing of jobs, and the ledger's engine over
+//! a database in memory that loses what was not committed. Played are the broker and the servers that ask (`callers`), the
+//! carriers and their drivers (`texts`, `calls`), the people at the phones, and the disk. A seed decides everything: the same
+//! seed gives the same trace, and its hash, on any machine.
+//!
+//! After each step and at the end `checks` holds what happened against the promise: every acked job ends in exactly one
+//! final, nothing is sent without an intent that is durable or after the deadline, nothing is called delivered that no phone
+//! has, nothing that a carrier was answered for is lost, no call is left up.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+use crate::config::{Config, Fault};
+
+mod callers;
+mod calls;
+mod carriers;
+mod checks;
+mod dice;
+mod profile;
+mod texts;
+mod trace;
+mod traffic;
+mod trouble;
+mod world;
+
+pub use profile::Profile;
+
+/// One rehearsal.
+#[derive(Clone)]
+pub struct Rehearsal {
+    pub config: Arc<Config>,
+    pub profile: Profile,
+    pub challenges: usize,
+}
+
+/// What a run that kept the promise has seen.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Of all that happened, in order.
+    pub hash: u64,
+    pub lived: Duration,
+    /// What was done to it, and how often.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// How the challenges ended, and other states that were reached.
+    pub reached: BTreeMap<&'static str, u64>,
+}
+
+/// A promise that was broken.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    pub seed: u64,
+    /// When, since the beginning.
+    pub at: Duration,
+    pub what: String,
+    /// The last events before it, oldest first.
+    pub last: Vec<String>,
+}
+
+impl Rehearsal {
+    /// The configuration of rehearsals, from this folder.
+    pub fn config(folder: &Path) -> Result<Arc<Config>, Vec<Fault>> {
+        Config::load(&folder.join("ringback.toml")).map(Arc::new)
+    }
+
+    /// Runs one seed. `trace`: each event is given to it as it happens.
+    pub fn run(
+        &self,
+        seed: u64,
+        trace: Option<&mut dyn FnMut(&str)>,
+    ) -> Result<Summary, Box<Violation>> {
+        world::World::new(self, seed, trace).run()
+    }
+}
+
+impl Summary {
+    pub fn add(&mut self, other: &Summary) {
+        self.lived += other.lived;
+        for (all, more) in [
+            (&mut self.faults, &other.faults),
+            (&mut self.reached, &other.reached),
+        ] {
+            for (name, count) in more {
+                *all.entry(name).or_default() += count;
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The servers that ask: what they ask, how often, and what they were told.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::json;
+
+use super::{dice::Dice, profile::Profile};
+use crate::{
+    challenge::Door,
+    intake::job::{Kind, Properties},
+};
+
+/// A challenge, as the server that asks for it knows it, and what really became of it.
+pub struct Job {
+    pub id: Arc<str>,
+    pub tenant: Arc<str>,
+    pub door: Door,
+    pub body: Vec<u8>,
+    pub to: String,
+    /// No other challenge is for this phone.
+    pub alone: bool,
+    /// Asked for the first time.
+    pub at: Duration,
+    /// The server has been told that it is taken.
+    pub acked: bool,
+    /// It was told to come again, or waited no longer, and won't.
+    pub given_up: bool,
+    /// So often by HTTP until now.
+    pub asked: u32,
+    pub attempts: BTreeMap<u16, Truth>,
+    /// Reports for the asker, by their ids: number, event, and a hash of the body.
+    pub reports: BTreeMap<String, (u64, String, u64)>,
+    /// The same for everyone, from the exchange.
+    pub public: BTreeMap<String, (u64, String, u64)>,
+    pub finals: BTreeMap<String, String>,
+    /// Receipts (attempt, part) that were taken after the final.
+    pub late_owed: BTreeSet<(u16, u16)>,
+    pub late_told: BTreeSet<u16>,
+    /// A final has left the core.
+    pub final_out: bool,
+    /// The attempts whose text the phone has.
+    pub at_phone: Vec<u16>,
+    pub pressed: bool,
+    pub code_read: bool,
+    /// It was cancelled, or the server said whether the code was right.
+    pub worded: bool,
+}
+
+/// What really became of an attempt.
+#[derive(Clone, Debug)]
+pub struct Truth {
+    /// In which life of the process it was handed to the carrier.
+    pub life: u32,
+    pub voice: bool,
+    pub parts: u16,
+    pub told: Told,
+    /// Positive receipts that we have answered for and that could mean no other text: since when, by part.
+    pub proven: BTreeMap<u16, Duration>,
+}
+
+/// What the core has been told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    Nothing,
+    Taken,
+    Doubt,
+    Over,
+}
+
+/// What is asked besides challenges.
+pub struct Word {
+    pub kind: Kind,
+    pub body: Vec<u8>,
+}
+
+/// So long all challenges take to be asked, in milliseconds for each of them.
+const APART: u64 = 700;
+
+/// All that is asked for, and when.
+pub fn jobs(count: usize, profile: &Profile, dice: &mut Dice) -> Vec<Job> {
+    let spread = APART * count as u64;
+    let mut jobs: Vec<Job> = (0..count).map(|n| job(n, spread, profile, dice)).collect();
+    let mut phones: BTreeMap<String, u32> = BTreeMap::new();
+    for job in &jobs {
+        *phones.entry(job.to.clone()).or_default() += 1;
+    }
+    for job in &mut jobs {
+        job.alone = phones.get(&job.to) == Some(&1);
+    }
+    jobs
+}
+
+fn job(n: usize, spread: u64, profile: &Profile, dice: &mut Dice) -> Job {
+    const TENANTS: [&str; 3] = ["bank", "shop", "employer"];
+    let tenant = *dice.pick(&TENANTS);
+    let id = format!("c{n:05}");
+    let door = match dice.chance(600) {
+        true => Door::Amqp,
+        false => Door::Http,
+    };
+    let to = number(n, dice);
+    let mut body = json!({
+        "id": id,
+        "tenant": tenant,
+        "user": format!("u{}", dice.below(40)),
+        "to": to,
+        "lifetime_s": 60 + dice.below(240),
+        "code": format!("{:06}", dice.below(1_000_000)),
+    });
+    match dice.below(10) {
+        0..=1 => body["method"] = json!("voice_confirm"),
+        2 => body["method"] = json!("voice_code"),
+        _ => {
+            body["method"] = json!("sms_code");
+            if dice.chance(300) {
+                body["fallback"] =
+                    json!([{ "method": "voice_code", "after_s": 15 + dice.below(60) }]);
+            }
+            if dice.chance(150) {
+                body["text"] = json!(format!(
+                    "{} {{code}}",
+                    "Your sign-in code is below. ".repeat(7)
+                ));
+            }
+        }
+    }
+    if dice.chance(profile.feedback) {
+        body["until"] = json!("verified");
+    }
+    Job {
+        id: id.into(),
+        tenant: tenant.into(),
+        door,
+        body: body.to_string().into_bytes(),
+        to,
+        alone: true,
+        at: dice.between(1, spread),
+        acked: false,
+        given_up: false,
+        asked: 0,
+        attempts: BTreeMap::new(),
+        reports: BTreeMap::new(),
+        public: BTreeMap::new(),
+        finals: BTreeMap::new(),
+        late_owed: BTreeSet::new(),
+        late_told: BTreeSet::new(),
+        final_out: false,
+        at_phone: Vec::new(),
+        pressed: false,
+        code_read: false,
+        worded: false,
+    }
+}
+
+/// Of its own for nearly every challenge.
+fn number(n: usize, dice: &mut Dice) -> String {
+    let n = match dice.chance(50) {
+        true => n / 2,
+        false => n,
+    };
+    match n % 4 {
+        0 | 1 => format!("+1202{:07}", 5_550_000 + n),
+        2 => format!("+1416{:07}", 5_550_000 + n),
+        _ => format!("+4670{:07}", 1_740_000 + n),
+    }
+}
+
+impl Job {
+    pub fn properties(&self) -> Properties {
+        match self.door {
+            Door::Http => Properties::http(),
+            Door::Amqp => Properties {
+                door: Door::Amqp,
+                reply_to: Some(format!("replies.{}", self.tenant).into()),
+                correlation_id: Some(self.id.clone()),
+            },
+        }
+    }
+
+    /// The same id with something else in it.
+    pub fn other_content(&self) -> Vec<u8> {
+        let text = String::from_utf8_lossy(&self.body);
+        text.replace("\"user\":\"u", "\"user\":\"another")
+            .into_bytes()
+    }
+
+    /// A cancel, or whether the code was right.
+    pub fn word(&self, dice: &mut Dice) -> Word {
+        let (kind, body) = match dice.below(3) {
+            0 => (
+                Kind::Cancel,
+                json!({ "id": self.id, "tenant": self.tenant }),
+            ),
+            _ => (
+                Kind::Feedback,
+                json!({ "id": self.id, "tenant": self.tenant, "verified": dice.chance(700) }),
+            ),
+        };
+        Word {
+            kind,
+            body: body.to_string().into_bytes(),
+        }
+    }
+}

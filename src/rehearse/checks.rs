@@ -1,0 +1,453 @@
+//! The promise, held against what really happened.
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use serde_json::Value;
+
+use super::{
+    callers::{Job, Told, Truth},
+    carriers::{Effect, Kind},
+    texts::{Brought, place_of},
+    world::World,
+};
+use crate::{
+    carrier::{Event, Incoming, Order, ReceiptState, Slip, What},
+    challenge::{AttemptKey, Door},
+    core::Core,
+    delivery::Life,
+    ledger::{OutboxReport, Target, in_memory::Engine},
+};
+
+/// Finals that say of a text that it did not arrive, or that nobody knows.
+const NOT_DELIVERED: [&str; 4] = ["unconfirmed", "undelivered", "failed", "expired"];
+
+impl World<'_, '_> {
+    // --- what leaves ---------------------------------------------------------------------------------------------
+
+    /// A text is about to be sent: its intent must be durable, its time not over, and nothing else under way.
+    pub(super) fn check_text(&mut self, order: &Order, parts: u16, engine: &Engine<'_>) {
+        let Some(n) = self.check_intent(order.key, engine) else {
+            return;
+        };
+        if self.time().wall >= order.deadline {
+            self.violate(format!("{} is sent after its deadline", self.jobs[n].id));
+        }
+        let job = &self.jobs[n];
+        let well = |truth: &Truth| {
+            !truth.voice
+                && truth.life == self.life
+                && matches!(truth.told, Told::Nothing | Told::Taken)
+        };
+        let mut before = job.attempts.range(..order.key.attempt);
+        if let Some((other, _)) = before.find(|(_, truth)| well(truth)) {
+            let id = &job.id;
+            return self.violate(format!(
+                "{id}: a text is sent (attempt {}) while attempt {other} is well",
+                order.key.attempt
+            ));
+        }
+        self.remember(n, order.key, false, parts);
+    }
+
+    /// Gives the job whose challenge it is.
+    fn check_intent(&mut self, key: AttemptKey, engine: &Engine<'_>) -> Option<usize> {
+        let (challenge, attempt) = (key.challenge, key.attempt);
+        let stored = engine.get(challenge).ok().flatten();
+        let Some(stored) = stored else {
+            self.violate(format!(
+                "attempt {attempt} of {:x} leaves, and the ledger knows no such challenge",
+                challenge.0
+            ));
+            return None;
+        };
+        let life: Life = serde_json::from_slice(&stored.life).unwrap_or_default();
+        let id = stored.id.clone();
+        if life.attempt(attempt).is_none() {
+            self.violate(format!(
+                "{id}: attempt {attempt} leaves before its intent is durable"
+            ));
+        }
+        let Some(n) = self.ids.get(&(stored.tenant.clone(), id.clone())).copied() else {
+            self.violate(format!("{id}: nobody has asked for it"));
+            return None;
+        };
+        self.keys.insert(challenge, n);
+        let job = &self.jobs[n];
+        if job.given_up {
+            self.violate(format!(
+                "{id}: its server was told that it is not taken, and it is sent"
+            ));
+        } else if job.final_out {
+            self.violate(format!("{id}: attempt {attempt} leaves after the final"));
+        }
+        Some(n)
+    }
+
+    fn remember(&mut self, n: usize, key: AttemptKey, voice: bool, parts: u16) {
+        let truth = Truth {
+            life: self.life,
+            voice,
+            parts,
+            told: Told::Nothing,
+            proven: BTreeMap::new(),
+        };
+        if self.jobs[n].attempts.insert(key.attempt, truth).is_some() {
+            let id = &self.jobs[n].id;
+            self.violate(format!("{id}: attempt {} is sent twice", key.attempt));
+        }
+    }
+
+    /// An INVITE leaves.
+    pub(super) fn check_call(&mut self, key: AttemptKey, engine: &Engine<'_>) {
+        if let Some(n) = self.check_intent(key, engine) {
+            self.remember(n, key, true, 0);
+        }
+    }
+
+    // --- what happens outside ------------------------------------------------------------------------------------
+
+    pub(super) fn note(&mut self, effect: Effect) {
+        let job = |world: &World<'_, '_>, key: AttemptKey| world.keys.get(&key.challenge).copied();
+        match effect {
+            Effect::TextAtPhone(key) => {
+                if let Some(n) = job(self, key) {
+                    self.jobs[n].at_phone.push(key.attempt);
+                }
+            }
+            Effect::Pressed(key) => {
+                if let Some(n) = job(self, key) {
+                    self.jobs[n].pressed = true;
+                }
+            }
+            Effect::CodeRead(key) => {
+                if let Some(n) = job(self, key) {
+                    self.jobs[n].code_read = true;
+                }
+            }
+            Effect::Invited(key) => self.invited.push(key),
+            Effect::LeftUp(key) => {
+                let id = job(self, key).map_or_else(String::new, |n| self.jobs[n].id.to_string());
+                self.violate(format!(
+                    "{id}: the call of attempt {} is left up",
+                    key.attempt
+                ));
+            }
+            Effect::Say(_) | Effect::Later(..) => {}
+        }
+    }
+
+    /// What the core is told, before it is.
+    pub(super) fn note_said(&mut self, what: &What) {
+        let told = |event: &Event| match event {
+            Event::Accepted { .. } | Event::Ringing | Event::Answered => Some(Told::Taken),
+            Event::InDoubt { .. } => Some(Told::Doubt),
+            Event::Failed(_) | Event::CallEnded(_) => Some(Told::Over),
+            Event::KeyPressed(_) | Event::CallState(..) | Event::CallCleared => None,
+        };
+        match what {
+            What::Attempt(key, event) => {
+                if let Some(told) = told(event) {
+                    self.tell(*key, told);
+                }
+            }
+            What::Incoming(Incoming::Receipt(receipt), Slip::Session(_, number)) => {
+                let bad = matches!(
+                    receipt.state,
+                    ReceiptState::Undelivered | ReceiptState::Expired | ReceiptState::Rejected
+                );
+                let of = self.brought(*number).and_then(|brought| brought.of);
+                if let Some(key) = of.filter(|_| bad) {
+                    self.tell(key, Told::Over);
+                }
+            }
+            What::Incoming(..) | What::Link(_) => {}
+        }
+    }
+
+    pub(super) fn brought_by(&self, what: &What) -> Option<&Brought> {
+        match what {
+            What::Incoming(_, Slip::Session(_, number)) => self.brought(*number),
+            _ => None,
+        }
+    }
+
+    fn brought(&self, number: u32) -> Option<&Brought> {
+        let carrier = self.carriers.get(place_of(number) as usize)?;
+        match &carrier.kind {
+            Kind::Texts(texts) => texts.brought(number),
+            Kind::Calls(_) => None,
+        }
+    }
+
+    fn tell(&mut self, key: AttemptKey, told: Told) {
+        let job = self.keys.get(&key.challenge).copied();
+        let job = job.and_then(|n| self.jobs.get_mut(n));
+        if let Some(truth) = job.and_then(|job| job.attempts.get_mut(&key.attempt)) {
+            // A doubt ends by an answer; what is over stays so.
+            if truth.told != Told::Over {
+                truth.told = told;
+            }
+        }
+    }
+
+    /// A carrier is told that what it brought is safe.
+    pub(super) fn acknowledged(&mut self, number: u32) {
+        let place = place_of(number) as usize;
+        let brought = match self
+            .carriers
+            .get_mut(place)
+            .map(|carrier| &mut carrier.kind)
+        {
+            Some(Kind::Texts(texts)) => texts.acknowledged(number),
+            _ => None,
+        };
+        let Some(brought) = brought else {
+            return;
+        };
+        let Some(key) = brought.of else { return };
+        let at = self.now.since_start();
+        let Some(n) = self.keys.get(&key.challenge).copied() else {
+            return;
+        };
+        let job = &mut self.jobs[n];
+        let delivered = brought.receipt.state == ReceiptState::Delivered;
+        let Some(truth) = job.attempts.get_mut(&key.attempt) else {
+            return;
+        };
+        // To a phone that has several challenges a receipt without a known id may mean each.
+        if delivered && brought.clear && job.alone {
+            let known = truth.proven.insert(brought.part, at).is_some();
+            if job.final_out && !known {
+                job.late_owed.insert((key.attempt, brought.part));
+            }
+        }
+    }
+
+    // --- what is told --------------------------------------------------------------------------------------------
+
+    /// A final leaves the core.
+    pub(super) fn check_final(&mut self, report: &OutboxReport) {
+        let Some(n) = self.keys.get(&report.challenge).copied() else {
+            return;
+        };
+        let Ok(body) = serde_json::from_slice::<Value>(&report.body) else {
+            return self.violate("a report that is no JSON".to_owned());
+        };
+        let event = body["event"].as_str().unwrap_or_default();
+        let job = &mut self.jobs[n];
+        if std::mem::replace(&mut job.final_out, true) {
+            // It is told again.
+            return;
+        }
+        let proven = job.attempts.iter().find(|(_, truth)| {
+            !truth.voice && truth.proven.len() >= usize::from(truth.parts.max(1))
+        });
+        if let Some((attempt, _)) = proven
+            && NOT_DELIVERED.contains(&event)
+        {
+            let id = &job.id;
+            let what = format!(
+                "{id}: the final is {event}, though the receipt of attempt {attempt} was taken before"
+            );
+            self.violate(what);
+        }
+    }
+
+    /// A report has reached whoever reads it.
+    pub(super) fn received(&mut self, report: &OutboxReport) {
+        let Ok(body) = serde_json::from_slice::<Value>(&report.body) else {
+            return self.violate("a report that is no JSON".to_owned());
+        };
+        let text = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
+        let place = (text("tenant").into(), text("challenge").into());
+        let Some(n) = self.ids.get(&place).copied() else {
+            return self.violate(format!("a report of {}, which nobody asked for", place.1));
+        };
+        let (id, event, report_id) = (place.1, text("event"), text("report_id"));
+        let seq = body["seq"].as_u64().unwrap_or_default();
+        let public = matches!(report.target, Target::Exchange { .. });
+        let at = self.now.since_start();
+        let copy = if public { "everyone" } else { "the asker" };
+        self.trace
+            .event(at, format_args!("{id} to {copy}: {seq} {event}"));
+        // Told again later it is without them.
+        let mut content = body.clone();
+        if let Some(fields) = content.as_object_mut() {
+            fields.retain(|name, _| !["code", "digits", "reply"].contains(&name.as_str()));
+        }
+        let mut hash = DefaultHasher::new();
+        content.to_string().hash(&mut hash);
+        let this = (seq, event.clone(), hash.finish());
+        let job = &mut self.jobs[n];
+        let reports = match public {
+            true => &mut job.public,
+            false => &mut job.reports,
+        };
+        let known = reports.get(&report_id);
+        if known.is_some_and(|known| *known != this) {
+            return self.violate(format!(
+                "{id}: report {report_id} comes again and says something else"
+            ));
+        }
+        let new = known.is_none();
+        if new && reports.values().any(|(other, ..)| *other == seq) {
+            return self.violate(format!("{id}: two reports have the number {seq}"));
+        }
+        reports.insert(report_id.clone(), this);
+        if event == "late" {
+            let attempt = body["attempt"].as_u64().unwrap_or_default();
+            let delivered = body["reason"] == "delivered";
+            let told = |(n, _): &(u16, u16)| u64::from(*n) == attempt && delivered;
+            job.late_owed.retain(|owed| !told(owed));
+            job.late_told.insert(attempt as u16);
+            return self.trace.reached("a late report");
+        }
+        if body["final"] != true {
+            return;
+        }
+        let before = job.finals.insert(report_id, event.clone());
+        if job.finals.len() > 1 {
+            let finals: Vec<&String> = job.finals.values().collect();
+            let what = format!("{id}: several finals: {finals:?}");
+            return self.violate(what);
+        }
+        if before.is_none() {
+            self.check_truth(n, &event, &body);
+        }
+    }
+
+    /// Is it true?
+    fn check_truth(&mut self, n: usize, event: &str, body: &Value) {
+        let job = &self.jobs[n];
+        let id = job.id.clone();
+        let attempts = body["attempts"].as_array();
+        let hedges = attempts.into_iter().flatten();
+        let hedges = hedges.filter(|attempt| attempt["hedge"] == true).count();
+        let delivered = !job.at_phone.is_empty() || job.code_read;
+        let wrong = match event {
+            "delivered" if !delivered => Some("delivered, and no phone has it"),
+            "confirmed" if !job.pressed => Some("confirmed, and nobody pressed #"),
+            "verified" | "cancelled" if !job.worded => Some("ended by a word that nobody said"),
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            self.violate(format!("{id}: {wrong}"));
+        } else if hedges > 1 {
+            self.violate(format!("{id}: {hedges} hedges"));
+        } else if self.rehearsal.profile.is_healthy()
+            && !["delivered", "confirmed"].contains(&event)
+        {
+            self.violate(format!(
+                "{id}: all is well, and it ended as {event}: {body}"
+            ));
+        }
+        self.trace.reached(final_name(event));
+    }
+
+    // --- the end -------------------------------------------------------------------------------------------------
+
+    /// Nothing is left that could happen.
+    pub(super) fn is_over(&self, core: &Core) -> bool {
+        core.rest().is_none()
+    }
+
+    pub(super) fn check_end(&mut self, core: &Core, engine: &Engine<'_>) {
+        let rest = core.rest();
+        if let Some(rest) = rest {
+            return self.violate(format!("something is left in the core: {rest:?}"));
+        }
+        for n in 0..self.jobs.len() {
+            if let Some(what) = self.unkept(&self.jobs[n], engine) {
+                let id = &self.jobs[n].id;
+                return self.violate(format!("{id}: {what}"));
+            }
+        }
+        let up: usize = self
+            .carriers
+            .iter()
+            .map(|carrier| match &carrier.kind {
+                Kind::Calls(calls) => calls.up(),
+                Kind::Texts(_) => 0,
+            })
+            .sum();
+        if up > 0 {
+            self.violate(format!("{up} calls are up at the end"));
+        }
+    }
+
+    fn unkept(&self, job: &Job, engine: &Engine<'_>) -> Option<String> {
+        let stored = match engine.find(&job.tenant, &job.id) {
+            Ok(stored) => stored,
+            Err(error) => return Some(format!("the ledger: {error}")),
+        };
+        if job.given_up {
+            return None;
+        }
+        let Some(stored) = stored.filter(|_| job.acked) else {
+            return Some(format!("asked {} times and never taken", job.asked));
+        };
+        if stored.ended.is_none() {
+            return Some("taken, and open in the ledger for ever".to_owned());
+        }
+        let finals = match job.door {
+            Door::Amqp => job.finals.len(),
+            Door::Http => {
+                let kept = engine.reports_of(stored.key).unwrap_or_default();
+                kept.iter().filter(|report| report.is_final).count()
+            }
+        };
+        if finals != 1 {
+            return Some(format!("taken, and {finals} finals were told"));
+        }
+        let final_of = job
+            .public
+            .values()
+            .find(|(_, event, _)| NOT_DELIVERED.contains(&event.as_str()));
+        let owed = job
+            .late_owed
+            .iter()
+            .find(|(n, _)| !job.late_told.contains(n));
+        match (final_of, owed) {
+            (Some(_), Some((attempt, _))) => Some(format!(
+                "a receipt for attempt {attempt} was taken after the final and led to no late report"
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// The states that are counted.
+fn final_name(event: &str) -> &'static str {
+    const NAMES: [&str; 10] = [
+        "delivered",
+        "confirmed",
+        "verified",
+        "cancelled",
+        "unconfirmed",
+        "undelivered",
+        "failed",
+        "expired",
+        "rejected",
+        "denied",
+    ];
+    let known = NAMES.into_iter().find(|name| *name == event);
+    known.unwrap_or("another final")
+}
+
+/// An event as the trace shows it.
+pub(super) fn word(event: &Event) -> &'static str {
+    match event {
+        Event::Accepted { .. } => "taken",
+        Event::Ringing => "ringing",
+        Event::Answered => "answered",
+        Event::KeyPressed(_) => "a key",
+        Event::CallState(..) => "call state",
+        Event::CallCleared => "cleared",
+        Event::CallEnded(_) => "call ended",
+        Event::Failed(failure) => failure.cause.name(),
+        Event::InDoubt { .. } => "in doubt",
+    }
+}

@@ -1,0 +1,169 @@
+//! What goes wrong, and how often: so many times in a thousand, unless something else is said.
+
+/// The faults of a rehearsal.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    pub name: &'static str,
+
+    // --- the process, the disk, the broker, the clock
+    /// Of all commits: the process dies before or just after it.
+    pub crash_at_commit: u32,
+    /// So many times in the life of a run, at any moment.
+    pub crashes: u64,
+    pub disk_refusals: u64,
+    pub broker_outages: u64,
+    pub clock_steps: u64,
+    pub reloads: u64,
+    /// The confirm of a report doesn't come: it is published again.
+    pub confirm_lost: u32,
+
+    // --- the carriers
+    /// So many times in the life of a run: a link breaks.
+    pub link_cuts: u64,
+    pub refused: u32,
+    pub throttled: u32,
+    /// No answer in time; half of these texts the carrier has all the same.
+    pub silent: u32,
+    /// Of those: the answer comes late.
+    pub late_answer: u32,
+    pub no_reference: u32,
+    /// The id that another text has as well.
+    pub shared_reference: u32,
+    /// The receipt writes the id in another base.
+    pub other_base: u32,
+    pub receipt_early: u32,
+    pub receipt_twice: u32,
+    pub receipt_missing: u32,
+    pub receipt_bad: u32,
+    /// Another that says the contrary follows.
+    pub receipt_contradicts: u32,
+    pub receipt_nameless: u32,
+    /// A receipt of somebody else's text follows.
+    pub receipt_foreign: u32,
+    /// Of calls: what else than "answered, and # pressed".
+    pub call_fails: u32,
+
+    // --- the servers that ask, and the people
+    pub redelivered: u32,
+    pub same_id_again: u32,
+    pub other_content: u32,
+    pub cancelled: u32,
+    pub feedback: u32,
+    /// A word that comes before its challenge.
+    pub early_word: u32,
+    /// By HTTP: the client waits no longer.
+    pub gives_up: u32,
+}
+
+impl Profile {
+    /// Nothing goes wrong.
+    pub const HEALTHY: Profile = Profile {
+        name: "healthy",
+        crash_at_commit: 0,
+        crashes: 0,
+        disk_refusals: 0,
+        broker_outages: 0,
+        clock_steps: 0,
+        reloads: 0,
+        confirm_lost: 0,
+        link_cuts: 0,
+        refused: 0,
+        throttled: 0,
+        silent: 0,
+        late_answer: 0,
+        no_reference: 0,
+        shared_reference: 0,
+        other_base: 0,
+        receipt_early: 0,
+        receipt_twice: 0,
+        receipt_missing: 0,
+        receipt_bad: 0,
+        receipt_contradicts: 0,
+        receipt_nameless: 0,
+        receipt_foreign: 0,
+        call_fails: 0,
+        redelivered: 0,
+        same_id_again: 0,
+        other_content: 0,
+        cancelled: 0,
+        feedback: 0,
+        early_word: 0,
+        gives_up: 0,
+    };
+
+    /// A bit of everything.
+    pub const STORM: Profile = Profile {
+        name: "storm",
+        crash_at_commit: 4,
+        crashes: 1,
+        disk_refusals: 1,
+        broker_outages: 1,
+        clock_steps: 1,
+        reloads: 2,
+        confirm_lost: 30,
+        link_cuts: 3,
+        refused: 60,
+        throttled: 60,
+        silent: 60,
+        late_answer: 400,
+        no_reference: 30,
+        shared_reference: 30,
+        other_base: 100,
+        receipt_early: 120,
+        receipt_twice: 80,
+        receipt_missing: 50,
+        receipt_bad: 80,
+        receipt_contradicts: 60,
+        receipt_nameless: 30,
+        receipt_foreign: 20,
+        call_fails: 350,
+        redelivered: 60,
+        same_id_again: 60,
+        other_content: 30,
+        cancelled: 60,
+        feedback: 120,
+        early_word: 200,
+        gives_up: 60,
+    };
+
+    /// The process dies again and again; all else is well.
+    pub const CRASHES: Profile = Profile {
+        name: "crashes",
+        crash_at_commit: 40,
+        crashes: 4,
+        confirm_lost: 50,
+        redelivered: 100,
+        receipt_early: 200,
+        ..Profile::HEALTHY
+    };
+
+    /// Carriers that do what they like; the process lives.
+    pub const CARRIERS: Profile = Profile {
+        name: "carriers",
+        crash_at_commit: 0,
+        crashes: 0,
+        link_cuts: 8,
+        refused: 150,
+        throttled: 150,
+        silent: 150,
+        ..Profile::STORM
+    };
+
+    pub const ALL: [Profile; 4] = [
+        Profile::STORM,
+        Profile::CRASHES,
+        Profile::CARRIERS,
+        Profile::HEALTHY,
+    ];
+
+    pub fn named(name: &str) -> Option<Profile> {
+        Profile::ALL
+            .into_iter()
+            .find(|profile| profile.name == name)
+    }
+
+    /// Do all challenges succeed, as far as the carriers and the people go?
+    pub fn is_healthy(&self) -> bool {
+        self.name == Profile::HEALTHY.name
+    }
+}

@@ -1,0 +1,120 @@
+//! What happens at moments that are known from the beginning: what is asked for, and troubles.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    carriers::Step,
+    world::{Event, HOUSE, World},
+};
+use crate::{
+    config::Config,
+    core::{CarrierUpdate, Core, UpdateLink},
+};
+
+/// Troubles that come at a moment of their own.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Trouble {
+    Crash,
+    Disk,
+    BrokerGone,
+    BrokerBack,
+    ClockStep,
+    Reload,
+    LinkCut,
+}
+
+impl World<'_, '_> {
+    /// What happens at moments that are known from the beginning.
+    pub(super) fn plan(&mut self) {
+        let profile = self.rehearsal.profile.clone();
+        let mut last = Duration::ZERO;
+        for n in 0..self.jobs.len() {
+            let at = self.jobs[n].at;
+            last = last.max(at);
+            self.later(at, Event::Ask(n));
+            if self.dice.chance(profile.redelivered) {
+                let again = at + self.dice.between(1, 3_000);
+                self.later(again, Event::Ask(n));
+            }
+            if self.dice.chance(profile.same_id_again) {
+                let again = at + self.dice.between(5_000, 400_000);
+                self.later(again, Event::Ask(n));
+            }
+            if self.dice.chance(profile.other_content) {
+                let other = at + self.dice.between(1, 200_000);
+                self.later(other, Event::AskOther(n));
+            }
+            if self.dice.chance(profile.cancelled.max(profile.feedback)) {
+                let early = self.dice.chance(profile.early_word);
+                let word = match early {
+                    true => at.saturating_sub(self.dice.between(1, 2_000)),
+                    false => at + self.dice.between(1, 60_000),
+                };
+                self.later(word, Event::Word(n));
+            }
+        }
+        let horizon = last.as_millis() as u64 + 60_000;
+        let troubles = [
+            (Trouble::Crash, profile.crashes),
+            (Trouble::Disk, profile.disk_refusals),
+            (Trouble::BrokerGone, profile.broker_outages),
+            (Trouble::ClockStep, profile.clock_steps),
+            (Trouble::Reload, profile.reloads),
+            (Trouble::LinkCut, profile.link_cuts),
+        ];
+        for (trouble, count) in troubles {
+            for _ in 0..count {
+                let at = self.dice.between(1, horizon);
+                self.later(at, Event::Fault(trouble));
+            }
+        }
+        self.later(HOUSE, Event::House);
+    }
+
+    pub(super) fn trouble(&mut self, trouble: Trouble, core: &mut Core) {
+        let at = self.now.since_start();
+        self.trace.event(at, format_args!("trouble: {trouble:?}"));
+        match trouble {
+            Trouble::Crash => {
+                self.trace.fault("crash");
+                self.crash = true;
+            }
+            Trouble::Disk => {
+                self.trace.fault("disk refuses");
+                self.disk.refuses_until = self.now + self.dice.between(200, 20_000);
+            }
+            Trouble::BrokerGone => {
+                self.trace.fault("broker gone");
+                self.broker.up = false;
+                let back = self.dice.between(500, 60_000);
+                self.later(back, Event::Fault(Trouble::BrokerBack));
+            }
+            Trouble::BrokerBack => self.broker_back(),
+            Trouble::ClockStep => {
+                self.trace.fault("clock step");
+                self.ahead = self.dice.between(0, 7_200_000).as_millis() as i64 - 3_600_000;
+            }
+            Trouble::Reload => {
+                self.trace.fault("reload");
+                self.reload(core);
+            }
+            Trouble::LinkCut => {
+                self.trace.fault("link cut");
+                let place = self.dice.below(self.carriers.len() as u64) as usize;
+                self.later(Duration::ZERO, Event::Step(place, Step::Cut));
+            }
+        }
+    }
+
+    /// The same carriers by files that have been written again: their links stay.
+    fn reload(&mut self, core: &mut Core) {
+        let updates = self.carriers.iter().map(|carrier| CarrierUpdate {
+            config: carrier.config.clone(),
+            driver: carrier.driver,
+            slots: carrier.slots.clone(),
+            link: UpdateLink::Stays,
+        });
+        let config: Arc<Config> = self.rehearsal.config.clone();
+        core.configure(config, updates.collect());
+    }
+}

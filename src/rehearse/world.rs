@@ -1,0 +1,489 @@
+//! Where it all happens: one thread, one clock that jumps from event to event, and lives of the process that end by crashes.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::mpsc;
+
+use super::{
+    Rehearsal, Summary, Violation,
+    callers::{self, Job, Word},
+    carriers::{Carrier, Effect, Kind, Stage, Step},
+    dice::Dice,
+    trace::Trace,
+    traffic::Broker,
+    trouble::Trouble,
+};
+use crate::{
+    carrier::{DriverId, Said, What},
+    challenge::{AttemptKey, ChallengeKey, Millis},
+    clock::{Mono, Now},
+    core::{CarrierUpdate, Core, CoreSettings, Found, Input, LookUp, UpdateLink},
+    gateway,
+    ledger::{
+        Batch, Recovered, ReportKey,
+        in_memory::{Engine, Keeping, Memory},
+    },
+};
+
+pub struct World<'r, 't> {
+    pub(super) rehearsal: &'r Rehearsal,
+    seed: u64,
+    pub(super) dice: Dice,
+    pub(super) trace: Trace<'t>,
+    pub(super) now: Mono,
+    pub(super) ahead: i64,
+    due: BinaryHeap<Reverse<(Mono, u64)>>,
+    events: BTreeMap<u64, (u32, Event)>,
+    last_event: u64,
+    /// Events that are more than time passing.
+    pub(super) left: usize,
+    pub(super) life: u32,
+    last_driver: u64,
+    pub(super) carriers: Vec<Carrier>,
+    pub(super) jobs: Vec<Job>,
+    pub(super) ids: BTreeMap<(Arc<str>, Arc<str>), usize>,
+    pub(super) keys: BTreeMap<ChallengeKey, usize>,
+    pub(super) broker: Broker,
+    pub(super) disk: Disk,
+    /// INVITEs that have just left.
+    pub(super) invited: Vec<AttemptKey>,
+    pub(super) violation: Option<String>,
+    pub(super) crash: bool,
+}
+
+/// The disk: a group of batches at a time.
+#[derive(Default)]
+pub(super) struct Disk {
+    pub waiting: VecDeque<Batch>,
+    pub busy: bool,
+    pub refuses_until: Mono,
+}
+
+/// What happens later.
+#[derive(Debug)]
+pub(super) enum Event {
+    Ask(usize),
+    /// The same id with something else in it.
+    AskOther(usize),
+    GiveUp(u64),
+    Word(usize),
+    Disk,
+    LookUp(Vec<LookUp>),
+    Said(usize, Box<What>),
+    Step(usize, Step),
+    Arrive(ReportKey),
+    Confirmed(ReportKey),
+    /// The ledger's housekeeping, and a look whether all is over.
+    House,
+    Fault(Trouble),
+}
+
+/// How one life of the process ends.
+enum End {
+    Crashed,
+    Over,
+    Broken,
+}
+
+/// The wall clock at the beginning.
+const WALL: i64 = 1_800_000_000_000;
+pub(super) const HOUSE: Duration = Duration::from_secs(20);
+/// From a driver's word to its being heard.
+const CHANNEL: Duration = Duration::from_micros(50);
+/// Longer than anything may take.
+const LONGEST: Duration = Duration::from_secs(4 * 3_600);
+
+impl<'r, 't> World<'r, 't> {
+    pub fn new(
+        rehearsal: &'r Rehearsal,
+        seed: u64,
+        listener: Option<&'t mut dyn FnMut(&str)>,
+    ) -> World<'r, 't> {
+        let mut dice = Dice::new(seed);
+        let jobs = callers::jobs(rehearsal.challenges, &rehearsal.profile, &mut dice);
+        let used = rehearsal.config.used();
+        let carriers = (0..).zip(&used).filter_map(|(place, name)| {
+            let config = rehearsal.config.carriers.get(name)?.clone();
+            Some(Carrier::new(config, place))
+        });
+        let ids = jobs.iter().zip(0..);
+        let ids = ids.map(|(job, n)| ((job.tenant.clone(), job.id.clone()), n));
+        let mut world = World {
+            ids: ids.collect(),
+            carriers: carriers.collect(),
+            rehearsal,
+            seed,
+            dice,
+            trace: Trace::new(listener),
+            now: Mono::after_start(Duration::from_secs(1)),
+            ahead: 0,
+            due: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            last_event: 0,
+            left: 0,
+            life: 0,
+            last_driver: 0,
+            jobs,
+            keys: BTreeMap::new(),
+            broker: Broker {
+                up: true,
+                last_tag: 0,
+                deliveries: BTreeMap::new(),
+                answers: mpsc::unbounded_channel(),
+                asking: BTreeMap::new(),
+                unconfirmed: BTreeMap::new(),
+            },
+            disk: Disk::default(),
+            invited: Vec::new(),
+            violation: None,
+            crash: false,
+        };
+        world.plan();
+        world
+    }
+
+    pub fn run(mut self) -> Result<Summary, Box<Violation>> {
+        let memory = match Memory::new() {
+            Ok(memory) => memory,
+            Err(error) => return Err(self.broken(format!("no ledger: {error}"))),
+        };
+        let settings = &self.rehearsal.config.settings.ledger;
+        let keeping = Keeping {
+            wipe: gateway::WIPE,
+            retention: settings.retention,
+            outcomes: settings.outcomes,
+        };
+        loop {
+            let life = memory.open("gw-1", keeping, |engine, recovered| {
+                self.live(engine, recovered)
+            });
+            match life {
+                Ok(End::Over) => break,
+                Ok(End::Crashed) => self.crashed(),
+                Ok(End::Broken) => {
+                    let what = self.violation.take().unwrap_or_default();
+                    return Err(self.broken(what));
+                }
+                Err(error) => return Err(self.broken(format!("the ledger: {error}"))),
+            }
+        }
+        Ok(Summary {
+            hash: self.trace.hash(),
+            lived: self.now.since_start(),
+            faults: std::mem::take(&mut self.trace.faults),
+            reached: std::mem::take(&mut self.trace.reached),
+        })
+    }
+
+    fn broken(&self, what: String) -> Box<Violation> {
+        Box::new(Violation {
+            seed: self.seed,
+            at: self.now.since_start(),
+            what,
+            last: self.trace.last(),
+        })
+    }
+
+    /// The promise is broken: the run ends.
+    pub(super) fn violate(&mut self, what: String) {
+        self.violation.get_or_insert(what);
+    }
+
+    pub(super) fn time(&self) -> Now {
+        let since = self.now.since_start().as_millis();
+        Now {
+            wall: Millis(WALL + since as i64),
+            mono: self.now,
+            ahead: self.ahead,
+        }
+    }
+
+    pub(super) fn later(&mut self, after: Duration, event: Event) {
+        self.last_event += 1;
+        self.left += usize::from(!matches!(event, Event::House));
+        self.due.push(Reverse((self.now + after, self.last_event)));
+        self.events.insert(self.last_event, (self.life, event));
+    }
+
+    /// The next event, if it is due by then. What belonged to a life that is over doesn't happen.
+    fn next(&mut self, until: Mono) -> Option<Event> {
+        while let Some(Reverse((at, number))) = self.due.peek().copied() {
+            if at > until {
+                return None;
+            }
+            self.due.pop();
+            let (life, event) = self.events.remove(&number)?;
+            self.left -= usize::from(!matches!(event, Event::House));
+            if life == self.life || event.outlives_a_crash() {
+                self.now = self.now.max(at);
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    // --- one life of the process ---------------------------------------------------------------------------------
+
+    fn live(&mut self, mut engine: Engine<'_>, mut recovered: Recovered) -> End {
+        self.life += 1;
+        self.trace
+            .event(self.now.since_start(), format_args!("life {}", self.life));
+        let mut core = match self.begin(&mut recovered) {
+            Ok(core) => core,
+            Err(error) => {
+                self.violate(format!("a start failed: {error}"));
+                return End::Broken;
+            }
+        };
+        drop(recovered);
+        self.reconnect(&engine);
+        loop {
+            self.carry_out(&mut core, &mut engine);
+            if self.violation.is_some() {
+                return End::Broken;
+            }
+            if self.crash {
+                return End::Crashed;
+            }
+            if self.left == 0 && self.is_over(&core) {
+                self.check_end(&core, &engine);
+                return match self.violation {
+                    Some(_) => End::Broken,
+                    None => End::Over,
+                };
+            }
+            if self.now.since_start() > LONGEST {
+                let rest = core.rest();
+                self.violate(format!("it does not end: {rest:?}, {} events", self.left));
+                return End::Broken;
+            }
+            let deadline = core.deadline(self.time());
+            match self.next(deadline.max(self.now)) {
+                Some(event) => self.happen(event, &mut core, &mut engine),
+                None => self.now = self.now.max(deadline),
+            }
+            core.turn(self.time());
+        }
+    }
+
+    fn begin(&mut self, recovered: &mut Recovered) -> Result<Core, String> {
+        let config = self.rehearsal.config.clone();
+        let settings = CoreSettings {
+            config: config.clone(),
+            broker: true,
+            epoch: recovered.epoch(),
+        };
+        let now = self.time();
+        let mut core = Core::new(settings, now);
+        let mut updates = Vec::new();
+        for place in 0..self.carriers.len() {
+            self.last_driver += 1;
+            let driver = DriverId(self.last_driver);
+            self.with_carrier(place, |carrier, stage| carrier.begin(driver, stage));
+            let carrier = &self.carriers[place];
+            updates.push(CarrierUpdate {
+                config: carrier.config.clone(),
+                driver,
+                slots: carrier.slots.clone(),
+                link: UpdateLink::New,
+            });
+        }
+        core.configure(config.clone(), updates);
+        let left_up = recovered.calls().map_err(|e| e.to_string())?;
+        let longest = crate::admission::longest(&config.settings.limits);
+        gateway::take_up(recovered, &mut core, now.wall, longest).map_err(|e| e.to_string())?;
+        for call in left_up {
+            core.left_up(call.key);
+            let mut carriers = self.carriers.iter();
+            let of = carriers.position(|carrier| carrier.config.name == call.carrier);
+            if let Some(place) = of {
+                self.trace
+                    .reached("a call was left up by a crash and ended");
+                self.with_carrier(place, |carrier, stage| {
+                    if let Kind::Calls(calls) = &carrier.kind {
+                        calls.end_orphan(&call.state, stage);
+                    }
+                });
+            }
+        }
+        Ok(core)
+    }
+
+    /// What a crash takes with it.
+    fn crashed(&mut self) {
+        self.trace
+            .event(self.now.since_start(), format_args!("crash"));
+        self.crash = false;
+        self.disk.waiting.clear();
+        self.disk.busy = false;
+        self.carriers.iter_mut().for_each(Carrier::crash);
+        self.hang_on();
+        self.now += self.dice.between(50, 3_000);
+    }
+
+    // --- what happens --------------------------------------------------------------------------------------------
+
+    fn happen(&mut self, event: Event, core: &mut Core, engine: &mut Engine<'_>) {
+        let now = self.time();
+        let takes = core.wants();
+        let waits = match &event {
+            Event::Said(..) | Event::LookUp(_) | Event::Confirmed(_) | Event::Word(_) => {
+                !takes.rest
+            }
+            Event::Ask(_) | Event::AskOther(_) => !takes.jobs,
+            _ => false,
+        };
+        if waits {
+            return self.later(Duration::from_millis(1), event);
+        }
+        match event {
+            Event::Ask(n) => self.ask(n, core),
+            Event::AskOther(n) => self.ask_other(n, core),
+            Event::GiveUp(number) => self.give_up(number),
+            Event::Word(n) => {
+                let Word { kind, body } = self.jobs[n].word(&mut self.dice);
+                self.word(n, kind, &body, core);
+            }
+            Event::Disk => self.disk(core, engine),
+            Event::LookUp(round) => {
+                let found = round.into_iter().filter_map(|LookUp { key, whose }| {
+                    let (literal, candidates) = engine.whose(&whose).ok()?;
+                    Some(Found {
+                        key,
+                        literal,
+                        candidates,
+                    })
+                });
+                core.handle(now, Input::LookedUp(found.collect()));
+            }
+            Event::Said(place, what) => self.said(place, *what, core),
+            Event::Step(place, step) => {
+                self.with_carrier(place, |carrier, stage| carrier.step(step, stage));
+            }
+            Event::Arrive(report) => self.arrive(report),
+            Event::Confirmed(report) => {
+                self.broker.unconfirmed.remove(&report);
+                core.handle(now, Input::Published(vec![report]));
+            }
+            Event::House => {
+                if let Err(error) = engine.housekeep(now.wall) {
+                    self.violate(format!("housekeeping: {error}"));
+                }
+                self.later(HOUSE, Event::House);
+            }
+            Event::Fault(trouble) => self.trouble(trouble, core),
+        }
+    }
+
+    fn said(&mut self, place: usize, what: What, core: &mut Core) {
+        self.note_said(&what);
+        let carrier = self.carriers[place].config.name.clone();
+        let at = self.now.since_start();
+        match &what {
+            What::Attempt(key, event) => {
+                let (challenge, attempt) = (key.challenge.0, key.attempt);
+                let event = super::checks::word(event);
+                self.trace.event(
+                    at,
+                    format_args!("{carrier} says of {challenge:x}/{attempt}: {event}"),
+                );
+            }
+            What::Incoming(..) => {
+                let brought = self.brought_by(&what);
+                let line = brought.map_or_else(String::new, |b| b.to_string());
+                self.trace
+                    .event(at, format_args!("{carrier} brings {line}"));
+            }
+            What::Link(link) => self.trace.event(at, format_args!("{carrier}: {link:?}")),
+        }
+        core.handle(self.time(), Input::Carrier(Said { carrier, what }));
+    }
+
+    /// A transaction ends, and with it all that waited.
+    fn disk(&mut self, core: &mut Core, engine: &mut Engine<'_>) {
+        self.disk.busy = false;
+        if self.now < self.disk.refuses_until {
+            return self.begin_transaction();
+        }
+        let dies = self.dice.chance(self.rehearsal.profile.crash_at_commit);
+        let told = !dies;
+        if dies {
+            self.crash = true;
+            if self.dice.chance(500) {
+                self.trace.fault("crash before a commit");
+                return;
+            }
+            self.trace.fault("crash after a commit");
+        }
+        let group: Vec<Batch> = self.disk.waiting.drain(..).collect();
+        let at = self.now.since_start();
+        let ops: usize = group.iter().map(|batch| batch.ops.len()).sum();
+        self.trace
+            .event(at, format_args!("commit of {ops} in {}", group.len()));
+        match engine.commit(self.time().wall, &group) {
+            Ok(dones) if told => {
+                for done in dones {
+                    if !done.refused.is_empty() {
+                        self.violate(format!("the ledger refuses ops: {:?}", done.refused));
+                    }
+                    core.handle(self.time(), Input::Committed(done));
+                }
+            }
+            Ok(_) => {}
+            Err(error) => self.violate(format!("a commit failed: {error}")),
+        }
+    }
+
+    pub(super) fn begin_transaction(&mut self) {
+        if !std::mem::replace(&mut self.disk.busy, true) {
+            let takes = self.dice.between(1, 12);
+            self.later(takes, Event::Disk);
+        }
+    }
+
+    pub(super) fn with_carrier(
+        &mut self,
+        place: usize,
+        what: impl FnOnce(&mut Carrier, &mut Stage<'_>),
+    ) {
+        let mut effects = Vec::new();
+        let mut stage = Stage {
+            dice: &mut self.dice,
+            profile: &self.rehearsal.profile,
+            effects: &mut effects,
+        };
+        what(&mut self.carriers[place], &mut stage);
+        for effect in effects {
+            match effect {
+                Effect::Say(what) => self.later(CHANNEL, Event::Said(place, Box::new(what))),
+                Effect::Later(after, step) => self.later(after, Event::Step(place, step)),
+                other => self.note(other),
+            }
+        }
+    }
+}
+
+impl Event {
+    /// It is of the world outside.
+    fn outlives_a_crash(&self) -> bool {
+        match self {
+            Event::Ask(_)
+            | Event::AskOther(_)
+            | Event::Word(_)
+            | Event::House
+            | Event::Fault(_) => true,
+            Event::Step(_, step) => step.outlives_a_crash(),
+            Event::GiveUp(_)
+            | Event::Disk
+            | Event::LookUp(_)
+            | Event::Said(..)
+            | Event::Arrive(_)
+            | Event::Confirmed(_) => false,
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! A hundred seeds of the rehearsal, and that a seed does the same each time. More of them: `scripts/rehearse`.
+
+use std::path::Path;
+
+use ringback::rehearse::{Profile, Rehearsal};
+
+/// Of each seed.
+const CHALLENGES: usize = 50;
+
+fn rehearsal(seed: u64) -> Rehearsal {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rehearsal");
+    let config = Rehearsal::config(&folder).expect("the rehearsal's configuration is sound");
+    let profiles = Profile::ALL;
+    Rehearsal {
+        config,
+        profile: profiles[seed as usize % profiles.len()].clone(),
+        challenges: CHALLENGES,
+    }
+}
+
+#[test]
+fn a_hundred_seeds_keep_the_promise() {
+    for seed in 1..=100 {
+        if let Err(violation) = rehearsal(seed).run(seed, None) {
+            panic!(
+                "seed {seed}, after {:?}: {}\n{}",
+                violation.at,
+                violation.what,
+                violation.last.join("\n")
+            );
+        }
+    }
+}
+
+#[test]
+fn a_seed_does_the_same_each_time() {
+    for seed in 1..=8 {
+        let hash = || {
+            let run = rehearsal(seed).run(seed, None);
+            run.expect("the promise is kept").hash
+        };
+        assert_eq!(hash(), hash(), "seed {seed}");
+    }
+}
