@@ -216,7 +216,7 @@ impl Core {
                 }
             }
             None if several => self.unclear(&name, &held.receipt),
-            None => self.receipt_for_nobody(&name, &held.receipt, known),
+            None => self.unreferenced(&held, known, now.wall),
         }
     }
 

@@ -52,9 +52,11 @@ impl Core {
             .filter_map(reference::normal)
             .collect();
         let nameless = tails(&receipt).next().is_none();
-        match self.lead(name, &receipt, None, now) {
+        let lead = self.lead(name, &receipt, None, now);
+        let by_phone = matches!(lead, Lead::ByPhone(_)) && !self.sent_to_phone(name, &receipt);
+        match lead {
             Lead::To(at) => self.receipt_for(name, at, &receipt, now),
-            Lead::ByPhone(at) if !self.sent_to_phone(name, &receipt) => {
+            Lead::ByPhone(at) if by_phone && receipt.references.is_empty() => {
                 self.receipt_for(name, at, &receipt, now);
             }
             Lead::Undecided if nameless => self.unclear(name, &receipt),
@@ -62,15 +64,27 @@ impl Core {
                 metrics::receipt(name, receipt.state, false);
             }
             Lead::ByPhone(_) | Lead::Undecided | Lead::Contradicted | Lead::Nobody => {
-                return self.hold(name, receipt, nameless, slip, now);
+                let key = self.hold(name, receipt, nameless, slip, now);
+                // Its id may be that of a text that has ended: before the phone alone decides, the ledger is asked.
+                return key
+                    .filter(|_| by_phone)
+                    .map_or((), |key| self.ask_ledger(key));
             }
         }
         self.pipeline.then(Action::GiveBack(slip));
     }
 
     /// Nobody is known for it yet. It is kept, and its carrier answered; but where it names no phone and some text is
-    /// unanswered, nothing that a restart knows could find its text: then its carrier waits for the answer as well.
-    fn hold(&mut self, name: &Arc<str>, receipt: Receipt, nameless: bool, slip: Slip, now: Millis) {
+    /// unanswered, nothing that a restart knows could find its text: then its carrier waits for the answer as well. None: the
+    /// ledger need not be asked now.
+    fn hold(
+        &mut self,
+        name: &Arc<str>,
+        receipt: Receipt,
+        nameless: bool,
+        slip: Slip,
+        now: Millis,
+    ) -> Option<InboxKey> {
         let ended = receipt
             .references
             .iter()
@@ -78,11 +92,13 @@ impl Core {
         let passing = receipt.state == ReceiptState::Intermediate;
         if passing && ended {
             metrics::receipt(name, receipt.state, true);
-            return self.pipeline.then(Action::GiveBack(slip));
+            self.pipeline.then(Action::GiveBack(slip));
+            return None;
         }
         if self.inbox.is_full(name) {
             metrics::receipt_refused(name);
-            return self.outputs.push(Output::Refuse(slip));
+            self.outputs.push(Output::Refuse(slip));
+            return None;
         }
         let forms = self.other_forms(name, &receipt.references);
         let waits = nameless && !ended && self.any_unanswered(name);
@@ -92,7 +108,7 @@ impl Core {
             if let Some(held) = self.inbox.get_mut(key) {
                 held.slip = Some(slip);
             }
-            return;
+            return None;
         }
         // One on the way changes nothing: it may be lost.
         if !passing {
@@ -102,6 +118,7 @@ impl Core {
         if ended {
             self.ask_ledger(key);
         }
+        (!ended).then_some(key)
     }
 
     fn write_down(&mut self, key: InboxKey) {
@@ -180,6 +197,8 @@ impl Core {
                     self.inbox.wait_until(key, now + OVERTAKEN);
                 }
             }
+            // Or its id that of a text that has ended.
+            Lead::ByPhone(_) if !held.receipt.references.is_empty() => self.ask_ledger(key),
             Lead::To(at) | Lead::ByPhone(at) => {
                 if let Some(held) = self.done_with(key) {
                     self.receipt_for(&name, at, &held.receipt, now);
@@ -228,11 +247,13 @@ impl Core {
         self.pipeline.then(Action::LookUp(key));
     }
 
-    /// The ledger knows nobody for it either.
-    pub(super) fn receipt_for_nobody(&mut self, name: &Arc<str>, receipt: &Receipt, known: bool) {
-        match self.lead(name, receipt, None, Millis::NEVER) {
+    /// The ledger knows nobody for its references: what is left is the phone.
+    pub(super) fn unreferenced(&mut self, held: &Held, known: bool, now: Millis) {
+        let (name, receipt) = (&held.carrier, &held.receipt);
+        match self.lead(name, receipt, Some(&held.forms), held.at) {
+            Lead::To(at) | Lead::ByPhone(at) => self.receipt_for(name, at, receipt, now),
             Lead::Contradicted | Lead::Undecided => self.unclear(name, receipt),
-            Lead::To(_) | Lead::ByPhone(_) | Lead::Nobody => {
+            Lead::Nobody => {
                 metrics::receipt(name, receipt.state, known);
                 if !known && receipt.state != ReceiptState::Intermediate {
                     self.unmatched_receipt(name);

@@ -29,6 +29,8 @@ pub struct Job {
     pub acked: bool,
     /// It was told to come again, or waited no longer, and won't.
     pub given_up: bool,
+    /// A crash has taken an answer: its server can't know whether it is taken.
+    pub unsure: bool,
     /// So often by HTTP until now.
     pub asked: u32,
     pub attempts: BTreeMap<u16, Truth>,
@@ -141,6 +143,7 @@ fn job(n: usize, spread: u64, profile: &Profile, dice: &mut Dice) -> Job {
         at: dice.between(1, spread),
         acked: false,
         given_up: false,
+        unsure: false,
         asked: 0,
         attempts: BTreeMap::new(),
         reports: BTreeMap::new(),

@@ -76,7 +76,7 @@ impl World<'_, '_> {
         };
         self.keys.insert(challenge, n);
         let job = &self.jobs[n];
-        if job.given_up {
+        if job.given_up && !job.unsure {
             self.violate(format!(
                 "{id}: its server was told that it is not taken, and it is sent"
             ));

@@ -11,6 +11,7 @@ use crate::{
         Verdict, What,
     },
     challenge::{AttemptKey, Millis},
+    number::Number,
 };
 
 /// The driver's wait for an answer.
@@ -26,6 +27,8 @@ pub struct Texts {
     last_id: u64,
     /// The receipt of the text that has it names no phone.
     nameless: bool,
+    /// The phones whose texts have it.
+    phones: Vec<Number>,
     last_message: u32,
     /// Receipts that we have not answered for.
     bringing: BTreeMap<u32, Brought>,
@@ -104,6 +107,7 @@ impl Texts {
             window: BTreeMap::new(),
             last_id: u64::from(place) * 1_000_000_000 + 48_000_000,
             nameless: false,
+            phones: Vec::new(),
             last_message: place << 24,
             bringing: BTreeMap::new(),
             slips,
@@ -183,10 +187,15 @@ impl Texts {
         if stage.dice.chance(stage.profile.no_reference) {
             return true;
         }
-        // With an id that another text has and a receipt without a phone nobody could tell whose it is; who is told such a
-        // lie believes it.
-        let shared = stage.dice.chance(stage.profile.shared_reference) && !self.nameless;
-        self.nameless &= shared;
+        // With an id that another text has and a receipt without a phone, or to the same phone, nobody could tell whose it is;
+        // who is told such a lie believes it.
+        let decidable = !self.nameless && !self.phones.contains(&order.to);
+        let shared = stage.dice.chance(stage.profile.shared_reference) && decidable;
+        if !shared {
+            self.nameless = false;
+            self.phones.clear();
+        }
+        self.phones.push(order.to);
         for _ in 0..carriers::parts(order) {
             if !shared {
                 self.last_id += 1;

@@ -278,6 +278,7 @@ impl World<'_, '_> {
         let waiting = deliveries.into_values();
         let waiting = waiting.chain(asking.into_values().map(|asking| asking.job));
         for n in waiting.collect::<Vec<_>>() {
+            self.jobs[n].unsure = true;
             let after = self.dice.between(3_100, 6_000);
             self.later(after, Event::Ask(n));
         }
