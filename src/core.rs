@@ -208,15 +208,7 @@ impl Core {
     /// Another configuration, found good as a whole, with the carriers that are new or have changed. Their drivers are
     /// set going, or changed, once the outputs of this are carried out.
     pub fn configure(&mut self, config: Arc<Config>, updates: Vec<CarrierUpdate>) {
-        let allow: Vec<String> = config
-            .settings
-            .numbers
-            .allow
-            .iter()
-            .map(|p| p.to_string())
-            .collect();
-        // Checked when the file was read.
-        self.numbers = NumberPolicy::new(&allow).unwrap_or_default();
+        self.numbers = config.settings.numbers.policy();
         self.call_rules = Arc::new(CallRules {
             numbers: self.numbers.clone(),
             countries: config.settings.countries.voice.clone(),

@@ -8,18 +8,34 @@ use std::{
     path::Path,
 };
 
-/// Largest file that is read: far above any certificate chain or key.
-pub const MOST: u64 = 16 << 20;
+/// Largest file that is read where nothing else is said: far above any certificate chain or key.
+const MOST: u64 = 16 << 20;
 
-pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// Why there is no content of a file.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadFault {
+    #[error("{0}")]
+    System(#[from] io::Error),
+    /// What it is instead.
+    #[error("is not a file, but {0}")]
+    NoFile(&'static str),
+    #[error("is larger than {} KiB", .0 / 1024)]
+    TooLarge(u64),
+}
+
+/// A file whole, of so many octets at most.
+pub fn octets(path: &Path, most: u64) -> Result<Vec<u8>, ReadFault> {
     check(path)?;
     let mut octets = Vec::new();
-    File::open(path)?.take(MOST + 1).read_to_end(&mut octets)?;
-    if octets.len() as u64 > MOST {
-        let reason = format!("is larger than {} MiB", MOST >> 20);
-        return Err(io::Error::new(ErrorKind::InvalidData, reason));
+    File::open(path)?.take(most + 1).read_to_end(&mut octets)?;
+    match octets.len() as u64 > most {
+        true => Err(ReadFault::TooLarge(most)),
+        false => Ok(octets),
     }
-    Ok(octets)
+}
+
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    Ok(octets(path, MOST)?)
 }
 
 pub fn read_text(path: &Path) -> io::Result<String> {
@@ -27,16 +43,24 @@ pub fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(read(path)?).map_err(not_text)
 }
 
-/// An error that says what it is instead of a regular file.
-pub fn check(path: &Path) -> io::Result<()> {
+/// Is it a regular file?
+pub fn check(path: &Path) -> Result<(), ReadFault> {
     let kind = fs::metadata(path)?.file_type();
-    let what = match () {
+    Err(ReadFault::NoFile(match () {
         () if kind.is_file() => return Ok(()),
         () if kind.is_dir() => "a folder",
         () if kind.is_fifo() => "a FIFO",
         () if kind.is_socket() => "a socket",
         () => "a device",
-    };
-    let reason = format!("is {what}, not a regular file; put one in its place");
-    Err(io::Error::new(ErrorKind::InvalidInput, reason))
+    }))
+}
+
+impl From<ReadFault> for io::Error {
+    fn from(fault: ReadFault) -> io::Error {
+        match fault {
+            ReadFault::System(error) => error,
+            ReadFault::NoFile(_) => io::Error::new(ErrorKind::InvalidInput, fault),
+            ReadFault::TooLarge(_) => io::Error::new(ErrorKind::InvalidData, fault),
+        }
+    }
 }

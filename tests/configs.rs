@@ -102,7 +102,10 @@ fn what_is_no_text_is_said_and_never_a_panic() {
     );
     put("ringback.toml", b"");
     fs::create_dir(folder.0.join("carriers/a.toml")).unwrap();
-    assert_eq!(said(&folder.0), "carriers/a.toml:1: file: is not a file\n");
+    assert_eq!(
+        said(&folder.0),
+        "carriers/a.toml:1: file: is not a file, but a folder\n"
+    );
     // Random octets, the same ones each time.
     let mut state = 7u32;
     for _ in 0..200 {

@@ -14,14 +14,14 @@ use serde_json::Value;
 
 use super::{
     client::{AskError, Gateway, escaped},
-    configured::{BAD_CONFIGURATION, ConfigArgs},
+    configured::ConfigArgs,
     operator::ask_quietly,
 };
 use crate::{
     challenge::Method,
     config::Config,
     number,
-    operate::explain::{Question, explain, policy},
+    operate::explain::{Question, explain},
 };
 
 /// What the verb takes.
@@ -77,9 +77,7 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let Some(policy) = policy(&config) else {
-        return ExitCode::from(BAD_CONFIGURATION);
-    };
+    let policy = config.settings.numbers.policy();
     let question = Question {
         number: &args.number,
         region: args.region.as_deref(),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::source;
-use crate::{carrier::Cause, protocol::cidr::Cidr};
+use crate::{carrier::Cause, protocol::cidr::Cidr, regular};
 
 /// One file of `carriers/`.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +56,7 @@ impl CarrierConfig {
             });
         }
         for file in self.certificates() {
-            let read = source::octets(file, source::MAX_FILE);
+            let read = regular::octets(file, source::MAX_FILE);
             add(read.map_err(|e| format!("{}: {e}", file.display())));
         }
         let mut digest = [0; 32];
@@ -184,7 +184,7 @@ impl Secret {
                 .map_err(|_| format!("environment variable {name} is not set"))?,
             Secret::File(path) => {
                 let said = |reason: String| format!("{}: {reason}", path.display());
-                let octets = source::octets(path, MAX_SECRET).map_err(|e| said(e.to_string()))?;
+                let octets = regular::octets(path, MAX_SECRET).map_err(|e| said(e.to_string()))?;
                 String::from_utf8(octets).map_err(|_| said("is not UTF-8 text".to_owned()))?
             }
         };

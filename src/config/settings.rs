@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::carrier::{Pace, Secret, Tls};
-use crate::number::Country;
+use crate::number::{Country, NumberPolicy};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -303,6 +303,14 @@ pub struct CountrySet {
 pub struct Numbers {
     /// Prefixes (`+1202555`) that skip validity and type checks, never the emergency check.
     pub allow: Vec<Arc<str>>,
+}
+
+impl Numbers {
+    pub fn policy(&self) -> NumberPolicy {
+        let allow: Vec<String> = self.allow.iter().map(ToString::to_string).collect();
+        // Checked when the file was read: none is wrong.
+        NumberPolicy::new(&allow).unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

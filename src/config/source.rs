@@ -2,8 +2,6 @@
 //! named. What the keys mean is not known here.
 
 use std::{
-    fs,
-    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,6 +12,7 @@ use super::{
     fault::{Fault, Faults, Weight},
     table::Cursor,
 };
+use crate::regular::{self, ReadFault};
 
 /// A file that is larger is no configuration.
 pub const MAX_FILE: u64 = 1024 * 1024;
@@ -104,34 +103,8 @@ impl Source {
 /// How the reason of a missing key begins.
 pub const MISSING: &str = "is missing";
 
-/// Why there is no content of a file.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadFault {
-    #[error("{0}")]
-    System(#[from] std::io::Error),
-    /// A pipe or a device would make its reader wait, perhaps for ever.
-    #[error("is not a file")]
-    NoFile,
-    #[error("is larger than {} KiB", .0 / 1024)]
-    TooLarge(u64),
-}
-
-/// A file whole, of so many octets at most.
-pub fn octets(path: &Path, most: u64) -> Result<Vec<u8>, ReadFault> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(ReadFault::NoFile);
-    }
-    let mut octets = Vec::new();
-    let file = fs::File::open(path)?;
-    file.take(most + 1).read_to_end(&mut octets)?;
-    match octets.len() as u64 > most {
-        true => Err(ReadFault::TooLarge(most)),
-        false => Ok(octets),
-    }
-}
-
 fn read_text(path: &Path) -> Result<String, (usize, String)> {
-    let octets = octets(path, MAX_FILE).map_err(|fault| match fault {
+    let octets = regular::octets(path, MAX_FILE).map_err(|fault| match fault {
         ReadFault::System(e) if e.kind() == std::io::ErrorKind::PermissionDenied => (
             1,
             "can't be read: this user has no permission to (see the rights of the file and of its folders)"

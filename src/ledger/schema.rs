@@ -14,7 +14,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use super::OpenError;
-use crate::regular;
+use crate::regular::{self, ReadFault};
 
 /// Holds the file for this process. The kernel lets go of it however the process ends.
 pub(super) struct Lock {
@@ -65,12 +65,10 @@ pub(super) fn make_file(path: &Path) -> Result<(), OpenError> {
 pub(super) fn only_regular(path: &Path) -> Result<(), OpenError> {
     for suffix in ["", "-wal", "-shm", ".lock"] {
         let file = beside(path, suffix);
-        match regular::check(&file) {
-            Err(source) if source.kind() == io::ErrorKind::InvalidInput => {
-                return Err(OpenError::File { path: file, source });
-            }
-            // That it is not there, or can't be opened, is found where it is.
-            _ => {}
+        // That it is not there, or can't be opened, is found where it is.
+        if let Err(fault @ ReadFault::NoFile(_)) = regular::check(&file) {
+            let source = fault.into();
+            return Err(OpenError::File { path: file, source });
         }
     }
     Ok(())

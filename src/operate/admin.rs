@@ -15,7 +15,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     Control, Reloaded,
-    explain::{Question, explain, policy},
+    explain::{Question, explain},
     gauges::Gauges,
     ready,
 };
@@ -243,9 +243,7 @@ async fn explained(
         return silent();
     };
     let config = &seen.config;
-    let Some(policy) = policy(config) else {
-        return silent();
-    };
+    let policy = config.settings.numbers.policy();
     // A plus that was not written %2B has become a space on the way.
     let number = match ask.number.strip_prefix(' ') {
         Some(digits) => format!("+{digits}"),

@@ -67,18 +67,6 @@ pub struct Omitted {
     pub why: String,
 }
 
-/// The prefixes were checked when the configuration was read: None does not happen.
-pub fn policy(config: &Config) -> Option<NumberPolicy> {
-    let allow: Vec<String> = config
-        .settings
-        .numbers
-        .allow
-        .iter()
-        .map(|p| p.to_string())
-        .collect();
-    NumberPolicy::new(&allow).ok()
-}
-
 /// Plans. `standing` is what is known of the carriers now, in the table's order, `refusals` the senders and countries that
 /// they refuse; both empty: all are healthy.
 pub fn explain(

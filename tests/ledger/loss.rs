@@ -226,7 +226,7 @@ async fn a_fifo_in_the_place_of_a_file_is_told_and_not_waited_for() {
             (Ok(None), Ok(ledger)) if !refused => assert_eq!(ledger.close().await, None),
             (checked, Err(error)) if refused => {
                 let said = error.to_string();
-                assert!(said.contains("is a FIFO, not a regular file"), "{said}");
+                assert!(said.contains("is not a file, but a FIFO"), "{said}");
                 let checked = checked.unwrap_or_else(|error| Some(error.to_string()));
                 assert_eq!(checked, Some(said), "{suffix}");
             }
