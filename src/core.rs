@@ -50,6 +50,8 @@ mod resume;
 mod said;
 mod standing;
 mod stop;
+#[cfg(test)]
+mod stories;
 mod turns;
 mod unsent;
 mod update;
@@ -88,6 +90,8 @@ pub struct Core {
     inbox: Inbox,
     unclear: receipts::UnclearReceipts,
     doubts: Doubts,
+    /// The same of those that are settled, of challenges that go on: another receipt may be theirs.
+    settled_doubts: Doubts,
     leaving: leaving::Leaving,
     pipeline: Pipeline,
     outputs: Outputs,
@@ -178,6 +182,7 @@ impl Core {
             inbox: Inbox::new(epoch.first_message.0),
             unclear: Default::default(),
             doubts: Doubts::default(),
+            settled_doubts: Doubts::default(),
             leaving: leaving::Leaving::default(),
             pipeline: Pipeline::default(),
             outputs: Outputs::default(),

@@ -211,6 +211,7 @@ impl Life {
             started: now,
             ended: None,
             references: Vec::new(),
+            by_phone: false,
             cause: None,
             carrier_code: None,
             in_doubt: false,
@@ -324,6 +325,7 @@ impl Life {
         }
         if !self.attempts[at].taken && self.attempts[at].live() {
             // A receipt proves what no answer did.
+            self.attempts[at].by_phone = true;
             self.accepted(
                 now,
                 at,
@@ -362,6 +364,7 @@ impl Life {
         if let Some(at) = self.index(n)
             && self.attempts[at].references.is_empty()
         {
+            self.attempts[at].by_phone = true;
             self.attempts[at].references.push(reference);
         }
     }

@@ -269,8 +269,8 @@ impl Ledger {
             .await
     }
 
-    /// Whom a receipt may mean, with what is kept of each, and whether by a reference as the receipt writes it.
-    pub async fn whose(&self, whose: Whose) -> Result<(bool, Vec<(Referred, Stored)>), ReadError> {
+    /// Whom a receipt may mean, with what is kept of each.
+    pub async fn whose(&self, whose: Whose) -> Result<Candidates, ReadError> {
         self.read(move |reader| reader.whose(&whose)).await
     }
 

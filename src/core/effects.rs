@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Core,
+    Core, late,
     pipeline::{self, Action},
 };
 use crate::{
@@ -174,6 +174,16 @@ impl Core {
             }
             if let Some(phone) = open.ch.to.and_then(Tail::of) {
                 self.doubts.remove(&attempt.carrier, phone, at);
+                self.settled_doubts.remove(&attempt.carrier, phone, at);
+                if attempt.known_by_phone() {
+                    self.pipeline.write(Op::Reference {
+                        carrier: attempt.carrier.clone(),
+                        reference: late::unreferenced(phone),
+                        key: at,
+                        part: 0,
+                        phone: Some(phone),
+                    });
+                }
             }
         }
         if !open.durable {

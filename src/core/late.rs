@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Core,
     inbox::{Held, tails},
-    lead::names,
+    lead::{Lead, names},
     output::Output,
     pipeline::Action,
     receipts,
@@ -26,7 +27,8 @@ use crate::{
     challenge::{AttemptKey, Challenge, ChallengeKey},
     clock::Now,
     delivery::Life,
-    ledger::{InboxKey, Op, OutboxReport, Referred, Stored, Target, Whose},
+    ledger::{Candidates, InboxKey, Op, OutboxReport, Referred, Stored, Target, Whose},
+    number::written::Tail,
     operate::metrics,
     report::{
         Event, Note,
@@ -38,6 +40,8 @@ use crate::{
 const ROUND: usize = 64;
 /// When a look-up that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(3);
+/// A receipt that only its phone can tell from others may still mean a text that ended so long ago.
+const ENDED_LATELY: Duration = Duration::from_secs(3_600);
 /// A `late` report is tried for so long.
 const LATE_OVERTIME: Duration = Duration::from_secs(3_600);
 
@@ -51,9 +55,7 @@ pub struct LookUp {
 /// What a look-up found.
 pub struct Found {
     pub key: InboxKey,
-    /// By a reference as the receipt writes it.
-    pub literal: bool,
-    pub candidates: Vec<(Referred, Stored)>,
+    pub candidates: Candidates,
 }
 
 private_debug!(Found);
@@ -140,6 +142,7 @@ impl Core {
                         forms: forms.cloned().collect(),
                         literal,
                         phones: tails(&held.receipt).collect(),
+                        unreferenced: tails(&held.receipt).map(unreferenced).collect(),
                     },
                 });
             }
@@ -185,11 +188,14 @@ impl Core {
     }
 
     fn found(&mut self, found: Found, told: &mut BTreeMap<ChallengeKey, Told>, now: Now) {
-        let (key, several) = (found.key, !found.candidates.is_empty());
+        let Found { key, candidates } = found;
+        let several = !candidates.by_reference.is_empty();
         let Some(held) = self.inbox.get(key) else {
             return;
         };
-        let decided = only(found, held);
+        let mut others = candidates.by_phone;
+        others.retain(|candidate| may_mean(held, candidate));
+        let decided = only(candidates.literal, candidates.by_reference, held);
         if decided.is_none() && self.sent_to_phone(&held.carrier, &held.receipt) {
             // Another text had its reference. It will be known by the answer to the one to this phone, or by the doubt.
             return self.inbox.wait_until(key, now.wall + receipts::OVERTAKEN);
@@ -216,7 +222,39 @@ impl Core {
                 }
             }
             None if several => self.unclear(&name, &held.receipt),
-            None => self.unreferenced(&held, known, now.wall),
+            None => self.unreferenced(&held, known, others, told, now),
+        }
+    }
+
+    /// No reference leads anywhere: what is left is the phone, if only one text can be meant. `others`: those that have
+    /// ended.
+    fn unreferenced(
+        &mut self,
+        held: &Held,
+        known: bool,
+        mut others: Vec<(Referred, Stored)>,
+        told: &mut BTreeMap<ChallengeKey, Told>,
+        now: Now,
+    ) {
+        let (name, receipt) = (&held.carrier, &held.receipt);
+        let lead = self.lead(name, receipt, Some(&held.forms), held.at);
+        match (lead, others.len()) {
+            (Lead::To(at), _) | (Lead::ByPhone(at), 0) => {
+                self.receipt_for(name, at, receipt, now.wall);
+            }
+            (Lead::Nobody, 0) => self.unmatched(held, known),
+            (Lead::Nobody, 1) => {
+                if let Some((referred, stored)) = others.pop() {
+                    let at = PartOf {
+                        attempt: referred.key,
+                        part: referred.part,
+                    };
+                    self.late_receipt(at, &stored, held, told, now);
+                }
+            }
+            (Lead::ByPhone(_) | Lead::Nobody | Lead::Contradicted | Lead::Undecided, _) => {
+                self.unclear(name, receipt);
+            }
         }
     }
 
@@ -269,7 +307,11 @@ impl Core {
 
 /// The one text that a receipt can mean among those that have ended. The phone decides, as far as it is known on both
 /// sides; a reference in another form is believed only with it.
-fn only(found: Found, held: &Held) -> Option<(Referred, Stored)> {
+fn only(
+    literal: bool,
+    candidates: Vec<(Referred, Stored)>,
+    held: &Held,
+) -> Option<(Referred, Stored)> {
     let phone = |(referred, stored): &(Referred, Stored)| {
         referred.same_phone.or_else(|| {
             let ch = serde_json::from_slice::<Challenge>(&stored.job).ok()?;
@@ -278,11 +320,11 @@ fn only(found: Found, held: &Held) -> Option<(Referred, Stored)> {
     };
     let mut sure = Vec::new();
     let mut unsure = Vec::new();
-    for candidate in found.candidates {
+    for candidate in candidates {
         match phone(&candidate) {
             Some(true) => sure.push(candidate),
             Some(false) => {}
-            None if found.literal => unsure.push(candidate),
+            None if literal => unsure.push(candidate),
             None => {}
         }
     }
@@ -290,6 +332,29 @@ fn only(found: Found, held: &Held) -> Option<(Referred, Stored)> {
     let attempt = fits.first()?.0.key;
     let one = fits.iter().all(|(referred, _)| referred.key == attempt);
     one.then(|| pick(&mut fits, held, attempt)).flatten()
+}
+
+/// Can the receipt mean this text, which ended without a reference? Not where it ended long ago, was sent later, or to
+/// another phone.
+fn may_mean(held: &Held, (referred, stored): &(Referred, Stored)) -> bool {
+    if stored
+        .ended
+        .is_some_and(|ended| held.at.since(ended) > ENDED_LATELY)
+    {
+        return false;
+    }
+    let job = serde_json::from_slice::<Challenge>(&stored.job).ok();
+    let life = serde_json::from_slice::<Life>(&stored.life).unwrap_or_default();
+    let attempt = life.attempt(referred.key.attempt);
+    let sender = attempt.map_or("", |a| a.sender.trim_start_matches('+'));
+    let named = job.and_then(|ch| names(&held.receipt, ch.to?, sender));
+    attempt.is_none_or(|a| a.started <= held.at) && named != Some(false)
+}
+
+/// What stands in the ledger as the reference of texts to this phone that have none. No carrier can write it: the
+/// control character would be taken off.
+pub(super) fn unreferenced(phone: Tail) -> Arc<str> {
+    format!("\u{1}phone {:06}", phone.value()).into()
 }
 
 /// Of several parts with one reference the first of which nothing like it has been said.

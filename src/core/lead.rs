@@ -97,8 +97,20 @@ impl Core {
         };
         match self.by_phone(name, receipt, at, unreferenced) {
             Lead::Nobody if contradicted => Lead::Contradicted,
+            Lead::ByPhone(_) if self.any_settled(name, receipt, at) => Lead::Undecided,
             lead => lead,
         }
+    }
+
+    /// Is there a text to this phone that is settled, of a challenge that goes on, and that the receipt may mean as well?
+    fn any_settled(&self, name: &Arc<str>, receipt: &Receipt, at: Millis) -> bool {
+        tails(receipt).any(|tail| {
+            let mut settled = self.settled_doubts.of(name, tail).iter();
+            settled.any(|key| {
+                let sent = self.attempt(*key).is_some_and(|a| a.started <= at);
+                sent && self.names(receipt, *key) == Some(true)
+            })
+        })
     }
 
     /// The only text that carrier, phone, sender and time fit. With two, nobody can tell.
@@ -227,6 +239,11 @@ impl Core {
             self.doubts.add(&name, tail, key);
         } else {
             self.doubts.remove(&name, tail, key);
+        }
+        if attempt.live() || !attempt.known_by_phone() {
+            self.settled_doubts.remove(&name, tail, key);
+        } else {
+            self.settled_doubts.add(&name, tail, key);
         }
     }
 }

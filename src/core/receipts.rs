@@ -56,16 +56,13 @@ impl Core {
         let by_phone = matches!(lead, Lead::ByPhone(_)) && !self.sent_to_phone(name, &receipt);
         match lead {
             Lead::To(at) => self.receipt_for(name, at, &receipt, now),
-            Lead::ByPhone(at) if by_phone && receipt.references.is_empty() => {
-                self.receipt_for(name, at, &receipt, now);
-            }
             Lead::Undecided if nameless => self.unclear(name, &receipt),
             Lead::Nobody if nameless && receipt.references.is_empty() => {
                 metrics::receipt(name, receipt.state, false);
             }
             Lead::ByPhone(_) | Lead::Undecided | Lead::Contradicted | Lead::Nobody => {
                 let key = self.hold(name, receipt, nameless, slip, now);
-                // Its id may be that of a text that has ended: before the phone alone decides, the ledger is asked.
+                // It may be that of a text that has ended: before the phone alone decides, the ledger is asked.
                 return key
                     .filter(|_| by_phone)
                     .map_or((), |key| self.ask_ledger(key));
@@ -197,9 +194,9 @@ impl Core {
                     self.inbox.wait_until(key, now + OVERTAKEN);
                 }
             }
-            // Or its id that of a text that has ended.
-            Lead::ByPhone(_) if !held.receipt.references.is_empty() => self.ask_ledger(key),
-            Lead::To(at) | Lead::ByPhone(at) => {
+            // Or that of a text that has ended, by its id or by the phone.
+            Lead::ByPhone(_) => self.ask_ledger(key),
+            Lead::To(at) => {
                 if let Some(held) = self.done_with(key) {
                     self.receipt_for(&name, at, &held.receipt, now);
                 }
@@ -247,20 +244,14 @@ impl Core {
         self.pipeline.then(Action::LookUp(key));
     }
 
-    /// The ledger knows nobody for its references: what is left is the phone.
-    pub(super) fn unreferenced(&mut self, held: &Held, known: bool, now: Millis) {
-        let (name, receipt) = (&held.carrier, &held.receipt);
-        match self.lead(name, receipt, Some(&held.forms), held.at) {
-            Lead::To(at) | Lead::ByPhone(at) => self.receipt_for(name, at, receipt, now),
-            Lead::Contradicted | Lead::Undecided => self.unclear(name, receipt),
-            Lead::Nobody => {
-                metrics::receipt(name, receipt.state, known);
-                if !known && receipt.state != ReceiptState::Intermediate {
-                    self.unmatched_receipt(name);
-                }
-                tracing::debug!(carrier = %name, "a receipt for nothing we know");
-            }
+    /// Nobody is known for it, open or ended. `known`: its reference is that of a text that ended lately.
+    pub(super) fn unmatched(&mut self, held: &Held, known: bool) {
+        let (name, state) = (&held.carrier, held.receipt.state);
+        metrics::receipt(name, state, known);
+        if !known && state != ReceiptState::Intermediate {
+            self.unmatched_receipt(name);
         }
+        tracing::debug!(carrier = %name, "a receipt for nothing we know");
     }
 
     /// Is a text to this phone on its way to the carrier, unanswered? Its response will say more.

@@ -29,6 +29,9 @@ pub struct Attempt {
     pub ended: Option<Millis>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<Arc<str>>,
+    /// The carrier gave it no reference: what it has is its receipts', which were known by the phone.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub by_phone: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -131,6 +134,14 @@ impl Attempt {
     /// Intended, and not yet handed to its driver: nothing of it can have left.
     pub fn unsent(&self) -> bool {
         self.phase == Phase::Placed && !self.handed
+    }
+
+    /// A text that may have left, of which no reference tells for certain which receipts are its own.
+    pub fn known_by_phone(&self) -> bool {
+        self.channel() == Channel::Sms
+            && self.handed
+            && self.phase != Phase::Settled(Outcome::Refused)
+            && (self.by_phone || self.references.is_empty())
     }
 
     /// A call that is up or being set up.

@@ -28,11 +28,7 @@ impl Lookups {
                 let LookUp { key, whose } = look_up;
                 // What is missing in the answer is asked again.
                 let found = ledger.whose(whose).await.ok();
-                all.extend(found.map(|(literal, candidates)| Found {
-                    key,
-                    literal,
-                    candidates,
-                }));
+                all.extend(found.map(|candidates| Found { key, candidates }));
             }
             all
         });

@@ -16,7 +16,8 @@ use arc_swap::ArcSwap;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    Batch, Done, OpenError, OutboxReport, ReadError, Recovered, ReportKey, Stored, Whose, Wipe,
+    Batch, Candidates, Done, OpenError, OutboxReport, ReadError, Recovered, ReportKey, Stored,
+    Whose, Wipe,
     apply::{Desk, Statements},
     house::{self, House},
     keys, limiter,
@@ -127,10 +128,7 @@ impl Engine<'_> {
             .map_err(|e| schema::sqlite(Path::new("memory"), e))
     }
 
-    pub fn whose(
-        &self,
-        whose: &Whose,
-    ) -> Result<(bool, Vec<(super::Referred, Stored)>), ReadError> {
+    pub fn whose(&self, whose: &Whose) -> Result<Candidates, ReadError> {
         self.reader.whose(whose)
     }
 

@@ -169,7 +169,21 @@ pub struct Whose {
     pub literal: usize,
     /// The phones that it may name.
     pub phones: Vec<Tail>,
+    /// What is written as the reference of texts that have none, for these phones.
+    pub unreferenced: Vec<Arc<str>>,
 }
+
+/// Whom a receipt may mean among those that have ended, with what is kept of each.
+#[derive(Default)]
+pub struct Candidates {
+    /// By a reference as the receipt writes it, not in another form.
+    pub literal: bool,
+    pub by_reference: Vec<(Referred, Stored)>,
+    /// Asked for only where no reference leads anywhere.
+    pub by_phone: Vec<(Referred, Stored)>,
+}
+
+private_debug!(Candidates);
 
 /// One copy of a report, waiting to be published.
 #[derive(Clone, PartialEq, Eq)]

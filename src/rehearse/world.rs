@@ -352,12 +352,8 @@ impl<'r, 't> World<'r, 't> {
             Event::Disk => self.disk(core, engine),
             Event::LookUp(round) => {
                 let found = round.into_iter().filter_map(|LookUp { key, whose }| {
-                    let (literal, candidates) = engine.whose(&whose).ok()?;
-                    Some(Found {
-                        key,
-                        literal,
-                        candidates,
-                    })
+                    let candidates = engine.whose(&whose).ok()?;
+                    Some(Found { key, candidates })
                 });
                 core.handle(now, Input::LookedUp(found.collect()));
             }

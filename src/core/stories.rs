@@ -1,0 +1,272 @@
+//! Stories: the core with its ledger in memory, told step by step in invented time. What a story says of the world is
+//! what a driver would say; what it asserts is what a driver would be told.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+
+use super::{CarrierUpdate, Core, CoreSettings, Found, Input, LookUp, Output, UpdateLink};
+use crate::{
+    carrier::{
+        Cause, Command, DriverId, Event, Incoming, Link, Order, Receipt, ReceiptState, Reply, Said,
+        Slip, Slots, What,
+    },
+    challenge::{AttemptKey, Door, Millis},
+    clock::{Mono, Now},
+    config::Config,
+    gateway,
+    intake::{
+        Arrival, Ticket,
+        job::{self, Kind, Properties},
+    },
+    ledger::{
+        OutboxReport, Recovered, Wipe,
+        in_memory::{Engine, Keeping, Memory},
+    },
+};
+
+mod receipts;
+
+/// One life of a process.
+struct Story<'c> {
+    config: Arc<Config>,
+    core: Core,
+    engine: Engine<'c>,
+    now: Mono,
+    /// Orders that no answer has been given to, with the carrier's name.
+    orders: Vec<(Arc<str>, Order)>,
+    reports: Vec<OutboxReport>,
+    slips: mpsc::UnboundedSender<(u32, Reply)>,
+    _answers: mpsc::UnboundedReceiver<(u32, Reply)>,
+    last_message: u32,
+    /// Messages of carriers that are safe.
+    safe: Vec<u32>,
+}
+
+const WALL: i64 = 1_800_000_000_000;
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// Tells a story on an empty ledger.
+fn story(tell: impl FnOnce(&mut Story<'_>)) {
+    let memory = Memory::new().expect("a ledger");
+    let start = Mono::after_start(Duration::from_secs(1));
+    life(&memory, start, tell);
+}
+
+/// One life on this ledger; everything that is not committed is lost at its end.
+fn life<T>(memory: &Memory, now: Mono, tell: impl FnOnce(&mut Story<'_>) -> T) -> T {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rehearsal/ringback.toml");
+    let config = Arc::new(Config::load(&file).expect("the rehearsal's configuration"));
+    let keeping = Keeping {
+        wipe: gateway::WIPE,
+        retention: DAY,
+        outcomes: DAY,
+    };
+    let told = memory.open("gw-1", keeping, |engine, recovered| {
+        tell(&mut Story::begin(config, engine, recovered, now))
+    });
+    told.expect("a ledger that opens")
+}
+
+impl<'c> Story<'c> {
+    fn begin(
+        config: Arc<Config>,
+        engine: Engine<'c>,
+        mut recovered: Recovered,
+        now: Mono,
+    ) -> Story<'c> {
+        let settings = CoreSettings {
+            config: config.clone(),
+            broker: true,
+            epoch: recovered.epoch(),
+        };
+        let mut core = Core::new(settings, time(now));
+        let update = |(place, name): (u64, &Arc<str>)| CarrierUpdate {
+            config: config.carriers[name].clone(),
+            driver: DriverId(place),
+            slots: slots(10),
+            link: UpdateLink::New,
+        };
+        let updates = (0..).zip(&config.used()).map(update).collect();
+        core.configure(config.clone(), updates);
+        let longest = crate::admission::longest(&config.settings.limits);
+        gateway::take_up(&mut recovered, &mut core, time(now).wall, longest).expect("it starts");
+        let (slips, answers) = mpsc::unbounded_channel();
+        let mut story = Story {
+            config,
+            core,
+            engine,
+            now,
+            orders: Vec::new(),
+            reports: Vec::new(),
+            slips,
+            _answers: answers,
+            last_message: 0,
+            safe: Vec::new(),
+        };
+        for name in story.config.used() {
+            story.said(&name, What::Link(Link::Up));
+        }
+        story
+    }
+
+    // --- what the world does -------------------------------------------------------------------------------------
+
+    /// A job by the queue.
+    fn ask(&mut self, id: &str, to: &str) {
+        let body = serde_json::json!({
+            "id": id, "tenant": "bank", "to": to, "method": "sms_code", "code": "123456", "lifetime_s": 120,
+        });
+        let properties = Properties {
+            door: Door::Amqp,
+            reply_to: None,
+            correlation_id: None,
+        };
+        let body = body.to_string().into_bytes();
+        let jobs = &self.config.settings.jobs;
+        let job = job::parse(
+            Kind::Challenge,
+            &body,
+            properties,
+            time(self.now).wall,
+            jobs,
+        );
+        let job = job.unwrap_or_else(|bad| panic!("{:?}", bad.faults));
+        self.gives(Input::Arrival(Arrival {
+            job,
+            ticket: Ticket::None,
+        }));
+    }
+
+    fn said(&mut self, carrier: &str, what: What) {
+        let carrier = carrier.into();
+        self.gives(Input::Carrier(Said { carrier, what }));
+    }
+
+    /// The carrier's driver says this of the order, which is answered by it.
+    fn answers(&mut self, carrier: &str, order: &Order, event: Event) {
+        self.said(carrier, What::Attempt(order.key, event));
+    }
+
+    fn is_silent(&mut self, carrier: &str, order: &Order) {
+        self.passes(Duration::from_secs(5));
+        let cause = Cause::InDoubt;
+        self.answers(carrier, order, Event::InDoubt { cause });
+    }
+
+    /// A receipt for the text of this order; gives its number.
+    fn brings(&mut self, carrier: &str, id: &str, of: &Order, state: ReceiptState) -> u32 {
+        self.last_message += 1;
+        let receipt = Receipt {
+            references: vec![id.into()],
+            state,
+            carrier_code: None,
+            cause: None,
+            phone: Some(of.to.e164().into()),
+            sender: Some(of.sender.clone()),
+        };
+        let slip = Slip::Session(self.slips.clone(), self.last_message);
+        self.said(carrier, What::Incoming(Incoming::Receipt(receipt), slip));
+        self.last_message
+    }
+
+    fn passes(&mut self, time_passes: Duration) {
+        let until = self.now + time_passes;
+        loop {
+            let next = self.core.deadline(time(self.now)).max(self.now).min(until);
+            self.now = next;
+            self.turns();
+            if next == until {
+                return;
+            }
+        }
+    }
+
+    fn gives(&mut self, input: Input) {
+        self.core.handle(time(self.now), input);
+        self.turns();
+    }
+
+    /// Until nothing more comes of it.
+    fn turns(&mut self) {
+        loop {
+            self.core.turn(time(self.now));
+            let mut more = false;
+            while let Some(output) = self.core.poll_output() {
+                more = true;
+                self.carry_out(output);
+            }
+            if !more {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        let now = time(self.now);
+        match output {
+            Output::Commit(batch) => {
+                let dones = self.engine.commit(now.wall, &[batch]).expect("a commit");
+                for done in dones {
+                    self.core.handle(now, Input::Committed(done));
+                }
+            }
+            Output::LookUp(round) => {
+                let found = round.into_iter().map(|LookUp { key, whose }| Found {
+                    key,
+                    candidates: self.engine.whose(&whose).expect("a look-up"),
+                });
+                let found = found.collect();
+                self.core.handle(now, Input::LookedUp(found));
+            }
+            Output::Command(driver, Command::Submit(order)) => {
+                let place = driver.0 as usize;
+                let name = self.config.used().into_iter().nth(place);
+                self.orders.push((name.expect("a carrier"), *order));
+            }
+            Output::Acknowledge(Slip::Session(_, number)) => self.safe.push(number),
+            Output::Publish(report) => {
+                self.core.handle(now, Input::Published(vec![report.report]));
+                self.reports.push(*report);
+            }
+            Output::Command(..)
+            | Output::Answer(..)
+            | Output::Acknowledge(_)
+            | Output::Refuse(_)
+            | Output::Notify(_)
+            | Output::Ordered(..) => {}
+        }
+    }
+
+    // --- what the world sees -------------------------------------------------------------------------------------
+
+    /// The order that some carrier has just got.
+    fn order(&mut self) -> (Arc<str>, Order) {
+        assert_eq!(self.orders.len(), 1, "one order");
+        self.orders.remove(0)
+    }
+
+    /// What was said of the challenge after it was taken, in order.
+    fn events(&self, id: &str) -> Vec<String> {
+        let reports = self.reports.iter().filter_map(|report| {
+            let body: serde_json::Value = serde_json::from_slice(&report.body).ok()?;
+            let of = body["challenge"] == id && body["event"] != "accepted";
+            of.then(|| body["event"].as_str().unwrap_or_default().to_owned())
+        });
+        reports.collect()
+    }
+}
+
+fn slots(count: u32) -> Slots {
+    let slots = Slots::default();
+    slots.set(count);
+    slots
+}
+
+fn time(now: Mono) -> Now {
+    Now {
+        wall: Millis(WALL + now.since_start().as_millis() as i64),
+        mono: now,
+        ahead: 0,
+    }
+}

@@ -1,0 +1,77 @@
+//! Receipts that more than one text may have been meant by.
+
+use super::*;
+
+const PHONE: &str = "+12025550123";
+
+/// A text whose carrier says nothing, and that ends by another carrier's.
+fn ends_in_doubt(story: &mut Story<'_>, id: &str) -> (Arc<str>, Order) {
+    story.ask(id, PHONE);
+    let (silent, order) = story.order();
+    story.is_silent(&silent, &order);
+    while story.orders.is_empty() {
+        story.passes(Duration::from_secs(1));
+    }
+    let (other, hedge) = story.order();
+    let references = vec![format!("hedge-of-{id}").into()];
+    story.answers(&other, &hedge, Event::Accepted { references });
+    let reference = format!("hedge-of-{id}");
+    story.brings(&other, &reference, &hedge, ReceiptState::Delivered);
+    story.passes(Duration::from_secs(1));
+    let events = story.events(id);
+    assert!(events.contains(&"delivered".to_owned()), "{events:?}");
+    (silent, order)
+}
+
+#[test]
+fn a_receipt_that_a_text_in_doubt_of_an_ended_challenge_may_mean_settles_no_other() {
+    story(|story| {
+        let (silent, first) = ends_in_doubt(story, "first");
+        story.ask("second", PHONE);
+        let (mut carrier, mut second) = story.order();
+        // Whoever gets it: the silent one must have it as well.
+        if carrier != silent {
+            story.is_silent(&carrier, &second);
+            story.passes(Duration::from_secs(5));
+            (carrier, second) = story.order();
+        }
+        assert_eq!(carrier, silent);
+        story.is_silent(&carrier, &second);
+        // Of which of the two? Nobody can tell.
+        let number = story.brings(&silent, "4711", &first, ReceiptState::Delivered);
+        story.passes(Duration::from_secs(4));
+        assert!(story.safe.contains(&number));
+        assert!(!story.events("second").contains(&"delivered".to_owned()));
+    });
+}
+
+#[test]
+fn a_receipt_for_a_text_that_ended_in_doubt_is_told_late() {
+    story(|story| {
+        let (silent, first) = ends_in_doubt(story, "first");
+        story.brings(&silent, "4711", &first, ReceiptState::Delivered);
+        story.passes(Duration::from_secs(4));
+        assert_eq!(
+            story.events("first").last().map(String::as_str),
+            Some("late")
+        );
+        // A repeat tells nothing.
+        story.brings(&silent, "4711", &first, ReceiptState::Delivered);
+        story.passes(Duration::from_secs(4));
+        let late = story.events("first");
+        assert_eq!(late.iter().filter(|event| *event == "late").count(), 1);
+    });
+}
+
+#[test]
+fn a_receipt_without_a_reference_settles_the_only_text_to_its_phone() {
+    story(|story| {
+        story.ask("only", PHONE);
+        let (carrier, order) = story.order();
+        story.is_silent(&carrier, &order);
+        story.brings(&carrier, "", &order, ReceiptState::Delivered);
+        story.passes(Duration::from_secs(4));
+        let last = story.events("only");
+        assert_eq!(last.last().map(String::as_str), Some("delivered"));
+    });
+}
