@@ -461,3 +461,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,7 @@ impl Core {
         let place = place.map(|(attempt, country)| (attempt.sender.clone(), country));
         let rang = attempt.is_some_and(|a| a.phase == Phase::Ringing);
         let again = open.is_some_and(|open| open.life.throttled_by(name));
+        let also = open.is_some_and(|open| open.life.throttled_elsewhere(name));
         let elsewhere = open.is_some_and(|open| open.life.refused_elsewhere(name));
         let Some(carrier) = self.carriers.get_mut(name) else {
             return;
@@ -40,6 +41,9 @@ impl Core {
         let stood = carrier.health.standing();
         let outcome = match outcome(carrier, event, rang) {
             Some(Outcome::Throttled) if again => Some(Outcome::ThrottledAgain),
+            Some(Outcome::Throttled) if also && carrier.is_voice() => {
+                Some(Outcome::ThrottledElsewhere)
+            }
             Some(Outcome::Refused(about)) if elsewhere && about.is_of_the_challenge() => {
                 Some(Outcome::RefusedElsewhere)
             }

@@ -44,18 +44,39 @@ enum Placed {
 
 /// Who may be the one attempt of a carrier that comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Probes {
-    /// Of each line the one with most life left.
-    Longest,
-    /// Nobody whom it has told to come later: for all we know it tells them so again, and whoever waits behind them waits
-    /// for nothing.
+struct Probes {
+    of: ProbesOf,
+    /// Only the one of each line that has most life left.
+    longest: bool,
+}
+
+/// A carrier that tells its one attempt to come later is left alone for another pause, and all who wait for it with it. So
+/// those go last of whom that is to be expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProbesOf {
+    /// Nobody whom any carrier has told to come later: a trunk hands on what the network of the number says, and the next
+    /// trunk leads to the same network.
+    Untold,
+    /// Nobody whom this carrier has told to come later: for all we know it tells them so again.
     Others,
     Anyone,
 }
 
 impl Probes {
+    const fn new(of: ProbesOf, longest: bool) -> Probes {
+        Probes { of, longest }
+    }
+
+    const FIRST: Probes = Probes::new(ProbesOf::Untold, true);
     /// In this order they are asked.
-    const ALL: [Probes; 3] = [Probes::Longest, Probes::Others, Probes::Anyone];
+    const ALL: [Probes; 6] = [
+        Probes::FIRST,
+        Probes::new(ProbesOf::Untold, false),
+        Probes::new(ProbesOf::Others, true),
+        Probes::new(ProbesOf::Others, false),
+        Probes::new(ProbesOf::Anyone, true),
+        Probes::new(ProbesOf::Anyone, false),
+    ];
 }
 
 impl Core {
@@ -66,7 +87,7 @@ impl Core {
             return;
         };
         if self.queue.heads(at, 1).first() == Some(&key) {
-            self.try_place(key, now, Change::Born, Probes::Longest);
+            self.try_place(key, now, Change::Born, Probes::FIRST);
         }
     }
 
@@ -222,13 +243,8 @@ impl Core {
 
     /// Leaves the carriers that come back to others. Returns what it is called where it finds no slot then.
     fn spare_probes(&mut self, probes: Probes, at: RouteKey, key: ChallengeKey) -> Placed {
-        let spared = match probes {
-            Probes::Longest => {
-                self.leave_probes_to_others(key) | self.leave_probes_to_longer(at, key)
-            }
-            Probes::Others => self.leave_probes_to_others(key),
-            Probes::Anyone => false,
-        };
+        let spared = self.leave_probes_to_others(key, probes.of)
+            | (probes.longest && self.leave_probes_to_longer(at, key));
         match spared {
             true => Placed::Spared,
             false => Placed::NoSlot,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Core, Running, queue::RouteKey};
+use super::{Core, Running, place::ProbesOf, queue::RouteKey};
 use crate::{
     challenge::ChallengeKey,
     routing::{
@@ -52,17 +52,23 @@ impl Core {
         true
     }
 
-    /// A carrier that comes back is not tried with what it has just throttled. True if there is one that could be tried.
-    pub(super) fn leave_probes_to_others(&mut self, key: ChallengeKey) -> bool {
+    /// A carrier that comes back is not tried with what it, or another, has throttled, unless it is the turn `of` those. True
+    /// if there is one that could be tried.
+    pub(super) fn leave_probes_to_others(&mut self, key: ChallengeKey, of: ProbesOf) -> bool {
         let Some(open) = self.open.get(key) else {
             return false;
         };
         if open.life.throttling().next().is_none() {
             return false;
         }
+        let told = |name: &str| match of {
+            ProbesOf::Untold => true,
+            ProbesOf::Others => open.life.throttled_by(name),
+            ProbesOf::Anyone => false,
+        };
         let mut spared = false;
         for (name, standing) in self.config.table.carriers().iter().zip(&mut self.standing) {
-            if *standing == (Standing::Probing { free: true }) && open.life.throttled_by(name) {
+            if *standing == (Standing::Probing { free: true }) && told(name) {
                 *standing = Standing::Probing { free: false };
                 spared = true;
             }

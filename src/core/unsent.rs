@@ -35,6 +35,7 @@ impl Core {
     pub(super) fn never_sent(&mut self, at: AttemptKey) {
         for running in self.carriers.iter_mut() {
             if running.free_slot(at) {
+                running.void_probe(self.mono, at);
                 self.queue.room_changed();
             }
         }

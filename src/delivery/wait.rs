@@ -156,6 +156,11 @@ impl Life {
         self.throttling().any(|name| &**name == carrier)
     }
 
+    /// Has another carrier told it to come later?
+    pub fn throttled_elsewhere(&self, carrier: &str) -> bool {
+        self.throttling().any(|name| &**name != carrier)
+    }
+
     /// Has another carrier refused it, for whatever lasts?
     pub fn refused_elsewhere(&self, carrier: &str) -> bool {
         self.attempts.iter().any(|a| {

@@ -92,7 +92,7 @@ impl Health {
                 self.doubts_in_a_row += 1;
                 self.outcomes.add(now, false);
             }
-            Outcome::Throttled => {
+            Outcome::Throttled | Outcome::ThrottledElsewhere => {
                 self.doubts_in_a_row = 0;
                 self.throttles += 1;
                 self.throttled_since.get_or_insert(now);
@@ -185,7 +185,7 @@ impl Health {
                 );
             }
             // Whoever comes next may show more: soon, and the pauses don't grow by it.
-            Outcome::ThrottledAgain => {
+            Outcome::ThrottledAgain | Outcome::ThrottledElsewhere => {
                 let until = now + self.settings.back_off_first;
                 let why = "the probing attempt was throttled, as its challenge was before".into();
                 self.begin_suspension(now, reason, until, why);

@@ -142,6 +142,9 @@ pub enum Outcome {
     Throttled,
     /// Throttled, as this challenge was here before: that is no news of the carrier.
     ThrottledAgain,
+    /// Throttled by one that relays, as another carrier has throttled this challenge: that may be of the network of its
+    /// number, which both lead to.
+    ThrottledElsewhere,
     InDoubt,
 }
 

@@ -78,6 +78,37 @@ fn who_was_told_so_before_is_no_news() {
 }
 
 #[test]
+fn whom_two_trunks_tell_to_come_later_holds_back_nobody_else() {
+    let mut story = trunk();
+    // A crowd of those whom another trunk has told so before, beside calls that get through.
+    for _ in 0..20 {
+        for _ in 0..12 {
+            story.attempt(Outcome::ThrottledElsewhere, QUICK);
+        }
+        story.attempt(Outcome::Accepted, QUICK).seconds(1);
+    }
+    story.is(State::Healthy);
+    // As a probe one of them shows little: soon another is tried, and no pause grows by it.
+    story.tell(asked());
+    while story.health.state() == State::Healthy {
+        story.tell(asked());
+    }
+    assert_eq!(story.wait(), PAUSE);
+    for _ in 0..5 {
+        story
+            .attempt(Outcome::ThrottledElsewhere, QUICK)
+            .is(State::Suspended(Reason::RetryAfter));
+        assert_eq!(story.wait().as_secs(), 2);
+    }
+    story.attempt(Outcome::Accepted, QUICK).is(State::Healthy);
+    // But one that takes nothing else is as good as down, whoever it tells so.
+    for _ in 0..5 {
+        story.attempt(Outcome::ThrottledElsewhere, QUICK).seconds(1);
+    }
+    story.is(State::Suspended(Reason::Throttled));
+}
+
+#[test]
 fn a_probe_that_never_left_makes_room_for_another() {
     let mut story = Story::new();
     story.tell(asked());

@@ -1,0 +1,355 @@
+//! Stories of the core as a whole, in invented time: two trunks, and people who are called.
+//!
+//! A seed shakes how long the disk, the network and the people take, within what a machine that is well does; nothing else
+//! is left to chance.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+use super::{CarrierUpdate, Core, CoreSettings, Input, Output, UpdateLink};
+use crate::{
+    carrier::{
+        CallEnd, CallMark, CallOutcome, CallState, Cause, Command, DriverId, Event, Link, Order,
+        Said, Slots, What,
+    },
+    challenge::{AttemptKey, Challenge, Door, Expect, Method, Millis, Until},
+    clock::{Mono, Now},
+    config::{CarrierConfig, Config, carrier::Transport},
+    intake::{Arrival, Job, Ticket},
+    ledger::{Batch, Done, Epoch, InboxKey, ReportKey},
+    number::{self, Number},
+    protocol::rtp::Key,
+    routing::plan,
+};
+
+mod trunks;
+
+/// A core, its disk, its trunks, and what comes when.
+struct Stage {
+    core: Core,
+    seed: u64,
+    rolls: u16,
+    now: Mono,
+    due: BTreeMap<(Mono, u64), Happening>,
+    last: u64,
+    trunks: Vec<Trunk>,
+    disk: Vec<Batch>,
+    /// How long the trunks ask not to be called.
+    pause: Duration,
+    /// The INVITEs: when, by which trunk, and whether it is told to come later.
+    invited: Vec<(Duration, Arc<str>, bool)>,
+    /// When each person was asked to be called, by number.
+    asked: BTreeMap<Number, Mono>,
+    /// How long it took from there until `#` was pressed.
+    pressed: BTreeMap<Number, Duration>,
+}
+
+struct Trunk {
+    name: Arc<str>,
+    driver: DriverId,
+    slots: Slots,
+    config: Arc<CarrierConfig>,
+    calls: Vec<TrunkCall>,
+}
+
+struct TrunkCall {
+    key: AttemptKey,
+    to: Number,
+    picked_up: bool,
+}
+
+enum Happening {
+    Ask(Box<Challenge>),
+    Disk,
+    Says(usize, What),
+    PicksUp(usize, usize),
+    Presses(usize, usize),
+}
+
+const WALL: i64 = 1_800_000_000_000;
+const RINGS: Duration = Duration::from_millis(100);
+const LIFE: Duration = Duration::from_secs(180);
+
+impl Stage {
+    fn new(seed: u64, pause: Duration) -> Stage {
+        let config = Arc::new(config());
+        let now = Mono::after_start(Duration::from_secs(1));
+        let epoch = Epoch {
+            first_challenge: crate::challenge::ChallengeKey(1),
+            first_report: ReportKey(1),
+            first_message: InboxKey(1),
+            limiter: [0; 32],
+        };
+        let settings = CoreSettings {
+            config: config.clone(),
+            broker: false,
+            epoch,
+        };
+        let mut stage = Stage {
+            core: Core::new(settings, moment(now)),
+            seed,
+            rolls: 0,
+            now,
+            due: BTreeMap::new(),
+            last: 0,
+            trunks: config.carriers.values().filter_map(trunk).collect(),
+            disk: Vec::new(),
+            pause,
+            invited: Vec::new(),
+            asked: BTreeMap::new(),
+            pressed: BTreeMap::new(),
+        };
+        let updates = stage.trunks.iter().map(|trunk| CarrierUpdate {
+            config: trunk.config.clone(),
+            driver: trunk.driver,
+            slots: trunk.slots.clone(),
+            link: UpdateLink::New,
+        });
+        stage.core.configure(config, updates.collect());
+        for at in 0..stage.trunks.len() {
+            for link in [Link::Up, Link::Probe { ok: true }] {
+                stage.says(at, Duration::ZERO, What::Link(link));
+            }
+        }
+        stage
+    }
+
+    /// A time between these, in microseconds.
+    fn between(&mut self, least: u64, most: u64) -> Duration {
+        self.rolls = self.rolls.wrapping_add(1);
+        let roll = plan::roll(&format!("{}", self.seed), self.rolls);
+        Duration::from_micros(least + roll % (most - least))
+    }
+
+    fn later(&mut self, after: Duration, what: Happening) {
+        self.last += 1;
+        self.due.insert((self.now + after, self.last), what);
+    }
+
+    fn says(&mut self, trunk: usize, after: Duration, what: What) {
+        self.later(after, Happening::Says(trunk, what));
+    }
+
+    fn tells(&mut self, trunk: usize, after: Duration, call: usize, event: Event) {
+        let key = self.trunks[trunk].calls[call].key;
+        self.says(trunk, after, What::Attempt(key, event));
+    }
+
+    /// Somebody asks for a call, after a while.
+    fn ask(&mut self, after: Duration, id: &str, to: &str) {
+        let at = self.now + after;
+        let challenge = challenge(id, to, moment(at).wall);
+        self.asked.extend(challenge.to.map(|to| (to, at)));
+        self.later(after, Happening::Ask(Box::new(challenge)));
+    }
+
+    /// Goes on until then.
+    fn run(&mut self, until: Duration) {
+        let until = Mono::after_start(until);
+        while self.now < until {
+            self.carry_out();
+            let wake = self.core.deadline(moment(self.now)).max(self.now);
+            let next = self.due.first_key_value().map(|((at, _), _)| *at);
+            match next.filter(|at| *at <= wake) {
+                Some(at) => {
+                    self.now = self.now.max(at);
+                    if let Some((_, what)) = self.due.pop_first() {
+                        self.happens(what);
+                    }
+                }
+                None => self.now = wake,
+            }
+            self.core.turn(moment(self.now));
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Commit(batch) => {
+                    if self.disk.is_empty() {
+                        let takes = self.between(500, 6_000);
+                        self.later(takes, Happening::Disk);
+                    }
+                    self.disk.push(batch);
+                }
+                Output::Command(driver, command) => self.command(driver, command),
+                Output::LookUp(_)
+                | Output::Answer(..)
+                | Output::Acknowledge(_)
+                | Output::Refuse(_)
+                | Output::Publish(_)
+                | Output::Notify(_)
+                | Output::Ordered(..) => {}
+            }
+        }
+    }
+
+    fn happens(&mut self, what: Happening) {
+        let now = moment(self.now);
+        match what {
+            Happening::Ask(challenge) => {
+                let job = Job::Challenge(challenge);
+                let ticket = Ticket::None;
+                self.core
+                    .handle(now, Input::Arrival(Arrival { job, ticket }));
+            }
+            Happening::Disk => {
+                for batch in std::mem::take(&mut self.disk) {
+                    let done = Done {
+                        number: batch.number,
+                        ..Done::default()
+                    };
+                    self.core.handle(now, Input::Committed(done));
+                }
+            }
+            Happening::Says(trunk, what) => {
+                let carrier = self.trunks[trunk].name.clone();
+                self.core
+                    .handle(now, Input::Carrier(Said { carrier, what }));
+            }
+            Happening::PicksUp(trunk, call) => {
+                self.trunks[trunk].calls[call].picked_up = true;
+                let state = Event::CallState(CallState("2".into()), CallMark(call as u64));
+                self.tells(trunk, Duration::ZERO, call, state);
+            }
+            Happening::Presses(trunk, call) => {
+                let to = self.trunks[trunk].calls[call].to;
+                let took = self.now.saturating_duration_since(self.asked[&to]);
+                self.pressed.entry(to).or_insert(took);
+                let end = CallEnd {
+                    outcome: CallOutcome::Confirmed,
+                    digits: "#".into(),
+                    carrier_code: None,
+                };
+                let none = Duration::ZERO;
+                self.tells(trunk, none, call, Event::KeyPressed(Key::POUND));
+                self.tells(trunk, none, call, Event::CallEnded(end));
+                self.tells(trunk, Duration::from_millis(300), call, Event::CallCleared);
+            }
+        }
+    }
+
+    fn command(&mut self, driver: DriverId, command: Command) {
+        let Some(trunk) = self.trunks.iter().position(|t| t.driver == driver) else {
+            return;
+        };
+        match command {
+            Command::Submit(order) => self.prepared(trunk, &order),
+            Command::Recorded(CallMark(call)) => self.recorded(trunk, call as usize),
+            Command::HangUp(_) | Command::Drain | Command::End | Command::Prepare(_) => {}
+        }
+    }
+
+    fn prepared(&mut self, trunk: usize, order: &Order) {
+        let calls = &mut self.trunks[trunk].calls;
+        let call = calls.len();
+        calls.push(TrunkCall {
+            key: order.key,
+            to: order.to,
+            picked_up: false,
+        });
+        let after = self.between(100, 2_000);
+        let state = Event::CallState(CallState("1".into()), CallMark(call as u64));
+        self.tells(trunk, after, call, state);
+    }
+
+    /// Its INVITE leaves, or its ACK.
+    fn recorded(&mut self, trunk: usize, call: usize) {
+        let TrunkCall { to, picked_up, .. } = self.trunks[trunk].calls[call];
+        let answered = self.between(300, 4_000);
+        if picked_up {
+            self.tells(trunk, answered, call, Event::Answered);
+            let presses = self.between(400_000, 900_000);
+            return self.later(presses, Happening::Presses(trunk, call));
+        }
+        let (at, later) = (self.now.since_start(), comes_later(to));
+        let name = self.trunks[trunk].name.clone();
+        self.invited.push((at, name, later));
+        let references = vec![format!("call-{trunk}-{call}").into()];
+        self.tells(trunk, answered, call, Event::Accepted { references });
+        if later {
+            let mut failure = Cause::Throttled.failure(Some("503 Service Unavailable".into()));
+            failure.retry_after = Some(self.pause);
+            let after = answered + self.between(100, 2_000);
+            self.tells(trunk, after, call, Event::Failed(failure));
+            let cleared = after + Duration::from_millis(1);
+            return self.tells(trunk, cleared, call, Event::CallCleared);
+        }
+        let rings = answered + RINGS;
+        self.tells(trunk, rings, call, Event::Ringing);
+        self.later(rings + RINGS, Happening::PicksUp(trunk, call));
+    }
+}
+
+/// Every trunk tells this number to come later, every time.
+fn comes_later(to: Number) -> bool {
+    to.e164().ends_with("9028")
+}
+
+fn moment(now: Mono) -> Now {
+    Now {
+        wall: Millis(WALL + now.since_start().as_millis() as i64),
+        mono: now,
+        ahead: 0,
+    }
+}
+
+/// That of the rehearsals, without the paces of its trunks.
+fn config() -> Config {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rehearsal");
+    let mut config = Config::load(&folder.join("ringback.toml")).expect("it is sound");
+    let unpaced = |(name, carrier): (&Arc<str>, &Arc<CarrierConfig>)| {
+        let carrier = CarrierConfig {
+            pace: None,
+            ..(**carrier).clone()
+        };
+        (name.clone(), Arc::new(carrier))
+    };
+    config.carriers = Arc::new(config.carriers.iter().map(unpaced).collect());
+    config
+}
+
+fn trunk(config: &Arc<CarrierConfig>) -> Option<Trunk> {
+    let Transport::Sip(_) = config.transport else {
+        return None;
+    };
+    let slots = Slots::default();
+    slots.set(500);
+    Some(Trunk {
+        name: config.name.clone(),
+        driver: DriverId::fresh(),
+        slots,
+        config: config.clone(),
+        calls: Vec::new(),
+    })
+}
+
+fn challenge(id: &str, to: &str, now: Millis) -> Challenge {
+    let analysis = number::analyse(to, None);
+    Challenge {
+        id: id.into(),
+        tenant: "default".into(),
+        user: None,
+        to: analysis.number,
+        country: analysis.country,
+        refused: None,
+        extension: None,
+        method: Method::VoiceConfirm,
+        fallback: Vec::new(),
+        until: Until::Delivered,
+        expect: Expect::Code,
+        code: None,
+        code_made: false,
+        pin: None,
+        text: None,
+        locale: "en-US".into(),
+        issued: now,
+        deadline: now + LIFE,
+        arrived: now,
+        caller_id: None,
+        meta: Default::default(),
+        reply_to: None,
+        door: Door::Amqp,
+        content: [0; 32],
+    }
+}
