@@ -22,7 +22,7 @@ async fn raw(at: SocketAddr, request: &str) -> String {
     answer
 }
 
-fn signed(key: &str, body: &str) -> String {
+pub fn signed(key: &str, body: &str) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .expect("a time");

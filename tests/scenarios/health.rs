@@ -66,19 +66,19 @@ async fn text(w: &World, stem: &str, n: usize) -> Value {
     w.ask(ch).await
 }
 
-/// An SMSC that binds, answers every enquire_link, and never a submit.
-async fn link_only() -> SocketAddr {
+/// An SMSC that answers every bind with this status, every enquire_link, and never a submit.
+async fn link_only(bind: u32) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(answer_links(stream));
+            tokio::spawn(answer_links(stream, bind));
         }
     });
     address
 }
 
-async fn answer_links(mut stream: TcpStream) -> std::io::Result<()> {
+async fn answer_links(mut stream: TcpStream, bind: u32) -> std::io::Result<()> {
     loop {
         let mut head = [0; 16];
         stream.read_exact(&mut head).await?;
@@ -86,14 +86,14 @@ async fn answer_links(mut stream: TcpStream) -> std::io::Result<()> {
             |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let mut body = vec![0; word(0) as usize - 16];
         stream.read_exact(&mut body).await?;
-        let name: &[u8] = match word(4) {
-            1 | 2 | 9 => b"link-only\0",
-            0x15 => b"",
+        let (name, status): (&[u8], u32) = match word(4) {
+            1 | 2 | 9 => (b"link-only\0", bind),
+            0x15 => (b"", 0),
             _ => continue,
         };
         let mut answer = (16 + name.len() as u32).to_be_bytes().to_vec();
         answer.extend((word(4) | 0x8000_0000).to_be_bytes());
-        answer.extend([0; 4]);
+        answer.extend(status.to_be_bytes());
         answer.extend(&head[12..]);
         answer.extend(name);
         stream.write_all(&answer).await?;
@@ -115,7 +115,7 @@ fn beside_litware(file: String) -> Plan {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_carrier_that_answers_its_link_and_no_text_is_left_at_low_traffic() {
-    let at = link_only().await;
+    let at = link_only(0).await;
     let w = World::with(beside_litware(format!(
         "transport = \"smpp\"\nendpoints = [\"{at}\"]\nsystem_id = \"mfa\"\n\
          response_timeout = \"1200ms\"\nprobe = \"1s\"\n"
@@ -306,6 +306,37 @@ async fn a_wrong_token_is_said_once_with_its_status_and_shown() {
     let view = carriers(&w).await;
     let tailspin = view.iter().find(|c| &*c.name == "tailspin").expect("it");
     assert!(tailspin.reason.contains("401"), "{tailspin:?}");
+}
+
+#[tokio::test]
+async fn a_refused_bind_is_said_once_with_its_status_and_shown() {
+    const ESME_RINVPASWD: u32 = 0x0E;
+    let log = Log::default();
+    let _guard = log.record();
+    let at = link_only(ESME_RINVPASWD).await;
+    let w = World::with(beside_litware(format!(
+        "transport = \"smpp\"\nendpoints = [\"{at}\"]\nsystem_id = \"mfa\"\n"
+    )))
+    .await;
+    let began = Instant::now();
+    let refused = async || {
+        let view = carriers(&w).await;
+        let tailspin = view.into_iter().find(|c| &*c.name == "tailspin");
+        let tailspin = tailspin.expect("it");
+        tailspin.state == "suspended" && tailspin.reason.contains("0x0000000e")
+    };
+    while !refused().await {
+        assert!(began.elapsed() < LIMIT, "{:?}", carriers(&w).await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // It is tried again and again, and each time refused.
+    for n in 0..8 {
+        let last = text(&w, "rb", n).await;
+        assert_eq!(last["carrier"], "litware", "{last:#}");
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+    let said = log.lines(&["WARN", "carrier=tailspin", "0x0000000e"]);
+    assert_eq!(said.len(), 1, "{said:#?}");
 }
 
 /// So long no receipts come.

@@ -81,10 +81,16 @@ struct Rig {
 
 const ROUTE: &str = "[[sms]]\ncarrier = \"first\"\nsenders = [\"97671\"]\n\
                      [[sms]]\ntier = 2\ncarrier = \"second\"\nsenders = [\"97671\"]\n";
-const SENDER: &str = "[[sender]]\nid = \"97671\"\nkind = \"short_code\"\ncountries = [\"US\"]\nprogramme = \"mfa\"\n";
+const TWO_SENDERS: &str = "[[sms]]\ncarrier = \"first\"\nsenders = [\"97671\", \"69829\"]\n";
+const SENDERS: &str = "[[sender]]\nid = \"97671\"\nkind = \"short_code\"\ncountries = [\"US\"]\nprogramme = \"mfa\"\n\
+                       [[sender]]\nid = \"69829\"\nkind = \"short_code\"\ncountries = [\"US\"]\nprogramme = \"mfa\"\n";
 
 /// A gateway with two carriers of which the scenario says every word; the second is asked after the first.
 async fn rig() -> Rig {
+    rig_with(ROUTE).await
+}
+
+async fn rig_with(route: &str) -> Rig {
     let (first, second) = (Smsc::start().await, Smsc::start().await);
     let folder = Folder::new();
     for (name, smsc) in [("first", &first), ("second", &second)] {
@@ -94,8 +100,8 @@ async fn rig() -> Rig {
         );
         folder.write(&format!("carriers/{name}.toml"), &text);
     }
-    folder.write("routes/us.toml", ROUTE);
-    folder.write("routes/senders.toml", SENDER);
+    folder.write("routes/us.toml", route);
+    folder.write("routes/senders.toml", SENDERS);
     folder.write(
         "ringback.toml",
         &format!(
@@ -432,4 +438,29 @@ async fn references_are_found_however_they_are_padded_or_placed() {
         let last = rig.exchange.last(&name).await;
         assert_eq!(last["event"], "delivered", "{id}: {last:#}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_texts_to_one_phone_are_told_apart_by_their_senders() {
+    let rig = rig_with(TWO_SENDERS).await;
+    let mut submits = Vec::new();
+    for id in ["s-1", "s-2"] {
+        let submit = rig.text(id, "+12025550123").await;
+        rig.first.accept(&submit, b"\0");
+        rig.sent(id).await;
+        submits.push(submit);
+    }
+    let (one, two) = (&submits[0].from, &submits[1].from);
+    assert_ne!(one, two, "asked again, another sender is used");
+    // By a sender of somebody else's: neither of them.
+    let foreign = rig
+        .first
+        .receipt_to("W0", "12025550123", "12345", "UNDELIV");
+    assert_eq!(rig.first.answered(foreign).await, 0);
+    rig.first.receipt_to("W2", "12025550123", two, "UNDELIV");
+    let last = rig.exchange.last("s-2").await;
+    assert_eq!(last["event"], "undelivered", "{last:#}");
+    rig.first.receipt_to("W1", "12025550123", one, "DELIVRD");
+    let last = rig.exchange.last("s-1").await;
+    assert_eq!(last["event"], "delivered", "{last:#}");
 }

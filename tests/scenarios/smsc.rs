@@ -21,6 +21,7 @@ const RESPONSE: u32 = 0x8000_0000;
 /// A submit as it came.
 #[derive(Clone, Debug)]
 pub struct Submit {
+    pub from: String,
     pub to: String,
     sequence: u32,
     connection: usize,
@@ -88,12 +89,16 @@ impl Smsc {
             match command {
                 SUBMIT_SM => {
                     // NUL, the sender's ton and npi, its address, NUL, our number's ton and npi, its digits.
-                    let to = body.get(3..).unwrap_or_default();
-                    let to = to.split(|octet| *octet == 0).nth(1).unwrap_or_default();
-                    let to = String::from_utf8_lossy(to.get(2..).unwrap_or_default());
-                    let to = to.into_owned();
+                    let mut addresses =
+                        body.get(3..).unwrap_or_default().split(|octet| *octet == 0);
+                    let mut next = |skip: usize| {
+                        let address = addresses.next().and_then(|octets| octets.get(skip..));
+                        String::from_utf8_lossy(address.unwrap_or_default()).into_owned()
+                    };
+                    let (from, to) = (next(0), next(2));
                     self.state().submits.push(Submit {
                         sequence,
+                        from,
                         to,
                         connection,
                     });
@@ -134,13 +139,18 @@ impl Smsc {
 
     /// Sends a receipt on the newest connection; gives its number.
     pub fn receipt(&self, id: &str, phone: &str, state: &str) -> u32 {
+        self.receipt_to(id, phone, "97671", state)
+    }
+
+    /// The same for a text of this sender.
+    pub fn receipt_to(&self, id: &str, phone: &str, sender: &str, state: &str) -> u32 {
         let text = format!(
             "id:{id} sub:001 dlvrd:001 submit date:2601011200 done date:2601011201 stat:{state} err:000 text:"
         );
         let mut body = vec![0, 1, 1];
         body.extend(phone.as_bytes());
         body.extend([0, 3, 0]);
-        body.extend(b"97671");
+        body.extend(sender.as_bytes());
         // NUL, esm_class: a receipt, protocol_id to sm_default_msg_id.
         body.extend([0, 4, 0, 0, 0, 0, 0, 0, 0, 0, text.len() as u8]);
         body.extend(text.as_bytes());

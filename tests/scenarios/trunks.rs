@@ -147,9 +147,12 @@ impl Responder {
 const ONE_TRUNK: &str = "[[voice]]\ncarrier = \"fabrikam\"\ncaller_ids = [\"+18553308653\"]\n";
 
 fn answer(request: &str, status: u16) -> Option<String> {
-    if status == 0 || !request.starts_with("OPTIONS ") {
-        return None;
-    }
+    let status = match request.split(' ').next() {
+        Some("OPTIONS") if status != 0 => status,
+        // Whoever calls has no right to.
+        Some("INVITE") => 403,
+        _ => return None,
+    };
     let mut answer = format!("SIP/2.0 {status} As it is\r\n");
     for line in request.lines() {
         let copied = ["Via:", "From:", "Call-ID:", "CSeq:"];
@@ -231,4 +234,21 @@ async fn a_link_is_said_to_be_up_only_once_something_has_answered() {
         assert!(began.elapsed() < LIMIT, "{:#?}", log.lines(&["fabrikam"]));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn a_trunk_that_refuses_our_credentials_is_said_once_with_its_status_and_shown() {
+    let log = Log::default();
+    let _guard = log.record();
+    let far = Responder::start(200).await;
+    let w = far.world("probe = \"1s\"").await;
+    until_state(&w, "fabrikam", "healthy").await;
+    for n in 0..6 {
+        w.ask(call(format!("no-{n}"), format!("+1202555{:04}", 100 + n)))
+            .await;
+    }
+    let said = log.lines(&["WARN", "carrier=fabrikam", "403", "credentials"]);
+    assert_eq!(said.len(), 1, "{said:#?}");
+    let why = reason(&w).await;
+    assert!(why.contains("403"), "{why}");
 }
