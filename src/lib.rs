@@ -90,10 +90,10 @@ pub mod protocol;
 pub mod config;
 
 /// What operators have changed for a while: suspended carriers, each with its owner, reason and end.
+pub mod overlay;
+
 /// The memory allocator of the program: what is freed is overwritten.
 pub mod scrub;
-
-pub mod overlay;
 
 /// Files that are read whole: regular ones only.
 pub mod regular;

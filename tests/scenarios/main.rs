@@ -8,6 +8,7 @@ mod receipts;
 mod reload;
 mod seams;
 mod smsc;
+mod strangers;
 mod texts;
 mod trunks;
 mod world;
