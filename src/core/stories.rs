@@ -11,7 +11,7 @@ use crate::{
         Cause, Command, DriverId, Event, Incoming, Link, Order, Receipt, ReceiptState, Reply, Said,
         Slip, Slots, What,
     },
-    challenge::{AttemptKey, Door, Millis},
+    challenge::{Door, Millis},
     clock::{Mono, Now},
     config::Config,
     gateway,
@@ -20,7 +20,7 @@ use crate::{
         job::{self, Kind, Properties},
     },
     ledger::{
-        OutboxReport, Recovered, Wipe,
+        OutboxReport, Recovered,
         in_memory::{Engine, Keeping, Memory},
     },
 };
