@@ -95,12 +95,7 @@ pub fn resume(args: &ResumeArgs) -> ExitCode {
 pub fn cancel(args: &ChallengeArgs) -> ExitCode {
     let path = format!("{}/cancel?tenant={}", path_of(args), escaped(&args.tenant));
     let answer = ask(&args.config, "POST", &path, None);
-    shown(answer, args.json, |out, answer| {
-        match answer["detail"].as_str() {
-            Some(detail) => writeln!(out, "cancelled: {detail}"),
-            None => writeln!(out, "cancelled"),
-        }
-    })
+    shown(answer, args.json, |out, _| writeln!(out, "cancelled"))
 }
 
 pub fn trace(args: &ChallengeArgs) -> ExitCode {

@@ -18,7 +18,7 @@ use crate::{
     config::values,
     delivery::Life,
     intake::{Answer, Arrival, Job, Ticket},
-    ledger::{EarlyWord, Known, NewChallenge, Op, OutboxReport, Target},
+    ledger::{EarlyWord, Known, NewChallenge, Op, OutboxReport, PendingControl, Target},
     operate::metrics,
 };
 
@@ -28,11 +28,6 @@ const EARLY: std::time::Duration = std::time::Duration::from_secs(900);
 impl Core {
     pub(super) fn arrived(&mut self, arrival: Arrival, now: Millis) {
         if arrival.ticket.is_void() {
-            return;
-        }
-        // A word takes effect here and now, and can't be taken back: from here on its asker waits for the answer.
-        let word = !matches!(arrival.job, Job::Challenge(_));
-        if word && arrival.ticket.claim().is_some_and(|claim| !claim.begin()) {
             return;
         }
         match arrival.job {
@@ -217,29 +212,37 @@ impl Core {
         ticket: Ticket,
         now: Millis,
     ) {
-        match self.open.by_id(&tenant, &id) {
-            None => {
-                let until = now + EARLY;
-                let place = self.pipeline.write(Op::Early {
-                    tenant,
-                    id,
-                    word,
-                    until,
-                });
-                self.pipeline.then(Action::Word {
-                    place,
-                    word,
-                    ticket,
-                });
-            }
-            Some(key) if self.open.get(key).is_some_and(|open| !open.durable) => {
-                self.deferred.push((tenant, id, word, ticket));
-            }
-            Some(key) => {
-                self.word_for(key, word, now);
-                self.pipeline.then(Action::Answer(ticket, Answer::Taken));
-            }
+        if ticket.is_void() {
+            return;
         }
+        let key = self.open.by_id(&tenant, &id);
+        let open = key.and_then(|key| Some((key, self.open.get(key)?)));
+        let until = match open {
+            Some((_, open)) if !open.durable => {
+                return self.deferred.push((tenant, id, word, ticket));
+            }
+            // Nobody can take it back.
+            Some((key, _)) if ticket.claim().is_none() => {
+                self.word_for(key, word, now);
+                return self.pipeline.then(Action::Answer(ticket, Answer::Taken));
+            }
+            // Its asker may stop waiting until the ledger holds it: it takes effect then, and not before.
+            Some((_, open)) => open.ch.deadline,
+            None => now + EARLY,
+        };
+        let claim = ticket.claim().cloned();
+        let place = self.pipeline.write(Op::Early(PendingControl {
+            tenant,
+            id,
+            word,
+            until,
+            claim,
+        }));
+        self.pipeline.then(Action::Word {
+            place,
+            word,
+            ticket,
+        });
     }
 
     /// A word for an open challenge.
@@ -262,7 +265,7 @@ impl Core {
         }
     }
 
-    /// The ledger has said whether it knows the challenge of a word; if not, it remembers the word.
+    /// The ledger has said whether it knows the challenge of a word. Unless that has ended, the ledger remembers the word.
     pub(super) fn word_answered(
         &mut self,
         word: EarlyWord,
@@ -270,10 +273,19 @@ impl Core {
         ticket: Ticket,
         now: Millis,
     ) {
+        if ticket.is_void() {
+            return;
+        }
         let Some(known) = known else {
             self.outputs.answer(ticket, Answer::Unknown);
             return;
         };
+        if self.open.get(known.key).is_some() {
+            // A restart would know of it as well, so the answer waits for nothing more.
+            self.word_for(known.key, word, now);
+            self.outputs.answer(ticket, Answer::Taken);
+            return;
+        }
         let verified = match word {
             EarlyWord::Cancel => None,
             EarlyWord::Verified => Some(true),

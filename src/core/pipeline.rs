@@ -169,7 +169,7 @@ fn patience(op: &Op) -> Duration {
         | Op::Late { .. }
         | Op::CallUp { .. }
         | Op::Report(_)
-        | Op::Early { .. }
+        | Op::Early(_)
         | Op::Overlay { .. }
         | Op::Feedback { .. } => SOON,
     }

@@ -9,7 +9,7 @@ use super::{Core, effects::Change, open::Open};
 use crate::{
     challenge::{AttemptKey, Challenge, Channel, Millis},
     delivery::Life,
-    ledger::{LimitKeys, Op, Stored},
+    ledger::{EarlyWord, LimitKeys, Op, Stored},
 };
 
 /// After a restart a text in doubt is given this long for its receipt, before it is hedged.
@@ -53,6 +53,13 @@ impl Core {
         };
         open.life
             .resume(&open.ch, now, DOUBT_AFTER_RESTART, &mut self.effects);
+        // Durable, and told as taken; whether it had taken effect before the end of the process, nobody knows.
+        match stored.early {
+            None => {}
+            Some(EarlyWord::Cancel) => open.life.cancel(now, &mut self.effects),
+            Some(EarlyWord::Verified) => open.life.feedback(now, true, &mut self.effects),
+            Some(EarlyWord::NotVerified) => open.life.feedback(now, false, &mut self.effects),
+        }
         if open.life.ended.is_none() {
             open.life.tick(&open.ch, now, min_call, &mut self.effects);
         }

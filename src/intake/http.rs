@@ -186,7 +186,7 @@ async fn word(door: &Door, kind: Kind, body: &Value) -> Response {
         Ok(Answer::Unknown) => {
             (StatusCode::ACCEPTED, Json(json!({ "known": false }))).into_response()
         }
-        Ok(Answer::Conflict | Answer::Busy) | Err(NotTaken) => door.refusal(),
+        Ok(Answer::Conflict | Answer::Busy) | Err(NotTaken) => door.not_done(),
     }
 }
 
@@ -255,6 +255,13 @@ impl Door {
         waiting.within(PATIENCE, hand_over).await.ok_or(NotTaken)
     }
 
+    /// Why a cancel or feedback is not taken: what the ledger has not kept does not happen, now or later.
+    fn not_done(&self) -> Response {
+        let ends = self.0.doors.draining.is_cancelled() || self.0.doors.control.is_closed();
+        let reason = if ends { STOPPING } else { NOT_DONE };
+        come_again(StatusCode::SERVICE_UNAVAILABLE, reason)
+    }
+
     /// Why nothing is taken just now, and when to come again.
     fn refusal(&self) -> Response {
         let (status, reason) = if self.0.doors.draining.is_cancelled() {
@@ -276,6 +283,7 @@ const OVERLOAD: &str = "more comes in than the carriers take; come again";
 
 fn unknown() -> Response {
     fault(
+const NOT_DONE: &str = "not done, and will not be: the ledger does not keep it in time; come again";
         StatusCode::NOT_FOUND,
         "id",
         "unknown, or longer ago than the ledger remembers",

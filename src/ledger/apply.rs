@@ -115,6 +115,7 @@ pub(super) struct Statements<'c> {
     call_up: Statement<'c>,
     call_down: Statement<'c>,
     early: Statement<'c>,
+    not_early: Statement<'c>,
     feedback: Statement<'c>,
     known: Statement<'c>,
 }
@@ -161,6 +162,8 @@ impl<'c> Statements<'c> {
             early: conn.prepare(
                 "INSERT OR REPLACE INTO early (hmac, key, word, until) VALUES (?, ?, ?, ?)",
             )?,
+            not_early: conn
+                .prepare("DELETE FROM early WHERE hmac = ? AND word = ? AND until = ?")?,
             feedback: conn.prepare("UPDATE challenges SET verified = ? WHERE key = ?")?,
             known: conn
                 .prepare("SELECT key, head, ended, last, rest FROM challenges WHERE id_hmac = ?")?,
@@ -251,13 +254,8 @@ impl<'c> Statements<'c> {
             Op::ReportDone { report } => {
                 desk.tally.waiting -= self.outbox_done.execute([report.0])? as i64;
             }
-            Op::Early {
-                tenant,
-                id,
-                word,
-                until,
-            } => {
-                let known = self.word(desk, tenant, id, *word, *until)?;
+            Op::Early(control) => {
+                let known = self.word(desk, control)?;
                 done.met.extend(known.map(|known| (place, known)));
             }
             Op::Overlay {
@@ -446,7 +444,7 @@ fn challenge_of(op: &Op) -> Option<ChallengeKey> {
         }
         Op::Report(report) => Some(report.challenge),
         Op::ReportDone { .. }
-        | Op::Early { .. }
+        | Op::Early(_)
         | Op::Overlay { .. }
         | Op::Inbox(_)
         | Op::InboxDone { .. } => None,

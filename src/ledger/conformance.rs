@@ -463,11 +463,14 @@ async fn what_was_told_late_outlives_the_wiping(home: &dyn Home) {
 async fn early_words_meet_their_challenge(home: &dyn Home) {
     let (ledger, mut done, recovered) = home.open().unwrap();
     let key = recovered.first_challenge.0;
-    let early = |id: &str, word| Op::Early {
-        tenant: "contoso-bank".into(),
-        id: id.into(),
-        word,
-        until: T0 + Duration::from_secs(900),
+    let early = |id: &str, word| {
+        Op::Early(PendingControl {
+            tenant: "contoso-bank".into(),
+            id: id.into(),
+            word,
+            until: T0 + Duration::from_secs(900),
+            claim: None,
+        })
     };
     let said = write(&ledger, &mut done, vec![early("a", EarlyWord::Cancel)]).await;
     assert!(said.met.is_empty());
@@ -491,6 +494,26 @@ async fn early_words_meet_their_challenge(home: &dyn Home) {
     assert_eq!(met, [(0, key + 1, None), (2, key + 1, Some(T0))]);
     let stored = ledger.find("contoso-bank", "b").await.unwrap().unwrap();
     assert_eq!(stored.verified, Some(false));
+    // Of an open one, what somebody claims is durable before it takes effect; what they gave up is not there, even if a
+    // commit has put it there whose success was not told.
+    let claimed = |claim: &Claim| match early("c", EarlyWord::Cancel) {
+        Op::Early(control) => Op::Early(PendingControl {
+            claim: Some(claim.clone()),
+            ..control
+        }),
+        other => other,
+    };
+    let (kept, gone) = (Claim::default(), Claim::default());
+    assert!(gone.give_up());
+    let ops = vec![Op::Accept(new(key + 2, "c")), claimed(&kept)];
+    let said = write(&ledger, &mut done, ops).await;
+    assert_eq!((said.met.len(), kept.give_up()), (1, false));
+    let word = ledger.early_word("contoso-bank", "c").await.unwrap();
+    assert_eq!(word, Some(EarlyWord::Cancel));
+    let said = write(&ledger, &mut done, vec![claimed(&gone)]).await;
+    assert!(said.met.is_empty());
+    let word = ledger.early_word("contoso-bank", "c").await.unwrap();
+    assert_eq!(word, None);
     ledger.close().await;
     // Through a restart, until its time is over.
     let (ledger, _done, mut recovered) = home.open().unwrap();

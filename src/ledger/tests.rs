@@ -267,12 +267,13 @@ async fn nothing_personal_is_in_the_files_in_clear() {
     let place = Place::new();
     let (ledger, mut done, recovered) = place.open().unwrap();
     let key = recovered.first_challenge.0;
-    let early = Op::Early {
+    let early = Op::Early(PendingControl {
         tenant: "contoso-bank".into(),
         id: "early-bird".into(),
         word: EarlyWord::Cancel,
         until: T0,
-    };
+        claim: None,
+    });
     let mut ops = full(key, "login-of-alice");
     ops.push(early);
     ops.push(Op::Inbox(Box::new(InboxMessage {

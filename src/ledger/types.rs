@@ -62,14 +62,10 @@ pub enum Op {
     ReportDone {
         report: ReportKey,
     },
-    /// A cancel or feedback for an id that is not known (yet): remembered for 15 minutes. If it is known after all,
-    /// nothing is remembered and [`Done::met`] says so; feedback on one that has ended is recorded with it.
-    Early {
-        tenant: Arc<str>,
-        id: Arc<str>,
-        word: EarlyWord,
-        until: Millis,
-    },
+    /// A cancel or feedback for an id that is not known (yet): remembered until then. If it is known after all,
+    /// [`Done::met`] says so: feedback on one that has ended is recorded with it, and for an open one a word that somebody
+    /// claims is remembered too, so that it is durable before it takes effect.
+    Early(PendingControl),
     /// A change of the overlay: what is in force now for this subject (None: nothing), and its audit record. Both in clear.
     Overlay {
         subject: Arc<str>,
@@ -91,6 +87,18 @@ pub struct ClaimedOrder {
     pub claim: Claim,
     /// What was in force before it.
     pub before: Option<Vec<u8>>,
+}
+
+/// A cancel or feedback, before it has taken effect.
+#[derive(Clone, Debug)]
+pub struct PendingControl {
+    pub tenant: Arc<str>,
+    pub id: Arc<str>,
+    pub word: EarlyWord,
+    /// Remembered until then.
+    pub until: Millis,
+    /// Whose asker may stop waiting before it is written: then nothing of it is.
+    pub claim: Option<Claim>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -410,6 +410,7 @@ fn release(group: &[Batch]) {
     for op in group.iter().flat_map(|batch| &batch.ops) {
         let claim = match op {
             Op::Accept(new) => new.claim.as_ref(),
+            Op::Early(control) => control.claim.as_ref(),
             Op::Overlay { order, .. } => order.as_ref().map(|order| &order.claim),
             _ => None,
         };

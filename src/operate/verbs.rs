@@ -283,38 +283,26 @@ async fn cancel(
     if desk.control.ledger.healthy().is_err() {
         return not_kept();
     }
-    let (ticket, mut answer) = oneshot::channel();
+    let (ticket, answer) = oneshot::channel();
     let claim = Claim::default();
+    let waiting = Waiting::new(answer, claim.clone());
     let arrival = Arrival {
         job: Job::Cancel {
             tenant: tenant.into(),
             id: id.as_str().into(),
         },
-        ticket: Ticket::Claimed(ticket, claim.clone()),
+        ticket: Ticket::Claimed(ticket, claim),
     };
-    let asked = async {
-        desk.control.doors.control.send(arrival).await.ok()?;
-        (&mut answer).await.ok()
-    };
-    match tokio::time::timeout(KEEPS, asked).await {
-        Ok(Some(Answer::Taken)) => {
+    let hand_over = async { desk.control.doors.control.send(arrival).await.is_ok() };
+    match waiting.within(KEEPS, hand_over).await {
+        Some(Answer::Taken) => {
             tracing::warn!(challenge = %id, tenant, "cancelled by an operator");
             Json(json!({ "id": id, "cancelled": true })).into_response()
         }
-        Ok(_) => silent(),
-        Err(_) if claim.give_up() => not_kept(),
-        // Dispatch has ended it in memory, which can't be taken back.
-        Err(_) => {
-            tracing::warn!(challenge = %id, tenant, "cancelled by an operator; the ledger does not keep it yet");
-            let body =
-                json!({ "id": id, "cancelled": true, "kept": false, "detail": NOT_KEPT_YET });
-            (StatusCode::ACCEPTED, Json(body)).into_response()
-        }
+        Some(_) => silent(),
+        None => not_kept(),
     }
 }
-
-const NOT_KEPT_YET: &str = "nothing further is tried, and its final report follows once the ledger keeps it; a restart before \
-     then would forget the order: see why at /readyz";
 
 fn unknown() -> Response {
     fault(

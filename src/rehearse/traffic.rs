@@ -141,7 +141,12 @@ impl World<'_, '_> {
         self.jobs[n].worded = true;
         self.trace.fault("a cancel or feedback");
         let parsed = self.parse(&self.jobs[n], kind, body);
-        self.arrive_at(core, parsed, Ticket::None);
+        let ticket = match self.jobs[n].door {
+            Door::Amqp => Ticket::None,
+            // Durable before it takes effect; nobody waits for the answer.
+            Door::Http => Ticket::Claimed(oneshot::channel().0, Claim::default()),
+        };
+        self.arrive_at(core, parsed, ticket);
     }
 
     fn parse(&self, job: &Job, kind: Kind, body: &[u8]) -> Result<crate::intake::Job, String> {

@@ -31,7 +31,7 @@ async fn what_a_locked_ledger_could_not_take_is_free_to_come_again() {
         assert!(answer.text().contains("ledger"), "{}", answer.text());
         assert!(answer.head.contains_key("retry-after"));
     }
-    // A word is taken here and now, and its answer is true once the ledger holds it; it is not made while that can't be.
+    // A word takes effect once the ledger holds it; it is not made while that can't be.
     let cancel = ask("DELETE", w.running.http, "/v1/challenges/l-0", "").await;
     assert_eq!(cancel.status, 503);
     let ready = w.admin("/readyz").await;
@@ -66,6 +66,62 @@ async fn what_a_locked_ledger_could_not_take_is_free_to_come_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+/// The lock comes while challenges are open, and nobody knows of it yet when they are cancelled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cancel_that_a_locked_ledger_does_not_keep_is_refused_and_not_done_later() {
+    let w = World::new("").await;
+    w.smsc
+        .faults()
+        .change(|faults| faults.receipt_delay_ms = Some(120_000));
+    let phones = ["+12025550123", "+12025550124"];
+    for (id, to) in ["k-1", "k-2"].into_iter().zip(phones) {
+        assert_eq!(w.post(&text(id, to)).await.status, 202);
+        until("taken", async || {
+            let state = w.admin(&format!("/admin/challenges/{id}")).await.json();
+            state["attempts"][0]["reference"].is_string()
+        })
+        .await;
+    }
+    let held = hold(&w);
+    let begun = Instant::now();
+    let (good, path) = (r#"{"verified":true}"#, "/v1/challenges/k-2/feedback");
+    let (cancelled, verified) = tokio::join!(
+        ask("DELETE", w.running.http, "/v1/challenges/k-1", ""),
+        ask("POST", w.running.http, path, good)
+    );
+    for answer in [cancelled, verified] {
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        assert!(answer.head.contains_key("retry-after"));
+        assert!(answer.text().contains("not done"), "{}", answer.text());
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        begun.elapsed()
+    );
+    drop(held);
+    until("ready again", async || {
+        w.admin("/readyz").await.status == 200
+    })
+    .await;
+    // What was begun before the lock was let go of is on the disk once another job is.
+    assert_eq!(w.post(&text("k-3", "+12025550125")).await.status, 202);
+    for id in ["k-1", "k-2"] {
+        let open = w.admin(&format!("/admin/challenges/{id}")).await.json();
+        assert_eq!(open["state"], "under way", "{open}");
+        assert_eq!(open["feedback"], json!(null), "{open}");
+    }
+    // Asked again it is done.
+    let again = ask("DELETE", w.running.http, "/v1/challenges/k-1", "").await;
+    assert_eq!(again.status, 202, "{}", again.text());
+    let again = ask("POST", w.running.http, path, good).await;
+    assert_eq!(again.status, 202, "{}", again.text());
+    for (id, event) in [("k-1", "cancelled"), ("k-2", "verified")] {
+        let names = w.names(id).await;
+        assert_eq!(names.last().map(String::as_str), Some(event), "{id}");
+    }
+}
+
 async fn readyz_follows_a_lock_within_a_second_and_no_job_is_answered_before_it_is_durable() {
     let w = World::new("").await;
     let held = hold(&w);

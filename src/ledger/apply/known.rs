@@ -6,34 +6,43 @@ use super::{Desk, Fault, Statements};
 use crate::{
     challenge::{ChallengeKey, Millis},
     ledger::{
-        EarlyWord, Known,
+        EarlyWord, Known, PendingControl,
         read::{Head, number_of, open_rest},
         seal::{Lookup, Mac, Part},
     },
 };
 
 impl Statements<'_> {
-    /// A word for an id that isn't open: told to the challenge if it is known, kept for it until then if not.
+    /// A word for a challenge. One that its asker has given up is not written; nor is it left there by a commit whose
+    /// success was not told.
     pub(super) fn word(
         &mut self,
         desk: &mut Desk,
-        tenant: &str,
-        id: &str,
-        word: EarlyWord,
-        until: Millis,
+        said: &PendingControl,
     ) -> Result<Option<Known>, Fault> {
-        if let Some(known) = self.known(desk, tenant, id)? {
-            if known.ended.is_some() {
-                self.feedback(known.key, word)?;
-            }
-            return Ok(Some(known));
+        if said.claim.as_ref().is_some_and(|claim| !claim.begin()) {
+            let mac = desk.ring.mac(Lookup::Id, &said.tenant, &said.id);
+            self.not_early
+                .execute(params![mac, number_of(said.word), said.until.0])?;
+            return Ok(None);
         }
-        let mac = desk.ring.mac(Lookup::Id, tenant, id);
+        let known = self.known(desk, &said.tenant, &said.id)?;
+        match &known {
+            Some(known) if known.ended.is_some() => self.feedback(known.key, said.word)?,
+            // It takes effect in memory, and what comes of that is written by itself.
+            Some(_) if said.claim.is_none() => {}
+            Some(_) | None => self.remember(desk, said)?,
+        }
+        Ok(known)
+    }
+
+    fn remember(&mut self, desk: &mut Desk, said: &PendingControl) -> Result<(), Fault> {
+        let mac = desk.ring.mac(Lookup::Id, &said.tenant, &said.id);
         let number = desk.ring.number();
         self.early
-            .execute(params![mac, number, number_of(word), until.0])?;
+            .execute(params![mac, number, number_of(said.word), said.until.0])?;
         desk.early = true;
-        Ok(None)
+        Ok(())
     }
 
     fn feedback(&mut self, key: ChallengeKey, word: EarlyWord) -> Result<(), Fault> {
