@@ -47,6 +47,7 @@ mod queue;
 mod receipts;
 mod references;
 mod resume;
+mod room;
 mod said;
 mod standing;
 mod stop;
@@ -69,6 +70,7 @@ pub use operator::{OpenChallenge, Ordered, OverlayOrder, Step};
 pub use output::{OrderId, Output, Outputs};
 use pipeline::{Action, Pipeline, Released};
 use queue::Queue;
+pub use room::NoRoom;
 pub use update::{CarrierUpdate, UpdateLink};
 pub use view::{CarrierView, Seen, View};
 
@@ -108,6 +110,7 @@ pub struct Core {
     unsent: usize,
     max_unsent: usize,
     late: late::Lookups,
+    crowd: room::Crowd,
     /// What operators have changed for a while.
     overlay: Overlay,
     /// Calls of an earlier life that were told to end.
@@ -195,6 +198,7 @@ impl Core {
             unsent: 0,
             max_unsent: 0,
             late: late::Lookups::default(),
+            crowd: room::Crowd::default(),
             overlay: Overlay::default(),
             orphans: Vec::new(),
             recent: view::Recent::default(),
@@ -349,6 +353,7 @@ impl Core {
             }
         }
         self.say_limits(now.wall);
+        self.say_crowded(now.mono);
         self.log_carriers(now);
         self.tick_leaving(now.mono);
         let free = self.pipeline.flush(now.mono, &mut self.outputs);

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use crate::core::{CarrierView, Ordered, OverlayOrder, Seen, Step, UpdateLink};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     challenge::ChallengeKey,
     clock::Now,
     config::{CarrierConfig, Config},
-    core::{CarrierUpdate, Core, Input, OpenChallenge, OrderId, Output, View},
+    core::{CarrierUpdate, Core, Input, NoRoom, OpenChallenge, OrderId, Output, View},
     intake::Arrival,
     ledger::{DoneReceiver, Ledger, OutboxReport, ReportKey},
     overlay::Entry,
@@ -44,6 +44,8 @@ pub struct Outputs {
     pub publish: Option<Box<dyn FnMut(OutboxReport) + Send>>,
     /// Told when a challenge has a new report for those who follow by HTTP.
     pub wake: Box<dyn FnMut(ChallengeKey) + Send>,
+    /// What jobs wait for, where there is no room for more.
+    pub no_room: watch::Sender<Option<NoRoom>>,
 }
 
 /// A carrier of another configuration, with its driver.
@@ -161,6 +163,12 @@ impl Dispatch {
             }
             self.core.turn(now);
             self.carry_out();
+            let no_room = self.core.crowded();
+            self.outputs.no_room.send_if_modified(|told| {
+                let news = *told != no_room;
+                *told = no_room;
+                news
+            });
             if self.core.is_over() {
                 return;
             }

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{broadcast, mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use crate::{
     challenge::{ChallengeKey, Millis},
     clock::Now,
     config::{Config, LiveSettings},
-    core::{Core, CoreSettings},
+    core::{Core, CoreSettings, NoRoom},
     dispatch::{Dispatch, Inputs, Outputs, Query},
     intake::{ARRIVALS, Arrival},
     ledger::{Ledger, OpenError, OutboxReport, ReadError, Recovered, ReportKey, Unwritten},
@@ -58,6 +58,8 @@ pub struct Doors {
     /// Cancelled once nothing new is taken any more.
     pub draining: CancellationToken,
     pub settings: LiveSettings,
+    /// The setting that jobs wait for, where there is no room for more challenges.
+    pub no_room: watch::Receiver<Option<NoRoom>>,
 }
 
 /// Where dispatch puts reports instead of on the configured broker: for tests, and for what runs without one.
@@ -101,6 +103,7 @@ pub struct Prepared {
     /// Where a publisher says which reports are done.
     pub published: mpsc::Sender<Vec<ReportKey>>,
     said: mpsc::Sender<crate::carrier::Said>,
+    no_room: watch::Sender<Option<NoRoom>>,
 }
 
 impl Prepared {
@@ -114,6 +117,7 @@ impl Prepared {
         let (published, published_in) = mpsc::channel(PUBLISHED);
         let (said, said_in) = mpsc::channel(SAID);
         let (reports, _) = broadcast::channel(WAKES);
+        let (no_room, crowded) = watch::channel(None);
         let settings = LiveSettings::new(config.settings.clone().into());
         Ok(Prepared {
             config: Arc::new(config),
@@ -126,6 +130,7 @@ impl Prepared {
                 reports,
                 draining: CancellationToken::new(),
                 settings,
+                no_room: crowded,
             },
             inputs: Inputs {
                 jobs: jobs_in,
@@ -137,6 +142,7 @@ impl Prepared {
             },
             published,
             said,
+            no_room,
         })
     }
 
@@ -167,6 +173,7 @@ impl Prepared {
                 // Nobody follows: nobody is woken.
                 let _ = reports.send(key);
             }),
+            no_room: self.no_room,
         };
         let settings = CoreSettings {
             config: self.config.clone(),
@@ -197,8 +204,7 @@ impl Prepared {
             dispatch.run(inputs).await;
             drop(ends);
         });
-        let ledger = self.ledger.clone();
-        let broker = out.map(|out| out.open(&self.config, ledger.clone(), &self.doors));
+        let broker = out.map(|out| out.open(&self.config, self.ledger.clone(), &self.doors));
         Ok(Gateway {
             doors: self.doors,
             callbacks: drivers.callbacks(),

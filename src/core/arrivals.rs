@@ -85,12 +85,7 @@ impl Core {
     pub(super) fn may_take(&self) -> bool {
         !self.arrivals.is_empty()
             && self.stopping == super::Stopping::No
-            && self.has_room()
+            && self.no_room().is_none()
             && self.pipeline.room()
-    }
-
-    /// Is there room for more challenges?
-    fn has_room(&self) -> bool {
-        self.open.len() < self.config.settings.jobs.max_open && self.unsent < self.max_unsent
     }
 }

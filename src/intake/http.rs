@@ -264,26 +264,30 @@ impl Door {
 
     /// Why nothing is taken just now, and when to come again.
     fn refusal(&self) -> Response {
-        let (status, reason) = if self.0.doors.draining.is_cancelled() {
-            (StatusCode::SERVICE_UNAVAILABLE, STOPPING)
-        } else if self.0.ledger.healthy().is_err() {
-            (StatusCode::SERVICE_UNAVAILABLE, NO_LEDGER)
-        } else if self.0.doors.jobs.is_closed() {
-            (StatusCode::SERVICE_UNAVAILABLE, STOPPING)
-        } else {
-            (StatusCode::TOO_MANY_REQUESTS, OVERLOAD)
+        let Inner { doors, ledger, .. } = &*self.0;
+        let stopping = doors.draining.is_cancelled();
+        if !stopping && ledger.healthy().is_err() {
+            return come_again(StatusCode::SERVICE_UNAVAILABLE, NO_LEDGER);
+        }
+        if stopping || doors.jobs.is_closed() {
+            return come_again(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
+        }
+        let no_room = *doors.no_room.borrow();
+        let reason = match no_room {
+            Some(no_room) => format!("{no_room}; come again"),
+            None => OVERLOAD.to_owned(),
         };
-        come_again(status, reason)
+        come_again(StatusCode::TOO_MANY_REQUESTS, &reason)
     }
 }
 
 const STOPPING: &str = "stopping, and takes nothing more: go to another gateway, or come again";
 const NO_LEDGER: &str = "the ledger does not answer, so nothing can be taken; come again";
+const NOT_DONE: &str = "not done, and will not be: the ledger does not keep it in time; come again";
 const OVERLOAD: &str = "more comes in than the carriers take; come again";
 
 fn unknown() -> Response {
     fault(
-const NOT_DONE: &str = "not done, and will not be: the ledger does not keep it in time; come again";
         StatusCode::NOT_FOUND,
         "id",
         "unknown, or longer ago than the ledger remembers",

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::world::{World, ask, text, until};
+use crate::reload::{Process, one_carrier};
+use crate::world::{World, ask, free_port, settings_file, text, until};
 
 /// Another program that holds the ledger's write lock until it is dropped.
 pub fn hold(w: &World) -> Connection {
@@ -65,7 +66,6 @@ async fn what_a_locked_ledger_could_not_take_is_free_to_come_again() {
     assert_eq!(w.record.texts_to("+12025550123").len(), 5);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 /// The lock comes while challenges are open, and nobody knows of it yet when they are cancelled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cancel_that_a_locked_ledger_does_not_keep_is_refused_and_not_done_later() {
@@ -122,6 +122,7 @@ async fn a_cancel_that_a_locked_ledger_does_not_keep_is_refused_and_not_done_lat
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readyz_follows_a_lock_within_a_second_and_no_job_is_answered_before_it_is_durable() {
     let w = World::new("").await;
     let held = hold(&w);
@@ -264,4 +265,44 @@ async fn a_text_that_can_t_be_sent_and_a_code_that_nobody_gets() {
         );
     }
     assert_eq!(w.record.texts_to("+12025550128").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_full_gateway_names_the_setting_that_is_reached_and_the_log_its_begin_and_end() {
+    let (folder, smsc) = one_carrier().await;
+    smsc.faults()
+        .change(|faults| faults.receipt_delay_ms = Some(120_000));
+    let settings = "[jobs]\nmax_open = 2\n[log]\nformat = \"json\"";
+    folder.write("ringback.toml", &settings_file(free_port(), settings));
+    let p = Process::start(&folder, &[]).await;
+    let post = async |id: &str, to: &str| {
+        let job = text(id, to).to_string();
+        ask("POST", p.http, "/v1/challenges", &job).await
+    };
+    assert_eq!(post("f-1", "+12025550123").await.status, 202);
+    assert_eq!(post("f-2", "+12025550124").await.status, 202);
+    for _ in 0..2 {
+        let refused = post("f-3", "+12025550125").await;
+        assert_eq!(refused.status, 429, "{}", refused.text());
+        assert!(refused.head.contains_key("retry-after"));
+        assert!(
+            refused.text().contains("max_open is 2"),
+            "{}",
+            refused.text()
+        );
+    }
+    let begins = [
+        "WARN",
+        "no room for more challenges",
+        "jobs.max_open",
+        "\"is\":2",
+    ];
+    assert_eq!(p.said(&begins), 1, "{:#?}", p.lines());
+    for id in ["f-1", "f-2"] {
+        let path = format!("/v1/challenges/{id}");
+        assert_eq!(ask("DELETE", p.http, &path, "").await.status, 202);
+    }
+    let ends = ["INFO", "room for more challenges again", "jobs.max_open"];
+    until("room again", async || p.said(&ends) == 1).await;
+    assert_eq!(post("f-3", "+12025550125").await.status, 202);
 }

@@ -1,0 +1,107 @@
+//! Whether there is room for more challenges, and which setting says that there is none: logged when jobs begin to wait
+//! for it and when that is over.
+
+use std::fmt;
+
+use super::Core;
+use crate::clock::Mono;
+
+/// The setting that is reached, with its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// So many challenges are open.
+    MaxOpen(usize),
+    /// So many wait for their first attempt.
+    MaxUnsent(usize),
+}
+
+impl NoRoom {
+    /// The key, as `ringback.toml` has it.
+    pub fn setting(self) -> &'static str {
+        match self {
+            NoRoom::MaxOpen(_) => "jobs.max_open",
+            NoRoom::MaxUnsent(_) => "jobs.max_unsent",
+        }
+    }
+
+    /// How many that allows; `max_unsent` may be written as a span of the carriers' pace.
+    pub fn most(self) -> usize {
+        match self {
+            NoRoom::MaxOpen(most) | NoRoom::MaxUnsent(most) => most,
+        }
+    }
+}
+
+/// For whoever is told to come again.
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoRoom::MaxOpen(most) => {
+                write!(f, "{most} challenges are open, and max_open is {most}")
+            }
+            NoRoom::MaxUnsent(most) => write!(
+                f,
+                "{most} challenges wait for their first attempt, and max_unsent is {most}: more comes in than the carriers take"
+            ),
+        }
+    }
+}
+
+/// Since when jobs wait for room, and what they wait for.
+#[derive(Debug, Default)]
+pub(super) struct Crowd(Option<(NoRoom, Mono)>);
+
+/// It is over once one in so many places is free: at the limit itself one comes as soon as one goes.
+const EASED: usize = 10;
+
+impl Core {
+    /// The setting that jobs wait for. None: there is room.
+    pub fn crowded(&self) -> Option<NoRoom> {
+        self.crowd.0.map(|(no_room, _)| no_room)
+    }
+
+    /// The setting that is reached just now.
+    pub(super) fn no_room(&self) -> Option<NoRoom> {
+        let max_open = self.config.settings.jobs.max_open;
+        if self.open.len() >= max_open {
+            return Some(NoRoom::MaxOpen(max_open));
+        }
+        (self.unsent >= self.max_unsent).then_some(NoRoom::MaxUnsent(self.max_unsent))
+    }
+
+    /// Says when it begins that jobs wait for room, and when it ends.
+    pub(super) fn say_crowded(&mut self, now: Mono) {
+        let reached = self.no_room().filter(|_| !self.arrivals.is_empty());
+        match (self.crowd.0, reached) {
+            (None, Some(no_room)) => {
+                tracing::warn!(
+                    setting = no_room.setting(),
+                    is = no_room.most(),
+                    open = self.open.len(),
+                    unsent = self.unsent,
+                    "no room for more challenges: jobs stay in the broker, and by HTTP they are answered 429"
+                );
+                self.crowd.0 = Some((no_room, now));
+            }
+            (Some((_, since)), Some(no_room)) => self.crowd.0 = Some((no_room, since)),
+            (Some((no_room, since)), None) if self.is_eased() => {
+                tracing::info!(
+                    setting = no_room.setting(),
+                    is = no_room.most(),
+                    open = self.open.len(),
+                    unsent = self.unsent,
+                    after_s = now.saturating_duration_since(since).as_secs(),
+                    "room for more challenges again"
+                );
+                self.crowd.0 = None;
+            }
+            (Some(_) | None, None) => {}
+        }
+    }
+
+    fn is_eased(&self) -> bool {
+        let below = |count: usize, most: usize| count + most.div_ceil(EASED) <= most;
+        let max_open = self.config.settings.jobs.max_open;
+        below(self.open.len(), max_open) && below(self.unsent, self.max_unsent)
+    }
+}
