@@ -36,7 +36,8 @@ pub enum Verb {
     Send(Box<send::SendArgs>),
     /// Every fault of the configuration at once, one line each.
     Check(check::CheckArgs),
-    /// The plan for a number now: carriers and senders in order, and why. Exit status 0 for a refusal, too.
+    /// The plan for a number now: carriers and senders in order, and why. Exit status 0 for a refusal of the number, too;
+    /// 1 where a gateway runs and refuses the admin token that the configuration names.
     Explain(explain::ExplainArgs),
     /// Takes a carrier out of use in the running gateway, for a while or until it is resumed; a restart keeps it so.
     Suspend(operator::SuspendArgs),

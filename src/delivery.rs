@@ -43,6 +43,9 @@ pub struct Life {
     code_told: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<End>,
+    /// It ended without any attempt: what kept it from one, in words. Empty where an attempt was made.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub left_out: Box<[Arc<str>]>,
     /// No call is started with less left than this: a setting, given again after a restart.
     #[serde(skip)]
     pub min_call: Duration,

@@ -229,7 +229,9 @@ impl Dispatch {
                 self.core.order_overlay(order, id, now.wall);
             }
             Query::Changes(to) => drop(to.send(self.core.changes())),
-            Query::Open(tenant, id, to) => drop(to.send(self.core.open_challenge(&tenant, &id))),
+            Query::Open(tenant, id, to) => {
+                drop(to.send(self.core.open_challenge(&tenant, &id, now)))
+            }
         }
     }
 }

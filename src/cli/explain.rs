@@ -1,5 +1,6 @@
 //! `ringback explain`: the plan for a number now, by the very function that routes: asked of the running gateway, which
-//! knows how its carriers stand, or made from the files where none runs. Shows the number whole: the person who asks has
+//! knows how its carriers stand, or made from the files where none runs. A gateway that runs and refuses the token is no
+//! reason to guess: that is said, and there is no plan. Shows the number whole: the person who asks has
 //! just typed it.
 
 use std::{
@@ -15,7 +16,7 @@ use serde_json::Value;
 use super::{
     client::{AskError, Gateway, escaped},
     configured::ConfigArgs,
-    operator::ask_quietly,
+    operator::{Unanswered, ask_quietly},
 };
 use crate::{
     challenge::Method,
@@ -71,7 +72,7 @@ fn moment(text: &str) -> Result<OffsetDateTime, String> {
     OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "write it as 2030-01-31T12:00:00Z".to_owned())
 }
 
-/// 0 with a plan or with a refusal, which is an answer as well; 2 with a bad configuration or bad usage.
+/// 0 with a plan or with a refusal, which is an answer as well; 1 where a running gateway refuses the token; 2 with a bad configuration or bad usage.
 pub fn run(args: &ExplainArgs) -> ExitCode {
     let config = match args.config.load() {
         Ok(config) => config,
@@ -87,7 +88,7 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         at: args.at,
     };
     let asked = match args.offline {
-        true => Err("by the files alone".to_owned()),
+        true => Err(Unanswered::Silent("by the files alone".to_owned())),
         false => ask_gateway(args, &config),
     };
     let found = match asked {
@@ -95,7 +96,11 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
             eprintln!("as the gateway at {base} sees it now");
             found
         }
-        Err(reason) => {
+        Err(Unanswered::Refused(reason)) => {
+            eprintln!("{reason}; --offline plans by the files alone");
+            return ExitCode::FAILURE;
+        }
+        Err(Unanswered::Silent(reason)) => {
             eprintln!("{reason}: every carrier is taken for healthy");
             // Strings, numbers and lists: this can't fail.
             serde_json::to_value(explain(&question, &config, &policy, (&[], &[])))
@@ -116,9 +121,9 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
 }
 
 /// The plan as the running gateway makes it: it knows how the carriers stand. Err: why it could not be asked.
-fn ask_gateway(args: &ExplainArgs, config: &Config) -> Result<(Value, String), String> {
+fn ask_gateway(args: &ExplainArgs, config: &Config) -> Result<(Value, String), Unanswered> {
     let gateway = Gateway::admin(&config.settings.admin).map_err(|error| match error {
-        AskError::Usage(reason) | AskError::Failed(reason) => reason,
+        AskError::Usage(reason) | AskError::Failed(reason) => Unanswered::Silent(reason),
     })?;
     let mut path = format!(
         "/admin/explain?number={}&method={}&tenant={}",
@@ -140,8 +145,8 @@ fn ask_gateway(args: &ExplainArgs, config: &Config) -> Result<(Value, String), S
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| format!("the system gives no sockets: {error}"))?;
-    let found = runtime.block_on(ask_quietly(&gateway, &path))?;
+        .map_err(|error| Unanswered::Silent(format!("the system gives no sockets: {error}")))?;
+    let found = runtime.block_on(ask_quietly(&gateway, config, &path))?;
     Ok((found, gateway.base().to_owned()))
 }
 

@@ -218,6 +218,13 @@ fn tell(out: &mut dyn Write, trace: &Value) -> io::Result<()> {
             None => word(&trace["state"]),
         }
     )?;
+    let kept_from = list(&trace["left_out"]);
+    if !kept_from.is_empty() {
+        writeln!(out, "\nno attempt")?;
+    }
+    for left_out in kept_from {
+        writeln!(out, "  left out   {}", word(left_out))?;
+    }
     for attempt in list(&trace["attempts"]) {
         tell_attempt(out, attempt)?;
     }
@@ -284,21 +291,37 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], |list| list)
 }
 
+/// Why another verb's question has no answer.
+pub enum Unanswered {
+    /// A gateway runs there and wants another token: what it would say can't be guessed.
+    Refused(String),
+    /// Nobody answers, or can't just now.
+    Silent(String),
+}
+
 /// One question of another verb, where no answer is no fault.
-pub async fn ask_quietly(gateway: &Gateway, path: &str) -> Result<Value, String> {
+pub async fn ask_quietly(
+    gateway: &Gateway,
+    config: &Config,
+    path: &str,
+) -> Result<Value, Unanswered> {
     let asked = async {
         let answer = gateway.ask("GET", path, &[], String::new()).await;
         let answer = answer.map_err(|error| match error {
-            AskError::Usage(reason) | AskError::Failed(reason) => reason,
+            AskError::Usage(reason) | AskError::Failed(reason) => Unanswered::Silent(reason),
         })?;
         let status = answer.status();
         let said = whole(answer).await;
-        match status.is_success() {
-            true => Ok(said),
-            false => Err(format!("{}: {status}", gateway.base())),
+        match status {
+            status if status.is_success() => Ok(said),
+            hyper::StatusCode::UNAUTHORIZED => {
+                Err(Unanswered::Refused(refused_token(gateway.base(), config)))
+            }
+            status => Err(Unanswered::Silent(format!("{}: {status}", gateway.base()))),
         }
     };
+    let late = || Unanswered::Silent(format!("{}: no answer", gateway.base()));
     tokio::time::timeout(PATIENCE, asked)
         .await
-        .unwrap_or_else(|_| Err(format!("{}: no answer", gateway.base())))
+        .unwrap_or_else(|_| Err(late()))
 }

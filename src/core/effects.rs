@@ -14,7 +14,7 @@ use crate::{
     number::written::Tail,
     operate::metrics,
     report::{
-        Event, Note,
+        Event, Final, Note,
         body::{self, Reader},
     },
 };
@@ -55,6 +55,7 @@ impl Core {
         }
         self.effects = effects;
         self.effects.clear();
+        self.note_kept_from(key, now);
         let Some(open) = self.open.get(key) else {
             return;
         };
@@ -83,6 +84,22 @@ impl Core {
             self.close(key, reason);
         } else {
             self.requeue(key, now);
+        }
+    }
+
+    /// A challenge that has ended without any attempt keeps why. What admission has refused says so itself.
+    fn note_kept_from(&mut self, key: ChallengeKey, now: Millis) {
+        let open = self.open.get(key);
+        let life = open
+            .map(|open| &open.life)
+            .filter(|life| life.attempts.is_empty());
+        let ended = life.and_then(|life| life.ended.as_ref());
+        if ended.is_none_or(|end| end.event == Final::Rejected) {
+            return;
+        }
+        let left_out = self.kept_from(key, now);
+        if let Some(open) = self.open.get_mut(key) {
+            open.life.left_out = left_out;
         }
     }
 

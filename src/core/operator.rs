@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     challenge::{Challenge, Millis},
+    clock::Now,
     delivery::Life,
     ledger::{Claim, ClaimedOrder, Op},
     overlay::{Audit, Change, Entry, Overlay},
@@ -203,9 +204,21 @@ impl Core {
     }
 
     /// An open challenge as memory has it.
-    pub fn open_challenge(&self, tenant: &Arc<str>, id: &Arc<str>) -> Option<OpenChallenge> {
-        let open = self.open.get(self.open.by_id(tenant, id)?)?;
-        Some((open.ch.clone(), open.life.clone()))
+    pub fn open_challenge(
+        &mut self,
+        tenant: &Arc<str>,
+        id: &Arc<str>,
+        now: Now,
+    ) -> Option<OpenChallenge> {
+        self.at(now);
+        let key = self.open.by_id(tenant, id)?;
+        let open = self.open.get(key)?;
+        let (ch, mut life) = (open.ch.clone(), open.life.clone());
+        if life.attempts.is_empty() {
+            // It waits: what for, is of the moment.
+            life.left_out = self.kept_from(key, now.wall);
+        }
+        Some((ch, life))
     }
 }
 

@@ -1,14 +1,16 @@
 //! What the plan sees of the carriers, and what of it one challenge may have.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{Core, Running, place::ProbesOf, queue::RouteKey};
 use crate::{
-    challenge::ChallengeKey,
+    admission::countries,
+    challenge::{ChallengeKey, Channel, Millis},
+    config::{Config, values},
     routing::{
         health::Reason,
-        plan::{self, Ask, Choice, LeftOut, Standing, Tried, View},
-        table::Table,
+        plan::{self, Ask, Choice, LeftOut, Omission, Standing, Tried, View},
+        table::{Line, Table},
     },
 };
 
@@ -86,20 +88,108 @@ pub(super) fn left_out(table: &Table, view: View<'_>, ask: &Ask<'_>) -> Box<[Arc
     }
     let mut all: Vec<Arc<str>> = Vec::new();
     for omission in plan::plan(table, view, ask).left_out {
-        let carrier = omission.carrier.map_or("", |c| table.carrier_name(c));
-        let sender = omission.sender.and_then(|s| table.sender(s));
-        let words: Arc<str> = match (omission.why, sender) {
-            // The whole carrier, whatever the sender.
-            (LeftOut::Suspended(_) | LeftOut::Probing | LeftOut::Disabled, _) | (_, None) => {
-                format!("{carrier}: {}", omission.why).into()
-            }
-            (why, Some(sender)) => format!("{carrier} {}: {why}", sender.id).into(),
-        };
-        if all.len() < MOST_LEFT_OUT && !all.contains(&words) {
-            all.push(words);
-        }
+        note(&mut all, &words(table, omission));
     }
     all.into()
+}
+
+fn note(all: &mut Vec<Arc<str>>, words: &str) {
+    if all.len() < MOST_LEFT_OUT && !all.iter().any(|said| **said == *words) {
+        all.push(words.into());
+    }
+}
+
+/// `northwind: suspended: link_down`, `northwind 97671: not_leased_here`.
+fn words(table: &Table, omission: Omission) -> String {
+    let carrier = omission.carrier.map_or("", |c| table.carrier_name(c));
+    let sender = omission.sender.and_then(|s| table.sender(s));
+    match (omission.why, sender) {
+        // The whole carrier, whatever the sender.
+        (LeftOut::Suspended(_) | LeftOut::Probing | LeftOut::Disabled, _) | (_, None) => {
+            format!("{carrier}: {}", omission.why)
+        }
+        (why, Some(sender)) => format!("{carrier} {}: {why}", sender.id),
+    }
+}
+
+impl Core {
+    /// What keeps a challenge from its first attempt, in the words of an attempt's trace; of several methods each with
+    /// its name.
+    pub(super) fn kept_from(&mut self, key: ChallengeKey, now: Millis) -> Box<[Arc<str>]> {
+        self.refresh_standing(false);
+        let refusals = self.refusals();
+        let view = View {
+            standing: &self.standing,
+            turns: &self.turns,
+            refusals: &refusals,
+        };
+        let mut all = Vec::new();
+        let Some((ch, country)) = self
+            .open
+            .get(key)
+            .and_then(|o| Some((&o.ch, o.ch.country?)))
+        else {
+            return Box::default();
+        };
+        let several = ch.methods().nth(1).is_some();
+        for method in ch.methods() {
+            let ask = Ask {
+                country,
+                method,
+                tenant: &ch.tenant,
+                caller_id: ch.caller_id.as_ref().map(|n| n.e164()),
+                tried: &[],
+                avoid: None,
+                hedge: false,
+                roll: 0,
+            };
+            let left = ch.deadline.since(now);
+            for words in kept_from(&self.config, view, &ask, left) {
+                match several {
+                    true => note(&mut all, &format!("{}: {words}", method.name())),
+                    false => note(&mut all, &words),
+                }
+            }
+        }
+        all.into()
+    }
+}
+
+/// The same for one method, with so much of the challenge's life left.
+fn kept_from(config: &Config, view: View<'_>, ask: &Ask<'_>, left: Duration) -> Vec<String> {
+    let (table, settings) = (&config.table, &config.settings);
+    let channel = ask.method.channel();
+    let on = match channel {
+        Channel::Sms => &settings.countries.sms,
+        Channel::Voice => &settings.countries.voice,
+    };
+    let (_, lines) = table.route(ask.country, channel);
+    if !ask.method.served() {
+        return vec!["method_disabled".to_owned()];
+    }
+    if !countries::on(on, ask.country) {
+        return vec!["country_blocked".to_owned()];
+    }
+    if lines.is_empty() {
+        return vec!["no_route".to_owned()];
+    }
+    let mut all = Vec::new();
+    let min_call = settings.jobs.min_call;
+    if channel == Channel::Voice && left < min_call {
+        let min_call = values::shown(min_call);
+        all.push(format!(
+            "too late: no call is begun with less than {min_call} left (min_call)"
+        ));
+    }
+    let omitted = plan::plan(table, view, ask).left_out.into_iter();
+    all.extend(omitted.map(|omission| words(table, omission)));
+    let full = |line: &&Line| {
+        let standing = view.standing.get(usize::from(line.carrier.0));
+        line.enabled && matches!(standing, Some(Standing::Full))
+    };
+    let full = lines.iter().filter(full);
+    all.extend(full.map(|line| format!("{}: {}", table.carrier_name(line.carrier), LeftOut::Full)));
+    all
 }
 
 /// Would nobody bring it even if every carrier were well and free?

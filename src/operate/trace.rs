@@ -1,7 +1,7 @@
 //! `trace`: one challenge from its job to its last report, as memory and the ledger know it.
 //!
 //! For an operator who asks why: the plan's choice with its reason and what was left out, each attempt with the carrier's
-//! own codes, the reports with their times. Numbers are masked, codes and digits never stand here.
+//! own codes, what keeps or kept it from any attempt, the reports with their times. Numbers are masked, codes and digits never stand here.
 
 use serde_json::{Map, Value, json};
 
@@ -120,7 +120,7 @@ fn of_life(life: &Life) -> Map<String, Value> {
             shown["left_out"] = json!(attempt.left_out);
         }
     }
-    object(json!({
+    let mut shown = object(json!({
         "state": match &life.ended {
             Some(_) => "ended",
             None if life.attempts.is_empty() => "waiting for a slot",
@@ -129,7 +129,11 @@ fn of_life(life: &Life) -> Map<String, Value> {
         "feedback": life.feedback,
         "attempts": attempts,
         "reports": (1..).zip(life.told()).map(report).collect::<Vec<_>>(),
-    }))
+    }));
+    if !life.left_out.is_empty() {
+        shown.insert("left_out".to_owned(), json!(life.left_out));
+    }
+    shown
 }
 
 fn object(value: Value) -> Map<String, Value> {

@@ -340,8 +340,128 @@ async fn a_cancel_under_a_locked_ledger_is_refused_and_not_done_later() {
     assert!(said(&output).contains("not done"), "{}", said(&output));
     drop(held);
     ready(&w, true).await;
-    let names = w.names("c-1").await;
-    assert_eq!(names.last().map(String::as_str), Some("cancelled"));
-    let open = w.admin("/admin/challenges/c-2").await.json();
-    assert_ne!(open["state"], "ended", "{open}");
+    for id in ["c-1", "c-2"] {
+        let open = w.admin(&format!("/admin/challenges/{id}")).await.json();
+        assert_ne!(open["state"], "ended", "{open}");
+        let path = format!("/admin/challenges/{id}/cancel");
+        assert_eq!(order(&w, &path).await.status, 200);
+        let names = w.names(id).await;
+        assert_eq!(names.last().map(String::as_str), Some("cancelled"), "{id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn explain_does_not_guess_where_a_running_gateway_refuses_its_token() {
+    let w = World::new("").await;
+    let settings = std::fs::read_to_string(w.folder.0.join("ringback.toml")).expect("settings");
+    w.folder.write("admin.token", "s3cret");
+    let token = "[admin]\ntoken = { file = \"admin.token\" }\n";
+    let with = settings.replace("[admin]\n", token);
+    w.folder.write("ringback.toml", &with);
+    let reloaded = ask_with("POST", w.running.admin, "/admin/reload", "", &[]).await;
+    assert_eq!(reloaded.status, 200, "{}", reloaded.text());
+
+    let explain = async |token: &str, more: &[&str]| {
+        let at = w.running.admin;
+        let cli = format!("[admin]\nlisten = \"{at}\"\n{token}");
+        w.folder.write("other.toml", &cli);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringback"));
+        command
+            .args(["explain", "+12025550123", "--config", "other.toml"])
+            .args(more)
+            .current_dir(&w.folder.0);
+        let ran = tokio::task::spawn_blocking(move || command.output()).await;
+        ran.expect("no panic").expect("the binary starts")
+    };
+    w.folder.write("wrong.token", "0ther");
+    for (token, names) in [
+        ("", "sets none under [admin] token"),
+        ("token = { file = \"wrong.token\" }\n", "wrong.token"),
+    ] {
+        let output = explain(token, &[]).await;
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(output.stdout.is_empty(), "no plan: {}", said(&output));
+        for words in ["asks for its admin token", names, "other.toml", "--offline"] {
+            assert!(said(&output).contains(words), "{words}: {}", said(&output));
+        }
+        assert!(!said(&output).contains("0ther"), "{}", said(&output));
+        let output = explain(token, &["--offline"]).await;
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    }
+    let output = explain("token = { file = \"admin.token\" }\n", &[]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(
+        said(&output).contains("as the gateway at"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_challenge_that_ended_without_an_attempt_says_what_was_left_out() {
+    let prompts = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts");
+    let settings = format!("[paths]\nprompts = {:?}\n", prompts.display().to_string());
+    let w = World::new(&settings).await;
+    let trunk = "transport = \"sip\"\nendpoints = [\"udp:127.0.0.1:9\"]\nbind = \"127.0.0.1:0\"\nrtp = { address = \"127.0.0.1\" }\n";
+    w.folder.write("carriers/fabrikam.toml", trunk);
+    let caller = "[[sender]]\nid = \"+18553308653\"\nkind = \"toll_free\"\ncountries = \"all\"\nvoice = true\n";
+    w.folder.write(
+        "routes/senders.toml",
+        &format!("{}{caller}", crate::world::SENDERS),
+    );
+    w.folder.write(
+        "routes/us.toml",
+        "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"97671\"]\n[[voice]]\ncarrier = \"fabrikam\"\ncaller_ids = [\"+18553308653\"]\n",
+    );
+    let reloaded = order(&w, "/admin/reload").await;
+    assert_eq!(reloaded.status, 200, "{}", reloaded.text());
+    let words = ["suspend", "northwind", "--reason", "ports move"];
+    assert_eq!(ringback(&w, &words).await.status.code(), Some(0));
+    let traced = async |id: &str| w.admin(&format!("/admin/challenges/{id}")).await.json();
+
+    let mut job = text("e-1", "+12025550123");
+    job["lifetime_s"] = json!(10);
+    assert_eq!(w.post(&job).await.status, 202);
+    let suspended = json!(["northwind: suspended: by_operator"]);
+    let waits = traced("e-1").await;
+    assert_eq!(
+        (&waits["state"], &waits["left_out"]),
+        (&json!("waiting for a slot"), &suspended),
+        "{waits}"
+    );
+    // A call that comes too late, after a text that nobody brings: each method by its name.
+    let mut job = text("e-2", "+12025550124");
+    job["lifetime_s"] = json!(12);
+    job["fallback"] = json!([{ "method": "voice_code", "after_s": 1 }]);
+    assert_eq!(w.post(&job).await.status, 202);
+    for id in ["e-1", "e-2"] {
+        assert_eq!(
+            w.names(id).await.last().map(String::as_str),
+            Some("expired")
+        );
+    }
+    let ended = traced("e-1").await;
+    assert_eq!(
+        (&ended["event"], &ended["left_out"], &ended["attempts"]),
+        (&json!("expired"), &suspended, &json!([])),
+        "{ended}"
+    );
+    let ended = traced("e-2").await;
+    let both = ended["left_out"].as_array().cloned().unwrap_or_default();
+    for words in [
+        "sms_code: northwind: suspended: by_operator",
+        "voice_code: too late: no call is begun with less than 30s left (min_call)",
+    ] {
+        assert!(both.contains(&json!(words)), "{words}: {ended}");
+    }
+    let output = ringback(&w, &["trace", "e-1"]).await;
+    assert!(
+        said(&output).contains("no attempt\n  left out   northwind: suspended: by_operator"),
+        "{}",
+        said(&output)
+    );
+    // The ledger has it.
+    let w = again(w).await;
+    let ended = w.admin("/admin/challenges/e-1").await.json();
+    assert_eq!(ended["left_out"], suspended, "{ended}");
 }
