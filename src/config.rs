@@ -22,6 +22,8 @@ pub mod changes;
 pub mod fault;
 mod live;
 mod load;
+mod named;
+pub mod reach;
 pub mod reload;
 mod routes_file;
 pub mod settings;
@@ -56,6 +58,8 @@ pub struct Config {
     /// What hinders nothing, but will perhaps not do what its author thinks.
     pub warnings: Vec<Fault>,
     pub(crate) secrets: Secrets,
+    /// The same for what `ringback.toml` names.
+    pub(crate) named: Arc<named::Named>,
     /// The files as they stand, key by key.
     pub(crate) sheets: Arc<Sheets>,
     /// How the recordings look from outside.
@@ -78,13 +82,25 @@ impl Config {
     /// Reads all files again, beside a gateway that runs with `in_force`. With the keys of `ringback.toml` whose new
     /// value waits for a restart; until then what is in force holds for them.
     pub fn load_again(in_force: &Config) -> Result<(Config, Vec<&'static str>), Vec<Fault>> {
-        load::again(&in_force.file, &in_force.settings)
+        load::again(in_force)
     }
 
     /// What looks like a mistake where a gateway starts with it (an editor that truncated, a copy cut short), as faults:
     /// every challenge would be rejected.
     pub fn emptied(&self) -> Vec<Fault> {
         reload::emptied(self)
+    }
+
+    /// Languages that calls are spoken in, by the folders of the recordings.
+    pub fn languages(&self) -> Vec<String> {
+        reach::languages(&self.recordings).into_iter().collect()
+    }
+
+    /// Every file that holds a secret or a certificate, wherever it stands.
+    pub(crate) fn secret_files(&self) -> BTreeSet<PathBuf> {
+        let mut found = named::files(&self.settings);
+        found.extend(self.carriers.values().flat_map(|c| c.secret_files()));
+        found
     }
 
     pub fn senders(&self) -> &[Sender] {

@@ -21,7 +21,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     broker::Status,
     carrier::callbacks,
-    config::{Config, Reloader},
+    config::{Config, Reloader, watch::Follow},
     dispatch::Query,
     gateway::{Doors, Gateway, Prepared, StartError},
     intake::http,
@@ -73,6 +73,8 @@ pub struct Control {
     /// Used by whoever holds the gateway, on a thread that may wait for a disk.
     reloader: Arc<Blocking<Reloader>>,
     standing: reload::Standing,
+    /// Who watches the files; None: nobody does.
+    follow: Option<Follow>,
     allow_empty: AtomicBool,
     guards: Vec<Guard>,
     /// None: no broker is configured.
@@ -118,6 +120,14 @@ const ANSWER: Duration = Duration::from_secs(1);
 impl Running {
     /// Takes the ports, opens the ledger, starts the carriers' drivers and serves. Port 0 takes a free one.
     pub async fn start(config: Config) -> Result<Running, RunError> {
+        Running::start_watched(config, None).await
+    }
+
+    /// The same; whoever watches the files is told which ones there are after each reload.
+    pub async fn start_watched(
+        config: Config,
+        follow: Option<Follow>,
+    ) -> Result<Running, RunError> {
         recorder::install();
         let settings = config.settings.clone();
         let http = Bound::take("http", settings.http.listen).await?;
@@ -144,6 +154,7 @@ impl Running {
             gateway: Mutex::new(Some(gateway)),
             reloader: Arc::new(Blocking::new(reloader)),
             standing: reload::Standing::default(),
+            follow,
             allow_empty: AtomicBool::new(false),
             guards,
             leaves: CancellationToken::new(),

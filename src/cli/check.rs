@@ -86,8 +86,12 @@ fn spoken(folder: &Path) -> Vec<Fault> {
 }
 
 fn summary(config: &Config) -> String {
+    let languages = match config.table.has_calls() {
+        true => format!("; calls are spoken in {}", config.languages().join(", ")),
+        false => String::new(),
+    };
     format!(
-        "{}: good. {} carriers, {} senders, {} route lines",
+        "{}: good. {} carriers, {} senders, {} route lines{languages}",
         config.file.display(),
         config.carriers.len(),
         config.senders().len(),

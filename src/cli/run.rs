@@ -91,7 +91,7 @@ async fn serve(config: Config, allow_empty: bool) -> ExitCode {
     // Watching begins before the start is over: a change meanwhile is a change.
     let mut watch = Watch::start(&config);
     let running = tokio::select! {
-        started = Running::start(config) => match started {
+        started = Running::start_watched(config, Some(watch.follow())) => match started {
             Ok(running) => running,
             Err(e) => {
                 eprintln!("{e}");

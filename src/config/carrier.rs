@@ -38,40 +38,13 @@ pub struct CarrierConfig {
 impl CarrierConfig {
     /// All secrets and certificates that it names, as they are now.
     pub fn read_secrets(&self) -> SecretsRead {
-        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-        let mut unreadable = Vec::new();
-        let mut add = |read: Result<Vec<u8>, String>| {
-            // What is not there is a value too: that it comes is a change.
-            let octets = read.unwrap_or_else(|reason| {
-                unreadable.push(reason);
-                Vec::new()
-            });
-            context.update(&(octets.len() as u64).to_be_bytes());
-            context.update(&octets);
-        };
-        for secret in self.secrets() {
-            add(match secret.read() {
-                Ok(found) if found.is_empty() => Err(format!("{secret} is empty")),
-                found => found.map(String::into_bytes),
-            });
-        }
-        for file in self.certificates() {
-            let read = regular::octets(file, source::MAX_FILE);
-            add(read.map_err(|e| format!("{}: {e}", file.display())));
-        }
-        let mut digest = [0; 32];
-        digest.copy_from_slice(context.finish().as_ref());
-        SecretsRead { digest, unreadable }
-    }
-
-    fn certificates(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.tls.ca, &self.tls.cert].into_iter().flatten()
+        SecretsRead::of(self.secrets(), self.tls.certificates())
     }
 
     /// The files that hold its secrets and certificates.
     pub fn secret_files(&self) -> impl Iterator<Item = PathBuf> {
         let secrets = self.secrets().into_iter().filter_map(Secret::file);
-        secrets.chain(self.certificates()).cloned()
+        secrets.chain(self.tls.certificates()).cloned()
     }
 
     /// Every secret that its file names.
@@ -94,13 +67,46 @@ impl CarrierConfig {
     }
 }
 
-/// What a carrier's secrets came to. No value is in it.
+/// What secrets and certificates came to. No value is in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecretsRead {
     /// To see that one has changed.
     pub digest: [u8; 32],
     /// Why those that can't be used can't: missing, empty, without permission.
     pub unreadable: Vec<String>,
+}
+
+impl SecretsRead {
+    /// Reads all of these. Blocking.
+    pub fn of<'a>(
+        secrets: impl IntoIterator<Item = &'a Secret>,
+        files: impl IntoIterator<Item = &'a PathBuf>,
+    ) -> SecretsRead {
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        let mut unreadable = Vec::new();
+        let mut add = |read: Result<Vec<u8>, String>| {
+            // What is not there is a value too: that it comes is a change.
+            let octets = read.unwrap_or_else(|reason| {
+                unreadable.push(reason);
+                Vec::new()
+            });
+            context.update(&(octets.len() as u64).to_be_bytes());
+            context.update(&octets);
+        };
+        for secret in secrets {
+            add(match secret.read() {
+                Ok(found) if found.is_empty() => Err(format!("{secret} is empty")),
+                found => found.map(String::into_bytes),
+            });
+        }
+        for file in files {
+            let read = regular::octets(file, source::MAX_FILE);
+            add(read.map_err(|e| format!("{}: {e}", file.display())));
+        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(context.finish().as_ref());
+        SecretsRead { digest, unreadable }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -154,6 +160,12 @@ pub struct Tls {
     pub key: Option<Secret>,
     /// The name to expect in the peer's certificate, where it is not the host's.
     pub name: Option<Arc<str>>,
+}
+
+impl Tls {
+    pub fn certificates(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.ca, &self.cert].into_iter().flatten()
+    }
 }
 
 /// So many a span.

@@ -13,6 +13,8 @@ use super::{
     carrier_file,
     changes::Sheets,
     fault::{Fault, Faults, Weight},
+    named::Named,
+    reach,
     routes_file::{self, Known, Names, Route, SenderIds},
     settings_file,
     source::Source,
@@ -55,14 +57,18 @@ pub fn all(file: &Path) -> Result<Config, Vec<Fault>> {
 
 /// All files again, beside a gateway that runs with `in_force`: what its settings can't change while it runs stays as
 /// it is (the folders among it), and the keys are named.
-pub fn again(file: &Path, in_force: &Settings) -> Result<(Config, Vec<&'static str>), Vec<Fault>> {
+pub fn again(in_force: &Config) -> Result<(Config, Vec<&'static str>), Vec<Fault>> {
     let faults = Faults::default();
     let mut sheets = Sheets::default();
-    let read = settings(file, &faults, &mut sheets).map(|read| in_force.adopt(read));
-    let routes = routes(in_force, &faults);
+    let read = settings(&in_force.file, &faults, &mut sheets);
+    let read = read.map(|read| in_force.settings.adopt(read));
+    let routes = routes(&in_force.settings, &faults);
     let (settings, restart_needed) = read.unzip();
-    let config = whole(file, settings, routes, faults, sheets)?;
-    Ok((config, restart_needed.unwrap_or_default()))
+    let mut restart_needed = restart_needed.unwrap_or_default();
+    let mut config = whole(&in_force.file, settings, routes, faults, sheets)?;
+    let named = (*config.named).clone();
+    config.named = Arc::new(in_force.named.adopt(named, &mut restart_needed));
+    Ok((config, restart_needed))
 }
 
 fn whole(
@@ -72,6 +78,9 @@ fn whole(
     faults: Faults,
     mut sheets: Sheets,
 ) -> Result<Config, Vec<Fault>> {
+    if let (Some(settings), Some(routes)) = (&settings, &routes) {
+        reach::not_by_default(settings, &routes.table, &faults);
+    }
     let (faults, warnings) = faults.into_parts();
     match (settings, routes) {
         (Some(settings), Some(routes)) if faults.is_empty() => {
@@ -79,6 +88,7 @@ fn whole(
             Ok(Config {
                 recordings: Arc::new(watch::recordings(&settings.paths.prompts)),
                 file: file.to_path_buf(),
+                named: Arc::new(Named::read(&settings)),
                 settings: Arc::new(settings),
                 carriers: routes.carriers,
                 table: routes.table,
@@ -160,6 +170,9 @@ fn routes(settings: &Settings, faults: &Faults) -> Option<Half> {
         let route = source.parse(faults, |root| {
             routes_file::route(&stem, place, &names, root)
         });
+        if let Some(route) = &route {
+            reach::switched_off(path, route, faults);
+        }
         read.extend(route.map(|route| (place, route)));
     }
     if read.is_empty() && faults.is_empty() {

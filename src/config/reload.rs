@@ -8,6 +8,9 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 use super::{
     Config, Fault, Weight,
     changes::{Change, Sheets},
+    named::waits_for_a_connection,
+    reach::Losses,
+    values::SECRET_WARNING,
     watch::{self, Look, Places},
 };
 use crate::{challenge::Channel, number::Country, routing::Table};
@@ -42,8 +45,12 @@ pub struct New {
     pub changes: Vec<Change>,
     /// Keys of `ringback.toml` whose new value waits for a restart.
     pub restart_needed: Vec<&'static str>,
+    /// Keys behind which another secret stands, that the broker is sent with its next connection.
+    pub at_next_connection: Vec<&'static str>,
     /// Routes that are gone.
     pub gone: Vec<Gone>,
+    /// Countries without any sender and languages without recordings, that had some.
+    pub losses: Losses,
 }
 
 /// A file of routes that is no longer there, or says nothing about a channel any more.
@@ -80,12 +87,15 @@ impl Reloader {
     pub fn read(&mut self, allow_empty: bool) -> Outcome {
         self.looked = watch::look(&Places::of(&self.config));
         let read = Config::load_again(&self.config);
-        let read = read.and_then(|(fresh, restart_needed)| match allow_empty {
-            true => Ok((fresh, restart_needed)),
-            false => match held_back(&self.config, &fresh) {
-                held if held.is_empty() => Ok((fresh, restart_needed)),
-                held => Err(held),
-            },
+        let read = read.and_then(|(fresh, restart_needed)| {
+            let mut held = lost_secrets(&self.config, &fresh);
+            if !allow_empty {
+                held.extend(held_back(&self.config, &fresh));
+            }
+            match held.is_empty() {
+                true => Ok((fresh, restart_needed)),
+                false => Err(held),
+            }
         });
         let (config, restart_needed) = match read {
             Ok(read) => read,
@@ -97,7 +107,9 @@ impl Reloader {
         };
         self.said.clear();
         let diff = Diff::between(&self.config, &config);
+        let rotated = self.config.named.changed(&config.named);
         let same = diff.is_empty()
+            && rotated.is_empty()
             && self.config.table == config.table
             && self.config.settings == config.settings
             && self.config.recordings == config.recordings;
@@ -105,10 +117,15 @@ impl Reloader {
             return Outcome::Unchanged { restart_needed };
         }
         Outcome::New(Box::new(New {
-            changes: changes(&self.config, &config, &diff),
+            changes: changes(&self.config, &config, &diff, &rotated),
+            at_next_connection: rotated
+                .into_iter()
+                .filter(|key| waits_for_a_connection(key))
+                .collect(),
             diff,
             restart_needed,
             gone: gone(&self.config.table, &config.table),
+            losses: Losses::between(&self.config, &config),
             config,
         }))
     }
@@ -129,9 +146,12 @@ impl Reloader {
     }
 }
 
-/// What has changed: in the files, and behind the secrets that carriers name.
-fn changes(old: &Config, new: &Config, diff: &Diff) -> Vec<Change> {
+/// What has changed: in the files, and behind the secrets that they name.
+fn changes(old: &Config, new: &Config, diff: &Diff, rotated: &[&'static str]) -> Vec<Change> {
     let mut changes = old.sheets.changes(&new.sheets);
+    let settings = Arc::new(new.file.clone());
+    let hidden = |key: &&str| Change::hidden(settings.clone(), key);
+    changes.extend(rotated.iter().map(hidden));
     let behind = |name: &&Arc<str>| old.secrets.get(*name) != new.secrets.get(*name);
     for name in diff.changed.iter().filter(behind) {
         let file = new.settings.paths.carriers.join(format!("{name}.toml"));
@@ -142,6 +162,27 @@ fn changes(old: &Config, new: &Config, diff: &Diff) -> Vec<Change> {
         changes.push(Change::hidden(folder, "recordings"));
     }
     changes
+}
+
+/// Secrets of `ringback.toml` that could be read until now: what is in force would be worse off without them. Those that
+/// nothing starts without (tokens, the ledger's keys) are faults of the file already.
+fn lost_secrets(old: &Config, new: &Config) -> Vec<Fault> {
+    let lost = new.named.lost(&old.named).into_iter();
+    let one = |(key, reason): (&str, &String)| {
+        // The warning of the file's reader knows the line.
+        let begins = |w: &&Fault| w.reason.strip_suffix(SECRET_WARNING) == Some(reason);
+        let warned = new.warnings.iter().find(begins);
+        Fault {
+            file: Arc::new(new.file.clone()),
+            line: warned.map_or(1, |w| w.line),
+            key: key.to_owned(),
+            reason: reason.clone(),
+            weight: Weight::Fault,
+        }
+    };
+    lost.flat_map(|(key, reasons)| reasons.iter().map(move |reason| (key, reason)))
+        .map(one)
+        .collect()
 }
 
 /// What looks like a mistake (an editor that truncates, a copy in place), as faults: the old set serves on.

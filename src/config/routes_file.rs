@@ -410,6 +410,11 @@ pub fn is_country(text: &str) -> bool {
     text == "001" || (upper.len() == 2 && COUNTRIES.split(' ').any(|code| code == upper))
 }
 
+/// All of them.
+pub fn countries() -> impl Iterator<Item = Country> {
+    COUNTRIES.split_whitespace().filter_map(Country::parse)
+}
+
 const COUNTRIES: &str = "AC AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO \
     BQ BR BS BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER \
     ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN \

@@ -6,11 +6,15 @@
 //! for: the word is given only when nothing has moved for a moment, and for longer where a file is shorter than it
 //! was (an editor that truncates, a copy in place). What the files say is not known here; a set that is found faulty
 //! stays out of force (`reload`), and its completion is the next change.
+//!
+//! Secrets and certificates are looked at wherever they stand. Which ones there are, the configuration in force says
+//! ([`Follow`]).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -19,7 +23,7 @@ use notify::{
     event::{AccessKind, AccessMode},
 };
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch as latest},
     task::JoinHandle,
     time::{Instant, MissedTickBehavior},
 };
@@ -46,11 +50,29 @@ pub struct Changed;
 #[derive(Debug)]
 pub struct Watch {
     changes: mpsc::Receiver<Changed>,
+    places: Arc<latest::Sender<Places>>,
     task: JoinHandle<()>,
 }
 
+/// Where a watch is told which files there are to look at now.
+#[derive(Clone, Debug)]
+pub struct Follow(Arc<latest::Sender<Places>>);
+
+impl Follow {
+    /// This configuration is in force. Files that are new to the watch count as a change: nobody knows how they looked when
+    /// they were read.
+    pub fn follow(&self, config: &Config) {
+        let places = Places::of(config);
+        self.0.send_if_modified(|now| {
+            let other = *now != places;
+            *now = places;
+            other
+        });
+    }
+}
+
 /// What is looked at.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Places {
     /// All TOML files in them.
     folders: Vec<PathBuf>,
@@ -58,6 +80,8 @@ pub(super) struct Places {
     file: Option<PathBuf>,
     /// Recordings, in a folder of each locale.
     prompts: Option<PathBuf>,
+    /// Secrets and certificates, wherever they stand.
+    secrets: BTreeSet<PathBuf>,
 }
 
 impl Places {
@@ -67,13 +91,30 @@ impl Places {
             folders: vec![paths.routes.clone(), paths.carriers.clone()],
             file: Some(config.file.clone()),
             prompts: Some(paths.prompts.clone()),
+            secrets: config.secret_files(),
         }
+    }
+
+    /// Where the system is asked for its word.
+    fn folders(&self) -> BTreeSet<&Path> {
+        let files = self.file.iter().chain(&self.secrets);
+        let folders = self.folders.iter().map(PathBuf::as_path);
+        folders.chain(files.map(|file| folder_of(file))).collect()
+    }
+
+    /// Can it be one of ours, or the link that a ConfigMap swings over? A database in the same folder is written all the
+    /// time.
+    fn concerns(&self, path: &Path) -> bool {
+        let name = path.file_name();
+        path.extension().is_none_or(|e| e == "toml")
+            || name.is_some_and(|name| name.as_encoded_bytes().starts_with(b".."))
+            || self.secrets.iter().any(|secret| secret.file_name() == name)
     }
 }
 
 impl Watch {
-    /// Watches the configuration's file and the folders of routes, carriers and recordings. Must be called within
-    /// tokio's runtime.
+    /// Watches the configuration's file, the folders of routes, carriers and recordings, and the secrets that are named.
+    /// Must be called within tokio's runtime.
     pub fn start(config: &Config) -> Watch {
         Watch::places(Places::of(config), POLL)
     }
@@ -91,10 +132,17 @@ impl Watch {
         let (said, changes) = mpsc::channel(NUDGES);
         // The first look is taken before the return: what changes from now on is a change.
         let first = look(&places);
+        let (sender, places) = latest::channel(places);
         Watch {
             changes,
+            places: Arc::new(sender),
             task: tokio::spawn(watch(places, first, poll, said)),
         }
+    }
+
+    /// For whoever knows which configuration is in force.
+    pub fn follow(&self) -> Follow {
+        Follow(self.places.clone())
     }
 
     /// The next change.
@@ -109,18 +157,33 @@ impl Drop for Watch {
     }
 }
 
-async fn watch(places: Places, mut seen: Look, poll: Duration, said: mpsc::Sender<Changed>) {
+async fn watch(
+    mut follow: latest::Receiver<Places>,
+    mut seen: Look,
+    poll: Duration,
+    said: mpsc::Sender<Changed>,
+) {
     let mut full = Full::default();
     full.note(&seen);
     let (nudge, mut nudged) = mpsc::channel(NUDGES);
+    let mut places = follow.borrow_and_update().clone();
+    let mut blind = BTreeSet::new();
     // Held for its life; without one (no inotify left), looking again must do.
-    let _watcher = watcher(&places, nudge.clone());
+    let mut _watcher = watcher(&places, nudge.clone(), &mut blind);
     let mut tick = tokio::time::interval(poll);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = tick.tick() => {}
             _ = nudged.recv() => {}
+            told = follow.changed() => {
+                // Whoever could tell is gone: so is whoever would be told.
+                if told.is_err() {
+                    return;
+                }
+                places = follow.borrow_and_update().clone();
+                _watcher = watcher(&places, nudge.clone(), &mut blind);
+            }
         }
         let Some(now) = look_aside(&places).await else {
             continue;
@@ -183,7 +246,13 @@ impl Full {
     }
 }
 
-fn watcher(places: &Places, nudge: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+/// `blind`: folders of which the system tells nothing, each said once.
+fn watcher(
+    places: &Places,
+    nudge: mpsc::Sender<()>,
+    blind: &mut BTreeSet<PathBuf>,
+) -> Option<RecommendedWatcher> {
+    let ours = places.clone();
     let handler = move |event: notify::Result<notify::Event>| {
         // That somebody reads is no change; our own looks would call for the next look.
         let only_read = |kind: EventKind| match kind {
@@ -192,7 +261,7 @@ fn watcher(places: &Places, nudge: mpsc::Sender<()>) -> Option<RecommendedWatche
         };
         let told = |event: notify::Event| {
             only_read(event.kind)
-                || !event.paths.is_empty() && !event.paths.iter().any(|p| concerns(p))
+                || !event.paths.is_empty() && !event.paths.iter().any(|p| ours.concerns(p))
         };
         if event.is_ok_and(told) {
             return;
@@ -203,10 +272,10 @@ fn watcher(places: &Places, nudge: mpsc::Sender<()>) -> Option<RecommendedWatche
     let mut watcher = notify::recommended_watcher(handler)
         .inspect_err(|e| tracing::warn!(error = %e, "no word from the system on changed files; looking every few seconds"))
         .ok()?;
-    let of_file = places.file.as_deref().map(folder_of);
-    let folders = places.folders.iter().map(PathBuf::as_path);
-    for folder in folders.chain(of_file) {
-        if let Err(e) = watcher.watch(folder, RecursiveMode::NonRecursive) {
+    for folder in places.folders() {
+        if let Err(e) = watcher.watch(folder, RecursiveMode::NonRecursive)
+            && blind.insert(folder.to_path_buf())
+        {
             tracing::warn!(folder = %folder.display(), error = %e, "this folder is looked at every few seconds only");
         }
     }
@@ -224,15 +293,6 @@ async fn look_aside(places: &Places) -> Option<Look> {
         .ok()
 }
 
-/// Can it be one of ours, or the link that a ConfigMap swings over? A database in the same folder is written all the
-/// time.
-fn concerns(path: &Path) -> bool {
-    path.extension().is_none_or(|e| e == "toml")
-        || path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b".."))
-}
-
 fn folder_of(file: &Path) -> &Path {
     match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -245,7 +305,8 @@ pub(super) fn look(places: &Places) -> Look {
         .folders
         .iter()
         .flat_map(|folder| within(folder, "toml"));
-    let mut found = look_at(files.chain(places.file.clone()));
+    let files = files.chain(places.file.clone());
+    let mut found = look_at(files.chain(places.secrets.iter().cloned()));
     if let Some(prompts) = &places.prompts {
         found.append(&mut recordings(prompts));
     }
@@ -451,6 +512,43 @@ mod tests {
         assert!(says(&mut watch).await);
     }
 
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_secret_is_followed_wherever_it_stands_and_through_its_links() {
+        use std::os::unix::fs::symlink;
+        let (ours, theirs) = (Folder::new("named"), Folder::new("secrets"));
+        ours.write("us.toml", "a");
+        let at = |name: &str| theirs.0.join(name);
+        for version in ["..1", "..2"] {
+            fs::create_dir_all(at(version)).unwrap();
+            theirs.write(&format!("{version}/token"), version);
+        }
+        symlink("..1", at("..data")).unwrap();
+        symlink("..data/token", at("token")).unwrap();
+        let places = Places {
+            folders: vec![ours.0.clone()],
+            ..Places::default()
+        };
+        // Only the system's word can bring the news in time.
+        let mut watch = Watch::places(places.clone(), Duration::from_secs(3600));
+        let named = Places {
+            secrets: BTreeSet::from([at("token")]),
+            ..places
+        };
+        // From now on it is named: how it looked when it was read, nobody knows.
+        watch.follow().0.send_replace(named);
+        assert!(says(&mut watch).await);
+        symlink("..2", at("..data_tmp")).unwrap();
+        fs::rename(at("..data_tmp"), at("..data")).unwrap();
+        assert!(says(&mut watch).await);
+        assert_eq!(fs::read_to_string(at("token")).unwrap(), "..2");
+        // One that is taken away, and one that is put in its place.
+        fs::remove_file(at("token")).unwrap();
+        assert!(says(&mut watch).await);
+        theirs.write("token", "another");
+        assert!(says(&mut watch).await);
+    }
+
     #[tokio::test]
     async fn what_is_no_configuration_is_not_looked_at() {
         let folder = Folder::new("other");
@@ -468,8 +566,14 @@ mod tests {
             ("c/..data_tmp", true),
             ("c/..data", true),
             ("c/ringback.db-wal", false),
+            ("c/admin.token", true),
+            ("c/other.token", false),
         ] {
-            assert_eq!(concerns(Path::new(path)), ours, "{path}");
+            let places = Places {
+                secrets: BTreeSet::from([PathBuf::from("elsewhere/../admin.token")]),
+                ..Places::default()
+            };
+            assert_eq!(places.concerns(Path::new(path)), ours, "{path}");
         }
     }
 }

@@ -10,7 +10,7 @@ use axum::{
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
@@ -21,8 +21,9 @@ use super::{
 };
 use crate::{
     challenge::Method,
-    config::{Change, Config, Fault, reload::Gone},
+    config::{Change, Config, Fault, reach::Losses, reload::Gone},
     dispatch::{Query, Seen},
+    number::Country,
     report::publish::pending,
     routing::table::{Line, Table},
 };
@@ -294,7 +295,11 @@ async fn reload(
             "unchanged": taken.diff.unchanged,
             "changes": taken.changes.iter().map(change_view).collect::<Vec<_>>(),
             "routes_gone": taken.gone.iter().map(|Gone { route, .. }| route).collect::<Vec<_>>(),
+            "countries_without_sender": without_sender(&taken.losses),
+            "languages_gone": taken.losses.languages,
+            "warnings": taken.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "restart_needed": taken.restart_needed,
+            "at_next_connection": taken.at_next_connection,
         }))
         .into_response(),
         Reloaded::Unchanged { restart_needed } => {
@@ -311,6 +316,15 @@ async fn reload(
         Reloaded::Refused(reason) => fault(StatusCode::UNPROCESSABLE_ENTITY, "driver", &reason),
         Reloaded::Draining => fault(StatusCode::SERVICE_UNAVAILABLE, "gateway", "draining"),
     }
+}
+
+/// `{ "sms": ["SE"] }`.
+fn without_sender(losses: &Losses) -> Map<String, Value> {
+    let named = losses.countries.iter().map(|(channel, countries)| {
+        let names: Vec<&str> = countries.iter().map(Country::as_str).collect();
+        (channel.name().to_owned(), json!(names))
+    });
+    named.collect()
 }
 
 fn change_view(change: &Change) -> Value {

@@ -13,7 +13,8 @@ use std::{
 use super::{Control, log};
 use crate::{
     config::{
-        Change, Config, Diff, Fault, Outcome,
+        Change, Diff, Fault, Outcome,
+        reach::{Losses, Named},
         reload::{Gone, New},
     },
     gateway::Gateway,
@@ -46,7 +47,12 @@ pub struct Taken {
     pub diff: Diff,
     pub changes: Vec<Change>,
     pub restart_needed: Vec<&'static str>,
+    /// What the broker is sent with its next connection.
+    pub at_next_connection: Vec<&'static str>,
     pub gone: Vec<Gone>,
+    pub losses: Losses,
+    /// What the files say that will perhaps not do what its author thinks.
+    pub warnings: Vec<Fault>,
 }
 
 /// How reloading stands: what the operator is told until it is over.
@@ -109,7 +115,7 @@ impl Control {
         };
         match outcome {
             Outcome::Unchanged { restart_needed } => {
-                // Files that hold tokens may say something else all the same.
+                // A token that could not be read when it was taken may be readable now.
                 for guard in &self.guards {
                     guard.refresh();
                 }
@@ -135,9 +141,11 @@ impl Control {
             diff,
             changes,
             restart_needed,
+            at_next_connection,
             gone,
+            losses,
         } = new;
-        let before = gateway.config().settings.clone();
+        let before = gateway.config().clone();
         // Until everything is ready nothing has happened, and a drain need not wait for it.
         let ready = tokio::select! {
             biased;
@@ -160,16 +168,33 @@ impl Control {
         for (guard, listener) in self.guards.iter().zip(listeners) {
             guard.change(listener);
         }
-        if settings.log != before.log {
+        if settings.log != before.settings.log {
             log::form(settings.log);
         }
-        tell(&config, &diff, &changes, &gone);
+        if let Some(follow) = &self.follow {
+            follow.follow(&config);
+        }
+        let known = |warning: &&Fault| !before.warnings.contains(warning);
+        for warning in config.warnings.iter().filter(known) {
+            tracing::warn!("{warning}");
+        }
+        tell(&diff, &changes);
+        tell_losses(&gone, &losses);
+        if !at_next_connection.is_empty() {
+            tracing::info!(
+                keys = %at_next_connection.join(", "),
+                "the broker is asked with the new secret or certificate from the next connection on; the connections that stand stay"
+            );
+        }
         self.standing.needs_restart(&restart_needed);
         Reloaded::New(Box::new(Taken {
             diff,
             changes,
             restart_needed,
+            at_next_connection,
             gone,
+            losses,
+            warnings: config.warnings,
         }))
     }
 
@@ -200,10 +225,7 @@ impl Control {
 }
 
 /// What has changed, in the log.
-fn tell(config: &Config, diff: &Diff, changes: &[Change], gone: &[Gone]) {
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
+fn tell(diff: &Diff, changes: &[Change]) {
     for change in changes.iter().take(CHANGES_LOGGED) {
         tracing::info!(
             file = %change.file.display(),
@@ -219,6 +241,16 @@ fn tell(config: &Config, diff: &Diff, changes: &[Change], gone: &[Gone]) {
             "configuration changed in further places"
         );
     }
+    tracing::info!(
+        changed = %names(&diff.changed),
+        added = %names(&diff.added),
+        removed = %names(&diff.removed),
+        "reloaded"
+    );
+}
+
+/// What people are not reached by any more, by name.
+fn tell_losses(gone: &[Gone], losses: &Losses) {
     for Gone { route, by_default } in gone {
         match by_default {
             true => {
@@ -229,12 +261,16 @@ fn tell(config: &Config, diff: &Diff, changes: &[Change], gone: &[Gone]) {
             }
         }
     }
-    tracing::info!(
-        changed = %names(&diff.changed),
-        added = %names(&diff.added),
-        removed = %names(&diff.removed),
-        "reloaded"
-    );
+    for (channel, countries) in &losses.countries {
+        tracing::warn!(
+            channel = channel.name(),
+            countries = %Named(countries),
+            "no sender is left for these countries: their route has none on an enabled line that may be shown there, and their challenges will fail"
+        );
+    }
+    for language in &losses.languages {
+        tracing::warn!(%language, "the recordings of this language are gone: its calls are spoken in another");
+    }
 }
 
 /// A key that does not stand in the file: its default holds.

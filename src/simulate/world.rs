@@ -136,7 +136,7 @@ impl World {
         let config = Arc::new(config);
         // Watching begins before the start is over: a change meanwhile is a change.
         let watch = Watch::start(&config);
-        let gateway = Running::start((*config).clone()).await?;
+        let gateway = Running::start_watched((*config).clone(), Some(watch.follow())).await?;
         let (follow, following) = match broker {
             Some((_, replies)) => door::follow(replies),
             None => by_ledger(&gateway, order.rest),

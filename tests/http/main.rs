@@ -6,6 +6,7 @@ mod descriptors;
 mod doors;
 mod jobs;
 mod ledger_files;
+mod losses;
 mod memory;
 mod operator;
 mod overlay;

@@ -18,7 +18,7 @@ use crate::world::{
     text, until,
 };
 
-const US: &str = "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"97671\"]\nweight = 70\n";
+pub const US: &str = "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"97671\"]\nweight = 70\n";
 
 async fn reload(w: &World, more: &str) -> Answer {
     let path = format!("/admin/reload{more}");

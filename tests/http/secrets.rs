@@ -6,7 +6,9 @@ use std::process::{Command, Output};
 use serde_json::json;
 
 use crate::reload::{Process, one_carrier};
-use crate::world::{Folder, SENDERS, World, ask, settings_file, smpp_file, text, until};
+use crate::world::{
+    Folder, SENDERS, World, ask, ask_with, free_port, settings_file, smpp_file, text, until,
+};
 
 async fn reload(w: &World) -> (u16, String) {
     let answer = ask("POST", w.running.admin, "/admin/reload", "").await;
@@ -91,6 +93,154 @@ async fn a_secret_that_was_never_there_holds_no_other_change_back() {
     })
     .await;
     assert_eq!(p.said(&["not reloaded"]), 0, "{:#?}", p.lines());
+}
+
+/// What the `[http]` listener says to this token.
+async fn status(at: std::net::SocketAddr, token: &str) -> u16 {
+    let bearer = format!("Bearer {token}");
+    let headers = [("Authorization", bearer.as_str())];
+    let answer = ask_with("GET", at, "/v1/challenges/nobody", "", &headers).await;
+    answer.status
+}
+
+/// Secrets as Kubernetes mounts them: `NAME` leads to `..data/NAME`, and `..data` swings over to another version.
+struct Mounted(Folder);
+
+impl Mounted {
+    fn new(secrets: &[(&str, &str)]) -> Mounted {
+        let mounted = Mounted(Folder::new());
+        for (name, _) in secrets {
+            let link = mounted.0.0.join(name);
+            std::os::unix::fs::symlink(format!("..data/{name}"), link).expect("a link");
+        }
+        mounted.swing("..1", secrets);
+        mounted
+    }
+
+    fn swing(&self, version: &str, secrets: &[(&str, &str)]) {
+        std::fs::create_dir(self.0.0.join(version)).expect("a folder");
+        for (name, text) in secrets {
+            self.0.write(&format!("{version}/{name}"), text);
+        }
+        let next = self.0.0.join("..data_tmp");
+        std::os::unix::fs::symlink(version, &next).expect("a link");
+        std::fs::rename(next, self.0.0.join("..data")).expect("swung over");
+    }
+
+    fn named(&self, name: &str) -> String {
+        format!(
+            "{{ file = {:?} }}",
+            self.0.0.join(name).display().to_string()
+        )
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_that_stand_elsewhere_are_followed() {
+    let secrets = |token, password, url| [("token", token), ("password", password), ("url", url)];
+    let first = secrets("the first", "s3cret", "amqp://guest:guest@127.0.0.1:9");
+    let mounted = Mounted::new(&first);
+    let (folder, smsc) = one_carrier().await;
+    let settings = format!(
+        "token = {}\n[log]\nformat = \"json\"\n[jobs.amqp]\nurl = {}\n",
+        mounted.named("token"),
+        mounted.named("url"),
+    );
+    folder.write("ringback.toml", &settings_file(free_port(), &settings));
+    let smpp = smpp_file(smsc.address());
+    let with = |more: &str| format!("{smpp}password = {}\n{more}", mounted.named("password"));
+    folder.write("carriers/northwind.toml", &with(""));
+    let p = Process::start(&folder, &[]).await;
+    assert_eq!(status(p.http, "the first").await, 404);
+
+    let second = secrets("the second", "0ther", "amqp://ada:hush@127.0.0.1:9");
+    mounted.swing("..2", &second);
+    let changed = async |key: &str, times: usize| {
+        let line = ["configuration changed", key, "(not shown)"];
+        until(key, async || p.said(&line) == times).await;
+    };
+    changed("http.token", 1).await;
+    changed("jobs.amqp.url", 1).await;
+    changed("secrets and certificates", 1).await;
+    assert_eq!(status(p.http, "the second").await, 404);
+    assert_eq!(status(p.http, "the first").await, 401);
+    until("told", async || {
+        p.said(&["jobs.amqp.url", "from the next connection on"]) == 1
+    })
+    .await;
+
+    // One that the files name from now on is followed as well.
+    let other = Mounted::new(&[("later", "s3cret")]);
+    let named = with("").replace(&mounted.named("password"), &other.named("later"));
+    folder.write("carriers/northwind.toml", &named);
+    until("named", async || {
+        p.said(&["configuration changed", "password.file"]) == 1
+    })
+    .await;
+    other.swing("..2", &[("later", "0ther")]);
+    changed("secrets and certificates", 3).await;
+    let log: Vec<String> = p.lines().iter().map(ToString::to_string).collect();
+    for secret in ["the second", "s3cret", "0ther", "hush"] {
+        assert!(!log.join("\n").contains(secret), "{log:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotated_secret_is_told_by_its_key() {
+    let settings = r#"token = { file = "token" }
+[jobs.amqp]
+url = { file = "broker" }
+[ledger]
+keys = [{ id = "k1", key = { file = "key" } }]
+"#;
+    let w = World::new_with(settings, |folder| {
+        folder.write("token", "the first");
+        folder.write("broker", "amqp://guest:guest@127.0.0.1:9");
+        folder.write("key", &"11".repeat(32));
+    })
+    .await;
+    let told = async || -> serde_json::Value {
+        let answer = ask("POST", w.running.admin, "/admin/reload", "").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    assert_eq!(told().await["reloaded"], false);
+
+    w.folder.write("token", "the second");
+    w.folder.write("broker", "amqp://ada:hush@127.0.0.1:9");
+    let answer = told().await;
+    assert_eq!(answer["reloaded"], true, "{answer}");
+    let keys = answer["changes"].as_array().into_iter().flatten();
+    let keys: Vec<_> = keys.map(|change| change["key"].clone()).collect();
+    assert_eq!(keys, ["http.token", "jobs.amqp.url"]);
+    assert_eq!(answer["at_next_connection"], json!(["jobs.amqp.url"]));
+    assert_eq!(answer["restart_needed"], json!([]));
+    assert_eq!(status(w.running.http, "the second").await, 404);
+    assert_eq!(told().await["reloaded"], false);
+
+    // The ledger has its keys for good.
+    w.folder.write("key", &"22".repeat(32));
+    for _ in 0..2 {
+        let answer = told().await;
+        assert_eq!(
+            (&answer["reloaded"], &answer["restart_needed"]),
+            (&json!(false), &json!(["ledger.keys"]))
+        );
+    }
+    w.folder.write("key", &"11".repeat(32));
+    assert_eq!(told().await["restart_needed"], json!([]));
+
+    // What could be read until now is not given up.
+    for (file, whole) in [("broker", "jobs.amqp.url"), ("token", "http.token")] {
+        std::fs::remove_file(w.folder.0.join(file)).expect("removed");
+        let (status, said) = reload(&w).await;
+        assert_eq!(status, 422, "{said}");
+        assert!(said.contains(&format!("{whole}: ")), "{said}");
+        assert!(!said.contains("toml:1:"), "the line of the key: {said}");
+        w.folder.write(file, "the third");
+        assert_eq!(told().await["reloaded"], true);
+    }
+    assert_eq!(status(w.running.http, "the third").await, 404);
 }
 
 fn ringback(folder: &Folder, arguments: &[&str]) -> Output {
