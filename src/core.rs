@@ -7,7 +7,11 @@
 //!
 //! A turn: take what is there, place who waits, flush one batch. So the batches grow with the load.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     admission::{CallRules, Windows, alarm::Alarms},
@@ -33,6 +37,7 @@ mod change_log;
 mod doubts;
 mod effects;
 mod evidence;
+mod hedges;
 mod inbox;
 mod input;
 mod late;
@@ -115,6 +120,8 @@ pub struct Core {
     overlay: Overlay,
     /// Calls of an earlier life that were told to end.
     orphans: Vec<AttemptKey>,
+    /// Hedges that wait for a receipt to be looked up: since when.
+    hesitating: BTreeMap<AttemptKey, Mono>,
     recent: view::Recent,
     /// Open and waiting, as the gauges show them.
     shown: Option<(usize, usize)>,
@@ -201,6 +208,7 @@ impl Core {
             crowd: room::Crowd::default(),
             overlay: Overlay::default(),
             orphans: Vec::new(),
+            hesitating: BTreeMap::new(),
             recent: view::Recent::default(),
             shown: None,
             mono: now.mono,
@@ -316,6 +324,7 @@ impl Core {
         self.at(now);
         self.take_arrivals(now.wall);
         self.release_overdue(now.wall);
+        self.take_up_hedges(now.wall);
         self.expire_overlay(now.wall);
         self.tick_carriers(now);
         while let Some(key) = self.open.due(now.wall) {

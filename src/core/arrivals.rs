@@ -89,3 +89,62 @@ impl Core {
             && self.pipeline.room()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::{
+        challenge::Door,
+        intake::{
+            Job,
+            job::{self, Kind, Properties},
+        },
+    };
+
+    fn challenge(tenant: &str, n: usize) -> Box<Challenge> {
+        let body = format!(
+            r#"{{"id":"c-{n}","tenant":"{tenant}","to":"+12025550123","method":"sms_code"}}"#
+        );
+        let properties = Properties {
+            door: Door::Amqp,
+            reply_to: None,
+            correlation_id: None,
+        };
+        let settings = crate::config::settings::Settings::default().jobs;
+        let (kind, body) = (Kind::Challenge, body.as_bytes());
+        match job::parse(kind, body, properties, Millis(0), &settings) {
+            Ok(Job::Challenge(ch)) => ch,
+            other => panic!("no challenge: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn so_many_stand_here_and_no_more_are_wanted() {
+        let mut arrivals = Arrivals::default();
+        for n in 0..MOST {
+            assert!(arrivals.wants_more(), "{n}");
+            assert!(arrivals.push(challenge("t", n), Ticket::None).is_none());
+        }
+        assert!(!arrivals.wants_more(), "the broker keeps the rest");
+        arrivals.pop();
+        assert!(arrivals.wants_more());
+    }
+
+    #[test]
+    fn one_tenant_s_clients_fill_their_own_share_only() {
+        let mut arrivals = Arrivals::default();
+        let mut waiting = Vec::new();
+        let mut client = |tenant: &str, n: usize| {
+            let (ticket, answer) = oneshot::channel();
+            waiting.push(answer);
+            arrivals.push(challenge(tenant, n), Ticket::Http(ticket))
+        };
+        for n in 0..MOST_OF_ONE {
+            assert!(client("noisy", n).is_none(), "{n}");
+        }
+        assert!(client("noisy", MOST_OF_ONE).is_some(), "told at once");
+        assert!(client("quiet", 0).is_none());
+    }
+}

@@ -359,8 +359,8 @@ impl Core {
 
     /// The intent is durable: the order goes to the carrier, unless the world has changed meanwhile.
     pub(super) fn submit(&mut self, at: AttemptKey, now: Millis) {
-        if let Some(carrier) = self.needless_hedge(at) {
-            return self.unsent_fails(at, &carrier, Cause::Cancelled, now);
+        if self.is_spared(at, now) {
+            return;
         }
         let Some((carrier, order)) = self.order(at, now) else {
             self.never_sent(at);

@@ -6,7 +6,6 @@ use super::Core;
 use crate::{
     carrier::{Cause, Event, Order, Verdict},
     challenge::{AttemptKey, Millis},
-    delivery::{Attempt, Outcome, Phase},
 };
 
 impl Core {
@@ -17,18 +16,6 @@ impl Core {
         if let Some(carrier) = attempt.map(|attempt| attempt.carrier.clone()) {
             self.unsent_fails(order.key, &carrier, Cause::CarrierFault, now);
         }
-    }
-
-    /// A hedge, and the attempt that it was made for is in doubt no more: the carrier has answered while the intent was on its
-    /// way to the disk. Its carrier, where it was not sent yet.
-    pub(super) fn needless_hedge(&self, at: AttemptKey) -> Option<Arc<str>> {
-        let life = &self.open.get(at.challenge)?.life;
-        let hedge = life.attempt(at.attempt).filter(|a| a.hedge && a.unsent())?;
-        let of_leg = |a: &&Attempt| a.leg == hedge.leg && a.n != hedge.n;
-        let taken =
-            |a: &Attempt| matches!(a.phase, Phase::Taken | Phase::Settled(Outcome::Delivered));
-        let mut others = life.attempts.iter().filter(of_leg);
-        others.any(taken).then(|| hedge.carrier.clone())
     }
 
     /// The challenge ended, or its deadline came, between intent and submit: nothing was sent.

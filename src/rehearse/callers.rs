@@ -8,9 +8,9 @@ use std::{
 
 use serde_json::json;
 
-use super::{dice::Dice, profile::Profile};
+use super::{dice::Dice, profile::Profile, world::WALL};
 use crate::{
-    challenge::Door,
+    challenge::{Door, Millis},
     intake::job::{Kind, Properties},
 };
 
@@ -62,6 +62,13 @@ pub struct Truth {
     pub told: Told,
     /// Positive receipts that we have answered for and that could mean no other text: since when, by part.
     pub proven: BTreeMap<u16, Duration>,
+}
+
+impl Truth {
+    /// Positive receipts of the whole text were taken.
+    pub fn is_proven(&self) -> bool {
+        !self.voice && self.proven.len() >= usize::from(self.parts.max(1))
+    }
 }
 
 /// What the core has been told of it.
@@ -133,6 +140,13 @@ fn job(n: usize, spread: u64, profile: &Profile, dice: &mut Dice) -> Job {
     if dice.chance(profile.feedback) {
         body["until"] = json!("verified");
     }
+    let at = dice.between(1, spread);
+    if profile.hurried > 0 && dice.chance(profile.hurried) {
+        let left = dice.between(500, 15_000) + at;
+        let lifetime = Duration::from_secs(60);
+        body["lifetime_s"] = json!(lifetime.as_secs());
+        body["issued_at"] = json!((Millis(WALL) + left - lifetime).rfc3339());
+    }
     Job {
         id: id.into(),
         tenant: tenant.into(),
@@ -140,7 +154,7 @@ fn job(n: usize, spread: u64, profile: &Profile, dice: &mut Dice) -> Job {
         body: body.to_string().into_bytes(),
         to,
         alone: true,
-        at: dice.between(1, spread),
+        at,
         acked: false,
         given_up: false,
         unsure: false,

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -23,6 +24,9 @@ use crate::{
 
 /// Finals that say of a text that it did not arrive, or that nobody knows.
 const NOT_DELIVERED: [&str; 4] = ["unconfirmed", "undelivered", "failed", "expired"];
+
+/// So long after everything is over all slots are free.
+const SLOTS_FREED: Duration = Duration::from_secs(60);
 
 impl World<'_, '_> {
     // --- what leaves ---------------------------------------------------------------------------------------------
@@ -46,6 +50,14 @@ impl World<'_, '_> {
             let id = &job.id;
             return self.violate(format!(
                 "{id}: a text is sent (attempt {}) while attempt {other} is well",
+                order.key.attempt
+            ));
+        }
+        let mut before = job.attempts.range(..order.key.attempt);
+        if let Some((other, _)) = before.find(|(_, truth)| truth.is_proven()) {
+            let id = &job.id;
+            return self.violate(format!(
+                "{id}: a text is sent (attempt {}) though the receipt of attempt {other} was taken before",
                 order.key.attempt
             ));
         }
@@ -242,12 +254,19 @@ impl World<'_, '_> {
             // It is told again.
             return;
         }
-        let proven = job.attempts.iter().find(|(_, truth)| {
-            !truth.voice && truth.proven.len() >= usize::from(truth.parts.max(1))
+        if !NOT_DELIVERED.contains(&event) {
+            return;
+        }
+        let proven = job.attempts.iter().filter(|(_, truth)| truth.is_proven());
+        let (unanswered, known): (Vec<_>, Vec<_>) =
+            proven.partition(|(_, truth)| truth.told == Told::Nothing);
+        // Whose it was could not be known in time: the carrier had said nothing of the text. So it is told late.
+        let owed = unanswered.into_iter().flat_map(|(attempt, truth)| {
+            let parts = truth.proven.keys();
+            parts.map(|part| (*attempt, *part))
         });
-        if let Some((attempt, _)) = proven
-            && NOT_DELIVERED.contains(&event)
-        {
+        job.late_owed.extend(owed);
+        if let Some((attempt, _)) = known.first() {
             let id = &job.id;
             let what = format!(
                 "{id}: the final is {event}, though the receipt of attempt {attempt} was taken before"
@@ -352,6 +371,22 @@ impl World<'_, '_> {
     /// Nothing is left that could happen.
     pub(super) fn is_over(&self, core: &Core) -> bool {
         core.rest().is_none()
+    }
+
+    /// Nobody will say anything more: a slot that is held now stays so, until it is swept as never settled.
+    pub(super) fn check_slots(&mut self, core: &Core) {
+        let held = core.rest().filter(|rest| {
+            self.left == 0 && rest.in_flight > 0 && (rest.open, rest.waiting) == (0, 0)
+        });
+        let Some(rest) = held else {
+            self.idle_since = None;
+            return;
+        };
+        let since = *self.idle_since.get_or_insert(self.now);
+        if self.now.saturating_duration_since(since) > SLOTS_FREED {
+            let held = rest.in_flight;
+            self.violate(format!("{held} slots are held for nobody"));
+        }
     }
 
     pub(super) fn check_end(&mut self, core: &Core, engine: &Engine<'_>) {

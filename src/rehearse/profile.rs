@@ -44,6 +44,8 @@ pub struct Profile {
     pub call_fails: u32,
 
     // --- the servers that ask, and the people
+    /// Little time is left when they come.
+    pub hurried: u32,
     pub redelivered: u32,
     pub same_id_again: u32,
     pub other_content: u32,
@@ -82,6 +84,7 @@ impl Profile {
         receipt_nameless: 0,
         receipt_foreign: 0,
         call_fails: 0,
+        hurried: 0,
         redelivered: 0,
         same_id_again: 0,
         other_content: 0,
@@ -117,6 +120,7 @@ impl Profile {
         receipt_nameless: 30,
         receipt_foreign: 20,
         call_fails: 350,
+        hurried: 150,
         redelivered: 60,
         same_id_again: 60,
         other_content: 30,
@@ -143,6 +147,7 @@ impl Profile {
         crash_at_commit: 0,
         crashes: 0,
         link_cuts: 8,
+        hurried: 0,
         refused: 150,
         throttled: 150,
         silent: 150,

@@ -54,6 +54,8 @@ pub struct World<'r, 't> {
     pub(super) invited: Vec<AttemptKey>,
     pub(super) violation: Option<String>,
     pub(super) crash: bool,
+    /// Since when slots are held and nothing else is left.
+    pub(super) idle_since: Option<Mono>,
 }
 
 /// The disk: a group of batches at a time.
@@ -91,7 +93,7 @@ enum End {
 }
 
 /// The wall clock at the beginning.
-const WALL: i64 = 1_800_000_000_000;
+pub(super) const WALL: i64 = 1_800_000_000_000;
 pub(super) const HOUSE: Duration = Duration::from_secs(20);
 /// From a driver's word to its being heard.
 const CHANNEL: Duration = Duration::from_micros(50);
@@ -142,6 +144,7 @@ impl<'r, 't> World<'r, 't> {
             invited: Vec::new(),
             violation: None,
             crash: false,
+            idle_since: None,
         };
         world.plan();
         world
@@ -268,6 +271,7 @@ impl<'r, 't> World<'r, 't> {
                 None => self.now = self.now.max(deadline),
             }
             core.turn(self.time());
+            self.check_slots(&core);
         }
     }
 

@@ -193,3 +193,26 @@ async fn callbacks_that_are_turned_away_are_a_line_for_each_reason() {
         assert_eq!(gateway.said(&line), 1, "{:#?}", gateway.lines());
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nothing_decides_is_believed_of_nobody_and_counted() {
+    let far = Far::start(&["9001", "9001"]).await;
+    let places = far.folder();
+    let _gateway = places.run().await;
+    let texts = [("d-0", "+46701740600"), ("d-1", "+46701740601")];
+    for (id, to) in texts {
+        places.text(id, to).await;
+        until("sent", async || places.is_sent(id).await).await;
+    }
+    let nameless = json!({ "id": "9001", "status": "delivered" });
+    assert_eq!(places.bring(nameless).await, 200);
+    let metrics = ask("GET", places.admin, "/metrics", "").await.text();
+    let line = "ringback_receipts_ambiguous_total{carrier=\"tailspin\"} 1";
+    assert!(metrics.lines().any(|l| l == line), "{metrics}");
+    for (id, to) in texts {
+        assert!(places.is_sent(id).await, "{id}");
+        let receipt = json!({ "id": "9001", "status": "delivered", "to": to });
+        assert_eq!(places.bring(receipt).await, 200);
+        assert_eq!(places.last(id).await, "delivered");
+    }
+}

@@ -136,3 +136,28 @@ async fn one_callback_brings_many_receipts() {
         assert_eq!(names, ["accepted", "sent", "delivered"]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_tokens_are_one_line_and_right_ones_none() {
+    let (folder, _smsc) = crate::reload::one_carrier().await;
+    folder.write("admin.token", "s3cret");
+    let settings = std::fs::read_to_string(folder.0.join("ringback.toml")).expect("settings");
+    let token = "[admin]\ntoken = { file = \"admin.token\" }\n";
+    folder.write("ringback.toml", &settings.replace("[admin]\n", token));
+    let gateway = crate::reload::Process::start(&folder, &[]).await;
+    let ask = async |token: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("Authorization", &*bearer)];
+        ask_with("GET", gateway.admin, "/admin/carriers", "", &headers)
+            .await
+            .status
+    };
+    for _ in 0..3 {
+        assert_eq!(ask("s3cret").await, 200);
+        assert_eq!(ask("a guess").await, 401);
+    }
+    let line = ["WARN", "requests with a wrong token", "\"admin\""];
+    crate::world::until("said", async || gateway.said(&line) > 0).await;
+    assert_eq!(gateway.said(&line), 1, "{:#?}", gateway.lines());
+    assert_eq!(gateway.said(&["a guess"]) + gateway.said(&["s3cret"]), 0);
+}

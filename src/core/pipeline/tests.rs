@@ -179,3 +179,26 @@ fn what_writes_nothing_is_done_at_once_but_not_before_what_was_said_earlier() {
         [Action::Submit(_), Action::HangUp(_)]
     ));
 }
+
+#[test]
+fn what_is_on_its_way_to_the_disk_is_bounded_and_the_rest_goes_together() {
+    let mut b = Bench::new();
+    let mut now = Duration::ZERO;
+    for _ in 0..3 * BATCHES {
+        b.text();
+        now += Duration::from_millis(10);
+        b.turn(now);
+    }
+    assert_eq!(b.given.len(), BATCHES - 1);
+    assert!(!b.pipeline.room(), "nothing more is taken in meanwhile");
+    let first = b.given.pop_front().expect("a batch");
+    let released = b.pipeline.done(Done {
+        number: first.number,
+        ..Done::default()
+    });
+    assert_eq!(released.actions.len(), 1);
+    assert!(b.turn(now + Duration::from_millis(10)));
+    let last = b.given.back().expect("a batch");
+    assert_eq!(last.ops.len(), 3 * BATCHES - (BATCHES - 1));
+    assert!(!b.pipeline.room());
+}

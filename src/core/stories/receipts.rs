@@ -75,3 +75,43 @@ fn a_receipt_without_a_reference_settles_the_only_text_to_its_phone() {
         assert_eq!(last.last().map(String::as_str), Some("delivered"));
     });
 }
+
+#[test]
+fn a_receipt_that_was_safe_before_a_crash_spares_the_hedge_after_it() {
+    let memory = Memory::new().expect("a ledger");
+    let start = Mono::after_start(Duration::from_secs(1));
+    let then = life(&memory, start, |story| {
+        story.ask("only", PHONE);
+        let (silent, order) = story.order();
+        story.is_silent(&silent, &order);
+        // It is written down, and the process ends before it has found its text.
+        story.is_deaf = true;
+        let number = story.brings(&silent, "4711", &order, ReceiptState::Delivered);
+        story.passes(Duration::from_millis(100));
+        assert_eq!(story.safe, [number]);
+        assert!(!story.events("only").contains(&"delivered".to_owned()));
+        story.now
+    });
+    life(&memory, then + Duration::from_secs(10), |story| {
+        story.passes(Duration::from_secs(20));
+        assert!(story.orders.is_empty(), "no second text");
+        let last = story.events("only");
+        assert_eq!(last.last().map(String::as_str), Some("delivered"));
+    });
+}
+
+#[test]
+fn a_hedge_waits_for_a_receipt_that_is_not_looked_up_but_not_for_ever() {
+    story(|story| {
+        story.ask("only", PHONE);
+        let (silent, order) = story.order();
+        story.is_silent(&silent, &order);
+        story.is_deaf = true;
+        story.brings(&silent, "4711", &order, ReceiptState::Delivered);
+        story.passes(Duration::from_secs(3));
+        assert!(story.orders.is_empty(), "whose it is may be known soon");
+        story.passes(Duration::from_secs(5));
+        let (other, hedge) = story.order();
+        assert!(other != silent && hedge.key.attempt == 2);
+    });
+}

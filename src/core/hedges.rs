@@ -1,0 +1,76 @@
+//! Hedges that may not be needed after all: while a hedge's intent was on its way to the disk, the carrier that was silent
+//! may have answered, or brought a receipt that is not looked up yet.
+
+use std::{sync::Arc, time::Duration};
+
+use super::Core;
+use crate::{
+    carrier::{Cause, ReceiptState},
+    challenge::{AttemptKey, Channel, Millis},
+    delivery::{Attempt, Outcome, Phase},
+    number::written::Tail,
+};
+
+/// How long a hedge waits for a receipt to be looked up.
+const HESITATION: Duration = Duration::from_secs(3);
+
+impl Core {
+    /// The hedge is not sent, or not yet.
+    pub(super) fn is_spared(&mut self, at: AttemptKey, now: Millis) -> bool {
+        let needless = self.needless_hedge(at);
+        if needless.is_none() && self.receipt_may_spare(at) {
+            let since = *self.hesitating.entry(at).or_insert(self.mono);
+            if self.mono.saturating_duration_since(since) < HESITATION {
+                return true;
+            }
+        }
+        self.hesitating.remove(&at);
+        if let Some(carrier) = &needless {
+            self.unsent_fails(at, carrier, Cause::Cancelled, now);
+        }
+        needless.is_some()
+    }
+
+    /// Hedges that wait for a receipt: it may be known by now whose it is.
+    pub(super) fn take_up_hedges(&mut self, now: Millis) {
+        let waiting: Vec<AttemptKey> = self.hesitating.keys().copied().collect();
+        for at in waiting {
+            self.submit(at, now);
+        }
+    }
+
+    /// A hedge, and the attempt that it was made for is in doubt no more: the carrier has answered while the intent was on its
+    /// way to the disk. Its carrier, where it was not sent yet.
+    pub(super) fn needless_hedge(&self, at: AttemptKey) -> Option<Arc<str>> {
+        let life = &self.open.get(at.challenge)?.life;
+        let hedge = life.attempt(at.attempt).filter(|a| a.hedge && a.unsent())?;
+        let of_leg = |a: &&Attempt| a.leg == hedge.leg && a.n != hedge.n;
+        let taken =
+            |a: &Attempt| matches!(a.phase, Phase::Taken | Phase::Settled(Outcome::Delivered));
+        let mut others = life.attempts.iter().filter(of_leg);
+        others.any(taken).then(|| hedge.carrier.clone())
+    }
+
+    /// The carrier of the attempt in doubt has brought a receipt for this phone that says "delivered", and was told that it is
+    /// safe; whose it is will be known once the ledger has been asked.
+    fn receipt_may_spare(&self, at: AttemptKey) -> bool {
+        let Some(open) = self.open.get(at.challenge) else {
+            return false;
+        };
+        let hedge = open.life.attempt(at.attempt);
+        let Some(hedge) = hedge.filter(|a| a.hedge && a.unsent()) else {
+            return false;
+        };
+        let Some(phone) = open.ch.to.and_then(Tail::of) else {
+            return false;
+        };
+        let others = open.life.attempts.iter().filter(|a| {
+            a.leg == hedge.leg && a.n != hedge.n && a.in_doubt && a.channel() == Channel::Sms
+        });
+        let mut held = others.flat_map(|a| self.inbox.by_phone(&a.carrier, phone));
+        held.any(|key| {
+            let held = self.inbox.get(key);
+            held.is_some_and(|held| held.receipt.state == ReceiptState::Delivered)
+        })
+    }
+}
