@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     Core, late,
     pipeline::{self, Action},
+    reasons,
 };
 use crate::{
     challenge::{AttemptKey, ChallengeKey, Channel, Door, Millis},
@@ -108,6 +109,10 @@ impl Core {
         let open = self.open.get(key)?;
         let (ch, life) = (&open.ch, &open.life);
         let last = matches!(note.event, Event::Final(_));
+        debug_assert!(
+            note.reason.is_none_or(reasons::is_known),
+            "an untold reason"
+        );
         metrics::report(ch, life, note);
         let made = note.tells_code && ch.code_made && !last;
         if !last && !made && !wanted(&self.config.settings.jobs.events, note.event) {

@@ -1,4 +1,4 @@
-//! Gauges that are looked up when somebody looks: carriers and pending reports.
+//! Gauges that are looked up when somebody looks: carriers, pending reports, whether the ledger takes anything.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -24,6 +24,8 @@ impl Gauges {
         if let Some(carriers) = control.ask(Query::Carriers).await {
             self.carriers(&carriers).await;
         }
+        let writable = control.ledger.healthy().is_ok();
+        gauge!("ringback_ledger_writable").set(f64::from(u8::from(writable)));
         // Where the ledger can't be read the last ones stay; that it can't be, `/readyz` says.
         let _ = pending::read(&control.ledger).await;
         let mut text = super::recorder::render();

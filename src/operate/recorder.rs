@@ -91,6 +91,10 @@ fn describe() {
         "ringback_challenges_waiting",
         "Open challenges that wait for a slot."
     );
+    describe_gauge!(
+        "ringback_ledger_writable",
+        "1 while the ledger takes what is to be durable."
+    );
     describe_broker();
     describe_histogram!(
         "ringback_job_to_wire_seconds",

@@ -1,0 +1,639 @@
+//! The handbook (`docs/`) against the code: what it lists is what there is, its links lead somewhere, and its examples are
+//! taken by the product's own parsers.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use clap::CommandFactory;
+use ringback::{
+    carrier::Cause,
+    challenge::{Method, Millis},
+    config::{Config, Settings},
+    core::reasons,
+    intake::job::{Kind, Properties, parse},
+    report::{Event, Final},
+    routing::plan::Why,
+};
+
+type Words = BTreeSet<String>;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn chapters() -> Vec<(PathBuf, String)> {
+    let folder = fs::read_dir(root().join("docs/src")).expect("docs/src");
+    let mut found: Vec<PathBuf> = folder
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    found.sort();
+    let text = |path: &PathBuf| fs::read_to_string(path).expect("UTF-8");
+    found
+        .into_iter()
+        .map(|path| (path.clone(), text(&path)))
+        .collect()
+}
+
+/// All files below with this ending.
+fn below(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let (mut folders, mut found) = (vec![root().join(folder)], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.to_string_lossy().ends_with(ending) => found.push(path),
+                false => {}
+            }
+        }
+    }
+    found
+}
+
+/// The lines under a heading (`## Metrics`), up to the next one of its rank or above.
+fn section<'a>(text: &'a str, heading: &str) -> &'a str {
+    let start = format!("{heading}\n");
+    let (_, rest) = text
+        .split_once(&start)
+        .unwrap_or_else(|| panic!("no {heading}"));
+    let rank = heading.bytes().take_while(|b| *b == b'#').count();
+    let ends = (1..=rank).filter_map(|n| rest.find(&format!("\n{} ", "#".repeat(n))));
+    &rest[..ends.min().unwrap_or(rest.len())]
+}
+
+/// The words in backticks of a text.
+fn ticked(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The words in backticks in the first cells of a section's tables.
+fn first_cells(section: &str) -> Words {
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let cells = rows.map(|row| format!("`{}", row.split(" | ").next().unwrap_or(row)));
+    cells
+        .flat_map(|cell| ticked(&cell).map(str::to_owned).collect::<Vec<_>>())
+        .collect()
+}
+
+fn words<'a>(list: impl IntoIterator<Item = &'a str>) -> Words {
+    list.into_iter().map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn same(handbook: &Words, code: &Words) {
+    let missing: Vec<_> = code.difference(handbook).collect();
+    let invented: Vec<_> = handbook.difference(code).collect();
+    assert!(
+        missing.is_empty() && invented.is_empty(),
+        "not in the handbook: {missing:?}; not in the code: {invented:?}"
+    );
+}
+
+/// Every `ringback_...` in a text, histograms by their own name.
+fn metrics_in(text: &str) -> Words {
+    let tail = |rest: &str| {
+        let word = rest
+            .bytes()
+            .take_while(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_');
+        let name = format!("ringback_{}", &rest[..word.count()]);
+        name.strip_suffix("_bucket")
+            .map_or(name.clone(), str::to_owned)
+    };
+    text.split("ringback_")
+        .skip(1)
+        .map(tail)
+        .filter(|name| name != "ringback_")
+        .collect()
+}
+
+#[test]
+fn every_metric_is_told_and_none_is_invented() {
+    let mut code = Words::new();
+    for file in below("src", ".rs") {
+        let text = fs::read_to_string(file).expect("UTF-8");
+        // Only whole literals: "ringback_{name}" is made of names that stand elsewhere.
+        for literal in text.split("\"ringback_").skip(1) {
+            let name = literal.split('"').next().unwrap_or("");
+            if name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+                code.insert(format!("ringback_{name}"));
+            }
+        }
+    }
+    let operating = read("docs/src/operating.md");
+    let told = first_cells(section(&operating, "## Metrics"));
+    let told: Words = told
+        .into_iter()
+        .filter(|name| !name.starts_with("process_"))
+        .collect();
+    same(&told, &code);
+    let mut texts: Vec<String> = chapters().into_iter().map(|(_, text)| text).collect();
+    texts.push(read("README.md"));
+    texts.push(read("compose/alerts.yml"));
+    texts.push(read("compose/grafana/dashboards/ringback.json"));
+    for used in texts.iter().flat_map(|text| metrics_in(text)) {
+        assert!(code.contains(&used), "{used} is no metric");
+    }
+}
+
+#[test]
+fn every_alert_is_told() {
+    let rules = read("compose/alerts.yml");
+    let alerts = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "));
+    same(
+        &first_cells(section(&read("docs/src/operating.md"), "## Alert rules")),
+        &words(alerts),
+    );
+    let promtool = Command::new("promtool")
+        .args(["test", "rules", "compose/alerts_test.yml"])
+        .current_dir(root())
+        .output();
+    // Where there is no Prometheus, nothing more can be said of them.
+    if let Ok(said) = promtool {
+        assert!(
+            said.status.success(),
+            "{}",
+            String::from_utf8_lossy(&said.stderr)
+        );
+    }
+}
+
+#[test]
+fn every_event_reason_and_choice_is_told() {
+    let chapter = read("docs/src/jobs-and-reports.md");
+    let is_final = |event: &Event| match event {
+        Event::Accepted
+        | Event::Sent
+        | Event::Ringing
+        | Event::Answered
+        | Event::AttemptFailed
+        | Event::Fallback
+        | Event::Late => false,
+        Event::Final(_) => true,
+    };
+    let others = [
+        Event::Accepted,
+        Event::Sent,
+        Event::Ringing,
+        Event::Answered,
+        Event::AttemptFailed,
+        Event::Fallback,
+        Event::Late,
+    ];
+    let events: Vec<Event> = others
+        .into_iter()
+        .chain(Final::ALL.map(Event::Final))
+        .collect();
+    let told = section(&chapter, "### Events");
+    same(
+        &first_cells(told),
+        &words(events.iter().map(|event| event.name())),
+    );
+    for event in events.iter().filter(|event| is_final(event)) {
+        let row = format!("| `{}` | final: ", event.name());
+        assert!(told.contains(&row), "{} is a final", event.name());
+    }
+    // A carrier's file may name any cause; a number of a job is told as it is.
+    same(
+        &first_cells(section(&chapter, "### Reasons")),
+        &words(reasons()),
+    );
+    let configuration = read("docs/src/configuration.md");
+    for cause in Cause::ALL {
+        assert!(
+            configuration.contains(&format!("`{}`", cause.name())),
+            "{}",
+            cause.name()
+        );
+    }
+    let methods = chapter
+        .lines()
+        .filter(|line| line.starts_with("| `sms_") || line.starts_with("| `voice_"));
+    let methods: Words = methods.flat_map(first_cells).collect();
+    same(&methods, &words(Method::ALL.map(Method::name)));
+    let routing = read("docs/src/routing.md");
+    let why = section(&routing, "## Why")
+        .split("Left out:")
+        .next()
+        .unwrap_or("");
+    same(&first_cells(why), &words(Why::ALL.map(Why::name)));
+    let health = read("src/routing/health/words.rs");
+    let names = section(&health, "impl Reason {")
+        .split("is_link")
+        .next()
+        .unwrap_or("");
+    let names = names
+        .lines()
+        .filter_map(|line| line.split("=> \"").nth(1)?.strip_suffix("\","));
+    same(
+        &first_cells(section(&routing, "## The health of a carrier")),
+        &words(names),
+    );
+}
+
+#[test]
+fn every_field_of_a_job_is_told() {
+    let raw = read("src/intake/job/raw.rs");
+    let (_, fields) = raw.split_once("struct Raw<'a> {").expect("the fields");
+    let fields = fields.split("\n}").next().unwrap_or("");
+    let fields = fields
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next());
+    let chapter = read("docs/src/jobs-and-reports.md");
+    let mut told = first_cells(section(&chapter, "## The challenge"));
+    told.retain(|field| Method::parse(field).is_none());
+    told.extend(first_cells(section(&chapter, "## Cancel and feedback")));
+    same(&told, &words(fields));
+}
+
+#[test]
+fn every_verb_is_told_and_every_option_exists() {
+    let command = ringback::cli::Cli::command();
+    let operating = read("docs/src/operating.md");
+    let verbs = section(&operating, "## Verbs");
+    let told = first_cells(verbs)
+        .into_iter()
+        .map(|row| row.split(' ').nth(1).unwrap_or("").to_owned());
+    same(
+        &told.collect(),
+        &command
+            .get_subcommands()
+            .map(|verb| verb.get_name().to_owned())
+            .collect(),
+    );
+    for (path, text) in chapters() {
+        let lines = text
+            .lines()
+            .map(|line| line.trim_start_matches("$ ").trim_start_matches("| `"));
+        for line in lines.filter(|line| line.starts_with("ringback ")) {
+            let verb = line
+                .split_whitespace()
+                .nth(1)
+                .unwrap_or("")
+                .trim_matches('`');
+            let verb = command
+                .find_subcommand(verb)
+                .unwrap_or_else(|| panic!("{line}"));
+            let options = line.split_whitespace().filter_map(|word| {
+                word.trim_matches(['`', ',', ';', ':', '.'])
+                    .strip_prefix("--")
+            });
+            for option in options {
+                let known = verb.get_arguments().any(|a| a.get_long() == Some(option));
+                assert!(known, "{}: --{option} in: {line}", path.display());
+            }
+        }
+    }
+}
+
+/// What an operator is told to look for is what the program says.
+#[test]
+fn lines_and_reasons_for_the_operator_are_the_programs_own() {
+    let mut code = String::new();
+    for file in below("src", ".rs") {
+        let text = fs::read_to_string(file).expect("UTF-8");
+        let mut parts = text.split("\\\n");
+        code.push_str(parts.next().unwrap_or(""));
+        parts.for_each(|part| code.push_str(part.trim_start()));
+    }
+    let operating = read("docs/src/operating.md");
+    for heading in ["## /readyz", "## Log lines to act on"] {
+        for told in first_cells(section(&operating, heading)) {
+            for piece in told.trim_start_matches("N ").split("...") {
+                assert!(
+                    code.contains(piece.trim_end_matches(": ")),
+                    "nobody says: {piece}"
+                );
+            }
+        }
+    }
+}
+
+/// The one key that nobody knows.
+const STRANGE: &str = "qqqqqqqqqqqqqqqqqqqq";
+
+/// A file whose tables are asked for the keys that they know.
+struct Asked<'a> {
+    folder: &'a Folder,
+    file: &'a str,
+    /// What stands in it before.
+    head: &'a str,
+}
+
+impl Asked<'_> {
+    /// The keys of the table there; None: it is none. Each step is a key, and whether a list stands behind it.
+    fn known(&self, path: &[(String, bool)]) -> Option<Vec<String>> {
+        let mut inner = format!("{STRANGE} = 1");
+        for (key, list) in path.iter().rev() {
+            inner = match list {
+                true => format!("{key} = [{{ {inner} }}]"),
+                false => format!("{key} = {{ {inner} }}"),
+            };
+        }
+        self.folder
+            .put(self.file, &format!("{}{inner}\n", self.head));
+        let faults = Config::load(&self.folder.0.join("ringback.toml")).err()?;
+        let fault = faults
+            .iter()
+            .find(|f| f.key.ends_with(STRANGE) && f.reason.starts_with("unknown key"))?;
+        let list = fault
+            .reason
+            .split_once("known here: ")
+            .map_or("", |(_, list)| list);
+        Some(
+            list.split(", ")
+                .filter(|key| !key.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        )
+    }
+
+    /// Every key below, dotted; secrets and windows are values, not tables.
+    fn crawl(&self, path: &[(String, bool)], found: &mut Words) {
+        for key in self.known(path).unwrap_or_default() {
+            let below = |list| {
+                let path: Vec<_> = path.iter().cloned().chain([(key.clone(), list)]).collect();
+                let known = self.known(&path)?;
+                (known != ["env", "file"] && known != ["count", "per"]).then_some(path)
+            };
+            match below(false).or_else(|| below(true)) {
+                Some(path) => self.crawl(&path, found),
+                None => {
+                    let steps = path.iter().map(|(step, _)| step.as_str());
+                    found.insert(steps.chain([key.as_str()]).collect::<Vec<_>>().join("."));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_key_of_the_configuration_is_told() {
+    let chapter = read("docs/src/configuration.md");
+    let told = |heading: &str| first_cells(section(&chapter, heading));
+    let folder = Folder::new("keys");
+    let asked = |file: &str, head: &str| {
+        let mut found = Words::new();
+        Asked {
+            folder: &folder,
+            file,
+            head,
+        }
+        .crawl(&[], &mut found);
+        folder.put(file, head);
+        found
+    };
+    // A row may also tell of a list or a table as a whole.
+    let check = |mut told: Words, code: Words| {
+        told.retain(|key| {
+            !code
+                .iter()
+                .any(|known| known.starts_with(&format!("{key}.")))
+        });
+        same(&told, &code);
+    };
+    check(told("## ringback.toml"), asked("ringback.toml", ""));
+    check(
+        told("## routes/senders.toml"),
+        asked("routes/senders.toml", ""),
+    );
+    check(told("## routes/COUNTRY.toml"), asked("routes/se.toml", ""));
+    for kind in ["smpp", "http", "sip"] {
+        let mut all = told("## carriers: all");
+        all.extend(told(&format!("## carriers: {kind}")));
+        check(
+            all,
+            asked("carriers/a.toml", &format!("transport = \"{kind}\"\n")),
+        );
+    }
+}
+
+/// A configuration of its own.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path =
+            std::env::temp_dir().join(format!("ringback-docs-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        let folder = Folder(path);
+        folder.put("ringback.toml", "");
+        folder.put("routes/senders.toml", "");
+        fs::create_dir_all(folder.0.join("carriers")).expect("a folder");
+        let prompts = root().join("prompts");
+        std::os::unix::fs::symlink(prompts, folder.0.join("prompts")).expect("a link");
+        folder
+    }
+
+    /// With the shipped routes and carriers.
+    fn shipped(name: &str) -> Folder {
+        let folder = Folder::new(name);
+        for kind in ["routes", "carriers"] {
+            for file in below(kind, ".toml") {
+                let name = file
+                    .file_name()
+                    .expect("a name")
+                    .to_string_lossy()
+                    .into_owned();
+                folder.put(
+                    &format!("{kind}/{name}"),
+                    &fs::read_to_string(&file).expect("UTF-8"),
+                );
+            }
+        }
+        folder
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs::write(path, text).expect("written");
+    }
+
+    /// `ringback check`, with every secret that the chapter names.
+    fn check(&self, example: &str, chapter: &str) {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_ringback"));
+        check
+            .args(["check", "--allow-empty", "--config"])
+            .arg(self.0.join("ringback.toml"))
+            .stdin(Stdio::null());
+        for name in chapter.split("env = \"").skip(1) {
+            check.env(name.split('"').next().unwrap_or(""), "0".repeat(64));
+        }
+        let said = check.output().expect("it starts");
+        let text = String::from_utf8_lossy(&said.stderr).into_owned()
+            + &String::from_utf8_lossy(&said.stdout);
+        assert!(said.status.success(), "{text}\nin\n{example}");
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The blocks of a chapter that are opened like this.
+fn blocks<'a>(text: &'a str, kind: &str) -> Vec<&'a str> {
+    let open = format!("```{kind}\n");
+    let blocks = text.split(&open).skip(1);
+    blocks
+        .map(|rest| rest.split("\n```").next().unwrap_or(rest))
+        .collect()
+}
+
+#[test]
+fn examples_of_the_configuration_are_taken() {
+    let mut count = 0;
+    for (path, text) in chapters() {
+        let name = |block: &str| {
+            block
+                .lines()
+                .next()
+                .and_then(|line| line.strip_prefix("# "))
+                .map(str::to_owned)
+        };
+        let blocks: Vec<(String, &str)> = blocks(&text, "toml")
+            .into_iter()
+            .map(|b| (name(b).unwrap_or_else(|| panic!("unnamed: {b}")), b))
+            .collect();
+        let own = blocks.iter().any(|(name, _)| name == "routes/senders.toml");
+        let stem = path
+            .file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        let folder = if own {
+            Folder::new(&stem)
+        } else {
+            Folder::shipped(&stem)
+        };
+        // A route names carriers that may stand further down.
+        for (name, block) in blocks
+            .iter()
+            .filter(|(name, _)| name.starts_with("carriers/") || name.ends_with("senders.toml"))
+        {
+            folder.put(name, block);
+        }
+        for (name, block) in &blocks {
+            folder.put(name, block);
+            folder.check(block, &text);
+            count += 1;
+        }
+    }
+    assert!(count >= 10, "only {count} examples were found");
+}
+
+#[test]
+fn examples_of_jobs_are_taken() {
+    let jobs = Settings::default().jobs;
+    let mut count = 0;
+    for (path, text) in chapters() {
+        for (name, kind) in [
+            ("job", Kind::Challenge),
+            ("cancel", Kind::Cancel),
+            ("feedback", Kind::Feedback),
+        ] {
+            for block in blocks(&text, &format!("json,{name}")) {
+                let read = parse(kind, block.as_bytes(), Properties::http(), Millis(0), &jobs);
+                let faults = read.err().map(|bad| bad.faults);
+                assert_eq!(faults, None, "{}: {block}", path.display());
+                count += 1;
+            }
+        }
+        assert!(
+            !text.contains("```json\n"),
+            "{}: a block of JSON says what it is: json,job",
+            path.display()
+        );
+    }
+    assert!(count >= 4, "only {count} examples were found");
+}
+
+/// As mdBook and GitHub make it of a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.collect::<String>()
+        .trim()
+        .to_lowercase()
+        .replace(' ', "-")
+}
+
+fn anchors(text: &str) -> Words {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| anchor(line.trim_start_matches('#')))
+        .collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut files = chapters();
+    files.push((root().join("README.md"), read("README.md")));
+    for (path, text) in &files {
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, place) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => path.clone(),
+                file => path.parent().expect("a folder").join(file),
+            };
+            assert!(target.exists(), "{}: {link}", path.display());
+            if !place.is_empty() {
+                let there = anchors(&fs::read_to_string(&target).expect("UTF-8"));
+                assert!(
+                    there.contains(place),
+                    "{}: no {place} in {there:?}",
+                    path.display()
+                );
+            }
+        }
+    }
+    let summary = read("docs/src/SUMMARY.md");
+    for (path, _) in chapters()
+        .iter()
+        .filter(|(path, _)| !path.ends_with("SUMMARY.md"))
+    {
+        let name = path.file_name().expect("a name").to_string_lossy();
+        assert!(
+            summary.contains(&format!("]({name})")),
+            "{name} is not in SUMMARY.md"
+        );
+    }
+}
+
+#[test]
+fn the_book_can_be_made() {
+    let out = std::env::temp_dir().join(format!("ringback-book-{}", std::process::id()));
+    let made = Command::new("mdbook")
+        .args(["build", "docs", "--dest-dir"])
+        .arg(&out)
+        .current_dir(root())
+        .output();
+    let _ = fs::remove_dir_all(&out);
+    // mdBook is not needed for anything else: where it is missing, the files are read as they are.
+    if let Ok(said) = made {
+        assert!(
+            said.status.success(),
+            "{}",
+            String::from_utf8_lossy(&said.stderr)
+        );
+    }
+}
