@@ -26,7 +26,7 @@ struct Options {
     /// Of each seed
     #[arg(long, default_value_t = 50)]
     challenges: usize,
-    /// storm, crashes, carriers or healthy; all of them in turns where none is named
+    /// storm, crashes, carriers, doubts or healthy; all of them in turns where none is named
     #[arg(long, value_parser = profile)]
     profile: Option<Profile>,
     /// This seed alone

@@ -197,6 +197,7 @@ impl Core {
             if let Some(phone) = open.ch.to.and_then(Tail::of) {
                 self.doubts.remove(&attempt.carrier, phone, at);
                 self.settled_doubts.remove(&attempt.carrier, phone, at);
+                self.late.text_ended(&attempt.carrier, phone);
                 if attempt.known_by_phone() {
                     self.pipeline.write(Op::Reference {
                         carrier: attempt.carrier.clone(),

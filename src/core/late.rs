@@ -6,7 +6,7 @@
 //! one challenge never get one number.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -68,6 +68,44 @@ pub struct Lookups {
     /// A round is under way, or what it told is not yet durable.
     busy: bool,
     failing: bool,
+    /// Receipts that wait for the ledger, with how many texts had ended when that began.
+    waiting: HashMap<InboxKey, u64>,
+    ended: u64,
+    /// Texts that have ended since the first of them began to wait: the ledger's answer may not know them yet.
+    ended_since: VecDeque<(u64, Arc<str>, Tail)>,
+}
+
+impl Lookups {
+    pub fn waits(&mut self, key: InboxKey) {
+        self.waiting.insert(key, self.ended);
+    }
+
+    pub fn waits_no_longer(&mut self, key: InboxKey) {
+        self.waiting.remove(&key);
+        if self.waiting.is_empty() {
+            self.ended_since.clear();
+        }
+    }
+
+    /// A text has ended, and its rows are on their way to the ledger.
+    pub fn text_ended(&mut self, carrier: &Arc<str>, phone: Tail) {
+        self.ended += 1;
+        if !self.waiting.is_empty() {
+            self.ended_since
+                .push_back((self.ended, carrier.clone(), phone));
+        }
+    }
+
+    /// Has a text to this phone ended while this receipt waited?
+    fn any_ended_meanwhile(&self, key: InboxKey, held: &Held) -> bool {
+        let since = self.waiting.get(&key).copied().unwrap_or_default();
+        tails(&held.receipt).any(|tail| {
+            let mut ended = self.ended_since.iter();
+            ended.any(|(at, carrier, phone)| {
+                *at > since && *carrier == held.carrier && *phone == tail
+            })
+        })
+    }
 }
 
 /// What was told of a challenge after its final, as the ledger keeps it beyond the wiping.
@@ -200,6 +238,10 @@ impl Core {
             // Another text had its reference. It will be known by the answer to the one to this phone, or by the doubt.
             return self.inbox.wait_until(key, now.wall + receipts::OVERTAKEN);
         }
+        if decided.is_none() && self.late.any_ended_meanwhile(key, held) {
+            // It may be that one's, of which the ledger could not know: it is asked again.
+            return self.ask_ledger(key);
+        }
         let Some(held) = self.done_with(key) else {
             return;
         };
@@ -238,6 +280,13 @@ impl Core {
     ) {
         let (name, receipt) = (&held.carrier, &held.receipt);
         let lead = self.lead(name, receipt, Some(&held.forms), held.at);
+        if let Lead::ByPhone(at) = lead {
+            others.retain(|(referred, stored)| {
+                let life = serde_json::from_slice::<Life>(&stored.life).unwrap_or_default();
+                let attempt = life.attempt(referred.key.attempt);
+                attempt.is_none_or(|a| self.fits_as_well(receipt, at, &a.sender))
+            });
+        }
         match (lead, others.len()) {
             (Lead::To(at), _) | (Lead::ByPhone(at), 0) => {
                 self.receipt_for(name, at, receipt, now.wall);

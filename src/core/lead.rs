@@ -97,20 +97,29 @@ impl Core {
         };
         match self.by_phone(name, receipt, at, unreferenced) {
             Lead::Nobody if contradicted => Lead::Contradicted,
-            Lead::ByPhone(_) if self.any_settled(name, receipt, at) => Lead::Undecided,
+            Lead::ByPhone(part) if self.any_settled(name, receipt, part, at) => Lead::Undecided,
             lead => lead,
         }
     }
 
     /// Is there a text to this phone that is settled, of a challenge that goes on, and that the receipt may mean as well?
-    fn any_settled(&self, name: &Arc<str>, receipt: &Receipt, at: Millis) -> bool {
+    fn any_settled(&self, name: &Arc<str>, receipt: &Receipt, but: PartOf, at: Millis) -> bool {
         tails(receipt).any(|tail| {
             let mut settled = self.settled_doubts.of(name, tail).iter();
             settled.any(|key| {
-                let sent = self.attempt(*key).is_some_and(|a| a.started <= at);
+                let sent = self
+                    .attempt(*key)
+                    .is_some_and(|a| a.started <= at && self.fits_as_well(receipt, but, &a.sender));
                 sent && self.names(receipt, *key) == Some(true)
             })
         })
+    }
+
+    /// By its sender, may the receipt mean a text of this sender as well as that one?
+    pub(super) fn fits_as_well(&self, receipt: &Receipt, that: PartOf, sender: &str) -> bool {
+        let that = self.attempt(that.attempt);
+        let shown = that.is_some_and(|a| shows_sender(receipt, &a.sender));
+        !shown || shows_sender(receipt, sender)
     }
 
     /// The only text that carrier, phone, sender and time fit. With two, nobody can tell.
@@ -136,14 +145,7 @@ impl Core {
             found.retain(|(_, a)| a.live());
         }
         if found.len() > 1 {
-            let shown = |a: &Attempt| {
-                let sender = a.sender.trim_start_matches('+');
-                [&receipt.phone, &receipt.sender]
-                    .into_iter()
-                    .flatten()
-                    .any(|text| text.trim_start_matches('+').eq_ignore_ascii_case(sender))
-            };
-            found.retain(|(_, a)| shown(a));
+            found.retain(|(_, a)| shows_sender(receipt, &a.sender));
         }
         match found.as_slice() {
             [] => Lead::Nobody,
@@ -246,6 +248,15 @@ impl Core {
             self.settled_doubts.add(&name, tail, key);
         }
     }
+}
+
+/// Does the receipt name this sender, on either side?
+fn shows_sender(receipt: &Receipt, sender: &str) -> bool {
+    let sender = sender.trim_start_matches('+');
+    [&receipt.phone, &receipt.sender]
+        .into_iter()
+        .flatten()
+        .any(|text| text.trim_start_matches('+').eq_ignore_ascii_case(sender))
 }
 
 /// Does the receipt name this phone? Carriers that write the two addresses the other way round name it as the sender;

@@ -129,6 +129,7 @@ impl Core {
     /// It has led to something, in this batch; or to nothing at all.
     pub(super) fn done_with(&mut self, key: InboxKey) -> Option<Held> {
         let mut held = self.inbox.remove(key)?;
+        self.late.waits_no_longer(key);
         if held.written {
             self.pipeline.write(Op::InboxDone { key });
         }
@@ -232,6 +233,7 @@ impl Core {
     /// Its text may be known when its carrier brings it again.
     fn refuse(&mut self, key: InboxKey) {
         if let Some(held) = self.inbox.remove(key) {
+            self.late.waits_no_longer(key);
             metrics::receipt_refused(&held.carrier);
             let slip = held.slip.into_iter();
             slip.for_each(|slip| self.outputs.push(Output::Refuse(slip)));
@@ -239,8 +241,9 @@ impl Core {
     }
 
     /// Nobody open is known for it. The ledger is asked once it holds all that has been decided so far.
-    fn ask_ledger(&mut self, key: InboxKey) {
+    pub(super) fn ask_ledger(&mut self, key: InboxKey) {
         self.inbox.wait_for_ledger(key);
+        self.late.waits(key);
         self.pipeline.then(Action::LookUp(key));
     }
 

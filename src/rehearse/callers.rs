@@ -32,6 +32,8 @@ pub struct Job {
     /// A crash has taken an answer: its server can't know whether it is taken.
     pub unsure: bool,
     /// So often by HTTP until now.
+    /// Of the last that was asked.
+    pub deadline: Millis,
     pub asked: u32,
     pub attempts: BTreeMap<u16, Truth>,
     /// Reports for the asker, by their ids: number, event, and a hash of the body.
@@ -111,7 +113,7 @@ fn job(n: usize, spread: u64, profile: &Profile, dice: &mut Dice) -> Job {
         true => Door::Amqp,
         false => Door::Http,
     };
-    let to = number(n, dice);
+    let to = number(n, profile, dice);
     let mut body = json!({
         "id": id,
         "tenant": tenant,
@@ -159,6 +161,7 @@ fn job(n: usize, spread: u64, profile: &Profile, dice: &mut Dice) -> Job {
         given_up: false,
         unsure: false,
         asked: 0,
+        deadline: Millis(0),
         attempts: BTreeMap::new(),
         reports: BTreeMap::new(),
         public: BTreeMap::new(),
@@ -174,9 +177,9 @@ fn job(n: usize, spread: u64, profile: &Profile, dice: &mut Dice) -> Job {
 }
 
 /// Of its own for nearly every challenge.
-fn number(n: usize, dice: &mut Dice) -> String {
-    let n = match dice.chance(50) {
-        true => n / 2,
+fn number(n: usize, profile: &Profile, dice: &mut Dice) -> String {
+    let n = match dice.chance(profile.same_phone) {
+        true => n / 4,
         false => n,
     };
     match n % 4 {

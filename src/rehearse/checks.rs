@@ -27,6 +27,8 @@ const NOT_DELIVERED: [&str; 4] = ["unconfirmed", "undelivered", "failed", "expir
 
 /// So long after everything is over all slots are free.
 const SLOTS_FREED: Duration = Duration::from_secs(60);
+/// A text's final is there by then: longer than the disk refuses, and than a crash takes.
+const OVERTIME: Duration = Duration::from_secs(30);
 
 impl World<'_, '_> {
     // --- what leaves ---------------------------------------------------------------------------------------------
@@ -36,7 +38,7 @@ impl World<'_, '_> {
         let Some(n) = self.check_intent(order.key, engine) else {
             return;
         };
-        if self.time().wall >= order.deadline {
+        if self.time().wall >= self.jobs[n].deadline {
             self.violate(format!("{} is sent after its deadline", self.jobs[n].id));
         }
         let job = &self.jobs[n];
@@ -271,6 +273,12 @@ impl World<'_, '_> {
             let what = format!(
                 "{id}: the final is {event}, though the receipt of attempt {attempt} was taken before"
             );
+            self.violate(what);
+        }
+        let job = &self.jobs[n];
+        let texts = job.attempts.values().all(|truth| !truth.voice);
+        if texts && self.time().wall > job.deadline + OVERTIME {
+            let what = format!("{}: its final comes long after its deadline", job.id);
             self.violate(what);
         }
     }

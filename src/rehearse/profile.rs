@@ -46,6 +46,8 @@ pub struct Profile {
     // --- the servers that ask, and the people
     /// Little time is left when they come.
     pub hurried: u32,
+    /// A phone that others are asked for as well.
+    pub same_phone: u32,
     pub redelivered: u32,
     pub same_id_again: u32,
     pub other_content: u32,
@@ -85,6 +87,7 @@ impl Profile {
         receipt_foreign: 0,
         call_fails: 0,
         hurried: 0,
+        same_phone: 0,
         redelivered: 0,
         same_id_again: 0,
         other_content: 0,
@@ -121,6 +124,7 @@ impl Profile {
         receipt_foreign: 20,
         call_fails: 350,
         hurried: 150,
+        same_phone: 50,
         redelivered: 60,
         same_id_again: 60,
         other_content: 30,
@@ -154,10 +158,21 @@ impl Profile {
         ..Profile::STORM
     };
 
-    pub const ALL: [Profile; 4] = [
+    /// Texts whose carriers say little of them, to few phones.
+    pub const DOUBTS: Profile = Profile {
+        name: "doubts",
+        same_phone: 700,
+        silent: 300,
+        no_reference: 150,
+        receipt_twice: 200,
+        ..Profile::CARRIERS
+    };
+
+    pub const ALL: [Profile; 5] = [
         Profile::STORM,
         Profile::CRASHES,
         Profile::CARRIERS,
+        Profile::DOUBTS,
         Profile::HEALTHY,
     ];
 

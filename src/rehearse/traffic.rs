@@ -197,6 +197,9 @@ impl World<'_, '_> {
                 Ticket::Claimed(answer, claim)
             }
         };
+        if let Ok(crate::intake::Job::Challenge(ch)) = &parsed {
+            self.jobs[n].deadline = self.jobs[n].deadline.max(ch.deadline);
+        }
         self.arrive_at(core, parsed, ticket);
     }
 
