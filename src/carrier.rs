@@ -286,6 +286,8 @@ pub enum Cause {
     CarrierFault,
     /// Throttled, queue full, 429, 503 with Retry-After.
     Throttled,
+    /// A limit of ours, before the carrier was asked: no file descriptor, port or place is left for a call's audio.
+    GatewayLimit,
     NoReceipt,
     InDoubt,
     Cancelled,
@@ -296,7 +298,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    pub const ALL: [Cause; 16] = [
+    pub const ALL: [Cause; 17] = [
         Cause::Busy,
         Cause::NoAnswer,
         Cause::Declined,
@@ -307,6 +309,7 @@ impl Cause {
         Cause::BlockedByOperator,
         Cause::CarrierFault,
         Cause::Throttled,
+        Cause::GatewayLimit,
         Cause::NoReceipt,
         Cause::InDoubt,
         Cause::Cancelled,
@@ -327,6 +330,7 @@ impl Cause {
             Cause::BlockedByOperator => "blocked_by_operator",
             Cause::CarrierFault => "carrier_fault",
             Cause::Throttled => "throttled",
+            Cause::GatewayLimit => "gateway_limit",
             Cause::NoReceipt => "no_receipt",
             Cause::InDoubt => "in_doubt",
             Cause::Cancelled => "cancelled",
@@ -346,6 +350,7 @@ impl Cause {
             Cause::CarrierFault | Cause::NoReceipt => (Verdict::NextCandidate, Blame::Carrier),
             Cause::BlockedByOperator => (Verdict::NextCandidate, Blame::Nobody),
             Cause::Throttled => (Verdict::Later, Blame::Nobody),
+            Cause::GatewayLimit => (Verdict::Later, Blame::Us),
             Cause::InDoubt | Cause::Cancelled | Cause::Expired => {
                 (Verdict::StopChannel, Blame::Nobody)
             }
@@ -363,6 +368,7 @@ impl Cause {
             Cause::CarrierFault
             | Cause::NoReceipt
             | Cause::Throttled
+            | Cause::GatewayLimit
             | Cause::InDoubt
             | Cause::Cancelled
             | Cause::Expired => About::Carrier,

@@ -477,6 +477,3 @@ impl Core {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,13 +8,15 @@ use std::{
     path::Path,
 };
 
+use crate::operate::descriptors;
+
 /// Largest file that is read where nothing else is said: far above any certificate chain or key.
 const MOST: u64 = 16 << 20;
 
 /// Why there is no content of a file.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadFault {
-    #[error("{0}")]
+    #[error("{}", descriptors::words(.0))]
     System(#[from] io::Error),
     /// What it is instead.
     #[error("is not a file, but {0}")]
@@ -58,6 +60,10 @@ pub fn check(path: &Path) -> Result<(), ReadFault> {
 impl From<ReadFault> for io::Error {
     fn from(fault: ReadFault) -> io::Error {
         match fault {
+            // Whoever shows it names the cause.
+            ReadFault::System(error) if descriptors::exhausted(&error) => {
+                io::Error::new(error.kind(), descriptors::words(&error))
+            }
             ReadFault::System(error) => error,
             ReadFault::NoFile(_) => io::Error::new(ErrorKind::InvalidInput, fault),
             ReadFault::TooLarge(_) => io::Error::new(ErrorKind::InvalidData, fault),

@@ -169,7 +169,9 @@ fn octets(value: &Value<'_>, most: usize) -> Option<Arc<str>> {
 
 /// The carrier's own meanings: its code, our cause.
 fn status(value: &Value<'_>) -> Option<BTreeMap<Arc<str>, Cause>> {
-    let words: Vec<(&'static str, Cause)> = Cause::ALL.into_iter().map(|c| (c.name(), c)).collect();
+    // No carrier speaks of limits of ours.
+    let theirs = Cause::ALL.into_iter().filter(|c| *c != Cause::GatewayLimit);
+    let words: Vec<(&'static str, Cause)> = theirs.map(|c| (c.name(), c)).collect();
     let mut found = BTreeMap::new();
     let mut whole = true;
     for (code, meaning) in value.table()?.entries() {

@@ -339,6 +339,8 @@ mod tests {
         assert_eq!(says(Cause::CarrierFault, "500"), Some(Outcome::Fault));
         assert_eq!(says(Cause::Busy, "486"), Some(Outcome::Accepted));
         assert_eq!(says(Cause::Throttled, "429"), Some(Outcome::Throttled));
+        let ours = Cause::GatewayLimit.failure(None);
+        assert_eq!(failed(false, &ours), None);
         assert_eq!(
             says(Cause::InvalidNumber, "400"),
             Some(Outcome::Refused(About::Request))

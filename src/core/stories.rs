@@ -27,6 +27,7 @@ use crate::{
 
 mod comebacks;
 mod receipts;
+mod trunks;
 
 /// One life of a process.
 struct Story<'c> {

@@ -170,9 +170,11 @@ impl Life {
         })
     }
 
-    /// The carriers that have told it to come later, some of them again and again.
+    /// The carriers that have told it to come later, some of them again and again. Where a limit of ours did, none was asked.
     pub fn throttling(&self) -> impl Iterator<Item = &Arc<str>> {
-        let later = |a: &&Attempt| a.verdict == Some(Verdict::Later);
+        let later = |a: &&Attempt| {
+            a.verdict == Some(Verdict::Later) && a.cause != Some(Cause::GatewayLimit)
+        };
         self.attempts.iter().filter(later).map(|a| &a.carrier)
     }
 

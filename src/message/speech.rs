@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::operate::descriptors;
 use crate::protocol::rtp::{SAMPLE_RATE, Segment, Sound};
 
 /// What a voice can say: a recording of its own, or for two of them the one that stands in.
@@ -242,7 +243,7 @@ fn locales(dir: &Path, faults: &mut Vec<Fault>) -> Vec<(String, PathBuf)> {
         Err(error) => {
             faults.push(Fault::new(
                 dir.to_owned(),
-                format!("the prompts can't be read: {error}"),
+                format!("the prompts can't be read: {}", descriptors::words(&error)),
             ));
             return Vec::new();
         }

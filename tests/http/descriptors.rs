@@ -1,6 +1,11 @@
 //! When there are no file descriptors left: the true cause, said once, no spin, and service as soon as there are some.
 
-use std::{net::TcpStream, time::Duration};
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    time::Duration,
+};
 
 use crate::{
     process::Process,
@@ -11,33 +16,16 @@ const DESCRIPTORS: u32 = 80;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_without_descriptors_says_so_once_and_waits() {
-    let (folder, callbacks, http, admin) = (Folder::new(), free_port(), free_port(), free_port());
-    let settings = settings_file(callbacks, "");
-    let settings = settings.replacen("127.0.0.1:0", &http.to_string(), 1);
-    folder.write(
-        "ringback.toml",
-        &settings.replacen("127.0.0.1:0", &admin.to_string(), 1),
-    );
+    let (folder, http, admin) = listeners();
     // Nobody listens there: it serves all the same.
     folder.write("carriers/northwind.toml", &smpp_file(free_port()));
     folder.write("routes/senders.toml", SENDERS);
     let route = "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"97671\"]\n";
     folder.write("routes/us.toml", route);
     let gateway = Process::start(&folder, Some(DESCRIPTORS));
-    // Without a carrier it serves, and is not ready.
-    until("up", async || {
-        TcpStream::connect(admin).is_ok() && ask("GET", admin, "/healthz", "").await.status == 200
-    })
-    .await;
-
-    let crowd: Vec<TcpStream> = (0..DESCRIPTORS * 2)
-        .map(|_| TcpStream::connect(http).expect("a place in the backlog"))
-        .collect();
-    let said = || {
-        let log = std::fs::read_to_string(folder.0.join("log")).unwrap();
-        let lines = log.lines().filter(|line| line.contains("were not taken"));
-        lines.map(str::to_owned).collect::<Vec<_>>()
-    };
+    up(admin).await;
+    let crowd = crowd(http);
+    let said = || lines(&folder, "were not taken");
     until("said", async || !said().is_empty()).await;
     let before = gateway.ticks();
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -53,4 +41,115 @@ async fn a_listener_without_descriptors_says_so_once_and_waits() {
             && ask("GET", http, "/v1/challenges/none", "").await.status == 404
     })
     .await;
+}
+
+const TRUNK: &str = "transport = \"sip\"\nendpoints = [\"udp:127.0.0.1:9\"]\nbind = \"127.0.0.1:0\"\nprobe = false\n\
+                     max_calls = 2\nrtp = { address = \"127.0.0.1\", ports = \"31000-31999\" }\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_without_descriptors_speak_against_no_trunk_and_it_is_told_when_it_begins_and_ends() {
+    let (folder, http, admin) = listeners();
+    folder.write("carriers/fabrikam.toml", TRUNK);
+    let sender = "[[sender]]\nid = \"+18553308653\"\nkind = \"toll_free\"\ncountries = \"all\"\nvoice = true\n";
+    folder.write("routes/senders.toml", sender);
+    let route = "[[voice]]\ncarrier = \"fabrikam\"\ncaller_ids = [\"+18553308653\"]\n";
+    folder.write("routes/us.toml", route);
+    let _gateway = Process::start_logging(&folder, Some(DESCRIPTORS), "info");
+    up(admin).await;
+    // The way in stays open while nobody else finds one.
+    let mut open = TcpStream::connect(http).expect("a connection");
+    say(&mut open, "GET", "/v1/challenges/none", "");
+    let crowd = crowd(http);
+    until("nothing is left", async || {
+        !lines(&folder, "were not taken").is_empty()
+    })
+    .await;
+    let job = "{\"v\":1,\"id\":\"c-1\",\"to\":\"+12025550123\",\"method\":\"voice_confirm\"}";
+    let taken = say(&mut open, "POST", "/v1/challenges", job);
+    assert!(taken.starts_with("HTTP/1.1 202"), "{taken}");
+    let mut seen = String::new();
+    until("tried twice", async || {
+        seen = say(&mut open, "GET", "/v1/challenges/c-1", "");
+        seen.matches("gateway_limit").count() >= 2
+    })
+    .await;
+    assert!(!seen.contains("throttled"), "{seen}");
+    let begun = lines(&folder, "no audio for calls");
+    assert_eq!(begun.len(), 1, "{begun:?}");
+    let limit = format!("the process may have {DESCRIPTORS}");
+    assert!(
+        begun[0].contains(&limit) && begun[0].contains("LimitNOFILE"),
+        "{begun:?}"
+    );
+
+    drop(crowd);
+    until("told that it is over", async || {
+        !lines(&folder, "there is audio for calls again").is_empty()
+    })
+    .await;
+    assert_eq!(lines(&folder, "no audio for calls").len(), 1);
+    let states = lines(&folder, "carrier state");
+    let blamed = states.iter().filter(|line| line.contains("throttled"));
+    assert_eq!(blamed.count(), 0, "{states:?}");
+}
+
+/// A folder whose listeners have ports: that of jobs, and the admin's.
+fn listeners() -> (Folder, SocketAddr, SocketAddr) {
+    let (folder, callbacks, http, admin) = (Folder::new(), free_port(), free_port(), free_port());
+    let settings = settings_file(callbacks, "");
+    let settings = settings.replacen("127.0.0.1:0", &http.to_string(), 1);
+    let settings = settings.replacen("127.0.0.1:0", &admin.to_string(), 1);
+    let prompts = Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts");
+    let prompts = format!("[paths]\nprompts = {:?}\n", prompts.display().to_string());
+    folder.write("ringback.toml", &format!("{settings}{prompts}"));
+    (folder, http, admin)
+}
+
+/// Without a carrier it serves, and is not ready.
+async fn up(admin: SocketAddr) {
+    until("up", async || {
+        TcpStream::connect(admin).is_ok() && ask("GET", admin, "/healthz", "").await.status == 200
+    })
+    .await;
+}
+
+/// More connections than it has descriptors.
+fn crowd(at: SocketAddr) -> Vec<TcpStream> {
+    let one = |_| TcpStream::connect(at).expect("a place in the backlog");
+    (0..DESCRIPTORS * 2).map(one).collect()
+}
+
+fn lines(folder: &Folder, with: &str) -> Vec<String> {
+    let log = std::fs::read_to_string(folder.0.join("log")).expect("a log");
+    let lines = log.lines().filter(|line| line.contains(with));
+    lines.map(str::to_owned).collect()
+}
+
+/// Over a connection that stays. The head of the answer and what has come of its body with it.
+fn say(connection: &mut TcpStream, method: &str, path: &str, body: &str) -> String {
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let patience = Some(Duration::from_secs(20));
+    connection.set_read_timeout(patience).expect("a time limit");
+    connection
+        .write_all(request.as_bytes())
+        .expect("it takes it");
+    let mut answer = Vec::new();
+    let mut part = [0; 65_536];
+    loop {
+        let length = connection.read(&mut part).expect("an answer");
+        answer.extend(&part[..length]);
+        let text = String::from_utf8_lossy(&answer);
+        let whole = text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+            let length = head.to_lowercase();
+            let length = length.split("content-length: ").nth(1);
+            let length = length.and_then(|l| l.split_whitespace().next()?.parse().ok());
+            length.is_none_or(|length: usize| body.len() >= length)
+        });
+        if whole || length == 0 {
+            return text.into_owned();
+        }
+    }
 }

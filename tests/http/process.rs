@@ -22,12 +22,17 @@ impl Drop for Process {
 impl Process {
     /// On the folder's configuration, with its log in the folder; with so many file descriptors, if the number is given.
     pub fn start(folder: &Folder, descriptors: Option<u32>) -> Process {
+        Process::start_logging(folder, descriptors, "warn")
+    }
+
+    /// The same, with all lines of this level and above in its log.
+    pub fn start_logging(folder: &Folder, descriptors: Option<u32>, level: &str) -> Process {
         let limit = descriptors.map(|n| format!("ulimit -n {n}; "));
         let script = format!("{}exec \"$0\" \"$@\"", limit.unwrap_or_default());
         let log = File::create(folder.0.join("log")).expect("a log");
         Command::new("sh")
             .args(["-c", &script, env!("CARGO_BIN_EXE_ringback")])
-            .args(["run", "--log", "warn", "--config"])
+            .args(["run", "--log", level, "--config"])
             .arg(folder.0.join("ringback.toml"))
             .stdin(Stdio::null())
             .stderr(Stdio::from(log.try_clone().expect("the same log")))

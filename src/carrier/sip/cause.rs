@@ -120,13 +120,9 @@ fn is_network(reason: &str) -> bool {
             .any(|word| reason.contains(word))
 }
 
-/// No number of this trunk's can be called now: no room for audio.
+/// We have no room for the audio of another call: the trunk was not asked.
 pub fn no_media() -> Failure {
-    Failure {
-        blame: Blame::Us,
-        verdict: Verdict::Later,
-        ..Cause::Throttled.failure(None)
-    }
+    Cause::GatewayLimit.failure(None)
 }
 
 /// The order can't be put as a call.

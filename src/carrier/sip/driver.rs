@@ -40,7 +40,6 @@ use crate::{
     challenge::AttemptKey,
     config::carrier::{CarrierConfig, Endpoint as Peer, SipConfig, Transport as Kind},
     message::speech::Catalogue,
-    operate::minutely::Minutely,
     protocol::sip::{
         CallHandle, Config, Endpoint, Output, Transport, digest::Credentials, transaction::Timing,
     },
@@ -152,8 +151,8 @@ struct Trunk {
     credentials: Option<(String, String)>,
     wire: Wire,
     media: Engine,
-    /// Calls that got no audio, by why.
-    mute: Minutely<String>,
+    /// Calls get no audio.
+    mute: Option<notices::Mute>,
     targets: Targets,
     calls: HashMap<CallHandle, Active>,
     by_key: HashMap<AttemptKey, CallHandle>,
@@ -184,7 +183,7 @@ impl Trunk {
             own,
             own_host: address::host_of(&sent_by).to_owned(),
             media_address: local::media_address(&sip, own.rtp),
-            mute: notices::mute(config.name.clone()),
+            mute: None,
             endpoints: config.endpoints.clone().into(),
             endpoint: Endpoint::new(
                 Config {
@@ -298,6 +297,7 @@ impl Trunk {
             talk,
             self.next_probe,
             self.targets.next_late(),
+            self.mute.as_ref().map(notices::Mute::may_end),
             drain,
         ]
         .into_iter()
@@ -309,6 +309,7 @@ impl Trunk {
         let now = Instant::now();
         self.endpoint.timeout(now);
         self.talk_timeouts(now);
+        self.unmute(now);
         for probe in self.targets.late(now) {
             self.probed(probe, None);
         }

@@ -147,3 +147,15 @@ fn a_challenge_keeps_to_the_pause_that_it_was_told() {
     s.fails(n, Cause::CarrierFault);
     assert!(s.life.refused_elsewhere("litware") && !s.life.refused_elsewhere("northwind"));
 }
+
+#[test]
+fn a_limit_of_ours_is_waited_for_and_no_word_of_the_carrier() {
+    let mut s = Story::of(challenge(Method::VoiceConfirm, &[]));
+    let n = s.place("fabrikam");
+    s.fails(n, Cause::GatewayLimit);
+    assert!(!s.life.throttled_by("fabrikam") && !s.life.refused_elsewhere("contoso"));
+    assert!(s.wants().is_some(), "another may have room now");
+    assert_eq!(s.life.tried(0, s.now).count(), 1);
+    s.at(0.6);
+    assert_eq!(s.life.tried(0, s.now).count(), 0, "and this one soon");
+}

@@ -91,7 +91,7 @@ impl Trunk {
         let media = match self.media.open() {
             Ok(media) => media,
             Err(error) => {
-                self.mute.note(error.to_string());
+                self.muted(Instant::now(), &error);
                 return self.fail_as(way.carrier, key, cause::no_media());
             }
         };

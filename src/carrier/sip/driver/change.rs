@@ -10,7 +10,6 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     CAP_MARGIN, Kind, NEWS, Trunk, address,
     local::{self, Local},
-    notices,
     targets::{self, Resolved, Targets},
 };
 use crate::{
@@ -95,7 +94,6 @@ impl Trunk {
             self.endpoint.set_credentials(None);
         }
         self.read_credentials();
-        self.mute = notices::mute(self.config.name.clone());
         self.draining = None;
         if fresh {
             self.up = false;

@@ -316,3 +316,24 @@ async fn probes_tell_a_trunk_that_has_gone() {
     b.until(|b| b.links.contains(&Link::Probe { ok: false }))
         .await;
 }
+
+#[tokio::test]
+async fn a_call_that_finds_no_room_for_its_audio_is_not_the_trunks_fault() {
+    let trunk = trunk(|_| {}).await;
+    let mut config = config(vec![peer(Carry::Udp, trunk.address())]);
+    // One pair.
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let port = free.local_addr().expect("a port").port() & !1;
+    drop(free);
+    (
+        sip(&mut config).rtp.first_port,
+        sip(&mut config).rtp.last_port,
+    ) = (port, port + 1);
+    let mut b = Bench::start(config).await;
+    let first = b.call("+12025559021", Method::VoiceConfirm).await;
+    let second = b.call("+12025550123", Method::VoiceConfirm).await;
+    assert_eq!(b.settle(second).await, "gateway_limit Later");
+    b.command(Command::HangUp(first)).await;
+    b.settle(first).await;
+    b.drained().await;
+}

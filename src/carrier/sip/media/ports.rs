@@ -21,9 +21,7 @@ pub(super) struct Ports {
 /// Why a call gets no audio.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error(
-        "no file descriptor is left for a call's sockets ({0}); raise the limit (LimitNOFILE= of the systemd unit, ulimit -n) or lower max_calls of the carrier"
-    )]
+    #[error("{}", descriptors::words(.0))]
     NoDescriptor(io::Error),
     #[error(
         "{max_calls} calls have audio open, and no more are allowed; raise max_calls of the carrier"

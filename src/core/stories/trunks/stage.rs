@@ -1,11 +1,10 @@
-//! Stories of the core as a whole, in invented time: two trunks, and people who are called.
+//! A stage for stories of crowds: two trunks, people who are called, and a disk, each of which takes its time.
 //!
 //! A seed shakes how long the disk, the network and the people take, within what a machine that is well does; nothing else
 //! is left to chance.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use super::{CarrierUpdate, Core, CoreSettings, Input, Output, UpdateLink};
 use crate::{
     carrier::{
         CallEnd, CallMark, CallOutcome, CallState, Cause, Command, DriverId, Event, Link, Order,
@@ -14,6 +13,7 @@ use crate::{
     challenge::{AttemptKey, Challenge, Door, Expect, Method, Millis, Until},
     clock::{Mono, Now},
     config::{CarrierConfig, Config, carrier::Transport},
+    core::{CarrierUpdate, Core, CoreSettings, Input, Output, UpdateLink},
     intake::{Arrival, Job, Ticket},
     ledger::{Batch, Done, Epoch, InboxKey, ReportKey},
     number::{self, Number},
@@ -21,10 +21,8 @@ use crate::{
     routing::plan,
 };
 
-mod trunks;
-
 /// A core, its disk, its trunks, and what comes when.
-struct Stage {
+pub struct Stage {
     core: Core,
     seed: u64,
     rolls: u16,
@@ -36,11 +34,11 @@ struct Stage {
     /// How long the trunks ask not to be called.
     pause: Duration,
     /// The INVITEs: when, by which trunk, and whether it is told to come later.
-    invited: Vec<(Duration, Arc<str>, bool)>,
+    pub invited: Vec<(Duration, Arc<str>, bool)>,
     /// When each person was asked to be called, by number.
     asked: BTreeMap<Number, Mono>,
     /// How long it took from there until `#` was pressed.
-    pressed: BTreeMap<Number, Duration>,
+    pub pressed: BTreeMap<Number, Duration>,
 }
 
 struct Trunk {
@@ -70,7 +68,7 @@ const RINGS: Duration = Duration::from_millis(100);
 const LIFE: Duration = Duration::from_secs(180);
 
 impl Stage {
-    fn new(seed: u64, pause: Duration) -> Stage {
+    pub fn new(seed: u64, pause: Duration) -> Stage {
         let config = Arc::new(config());
         let now = Mono::after_start(Duration::from_secs(1));
         let epoch = Epoch {
@@ -114,7 +112,7 @@ impl Stage {
     }
 
     /// A time between these, in microseconds.
-    fn between(&mut self, least: u64, most: u64) -> Duration {
+    pub fn between(&mut self, least: u64, most: u64) -> Duration {
         self.rolls = self.rolls.wrapping_add(1);
         let roll = plan::roll(&format!("{}", self.seed), self.rolls);
         Duration::from_micros(least + roll % (most - least))
@@ -135,7 +133,7 @@ impl Stage {
     }
 
     /// Somebody asks for a call, after a while.
-    fn ask(&mut self, after: Duration, id: &str, to: &str) {
+    pub fn ask(&mut self, after: Duration, id: &str, to: &str) {
         let at = self.now + after;
         let challenge = challenge(id, to, moment(at).wall);
         self.asked.extend(challenge.to.map(|to| (to, at)));
@@ -143,7 +141,7 @@ impl Stage {
     }
 
     /// Goes on until then.
-    fn run(&mut self, until: Duration) {
+    pub fn run(&mut self, until: Duration) {
         let until = Mono::after_start(until);
         while self.now < until {
             self.carry_out();

@@ -1,6 +1,10 @@
 //! Two trunks that tell some numbers to come later, every time: the others are called in time.
 
-use super::*;
+use std::time::Duration;
+
+use self::stage::Stage;
+
+mod stage;
 
 /// So many whom both trunks always tell to come later, and so many others beside them.
 const THROTTLED: usize = 24;
