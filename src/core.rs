@@ -157,6 +157,8 @@ enum Stopping {
 const TURN: usize = 512;
 /// How long the timers of a challenge wait that is still on its way to the disk, unless it gets there sooner.
 const UNBORN_WAIT: Duration = Duration::from_secs(1);
+/// How soon a final that waits for a receipt is looked at again.
+const END_AGAIN: Duration = Duration::from_millis(200);
 /// How often what is old is swept out.
 const SWEEP: Duration = Duration::from_secs(30);
 /// A final that is told again is tried for so long.
@@ -331,6 +333,10 @@ impl Core {
         self.tick_carriers(now);
         while let Some(key) = self.open.due(now.wall) {
             self.missing_receipts(key, now.wall);
+            if self.end_waits(key, now.wall) {
+                self.open.wake_at(key, now.wall + END_AGAIN);
+                continue;
+            }
             if let Some(open) = self.open.get_mut(key) {
                 if !open.durable {
                     // Its id may turn out to be known: until then it tells nothing more.

@@ -3,16 +3,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::Core;
+use super::{Core, open::Open};
 use crate::{
     carrier::{Cause, ReceiptState},
-    challenge::{AttemptKey, Channel, Millis},
+    challenge::{AttemptKey, ChallengeKey, Channel, Millis},
     delivery::{Attempt, Outcome, Phase},
     number::written::Tail,
 };
 
 /// How long a hedge waits for a receipt to be looked up.
 const HESITATION: Duration = Duration::from_secs(3);
+/// How long a final waits for one after the deadline.
+const END_WAITS: Duration = Duration::from_secs(25);
 
 impl Core {
     /// The hedge is not sent, or not yet.
@@ -61,13 +63,27 @@ impl Core {
         let Some(hedge) = hedge.filter(|a| a.hedge && a.unsent()) else {
             return false;
         };
+        self.receipt_waits(open, |a| a.leg == hedge.leg && a.n != hedge.n)
+    }
+
+    /// The deadline has come, and a receipt that may be that of a text in doubt is safe and not yet looked up, since the
+    /// ledger is slow: the final waits for it, for a while.
+    pub(super) fn end_waits(&self, key: ChallengeKey, now: Millis) -> bool {
+        let open = self.open.get(key);
+        open.is_some_and(|open| {
+            let since = now.since(open.ch.deadline);
+            now >= open.ch.deadline && since < END_WAITS && self.receipt_waits(open, Attempt::live)
+        })
+    }
+
+    /// Does a receipt wait that says "delivered" of a text in doubt among these, for all that its phone tells?
+    fn receipt_waits(&self, open: &Open, among: impl Fn(&Attempt) -> bool) -> bool {
         let Some(phone) = open.ch.to.and_then(Tail::of) else {
             return false;
         };
-        let others = open.life.attempts.iter().filter(|a| {
-            a.leg == hedge.leg && a.n != hedge.n && a.in_doubt && a.channel() == Channel::Sms
-        });
-        let mut held = others.flat_map(|a| self.inbox.by_phone(&a.carrier, phone));
+        let texts = open.life.attempts.iter();
+        let texts = texts.filter(|a| a.in_doubt && a.channel() == Channel::Sms && among(a));
+        let mut held = texts.flat_map(|a| self.inbox.by_phone(&a.carrier, phone));
         held.any(|key| {
             let held = self.inbox.get(key);
             held.is_some_and(|held| held.receipt.state == ReceiptState::Delivered)
