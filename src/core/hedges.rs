@@ -66,8 +66,8 @@ impl Core {
         self.receipt_waits(open, |a| a.leg == hedge.leg && a.n != hedge.n)
     }
 
-    /// The deadline has come, and a receipt that may be that of a text in doubt is safe and not yet looked up, since the
-    /// ledger is slow: the final waits for it, for a while.
+    /// The deadline has come, and a receipt that may be that of a text in doubt is safe, and the carrier's answer or the
+    /// ledger's has still to say whose it is: the final waits for it, for a while.
     pub(super) fn end_waits(&self, key: ChallengeKey, now: Millis) -> bool {
         let open = self.open.get(key);
         open.is_some_and(|open| {
@@ -76,13 +76,15 @@ impl Core {
         })
     }
 
-    /// Does a receipt wait that says "delivered" of a text in doubt among these, for all that its phone tells?
+    /// Does a receipt wait that says "delivered" of a text among these that is unanswered or in doubt, for all that its phone
+    /// tells?
     fn receipt_waits(&self, open: &Open, among: impl Fn(&Attempt) -> bool) -> bool {
         let Some(phone) = open.ch.to.and_then(Tail::of) else {
             return false;
         };
         let texts = open.life.attempts.iter();
-        let texts = texts.filter(|a| a.in_doubt && a.channel() == Channel::Sms && among(a));
+        let unsure = |a: &Attempt| a.in_doubt || a.phase == Phase::Placed;
+        let texts = texts.filter(|a| unsure(a) && a.channel() == Channel::Sms && among(a));
         let mut held = texts.flat_map(|a| self.inbox.by_phone(&a.carrier, phone));
         held.any(|key| {
             let held = self.inbox.get(key);

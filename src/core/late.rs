@@ -194,7 +194,12 @@ impl Core {
     }
 
     /// The answers of a round; what is missing in them is asked again.
-    pub(super) fn late_found(&mut self, round: Vec<Found>, now: Now) {
+    pub(super) fn late_found(&mut self, mut round: Vec<Found>, now: Now) {
+        // Of two receipts for one text the positive one is believed, however they came.
+        round.sort_by_key(|found| {
+            let held = self.inbox.get(found.key);
+            held.is_none_or(|held| held.receipt.state != ReceiptState::Delivered)
+        });
         let mut asked = std::mem::take(&mut self.late.asked);
         let mut told: BTreeMap<ChallengeKey, Told> = BTreeMap::new();
         for found in round {

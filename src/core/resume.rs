@@ -60,9 +60,6 @@ impl Core {
             Some(EarlyWord::Verified) => open.life.feedback(now, true, &mut self.effects),
             Some(EarlyWord::NotVerified) => open.life.feedback(now, false, &mut self.effects),
         }
-        if open.life.ended.is_none() {
-            open.life.tick(&open.ch, now, min_call, &mut self.effects);
-        }
         let texts = open.life.attempts.iter();
         let texts = texts.filter(|a| a.channel() == Channel::Sms);
         let texts: Vec<_> = texts
@@ -73,6 +70,8 @@ impl Core {
             self.refer(&carrier, AttemptKey { challenge, attempt }, &references);
         }
         self.settle(key, Change::Life, now);
+        // Its time may be over: the first turn looks, when it is known what carriers have brought for it.
+        self.open.wake_at(key, now);
     }
 
     /// A challenge counted for the limiter when it arrived. Told oldest first, before [`Core::run`].

@@ -25,8 +25,12 @@ impl Life {
             return;
         }
         if now >= ch.deadline {
-            // The last talk is over, and nothing else is waited for beyond the deadline.
-            return self.deadline(ch, now, out);
+            // The last talk is over, and nothing else is waited for beyond the deadline. What is said of a text may have a
+            // receipt behind it: the tick ends that.
+            if self.attempts.iter().any(|a| a.channel() == Channel::Voice) {
+                self.deadline(ch, now, out);
+            }
+            return;
         }
         if delivered {
             if ch.until == Until::Delivered {

@@ -77,7 +77,12 @@ impl Life {
             return Millis::NEVER;
         }
         if now >= ch.deadline {
-            return ch.deadline + CALL_OVERTIME;
+            let talks = self.attempts.iter().any(|a| a.phase == Phase::Answered);
+            return if talks {
+                ch.deadline + CALL_OVERTIME
+            } else {
+                now
+            };
         }
         let mut soonest = ch.deadline;
         for attempt in self.attempts.iter().filter(|a| a.live()) {
