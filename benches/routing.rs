@@ -8,9 +8,9 @@ use ringback::{
     config::Config,
     number::Country,
     routing::{
-        Ask, CarrierIx, Line, SenderIx, Table, View,
+        CarrierIx, PlanRequest, RouteEntry, SenderIx, Table, View,
         plan::{self, Tried},
-        table::{Scope, Sender, SenderKind, Turns},
+        table::{Scope, Sender, SenderKind, SenderRotation},
     },
 };
 
@@ -47,7 +47,7 @@ fn table() -> Table {
     let mut table = Table::new(carriers, senders);
     for country in countries() {
         let lines = (0..CARRIERS)
-            .map(|n| Line {
+            .map(|n| RouteEntry {
                 name: Arc::from(format!("{country}.sms[{n}]")),
                 carrier: CarrierIx(n),
                 senders: (0..4).map(|s| SenderIx((n + s) % 16)).collect(),
@@ -61,8 +61,8 @@ fn table() -> Table {
     table
 }
 
-fn ask(country: Country, roll: u64) -> Ask<'static> {
-    Ask {
+fn ask(country: Country, roll: u64) -> PlanRequest<'static> {
+    PlanRequest {
         country,
         method: Method::SmsCode,
         tenant: "default",
@@ -76,7 +76,7 @@ fn ask(country: Country, roll: u64) -> Ask<'static> {
 
 fn choices(bencher: Bencher<'_, '_>, tried: &[Tried]) {
     let (table, countries) = (table(), countries());
-    let turns = Turns::of(&table);
+    let turns = SenderRotation::of(&table);
     let view = View {
         standing: &[],
         turns: &turns,
@@ -89,7 +89,7 @@ fn choices(bencher: Bencher<'_, '_>, tried: &[Tried]) {
         black_box(plan::first(
             &table,
             view,
-            &Ask {
+            &PlanRequest {
                 tried,
                 ..ask(country, n)
             },

@@ -1,6 +1,6 @@
 //! Carriers: the postcard between dispatch and the drivers.
 //!
-//! Dispatch hands a driver an [`Order`]; the driver answers with [`Event`]s until the attempt is settled.
+//! Dispatch hands a driver an [`Order`]; the driver answers with [`AttemptEvent`]s until the attempt is settled.
 //! That is the whole contract. What an SMPP status, an HTTP answer or a SIP response means ends in the driver's
 //! own table as a [`Failure`], which states its verdict and its blame where it happens. A driver never retries an
 //! order, never chooses a carrier, and never knows what a challenge is.
@@ -28,13 +28,13 @@ pub mod callbacks;
 pub mod connect;
 pub mod http;
 mod incoming;
-mod pressure;
 pub mod reference;
 pub mod sip;
 pub mod smpp;
+mod throttle;
 pub mod tls;
 
-pub use incoming::{Inbound, Incoming, Receipt, ReceiptState, Reply, Slip};
+pub use incoming::{Acknowledgement, Inbound, Incoming, Receipt, ReceiptState, Reply};
 
 /// One try on one carrier, as dispatch hands it over. A slot of the carrier is already taken for it.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ impl fmt::Debug for Text {
     }
 }
 
-/// A call: what is to be said and asked (`carrier::sip::conversation` plays it).
+/// A call: what is to be said and asked (`carrier::sip::call_script` plays it).
 #[derive(Clone)]
 pub struct Call {
     pub method: Method,
@@ -87,7 +87,7 @@ pub enum Command {
     Submit(Box<Order>),
     /// End this attempt's call (cancelled, or another method has succeeded). Texts can't be called back.
     HangUp(AttemptKey),
-    /// This call's last [`Event::CallState`] is durable: what waits for it may leave.
+    /// This call's last [`AttemptEvent::CallState`] is durable: what waits for it may leave.
     Recorded(CallMark),
     /// Finish what is in the air, unbind or BYE, then end.
     Drain,
@@ -95,7 +95,7 @@ pub enum Command {
     End,
     /// Another configuration is being prepared: stay, drained or not, until the change has come by what is sent back, or
     /// until that is dropped. For trunks, whose sockets are handed over.
-    Prepare(oneshot::Sender<oneshot::Sender<sip::Change>>),
+    Prepare(oneshot::Sender<oneshot::Sender<sip::TrunkChange>>),
 }
 
 /// Sets a driver going, or changes one that runs. All that could fail was done before.
@@ -103,28 +103,31 @@ pub type Commit = Box<dyn FnOnce() + Send>;
 
 /// What a driver says, in order, on one bounded channel to dispatch.
 #[derive(Debug)]
-pub struct Said {
+pub struct CarrierMessage {
     /// The carrier's name, as its file is called.
     pub carrier: Arc<str>,
-    pub what: What,
+    pub what: CarrierEvent,
 }
 
 #[derive(Debug)]
-pub enum What {
-    Attempt(AttemptKey, Event),
-    /// From the network. The carrier is told that we have it when the slip comes back.
-    Incoming(Incoming, Slip),
+pub enum CarrierEvent {
+    Attempt(AttemptKey, AttemptEvent),
+    /// From the network. The carrier is told that we have it when the acknowledgement comes back.
+    Incoming(Incoming, Acknowledgement),
     Link(Link),
 }
 
 #[cfg(test)]
-impl What {
+impl CarrierEvent {
     /// As dispatch does it: what was brought is safe.
-    pub fn taken(self) -> What {
+    pub fn taken(self) -> CarrierEvent {
         match self {
-            What::Incoming(incoming, slip) => {
-                slip.give_back();
-                What::Incoming(incoming, Slip::Request(tokio::sync::oneshot::channel().0))
+            CarrierEvent::Incoming(incoming, ack) => {
+                ack.acknowledge();
+                CarrierEvent::Incoming(
+                    incoming,
+                    Acknowledgement::Request(tokio::sync::oneshot::channel().0),
+                )
             }
             other => other,
         }
@@ -133,9 +136,9 @@ impl What {
 
 /// What became of an order, step by step.
 #[derive(Clone, Debug)]
-pub enum Event {
+pub enum AttemptEvent {
     /// The carrier took it. A text of several parts has several references, in order. For a call: the first
-    /// provisional answer; the reference is the Call-ID. May come after [`Event::InDoubt`]: then the doubt is over.
+    /// provisional answer; the reference is the Call-ID. May come after [`AttemptEvent::InDoubt`]: then the doubt is over.
     Accepted {
         references: Vec<Arc<str>>,
     },
@@ -145,7 +148,7 @@ pub enum Event {
     /// A key was pressed in the call, and counts: never one of a PIN.
     KeyPressed(Key),
     /// What a restart needs to end this call. Nothing that makes or answers it leaves before [`Command::Recorded`] has
-    /// brought the mark back. Holds until [`Event::CallCleared`], which may come well after the attempt is settled: a
+    /// brought the mark back. Holds until [`AttemptEvent::CallCleared`], which may come well after the attempt is settled: a
     /// goodbye is still spoken.
     CallState(CallState, CallMark),
     /// Nothing of this call is up any more. The one event that may follow a settling one.
@@ -155,7 +158,7 @@ pub enum Event {
     /// The carrier did not take it, or took it back; the attempt is settled.
     Failed(Failure),
     /// Sent, and no answer within `response_timeout` (or the link was lost in between): it may or may not have
-    /// reached the carrier. An [`Event::Accepted`] or [`Event::Failed`] may still follow.
+    /// reached the carrier. An [`AttemptEvent::Accepted`] or [`AttemptEvent::Failed`] may still follow.
     InDoubt {
         cause: Cause,
     },

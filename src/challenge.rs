@@ -209,7 +209,7 @@ pub struct ReplyTo {
 /// By which door a challenge came; decides where its reports go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Door {
+pub enum Origin {
     Amqp,
     Http,
 }
@@ -257,7 +257,7 @@ pub struct Challenge {
     pub meta: Meta,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<ReplyTo>,
-    pub door: Door,
+    pub door: Origin,
     /// SHA-256 over the job's canonical content: tells "the same again" from "another with this id".
     #[serde(with = "hex::serde")]
     pub content: [u8; 32],

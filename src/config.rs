@@ -37,7 +37,7 @@ pub mod watch;
 pub use carrier::CarrierConfig;
 pub use changes::Change;
 pub use fault::{Fault, Weight};
-pub use reload::{Diff, Outcome, Reloader};
+pub use reload::{Diff, ReloadOutcome, Reloader};
 pub use settings::Settings;
 
 use crate::routing::{Sender, Table};

@@ -15,22 +15,23 @@ use std::{
 
 use crate::{
     admission::{CallRules, Windows, alarm::Alarms},
-    carrier::{Command, Event},
+    carrier::{AttemptEvent, Command},
     challenge::{AttemptKey, ChallengeKey, Channel, Millis},
     clock::{Mono, Now},
     config::{Config, settings::MaxUnsent},
     delivery::Effect,
     intake::{Answer, Ticket},
-    ledger::{Done, EarlyWord, Op},
+    ledger::{ControlMessage, Done, Op},
     number::{Number, NumberPolicy},
     operate::metrics,
     overlay::Overlay,
     report::body::Frame,
-    routing::{Standing, table::Turns},
+    routing::{Availability, table::SenderRotation},
 };
 
 mod arrivals;
 mod arrive;
+mod carrier_events;
 mod carrier_log;
 mod carriers;
 mod change_log;
@@ -54,7 +55,6 @@ mod receipts;
 mod references;
 mod resume;
 mod room;
-mod said;
 mod standing;
 mod stop;
 #[cfg(test)]
@@ -91,8 +91,8 @@ pub struct Core {
     arrivals: Arrivals,
     queue: Queue,
     carriers: Carriers,
-    standing: Vec<Standing>,
-    turns: Turns,
+    standing: Vec<Availability>,
+    turns: SenderRotation,
     windows: Windows,
     alarms: Alarms,
     people: HashMap<(Number, Channel), Last>,
@@ -106,11 +106,11 @@ pub struct Core {
     outputs: Outputs,
     effects: Vec<Effect>,
     /// Ended before the ledger had said whether their ids are new: kept until it has, for the door's answer.
-    unborn: HashMap<ChallengeKey, open::Open>,
+    uncommitted: HashMap<ChallengeKey, open::Open>,
     /// What drivers said of challenges that are on their way to the disk.
-    unheard: Vec<(Arc<str>, AttemptKey, Event)>,
+    pending_events: Vec<(Arc<str>, AttemptKey, AttemptEvent)>,
     /// Words for challenges that are on their way to the disk.
-    deferred: Vec<(Arc<str>, Arc<str>, EarlyWord, Ticket)>,
+    deferred: Vec<(Arc<str>, Arc<str>, ControlMessage, Ticket)>,
     last_challenge: i64,
     last_report: i64,
     /// Accepted, without a first attempt.
@@ -121,7 +121,7 @@ pub struct Core {
     /// What operators have changed for a while.
     overlay: Overlay,
     /// Calls of an earlier life that were told to end.
-    orphans: Vec<AttemptKey>,
+    unterminated_calls: Vec<AttemptKey>,
     /// Hedges that wait for a receipt to be looked up: since when.
     hesitating: BTreeMap<AttemptKey, Mono>,
     recent: view::Recent,
@@ -156,7 +156,7 @@ enum Stopping {
 /// Most messages of one kind that one turn takes: a turn stays short, a batch bounded.
 const TURN: usize = 512;
 /// How long the timers of a challenge wait that is still on its way to the disk, unless it gets there sooner.
-const UNBORN_WAIT: Duration = Duration::from_secs(1);
+const UNCOMMITTED_WAIT: Duration = Duration::from_secs(1);
 /// How soon a final that waits for a receipt is looked at again.
 const END_AGAIN: Duration = Duration::from_millis(200);
 /// How often what is old is swept out.
@@ -189,7 +189,7 @@ impl Core {
             queue: Queue::default(),
             carriers: Carriers::default(),
             standing: Vec::new(),
-            turns: Turns::of(&config.table),
+            turns: SenderRotation::of(&config.table),
             windows: Windows::new(&epoch.limiter),
             alarms: Alarms::default(),
             people: HashMap::new(),
@@ -201,8 +201,8 @@ impl Core {
             pipeline: Pipeline::default(),
             outputs: Outputs::default(),
             effects: Vec::new(),
-            unborn: HashMap::new(),
-            unheard: Vec::new(),
+            uncommitted: HashMap::new(),
+            pending_events: Vec::new(),
             deferred: Vec::new(),
             last_challenge: epoch.first_challenge.0 - 1,
             last_report: epoch.first_report.0 - 1,
@@ -211,7 +211,7 @@ impl Core {
             late: late::Lookups::default(),
             crowd: room::Crowd::default(),
             overlay: Overlay::default(),
-            orphans: Vec::new(),
+            unterminated_calls: Vec::new(),
             hesitating: BTreeMap::new(),
             recent: view::Recent::default(),
             shown: None,
@@ -235,7 +235,7 @@ impl Core {
             countries: config.settings.countries.voice.clone(),
         });
         self.frame.exchange_copy = config.settings.jobs.exchange_copy;
-        self.turns = Turns::of(&config.table);
+        self.turns = SenderRotation::of(&config.table);
         let weights = &config.settings.jobs.tenant_weights;
         self.arrivals.weigh(weights.clone());
         self.queue.weigh(weights.clone());
@@ -245,11 +245,11 @@ impl Core {
             .take_over(updates, &used, self.mono, &mut self.outputs);
         self.leave(unused);
         self.config = config;
-        self.reckon();
+        self.recompute_max_unsent();
         self.queue.room_changed();
     }
 
-    fn reckon(&mut self) {
+    fn recompute_max_unsent(&mut self) {
         let total: Option<f64> = self
             .carriers
             .iter()
@@ -299,7 +299,7 @@ impl Core {
     pub fn rest(&self) -> Option<Rest> {
         let in_flight = self.carriers.iter().map(Running::in_flight);
         let rest = Rest {
-            open: self.open.len() + self.unborn.len(),
+            open: self.open.len() + self.uncommitted.len(),
             waiting: self.queue.len(),
             in_flight: in_flight.sum(),
             held: self.inbox.len(),
@@ -340,7 +340,7 @@ impl Core {
             if let Some(open) = self.open.get_mut(key) {
                 if !open.durable {
                     // Its id may turn out to be known: until then it tells nothing more.
-                    self.open.wake_at(key, now.wall + UNBORN_WAIT);
+                    self.open.wake_at(key, now.wall + UNCOMMITTED_WAIT);
                     continue;
                 }
                 let min_call = self.config.settings.jobs.min_call;
@@ -427,7 +427,7 @@ impl Core {
             self.word_answered(word, known, ticket, now.wall);
         }
         self.act(actions, now.wall);
-        for (carrier, key, event) in std::mem::take(&mut self.unheard) {
+        for (carrier, key, event) in std::mem::take(&mut self.pending_events) {
             self.attempt_said(&carrier, key, event, now.wall);
         }
         self.deferred_words(now.wall);
@@ -437,7 +437,7 @@ impl Core {
         for action in actions {
             match action {
                 Action::Taken(key, ticket) => {
-                    self.born(key, now);
+                    self.committed(key, now);
                     self.outputs.answer(ticket, Answer::Taken);
                 }
                 Action::Answer(ticket, answer) => self.outputs.answer(ticket, answer),
@@ -447,7 +447,7 @@ impl Core {
                 Action::Submit(at) => self.submit(at, now),
                 Action::HangUp(at) => self.hang_up(at),
                 Action::Recorded { at, carrier, mark } => self.recorded(at, &carrier, mark, now),
-                Action::GiveBack(slip) => self.outputs.push(Output::Acknowledge(slip)),
+                Action::Acknowledge(ack) => self.outputs.push(Output::Acknowledge(ack)),
                 Action::LookUp(key) => self.look_up(key),
                 Action::RoundOver => self.round_over(),
                 Action::Publish(report) => self.outputs.push(Output::Publish(report)),
@@ -469,16 +469,16 @@ impl Core {
     }
 
     /// The ledger holds it. What had to wait for that goes on.
-    fn born(&mut self, key: ChallengeKey, now: Millis) {
+    fn committed(&mut self, key: ChallengeKey, now: Millis) {
         let Some(open) = self.open.get_mut(key) else {
-            self.unborn.remove(&key);
+            self.uncommitted.remove(&key);
             return;
         };
         open.durable = true;
         if let Some((_, line)) = open.waiting {
             self.queue.unblock(line);
         }
-        if open.wake <= now + UNBORN_WAIT {
+        if open.wake <= now + UNCOMMITTED_WAIT {
             self.open.wake_at(key, now);
         }
     }

@@ -2,9 +2,9 @@
 //!
 //! Stands between routing and report: it says when an attempt is wanted, what an answer, a receipt or a silence
 //! means, when a fallback starts, and when the challenge is over. Time and words go in; [`Effect`]s come out and
-//! [`Life::want`] and [`Life::wake`] say what it waits for. It never sends, never chooses a carrier, reads no clock.
+//! [`DeliveryState::want`] and [`DeliveryState::wake`] say what it waits for. It never sends, never chooses a carrier, reads no clock.
 //!
-//! A [`Life`] is what the ledger keeps: everything a restart needs is in it.
+//! A [`DeliveryState`] is what the ledger keeps: everything a restart needs is in it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,10 +27,10 @@ pub use attempt::{Attempt, Outcome, Phase};
 
 /// The life of one challenge so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Life {
+pub struct DeliveryState {
     /// The last report's number.
     pub seq: u32,
-    pub legs: Vec<Leg>,
+    pub legs: Vec<MethodStep>,
     pub attempts: Vec<Attempt>,
     /// What the caller said of the code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,16 +73,16 @@ pub struct End {
 
 /// One method of the challenge: the asked one, or a fallback.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Leg {
+pub struct MethodStep {
     pub method: Method,
-    pub state: LegState,
+    pub state: StepState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<Millis>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum LegState {
+pub enum StepState {
     /// Its time has not come.
     Waiting,
     /// It may make attempts.
@@ -142,20 +142,20 @@ pub const LATER_PAUSE: Duration = Duration::from_millis(500);
 /// An answered call that outlives its deadline is given up after this long.
 pub const CALL_OVERTIME: Duration = Duration::from_secs(600);
 
-impl Life {
-    pub fn new(challenge: &Challenge, min_call: Duration) -> Life {
+impl DeliveryState {
+    pub fn new(challenge: &Challenge, min_call: Duration) -> DeliveryState {
         let legs = challenge
             .methods()
-            .map(|method| Leg {
+            .map(|method| MethodStep {
                 method,
-                state: LegState::Waiting,
+                state: StepState::Waiting,
                 started: None,
             })
             .collect();
-        Life {
+        DeliveryState {
             legs,
             min_call,
-            ..Life::default()
+            ..DeliveryState::default()
         }
     }
 
@@ -185,7 +185,7 @@ impl Life {
         self.note(now, report::Event::Accepted, None, None, out);
         for (leg, refused) in self.legs.iter_mut().zip(refused) {
             if *refused {
-                leg.state = LegState::Closed(None);
+                leg.state = StepState::Closed(None);
             }
         }
         self.open_next(ch, now, out);
@@ -246,7 +246,7 @@ impl Life {
             self.hedged = true;
             self.give_up_doubtful(ch, now, out);
         } else if let Some(leg) = self.legs.get_mut(want.leg as usize) {
-            leg.state = LegState::Closed(Some(Cause::CarrierFault));
+            leg.state = StepState::Closed(Some(Cause::CarrierFault));
             self.open_next(ch, now, out);
         }
         self.conclude_if_over(ch, now, out);
@@ -255,7 +255,7 @@ impl Life {
     /// A leg whose attempts are all over, one of them in doubt, and that may make no other: nothing comes of it any
     /// more. (A text in doubt isn't over: its receipt may still come.)
     fn give_up_doubtful(&mut self, ch: &Challenge, now: Millis, out: &mut Vec<Effect>) {
-        let Some(leg) = self.legs.iter().position(|l| l.state == LegState::Open) else {
+        let Some(leg) = self.legs.iter().position(|l| l.state == StepState::Open) else {
             return;
         };
         let mut doubtful = false;
@@ -277,7 +277,7 @@ impl Life {
         ch: &Challenge,
         now: Millis,
         n: u16,
-        event: carrier::Event,
+        event: carrier::AttemptEvent,
         doubt_wait: Duration,
         out: &mut Vec<Effect>,
     ) {
@@ -287,18 +287,20 @@ impl Life {
         }
         self.attempts[at].handed = true;
         match event {
-            carrier::Event::Accepted { references } => self.accepted(now, at, references, out),
-            carrier::Event::Ringing => self.ringing(now, at, out),
-            carrier::Event::Answered => self.answered(now, at, out),
-            carrier::Event::KeyPressed(key) => {
+            carrier::AttemptEvent::Accepted { references } => {
+                self.accepted(now, at, references, out)
+            }
+            carrier::AttemptEvent::Ringing => self.ringing(now, at, out),
+            carrier::AttemptEvent::Answered => self.answered(now, at, out),
+            carrier::AttemptEvent::KeyPressed(key) => {
                 self.attempts[at].press(key.sign());
                 self.drop_fallbacks();
             }
             // The dialog's remains are the ledger's own matter.
-            carrier::Event::CallState(..) | carrier::Event::CallCleared => {}
-            carrier::Event::CallEnded(end) => self.call_ended(ch, now, at, end, out),
-            carrier::Event::Failed(failure) => self.failed(ch, now, at, failure, out),
-            carrier::Event::InDoubt { cause: _ } => self.doubt(now, at, doubt_wait, out),
+            carrier::AttemptEvent::CallState(..) | carrier::AttemptEvent::CallCleared => {}
+            carrier::AttemptEvent::CallEnded(end) => self.call_ended(ch, now, at, end, out),
+            carrier::AttemptEvent::Failed(failure) => self.failed(ch, now, at, failure, out),
+            carrier::AttemptEvent::InDoubt { cause: _ } => self.doubt(now, at, doubt_wait, out),
         }
         self.give_up_doubtful(ch, now, out);
         self.conclude_if_over(ch, now, out);

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use crate::core::{CarrierView, Ordered, OverlayOrder, Seen, Step, UpdateLink};
 use crate::{
-    carrier::{self, Handle, Said},
+    carrier::{self, CarrierMessage, Handle},
     challenge::ChallengeKey,
     clock::Now,
     config::{CarrierConfig, Config},
@@ -30,7 +30,7 @@ pub struct Inputs {
     pub jobs: mpsc::Receiver<Arrival>,
     /// Cancels and feedback: never behind a backlog of jobs.
     pub control: mpsc::Receiver<Arrival>,
-    pub said: mpsc::Receiver<Said>,
+    pub said: mpsc::Receiver<CarrierMessage>,
     pub done: DoneReceiver,
     /// Reports that the broker has confirmed, or that were given up.
     pub published: mpsc::Receiver<Vec<ReportKey>>,
@@ -62,7 +62,7 @@ pub enum Query {
     Carriers(oneshot::Sender<Vec<CarrierView>>),
     Challenges(oneshot::Sender<Vec<View>>),
     /// What the plan sees of each carrier now, in the table's order, for `explain`.
-    Standing(oneshot::Sender<Seen>),
+    Availability(oneshot::Sender<Seen>),
     /// Another configuration, with the carriers that are new or have changed.
     Reload(Arc<Config>, Vec<Update>, oneshot::Sender<()>),
     Drain(Duration),
@@ -192,8 +192,8 @@ impl Dispatch {
                     }
                 }
                 Output::Answer(ticket, answer) => ticket.answer(answer),
-                Output::Acknowledge(slip) => slip.give_back(),
-                Output::Refuse(slip) => slip.refuse(),
+                Output::Acknowledge(ack) => ack.acknowledge(),
+                Output::Refuse(ack) => ack.refuse(),
                 Output::Publish(report) => {
                     if let Some(publish) = &mut self.outputs.publish {
                         publish(*report);
@@ -216,7 +216,7 @@ impl Dispatch {
         match query {
             Query::Carriers(to) => drop(to.send(self.core.carrier_views())),
             Query::Challenges(to) => drop(to.send(self.core.challenge_views())),
-            Query::Standing(to) => drop(to.send(self.core.seen(now))),
+            Query::Availability(to) => drop(to.send(self.core.seen(now))),
             Query::Reload(config, updates, to) => {
                 self.configure(config, updates);
                 let _ = to.send(());

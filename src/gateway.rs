@@ -34,7 +34,7 @@ pub(crate) use wipe::WIPE;
 
 /// A running gateway.
 pub struct Gateway {
-    pub doors: Doors,
+    pub intake: IntakeHandle,
     pub ledger: Ledger,
     /// For the `[callbacks]` listener.
     pub callbacks: crate::carrier::callbacks::Table,
@@ -48,7 +48,7 @@ pub struct Gateway {
 
 /// How the doors and the operator reach dispatch. Cheap to clone.
 #[derive(Clone)]
-pub struct Doors {
+pub struct IntakeHandle {
     pub jobs: mpsc::Sender<Arrival>,
     /// Cancels and feedback.
     pub control: mpsc::Sender<Arrival>,
@@ -90,7 +90,7 @@ const WAKES: usize = 1_024;
 /// A configuration for which all is made ready.
 pub struct ReadyConfig {
     config: Arc<Config>,
-    drivers: drivers::Prepared,
+    drivers: drivers::PreparedDrivers,
 }
 
 /// A gateway that is set up but not yet running: the broker's doors are attached in between.
@@ -98,11 +98,11 @@ pub struct Prepared {
     config: Arc<Config>,
     pub ledger: Ledger,
     recovered: Recovered,
-    pub doors: Doors,
+    pub intake: IntakeHandle,
     inputs: Inputs,
     /// Where a publisher says which reports are done.
     pub published: mpsc::Sender<Vec<ReportKey>>,
-    said: mpsc::Sender<crate::carrier::Said>,
+    said: mpsc::Sender<crate::carrier::CarrierMessage>,
     no_room: watch::Sender<Option<NoRoom>>,
 }
 
@@ -123,7 +123,7 @@ impl Prepared {
             config: Arc::new(config),
             ledger,
             recovered,
-            doors: Doors {
+            intake: IntakeHandle {
                 jobs,
                 control,
                 queries,
@@ -149,7 +149,7 @@ impl Prepared {
     /// Starts the drivers, takes up what the ledger held, and runs.
     pub async fn start(mut self, publishing: Option<Publishing>) -> Result<Gateway, StartError> {
         let now = Now::read();
-        let reports = self.doors.reports.clone();
+        let reports = self.intake.reports.clone();
         let amqp = self.config.settings.jobs.amqp.clone();
         let out = match &publishing {
             Some(_) => None,
@@ -204,9 +204,9 @@ impl Prepared {
             dispatch.run(inputs).await;
             drop(ends);
         });
-        let broker = out.map(|out| out.open(&self.config, self.ledger.clone(), &self.doors));
+        let broker = out.map(|out| out.open(&self.config, self.ledger.clone(), &self.intake));
         Ok(Gateway {
-            doors: self.doors,
+            intake: self.intake,
             callbacks: drivers.callbacks(),
             drivers,
             config: self.config,
@@ -251,7 +251,7 @@ impl Gateway {
         let updates = self.drivers.commit(drivers);
         let (done, wait) = oneshot::channel();
         let taken = Query::Reload(config.clone(), updates, done);
-        if self.doors.queries.send(taken).await.is_ok() {
+        if self.intake.queries.send(taken).await.is_ok() {
             // Dispatch answers at its next turn; only its end would drop the question.
             let _ = wait.await;
         }
@@ -260,7 +260,7 @@ impl Gateway {
             // Refused only where the ledger has ended: then so has dispatch.
             let _ = self.ledger.retain(now.retention, now.outcomes).await;
         }
-        self.doors.settings.store(config.settings.clone());
+        self.intake.settings.store(config.settings.clone());
         if let Some(broker) = &self.broker {
             broker.reloaded(&config);
         }
@@ -270,12 +270,12 @@ impl Gateway {
     /// Stops taking, lets what is in the air settle within the limit, unbinds and hangs up, closes the ledger.
     /// Says what of it could not be written.
     pub async fn drain(self, limit: Duration) -> Option<Unwritten> {
-        self.doors.draining.cancel();
+        self.intake.draining.cancel();
         let publisher = match self.broker {
             Some(broker) => Some(broker.close_door(limit).await),
             None => None,
         };
-        let _ = self.doors.queries.send(Query::Drain(limit)).await;
+        let _ = self.intake.queries.send(Query::Drain(limit)).await;
         if self.dispatch.await.is_err() {
             tracing::error!(
                 "dispatch ended by a fault of ours; open challenges stay in the ledger"

@@ -41,7 +41,6 @@ mod claim;
 mod clock_mark;
 mod ending;
 mod files;
-mod house;
 pub mod in_memory;
 mod keys;
 mod letters;
@@ -51,6 +50,7 @@ mod mark;
 mod pack;
 mod read;
 mod recover;
+mod retention;
 mod schema;
 mod seal;
 mod types;
@@ -66,7 +66,7 @@ mod tests;
 pub use claim::{Claim, Waiting};
 pub use ending::Unwritten;
 pub use loss::Missing;
-pub use recover::{LeftUp, Recovered};
+pub use recover::{Recovered, UnterminatedCall};
 pub use types::*;
 
 /// The handle: cheap to clone, one ledger behind all of them. The writer ends when the last one is dropped and all
@@ -125,7 +125,7 @@ impl Ledger {
             ring,
             owner: node.into(),
             epoch,
-            house: house::Settings {
+            retention: retention::Settings {
                 wipe,
                 retention: settings.retention,
                 outcomes: settings.outcomes,
@@ -161,7 +161,7 @@ impl Ledger {
             match refused.into_inner() {
                 Work::Batch(batch) => batch,
                 // Only what was sent comes back.
-                Work::House { .. }
+                Work::Retention { .. }
                 | Work::Rotate { .. }
                 | Work::Retain(..)
                 | Work::Close { .. } => Batch {
@@ -206,7 +206,7 @@ impl Ledger {
     pub async fn housekeep(&self, now: Millis) -> Result<bool, Gone> {
         let (reply, answer) = oneshot::channel();
         self.work
-            .send(Work::House { now, reply })
+            .send(Work::Retention { now, reply })
             .await
             .map_err(|_| Gone)?;
         answer.await.map_err(|_| Gone)
@@ -239,7 +239,7 @@ impl Ledger {
     }
 
     /// What is remembered of an id after retention, the newest first where it came several times.
-    pub async fn outcomes(&self, tenant: &str, id: &str) -> Result<Vec<Outcome>, ReadError> {
+    pub async fn outcomes(&self, tenant: &str, id: &str) -> Result<Vec<EndedChallenge>, ReadError> {
         let (tenant, id): (Arc<str>, Arc<str>) = (tenant.into(), id.into());
         self.read(move |reader| reader.outcomes(&tenant, &id)).await
     }
@@ -275,7 +275,11 @@ impl Ledger {
     }
 
     /// A cancel or feedback remembered for an id. It stays until its time is over: reading it again does no harm.
-    pub async fn early_word(&self, tenant: &str, id: &str) -> Result<Option<EarlyWord>, ReadError> {
+    pub async fn early_word(
+        &self,
+        tenant: &str,
+        id: &str,
+    ) -> Result<Option<ControlMessage>, ReadError> {
         let (tenant, id): (Arc<str>, Arc<str>) = (tenant.into(), id.into());
         self.read(move |reader| reader.early_word(&tenant, &id))
             .await
@@ -332,7 +336,7 @@ enum Reads {
 /// What the writer is asked.
 enum Work {
     Batch(Batch),
-    House {
+    Retention {
         now: Millis,
         reply: oneshot::Sender<bool>,
     },

@@ -16,7 +16,7 @@
 //!
 //! Read the modules in the order they stand here; that is the order in which a challenge meets them.
 //!
-//! ## The laws of the house
+//! ## The laws
 //!
 //! 1. The unit is the challenge with a deadline. Nothing is sent after it.
 //! 2. A job is acked when the [`ledger`] durably holds it; from there it ends in exactly one final report.

@@ -23,7 +23,7 @@ use crate::{
     carrier::callbacks,
     config::{Config, Reloader, watch::Follow},
     dispatch::Query,
-    gateway::{Doors, Gateway, Prepared, StartError},
+    gateway::{Gateway, IntakeHandle, Prepared, StartError},
     intake::http,
     ledger::{Ledger, Unwritten},
 };
@@ -64,7 +64,7 @@ pub struct Running {
 
 /// What the operator has in hand while the gateway runs.
 pub struct Control {
-    pub doors: Doors,
+    pub intake: IntakeHandle,
     pub ledger: Ledger,
     started: Instant,
     node: Arc<str>,
@@ -72,7 +72,7 @@ pub struct Control {
     gateway: Mutex<Option<Gateway>>,
     /// Used by whoever holds the gateway, on a thread that may wait for a disk.
     reloader: Arc<Blocking<Reloader>>,
-    standing: reload::Standing,
+    standing: reload::ReloadStatus,
     /// Who watches the files; None: nobody does.
     follow: Option<Follow>,
     allow_empty: AtomicBool,
@@ -142,10 +142,10 @@ impl Running {
         let reloader = Reloader::new(&config);
         let gateway = Prepared::open(config)?.start(None).await?;
         let stop = CancellationToken::new();
-        let jobs = http::routes(gateway.doors.clone(), gateway.ledger.clone(), stop.clone());
+        let jobs = http::routes(gateway.intake.clone(), gateway.ledger.clone(), stop.clone());
         let receipts = callbacks::router(gateway.callbacks.clone());
         let control = Arc::new(Control {
-            doors: gateway.doors.clone(),
+            intake: gateway.intake.clone(),
             ledger: gateway.ledger.clone(),
             started: Instant::now(),
             node: settings.node.name.clone(),
@@ -153,7 +153,7 @@ impl Running {
             over: gateway.over(),
             gateway: Mutex::new(Some(gateway)),
             reloader: Arc::new(Blocking::new(reloader)),
-            standing: reload::Standing::default(),
+            standing: reload::ReloadStatus::default(),
             follow,
             allow_empty: AtomicBool::new(false),
             guards,
@@ -233,7 +233,7 @@ impl Control {
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
         let (to, answer) = oneshot::channel();
         let asked = async {
-            self.doors.queries.send(question(to)).await.ok()?;
+            self.intake.queries.send(question(to)).await.ok()?;
             answer.await.ok()
         };
         tokio::time::timeout(ANSWER, asked).await.ok().flatten()

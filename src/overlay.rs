@@ -2,7 +2,7 @@
 //!
 //! Each entry names what it changes, who wants it, why, and until when; every change leaves an audit record. The ledger
 //! keeps both, so a restart changes nothing. Today carriers are suspended; drains of senders, pins and weights are further
-//! [`Change`]s with the same life. Pure: time is an argument.
+//! [`OverlayChange`]s with the same life. Pure: time is an argument.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -13,22 +13,22 @@ use crate::challenge::Millis;
 /// What is changed. No two entries change the same: the later one replaces the earlier.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
-pub enum Change {
+pub enum OverlayChange {
     /// The carrier takes no new attempt.
     SuspendCarrier { carrier: Arc<str> },
 }
 
-impl Change {
+impl OverlayChange {
     pub fn name(&self) -> &'static str {
         match self {
-            Change::SuspendCarrier { .. } => "suspend_carrier",
+            OverlayChange::SuspendCarrier { .. } => "suspend_carrier",
         }
     }
 
     /// What it is about: a carrier's name.
     pub fn subject(&self) -> &str {
         match self {
-            Change::SuspendCarrier { carrier } => carrier,
+            OverlayChange::SuspendCarrier { carrier } => carrier,
         }
     }
 }
@@ -37,7 +37,7 @@ impl Change {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     #[serde(flatten)]
-    pub change: Change,
+    pub change: OverlayChange,
     /// Who asked for it, as they call themselves.
     pub owner: Arc<str>,
     pub reason: Arc<str>,
@@ -53,7 +53,7 @@ pub struct Audit {
     pub at: Millis,
     pub act: Act,
     #[serde(flatten)]
-    pub change: Change,
+    pub change: OverlayChange,
     pub owner: Arc<str>,
     pub reason: Arc<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,7 +83,7 @@ impl Act {
 /// All changes in force.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
-    entries: BTreeMap<Change, Entry>,
+    entries: BTreeMap<OverlayChange, Entry>,
 }
 
 /// Longest time that an entry may be asked for.
@@ -110,7 +110,7 @@ impl Overlay {
     /// Lifts it; None: nothing changes this.
     pub fn lift(
         &mut self,
-        change: &Change,
+        change: &OverlayChange,
         owner: Arc<str>,
         reason: Arc<str>,
         now: Millis,
@@ -146,7 +146,7 @@ impl Overlay {
         if self.entries.is_empty() {
             return None;
         }
-        self.entries.get(&Change::SuspendCarrier {
+        self.entries.get(&OverlayChange::SuspendCarrier {
             carrier: carrier.clone(),
         })
     }
@@ -177,7 +177,7 @@ mod tests {
 
     fn suspension(carrier: &str, since: i64, until: Option<i64>) -> Entry {
         Entry {
-            change: Change::SuspendCarrier {
+            change: OverlayChange::SuspendCarrier {
                 carrier: carrier.into(),
             },
             owner: "ada".into(),

@@ -18,6 +18,7 @@ mod calls;
 mod carriers;
 mod checks;
 mod dice;
+mod finals;
 mod profile;
 mod texts;
 mod trace;

@@ -11,5 +11,5 @@ pub mod table;
 
 pub use health::{Health, HealthSettings};
 pub use pace::Bucket;
-pub use plan::{Ask, Candidate, Choice, LeftOut, Plan, Standing, Tried, View, Why};
-pub use table::{CarrierIx, Line, LineIx, Sender, SenderIx, SenderKind, Table};
+pub use plan::{Availability, Candidate, Choice, LeftOut, Plan, PlanRequest, Tried, View, Why};
+pub use table::{CarrierIx, RouteEntry, RouteEntryIx, Sender, SenderIx, SenderKind, Table};

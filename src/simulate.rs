@@ -14,7 +14,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub mod carriers_only;
 pub mod case;
-pub mod door;
 pub mod far_end;
 pub mod folder;
 pub mod follow;
@@ -26,6 +25,7 @@ pub mod scenario;
 pub mod screen;
 pub mod setup;
 pub mod shipped;
+pub mod sim_broker;
 pub mod stay;
 pub mod usage;
 pub mod verdict;
@@ -36,7 +36,7 @@ use load::{EVERYWHERE, Mix};
 use sample::Sample;
 use scenario::Scenario;
 use screen::Screen;
-use world::{Order, World, WorldError};
+use world::{World, WorldConfig, WorldError};
 
 /// What a run is asked for.
 #[derive(Clone, Debug)]
@@ -49,19 +49,19 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// Jobs and reports go through this broker.
     pub broker: Option<Amqp>,
-    pub what: What,
+    pub what: Program,
 }
 
 impl Options {
     /// Does it stay up after what it plays?
     fn stays(&self) -> bool {
-        !self.once && matches!(self.what, What::Sample)
+        !self.once && matches!(self.what, Program::Sample)
     }
 }
 
 /// What a run plays.
 #[derive(Clone, Copy, Debug)]
-pub enum What {
+pub enum Program {
     Sample,
     Load {
         /// Challenges a second.
@@ -87,7 +87,7 @@ const HEARD: f64 = 2.0;
 /// Runs; true if everything went as it must.
 pub async fn run(options: &Options) -> Result<bool, WorldError> {
     let screen = Screen::new(options.json);
-    if let What::CarriersOnly = options.what {
+    if let Program::CarriersOnly = options.what {
         return carriers_only::run(options.seed, &screen).await;
     }
     screen.say("Ringback, with simulated carriers and phones: nothing leaves this machine.");
@@ -117,24 +117,24 @@ pub async fn run(options: &Options) -> Result<bool, WorldError> {
     Ok(good)
 }
 
-fn order(options: &Options) -> Order {
+fn order(options: &Options) -> WorldConfig {
     let (lines, rest, ear) = match options.what {
-        What::Sample => (LINES, Duration::ZERO, true),
-        What::Load { rate, texts, .. } => {
+        Program::Sample => (LINES, Duration::ZERO, true),
+        Program::Load { rate, texts, .. } => {
             let calls = rate * f64::from(100 - texts.min(100)) / 100.0;
             (LINES, REST, calls <= HEARD)
         }
-        What::Scenario(_) | What::CarriersOnly => (LINES, REST, false),
+        Program::Scenario(_) | Program::CarriersOnly => (LINES, REST, false),
     };
-    Order {
+    WorldConfig {
         seed: options.seed,
         lines,
         ear,
         rest,
         data: options.data.clone(),
         carriers: match options.what {
-            What::Scenario(scenario) => scenario.carriers(),
-            What::Sample | What::Load { .. } | What::CarriersOnly => Vec::new(),
+            Program::Scenario(scenario) => scenario.carriers(),
+            Program::Sample | Program::Load { .. } | Program::CarriersOnly => Vec::new(),
         },
         broker: options.broker.clone(),
         usual_ports: options.stays(),
@@ -145,8 +145,8 @@ fn order(options: &Options) -> Order {
 async fn play(world: &mut World, options: &Options, screen: &Screen) -> Option<bool> {
     introduce(world, options, screen).await;
     Some(match options.what {
-        What::Sample => play_sample(world, options, screen).await,
-        What::Load {
+        Program::Sample => play_sample(world, options, screen).await,
+        Program::Load {
             rate,
             duration,
             texts,
@@ -159,9 +159,9 @@ async fn play(world: &mut World, options: &Options, screen: &Screen) -> Option<b
             };
             load::run(world, mix, options.seed, duration, screen).await
         }
-        What::Scenario(scenario) => scenario::run(world, scenario, options.seed, screen).await,
+        Program::Scenario(scenario) => scenario::run(world, scenario, options.seed, screen).await,
         // Has no gateway, and so no world.
-        What::CarriersOnly => true,
+        Program::CarriersOnly => true,
     })
 }
 

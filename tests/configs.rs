@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use ringback::config::{Config, Outcome, Reloader, Weight};
+use ringback::config::{Config, ReloadOutcome, Reloader, Weight};
 
 /// What is said about a folder, with its path taken off.
 fn said(folder: &Path) -> String {
@@ -165,12 +165,15 @@ fn a_reload_is_whole_or_nothing_and_says_which_carriers_are_concerned() {
     }
     let config = Config::load(&folder.0.join("ringback.toml")).unwrap();
     let mut reloader = Reloader::new(&config);
-    assert!(matches!(reloader.read(false), Outcome::Unchanged { .. }));
+    assert!(matches!(
+        reloader.read(false),
+        ReloadOutcome::Unchanged { .. }
+    ));
     // Half of a change: nothing is in force, and it is said once.
     put("routes/default.toml", &route(0));
     put("carriers/b.toml", &smpp(2776));
     for expected in [false, true] {
-        let Outcome::Faulty { faults, again } = reloader.read(false) else {
+        let ReloadOutcome::Faulty { faults, again } = reloader.read(false) else {
             panic!("taken")
         };
         assert_eq!((faults.len(), again), (1, expected));
@@ -184,7 +187,7 @@ fn a_reload_is_whole_or_nothing_and_says_which_carriers_are_concerned() {
     };
     let said = std::cell::RefCell::new(Vec::<String>::new());
     let mut next = || {
-        let Outcome::New(new) = reloader.read(false) else {
+        let ReloadOutcome::New(new) = reloader.read(false) else {
             panic!("not taken")
         };
         reloader.in_force(&new.config);

@@ -14,7 +14,7 @@ use ringback::{
     challenge::{Method, Millis},
     config::{Config, Settings},
     core::reasons,
-    intake::job::{Kind, Properties, parse},
+    intake::job::{JobKind, Properties, parse},
     report::{Event, Final},
     routing::plan::Why,
 };
@@ -226,7 +226,7 @@ fn every_event_reason_and_choice_is_told() {
         .next()
         .unwrap_or("");
     same(&first_cells(why), &words(Why::ALL.map(Why::name)));
-    let health = read("src/routing/health/words.rs");
+    let health = read("src/routing/health/types.rs");
     let names = section(&health, "impl Reason {")
         .split("is_link")
         .next()
@@ -539,9 +539,9 @@ fn examples_of_jobs_are_taken() {
     let mut count = 0;
     for (path, text) in chapters() {
         for (name, kind) in [
-            ("job", Kind::Challenge),
-            ("cancel", Kind::Cancel),
-            ("feedback", Kind::Feedback),
+            ("job", JobKind::Challenge),
+            ("cancel", JobKind::Cancel),
+            ("feedback", JobKind::Feedback),
         ] {
             for block in blocks(&text, &format!("json,{name}")) {
                 let read = parse(kind, block.as_bytes(), Properties::http(), Millis(0), &jobs);

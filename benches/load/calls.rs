@@ -11,7 +11,8 @@ use std::{
 
 use ringback::{
     carrier::{
-        Call, Command, Content, Event, Handle, Link, Order, SAID, Said, What, sip as driver_of,
+        AttemptEvent, Call, CarrierEvent, CarrierMessage, Command, Content, Handle, Link, Order,
+        SAID, sip as driver_of,
     },
     challenge::{AttemptKey, ChallengeKey, Method, Millis},
     config::Config,
@@ -106,8 +107,8 @@ pub async fn driver(folder: &str, count: usize) -> Result<()> {
     let (handle, _task) = driver_of::start(carrier, Arc::new(voices), tx, &[]).await?;
     while !matches!(
         said.recv().await,
-        Some(Said {
-            what: What::Link(Link::Up),
+        Some(CarrierMessage {
+            what: CarrierEvent::Link(Link::Up),
             ..
         })
     ) {}
@@ -119,15 +120,15 @@ pub async fn driver(folder: &str, count: usize) -> Result<()> {
             begun += 1;
         }
         match said.recv().await.ok_or("the driver ended")?.what {
-            What::Attempt(key, Event::Answered) => {
+            CarrierEvent::Attempt(key, AttemptEvent::Answered) => {
                 handle.commands.send(Command::HangUp(key)).await?
             }
             // No ledger here: as if it had answered at once.
-            What::Attempt(_, Event::CallState(_, mark)) => {
+            CarrierEvent::Attempt(_, AttemptEvent::CallState(_, mark)) => {
                 handle.commands.send(Command::Recorded(mark)).await?
             }
-            What::Attempt(_, Event::CallEnded(_)) => done += 1,
-            What::Attempt(_, Event::Failed(failure)) => {
+            CarrierEvent::Attempt(_, AttemptEvent::CallEnded(_)) => done += 1,
+            CarrierEvent::Attempt(_, AttemptEvent::Failed(failure)) => {
                 return Err(format!("a call failed: {:?}", failure.cause).into());
             }
             _ => {}

@@ -11,8 +11,8 @@ use ringback::{
     challenge::{Channel, Method},
     number::{Country, analyse},
     routing::{
-        Ask, CarrierIx, Line, SenderIx, Table, View, plan,
-        table::{Scope, Sender, SenderKind, Turns},
+        CarrierIx, PlanRequest, RouteEntry, SenderIx, Table, View, plan,
+        table::{Scope, Sender, SenderKind, SenderRotation},
     },
 };
 
@@ -91,14 +91,14 @@ fn look_up(times: usize) -> f64 {
 fn decision(count: usize, carriers: u16, times: usize) -> f64 {
     let countries = countries(count);
     let table = table(&countries, carriers);
-    let turns = Turns::of(&table);
+    let turns = SenderRotation::of(&table);
     let view = View {
         standing: &[],
         turns: &turns,
         refusals: &[],
     };
     each(times, |n| {
-        let ask = Ask {
+        let ask = PlanRequest {
             country: countries[n % countries.len()],
             method: Method::SmsCode,
             tenant: "default",
@@ -136,7 +136,7 @@ fn table(countries: &[Country], carriers: u16) -> Table {
         .collect();
     let mut table = Table::new(names, (0..10).map(sender).collect());
     for country in countries {
-        let line = |n: u16| Line {
+        let line = |n: u16| RouteEntry {
             name: Arc::from(format!("{country}.sms[{n}]")),
             carrier: CarrierIx(n),
             senders: (0..4).map(|s| SenderIx((n + s) % 10)).collect(),

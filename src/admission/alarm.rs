@@ -24,7 +24,7 @@ impl Action {
 
 /// A line that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct AlarmLine {
     pub kind: Kind,
     pub action: Action,
     /// Since the last line of this limit.
@@ -50,7 +50,7 @@ const EVERY: Duration = Duration::from_secs(60);
 
 impl Alarms {
     /// A challenge was over this limit. The line that is due at once, if there is one.
-    pub fn over(&mut self, kind: Kind, action: Action, now: Millis) -> Option<Line> {
+    pub fn over(&mut self, kind: Kind, action: Action, now: Millis) -> Option<AlarmLine> {
         let alarm = &mut self.each[kind as usize];
         alarm.untold += 1;
         alarm.refused = action == Action::Refused;
@@ -61,7 +61,7 @@ impl Alarms {
     }
 
     /// The lines that are due by now.
-    pub fn due(&mut self, now: Millis) -> Vec<Line> {
+    pub fn due(&mut self, now: Millis) -> Vec<AlarmLine> {
         let mut lines = Vec::new();
         for (kind, alarm) in Kind::ALL.into_iter().zip(&mut self.each) {
             if alarm.told.is_some_and(|told| told + EVERY <= now) {
@@ -76,9 +76,9 @@ impl Alarms {
 }
 
 impl Alarm {
-    fn line(&mut self, kind: Kind, now: Millis) -> Option<Line> {
+    fn line(&mut self, kind: Kind, now: Millis) -> Option<AlarmLine> {
         self.told = Some(now);
-        Some(Line {
+        Some(AlarmLine {
             kind,
             action: match self.refused {
                 true => Action::Refused,
@@ -97,7 +97,7 @@ mod tests {
     fn a_line_at_once_then_one_a_minute_with_the_number_since() {
         let mut alarms = Alarms::default();
         let at = |s: i64| Millis(s * 1_000);
-        let told = |line: Option<Line>| line.map(|l| (l.kind, l.action, l.challenges));
+        let told = |line: Option<AlarmLine>| line.map(|l| (l.kind, l.action, l.challenges));
         let first = alarms.over(Kind::Prefix, Action::Recorded, at(0));
         assert_eq!(told(first), Some((Kind::Prefix, Action::Recorded, 1)));
         for s in 1..60 {

@@ -71,7 +71,7 @@ struct Hand<'a> {
 }
 
 /// What became of one declaration.
-enum Said {
+enum Declined {
     Done,
     /// 406: it stands there with other arguments, or the broker doesn't know one of ours.
     Differs(String),
@@ -94,7 +94,7 @@ impl Hand<'_> {
             ..ExchangeDeclareOptions::default()
         };
         let declared = channel.exchange_declare(short(name), kind, options, FieldTable::default());
-        if let Said::Differs(how) = self.said(&format!("exchange {name}"), declared).await? {
+        if let Declined::Differs(how) = self.said(&format!("exchange {name}"), declared).await? {
             self.told.tell(&format!("exchange {name}"), &how);
         }
         Ok(())
@@ -118,7 +118,7 @@ impl Hand<'_> {
             arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(-1));
         }
         let declared = channel.queue_declare(short(name), options, arguments);
-        if let Said::Differs(how) = self.said(&what, declared).await? {
+        if let Declined::Differs(how) = self.said(&what, declared).await? {
             self.told.tell(&what, &how);
         }
         Ok(())
@@ -140,13 +140,13 @@ impl Hand<'_> {
         &mut self,
         what: &str,
         declared: impl Future<Output = lapin::Result<T>>,
-    ) -> Result<Said, String> {
+    ) -> Result<Declined, String> {
         match tokio::time::timeout(ANSWER, declared).await {
-            Ok(Ok(_)) => Ok(Said::Done),
+            Ok(Ok(_)) => Ok(Declined::Done),
             Ok(Err(e)) => match e.kind() {
                 ErrorKind::ProtocolError(amqp) if amqp.get_id() == PRECONDITION_FAILED => {
                     self.channel = None;
-                    Ok(Said::Differs(amqp.get_message().to_string()))
+                    Ok(Declined::Differs(amqp.get_message().to_string()))
                 }
                 _ => Err(format!("declaring {what}: {e}")),
             },

@@ -35,8 +35,8 @@ use self::{
     client::{Exchange, Requester, Seen},
 };
 use super::{
-    COMMANDS, Cause, Command, Commit, DriverId, Event, Handle, Link, Order, Said, Slots, What,
-    connect, pressure::Pressure,
+    AttemptEvent, COMMANDS, CarrierEvent, CarrierMessage, Cause, Command, Commit, DriverId, Handle,
+    Link, Order, Slots, connect, throttle::ThrottleLimiter,
 };
 use crate::{
     challenge::AttemptKey,
@@ -50,7 +50,10 @@ const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// Starts the carrier on the current runtime. It runs until [`Command::Drain`], or until every handle is gone; then
 /// the handle's channel closes. Callbacks are taken for as long as their handle is served.
-pub fn start(config: Arc<CarrierConfig>, said: mpsc::Sender<Said>) -> (Handle, CallbackHandle) {
+pub fn start(
+    config: Arc<CarrierConfig>,
+    said: mpsc::Sender<CarrierMessage>,
+) -> (Handle, CallbackHandle) {
     let setup = Setup::new(config.clone());
     let Prepared {
         handle,
@@ -75,7 +78,7 @@ pub struct Prepared {
 pub fn prepare(
     config: &Arc<CarrierConfig>,
     setup: Result<Setup, String>,
-    said: mpsc::Sender<Said>,
+    said: mpsc::Sender<CarrierMessage>,
 ) -> Prepared {
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let slots = Slots::default();
@@ -96,7 +99,7 @@ pub fn prepare(
         said,
         slots,
         link: State::Unknown,
-        pressure: Pressure::default(),
+        throttle: ThrottleLimiter::default(),
         waits: Waits::default(),
         next_probe: None,
         probing: None,
@@ -134,10 +137,10 @@ enum State {
 struct Driver {
     config: Arc<CarrierConfig>,
     window: u32,
-    said: mpsc::Sender<Said>,
+    said: mpsc::Sender<CarrierMessage>,
     slots: Slots,
     link: State,
-    pressure: Pressure,
+    throttle: ThrottleLimiter,
     waits: Waits,
     next_probe: Option<Instant>,
     probing: Option<Probe>,
@@ -162,7 +165,7 @@ impl Driver {
             None => self.up().await, // never probed: taken for up until dispatch learns better
         }
         while self.listening {
-            let ease = self.pressure.next_deadline();
+            let ease = self.throttle.next_deadline();
             let room = self.requests.len() < self.window as usize;
             tokio::select! {
                 command = inbox.recv(), if room => match command {
@@ -220,7 +223,7 @@ impl Driver {
                 Some(key) => (
                     key,
                     Exchange {
-                        event: Event::InDoubt {
+                        event: AttemptEvent::InDoubt {
                             cause: Cause::InDoubt,
                         },
                         link: Seen::Nothing,
@@ -234,14 +237,14 @@ impl Driver {
             Seen::Unreachable(reason) if self.config.probe.is_some() => self.down(reason).await,
             Seen::Unreachable(_) | Seen::Nothing => {}
         }
-        if let Event::Failed(failure) = &exchange.event
+        if let AttemptEvent::Failed(failure) = &exchange.event
             && failure.cause == Cause::Throttled
         {
-            self.pressure
+            self.throttle
                 .throttled(self.window, failure.retry_after, Instant::now());
             self.count_slots();
         }
-        self.say(What::Attempt(key, exchange.event)).await;
+        self.say(CarrierEvent::Attempt(key, exchange.event)).await;
     }
 
     fn probe(&mut self, requester: &Arc<Requester>) {
@@ -266,7 +269,7 @@ impl Driver {
             Err(reason) => self.down(reason).await,
         }
         // After the link's own word: so the answer counts for the state that it has brought about.
-        self.say(What::Link(Link::Probe { ok })).await;
+        self.say(CarrierEvent::Link(Link::Probe { ok })).await;
     }
 
     async fn up(&mut self) {
@@ -275,7 +278,7 @@ impl Driver {
             self.waits.succeeded();
             self.next_probe = self.config.probe.map(|probe| Instant::now() + probe);
             self.count_slots();
-            self.say(What::Link(Link::Up)).await;
+            self.say(CarrierEvent::Link(Link::Up)).await;
         }
     }
 
@@ -289,15 +292,16 @@ impl Driver {
             let said: Arc<str> = reason.as_str().into();
             self.link = State::Down(reason);
             self.count_slots();
-            self.say(What::Link(Link::Down { reason: said })).await;
+            self.say(CarrierEvent::Link(Link::Down { reason: said }))
+                .await;
         }
     }
 
     async fn ease(&mut self) {
-        if self.pressure.recover(self.window, Instant::now()) {
+        if self.throttle.recover(self.window, Instant::now()) {
             self.count_slots();
             if self.link == State::Up {
-                self.say(What::Link(Link::Room)).await;
+                self.say(CarrierEvent::Link(Link::Room)).await;
             }
         }
     }
@@ -308,19 +312,19 @@ impl Driver {
         } else {
             0
         };
-        self.slots.set(self.pressure.slots(all));
+        self.slots.set(self.throttle.slots(all));
     }
 
     async fn refuse(&mut self, key: AttemptKey) {
-        self.say(What::Attempt(
+        self.say(CarrierEvent::Attempt(
             key,
-            Event::Failed(Cause::CarrierFault.failure(None)),
+            AttemptEvent::Failed(Cause::CarrierFault.failure(None)),
         ))
         .await;
     }
 
-    async fn say(&mut self, what: What) {
-        let said = Said {
+    async fn say(&mut self, what: CarrierEvent) {
+        let said = CarrierMessage {
             carrier: self.config.name.clone(),
             what,
         };
@@ -342,9 +346,9 @@ impl Driver {
         }
         self.requests.shutdown().await;
         for key in std::mem::take(&mut self.keys).into_values() {
-            self.say(What::Attempt(
+            self.say(CarrierEvent::Attempt(
                 key,
-                Event::InDoubt {
+                AttemptEvent::InDoubt {
                     cause: Cause::InDoubt,
                 },
             ))

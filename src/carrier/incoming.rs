@@ -1,4 +1,4 @@
-//! What a carrier brings us unasked, and the slip by which it learns that we have it.
+//! What a carrier brings us unasked, and the acknowledgement by which it learns that we have it.
 
 use std::{fmt, sync::Arc};
 
@@ -15,11 +15,11 @@ pub enum Incoming {
     Text(Inbound),
 }
 
-/// The slip that a driver gives with what it was brought: only when dispatch gives it back is the carrier answered, so
-/// that nothing is taken over that a crash could lose. A slip that is dropped leaves the carrier without an answer, and
+/// The acknowledgement that a driver gives with what it was brought: only when dispatch gives it back is the carrier answered, so
+/// that nothing is taken over that a crash could lose. An acknowledgement that is dropped leaves the carrier without an answer, and
 /// it will say it again.
 #[derive(Debug)]
-pub enum Slip {
+pub enum Acknowledgement {
     /// Brought in this session, under this number.
     Session(mpsc::UnboundedSender<(u32, Reply)>, u32),
     /// Brought by a request that waits; dropped: refused, it shall come again.
@@ -35,20 +35,22 @@ pub enum Reply {
     QueueFull,
 }
 
-impl Slip {
+impl Acknowledgement {
     /// It is safe with us. Whoever brought it may have gone meanwhile: then it comes again, and is known.
-    pub fn give_back(self) {
+    pub fn acknowledge(self) {
         match self {
-            Slip::Session(session, number) => drop(session.send((number, Reply::Taken))),
-            Slip::Request(request) => drop(request.send(())),
+            Acknowledgement::Session(session, number) => drop(session.send((number, Reply::Taken))),
+            Acknowledgement::Request(request) => drop(request.send(())),
         }
     }
 
     /// We don't take it now, and the carrier is told so at once: its link must not wait for us.
     pub fn refuse(self) {
         match self {
-            Slip::Session(session, number) => drop(session.send((number, Reply::QueueFull))),
-            Slip::Request(request) => drop(request),
+            Acknowledgement::Session(session, number) => {
+                let _ = session.send((number, Reply::QueueFull));
+            }
+            Acknowledgement::Request(request) => drop(request),
         }
     }
 }

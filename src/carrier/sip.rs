@@ -1,18 +1,18 @@
 //! The SIP carrier: calls over a trunk.
 //!
 //! [`start`] gives a trunk its task: sockets (`driver::wire`), who is called where (`driver::targets`), and the calls
-//! themselves (`driver::calls`) around `protocol::sip`, the audio of [`media`] and the talk of [`conversation`].
+//! themselves (`driver::calls`) around `protocol::sip`, the audio of [`media`] and the talk of [`call_script`].
 //! What a SIP status means ends in [`cause`]; how numbers stand in URIs, in [`address`].
 
 pub mod address;
+pub mod call_script;
 pub mod cause;
-pub mod conversation;
 mod driver;
 pub mod media;
 mod redirect;
 
 pub use driver::{
-    Change, Local, Opened, StartError, hold, is_another_link, open, own_address, start,
+    Local, Opened, StartError, TrunkChange, hold, is_another_link, open, own_address, start,
 };
 
 use super::CallState;

@@ -27,7 +27,8 @@ use self::{
     shared::Shared,
 };
 use super::{
-    COMMANDS, Cause, Command, Commit, DriverId, Event, Failure, Handle, Link, Order, Said, What,
+    AttemptEvent, COMMANDS, CarrierEvent, CarrierMessage, Cause, Command, Commit, DriverId,
+    Failure, Handle, Link, Order,
 };
 use crate::config::carrier::{CarrierConfig, SmppConfig, Transport};
 
@@ -38,14 +39,17 @@ const BATCH: usize = 256;
 
 /// Starts the carrier on the current runtime. It runs until [`Command::Drain`], or until every handle is gone.
 /// After a drain the handle's channel is closed: `handle.commands.closed()` waits for it.
-pub fn start(config: Arc<CarrierConfig>, said: mpsc::Sender<Said>) -> Handle {
+pub fn start(config: Arc<CarrierConfig>, said: mpsc::Sender<CarrierMessage>) -> Handle {
     let (handle, _, begin) = prepare(config, said);
     begin();
     handle
 }
 
 /// The same, set going by the last of these.
-pub fn prepare(config: Arc<CarrierConfig>, said: mpsc::Sender<Said>) -> (Handle, Changes, Commit) {
+pub fn prepare(
+    config: Arc<CarrierConfig>,
+    said: mpsc::Sender<CarrierMessage>,
+) -> (Handle, Changes, Commit) {
     let smpp = match &config.transport {
         Transport::Smpp(smpp) => smpp.clone(),
         Transport::Http(_) | Transport::Sip(_) => not_smpp(&config),
@@ -172,7 +176,7 @@ async fn split(
                 let (more, next) = shared.ease(Instant::now());
                 ease_at = next;
                 if more {
-                    shared.say(What::Link(Link::Room)).await;
+                    shared.say(CarrierEvent::Link(Link::Room)).await;
                 }
             }
             _ = tasks.join_next() => ends = true, // binds end only when nobody listens any more
@@ -195,7 +199,9 @@ async fn hand_over(shared: &Shared, binds: &[mpsc::Sender<ToBind>], order: Box<O
     };
     if !given {
         let failure: Failure = Cause::CarrierFault.failure(None);
-        shared.say(What::Attempt(key, Event::Failed(failure))).await;
+        shared
+            .say(CarrierEvent::Attempt(key, AttemptEvent::Failed(failure)))
+            .await;
     }
 }
 
@@ -223,9 +229,9 @@ async fn end(
     while let Ok(command) = inbox.try_recv() {
         if let Command::Submit(order) = command {
             shared
-                .say(What::Attempt(
+                .say(CarrierEvent::Attempt(
                     order.key,
-                    Event::Failed(Cause::CarrierFault.failure(None)),
+                    AttemptEvent::Failed(Cause::CarrierFault.failure(None)),
                 ))
                 .await;
         }

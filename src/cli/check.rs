@@ -75,7 +75,7 @@ fn spoken(folder: &Path) -> Vec<Fault> {
     let Err(faults) = Catalogue::load(folder) else {
         return Vec::new();
     };
-    let one = |fault: crate::message::speech::Fault| Fault {
+    let one = |fault: crate::message::speech::PromptFault| Fault {
         file: Arc::new(fault.place),
         line: 1,
         key: "file".to_owned(),

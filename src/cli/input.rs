@@ -7,12 +7,12 @@ use std::io::{self, BufRead, Read};
 pub const MAX_LINE: u64 = 1024 * 1024;
 
 /// One line as read: its text, or what is wrong with it.
-pub type Line = Result<String, String>;
+pub type InputLine = Result<String, String>;
 
 /// Hands every input to `each`: the arguments, a `-` among them replaced by the lines of standard input.
 pub fn for_each(
     arguments: &[String],
-    mut each: impl FnMut(Line) -> io::Result<()>,
+    mut each: impl FnMut(InputLine) -> io::Result<()>,
 ) -> io::Result<()> {
     for argument in arguments {
         if argument == "-" {
@@ -28,7 +28,7 @@ pub fn for_each(
 /// Hands every line to `each`, without its end.
 pub fn lines(
     mut from: impl BufRead,
-    mut each: impl FnMut(Line) -> io::Result<()>,
+    mut each: impl FnMut(InputLine) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
@@ -61,7 +61,7 @@ pub fn lines(
 }
 
 /// A line that is a JSON string is read as one; every other line is taken as it stands.
-fn unquote(line: String) -> Line {
+fn unquote(line: String) -> InputLine {
     if line.starts_with('"')
         && let Ok(text) = serde_json::from_str(&line)
     {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::configured::{BAD_CONFIGURATION, ConfigArgs};
 use crate::{
     config::settings::LedgerSettings,
-    ledger::check::{self, MarkStanding, Standing},
+    ledger::check::{self, LedgerStatus, MarkStatus},
 };
 
 /// What the verb takes.
@@ -65,7 +65,7 @@ pub fn run(args: &LedgerArgs) -> ExitCode {
     }
 }
 
-fn lines(settings: &LedgerSettings, standing: &Standing) -> Vec<(&'static str, String)> {
+fn lines(settings: &LedgerSettings, standing: &LedgerStatus) -> Vec<(&'static str, String)> {
     let mut lines = vec![(
         "file",
         format!(
@@ -124,31 +124,31 @@ fn lines(settings: &LedgerSettings, standing: &Standing) -> Vec<(&'static str, S
     lines
 }
 
-fn mark_line(mark: &MarkStanding) -> (&'static str, String) {
+fn mark_line(mark: &MarkStatus) -> (&'static str, String) {
     (
         match mark {
-            MarkStanding::Missing(_) => "loss",
-            MarkStanding::None | MarkStanding::Unreadable(_) | MarkStanding::Whole(_) => "mark",
+            MarkStatus::Missing(_) => "loss",
+            MarkStatus::None | MarkStatus::Unreadable(_) | MarkStatus::Whole(_) => "mark",
         },
         match mark {
-            MarkStanding::None => {
+            MarkStatus::None => {
                 "there is none: whether anything is missing can't be told".to_owned()
             }
-            MarkStanding::Unreadable(reason) => format!("can't be compared: {reason}"),
-            MarkStanding::Whole(at) => {
+            MarkStatus::Unreadable(reason) => format!("can't be compared: {reason}"),
+            MarkStatus::Whole(at) => {
                 format!("of {}: nothing of what it knows is missing", at.rfc3339())
             }
-            MarkStanding::Missing(missing) => missing.to_string(),
+            MarkStatus::Missing(missing) => missing.to_string(),
         },
     )
 }
 
-fn object(settings: &LedgerSettings, standing: &Standing) -> Value {
+fn object(settings: &LedgerSettings, standing: &LedgerStatus) -> Value {
     let mark = match &standing.mark {
-        MarkStanding::None => json!(null),
-        MarkStanding::Unreadable(reason) => json!({ "unreadable": reason }),
-        MarkStanding::Whole(at) => json!({ "at": at.rfc3339() }),
-        MarkStanding::Missing(missing) => json!({ "missing": missing.to_string() }),
+        MarkStatus::None => json!(null),
+        MarkStatus::Unreadable(reason) => json!({ "unreadable": reason }),
+        MarkStatus::Whole(at) => json!({ "at": at.rfc3339() }),
+        MarkStatus::Missing(missing) => json!({ "missing": missing.to_string() }),
     };
     let content = standing.content.as_ref().map(|content| {
         json!({

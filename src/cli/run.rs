@@ -119,8 +119,8 @@ async fn serve(config: Config, allow_empty: bool) -> ExitCode {
     loop {
         tokio::select! {
             signal = signals.next() => match signal {
-                Word::End => break,
-                Word::Reload => ask_for(&reloads, "SIGHUP"),
+                SignalAction::End => break,
+                SignalAction::Reload => ask_for(&reloads, "SIGHUP"),
             },
             Some(_) = watch.changed() => ask_for(&reloads, "a file"),
             () = running.control.broken() => {
@@ -132,7 +132,7 @@ async fn serve(config: Config, allow_empty: bool) -> ExitCode {
         }
     }
     drop((watch, reloads));
-    let limit = running.control.doors.settings.load().node.drain;
+    let limit = running.control.intake.settings.load().node.drain;
     leave(running.drain(limit), &mut signals, limit).await
 }
 
@@ -189,7 +189,7 @@ async fn leave(
 
 /// What a signal says.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Word {
+enum SignalAction {
     End,
     Reload,
 }
@@ -209,16 +209,16 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Word {
+    async fn next(&mut self) -> SignalAction {
         tokio::select! {
-            _ = self.terminate.recv() => Word::End,
-            _ = self.interrupt.recv() => Word::End,
-            _ = self.hangup.recv() => Word::Reload,
+            _ = self.terminate.recv() => SignalAction::End,
+            _ = self.interrupt.recv() => SignalAction::End,
+            _ = self.hangup.recv() => SignalAction::Reload,
         }
     }
 
     /// SIGTERM or SIGINT; while starting and ending nothing is reloaded.
     async fn end(&mut self) {
-        while self.next().await != Word::End {}
+        while self.next().await != SignalAction::End {}
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     broker::client,
     config::settings::{Log, LogFormat},
     operate,
-    simulate::{self, Options, What, scenario::Scenario, world::WorldError},
+    simulate::{self, Options, Program, scenario::Scenario, world::WorldError},
 };
 
 /// What the verb takes.
@@ -82,14 +82,14 @@ pub fn run(args: &SimulateArgs) -> ExitCode {
         data: args.data.clone(),
         broker,
         what: match (args.scenario, args.rate) {
-            _ if args.carriers_only => What::CarriersOnly,
-            (Some(scenario), _) => What::Scenario(scenario),
-            (None, Some(rate)) => What::Load {
+            _ if args.carriers_only => Program::CarriersOnly,
+            (Some(scenario), _) => Program::Scenario(scenario),
+            (None, Some(rate)) => Program::Load {
                 rate,
                 duration: Duration::from_secs(args.duration),
                 texts: args.texts,
             },
-            (None, None) => What::Sample,
+            (None, None) => Program::Sample,
         },
     };
     let log = Log {

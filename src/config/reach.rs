@@ -13,7 +13,7 @@ use crate::{
     admission::countries,
     challenge::Channel,
     number::Country,
-    routing::{Table, table::Line},
+    routing::{Table, table::RouteEntry},
 };
 
 /// Countries that are named one by one; of the others it is said how many there are.
@@ -80,7 +80,7 @@ pub(super) fn not_by_default(settings: &Settings, table: &Table, faults: &Faults
     for channel in [Channel::Sms, Channel::Voice] {
         let by_default = |country: &Country| {
             let (_, lines) = table.route(*country, channel);
-            let default = |line: &Line| line.enabled && line.name.starts_with("default.");
+            let default = |line: &RouteEntry| line.enabled && line.name.starts_with("default.");
             lines.iter().any(default)
                 && is_on(settings, *country, channel)
                 && !table.reaches(*country, channel)

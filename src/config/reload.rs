@@ -27,7 +27,7 @@ pub struct Reloader {
 
 /// What a reading came to.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum ReloadOutcome {
     /// Good, and another than what is in force.
     New(Box<New>),
     /// The files say what is in force already, as far as it can be without a restart.
@@ -84,7 +84,7 @@ impl Reloader {
 
     /// Reads the files. Blocking: for a thread that may wait for a disk. `allow_empty`: files that have been emptied
     /// and a set without routes are meant so.
-    pub fn read(&mut self, allow_empty: bool) -> Outcome {
+    pub fn read(&mut self, allow_empty: bool) -> ReloadOutcome {
         self.looked = watch::look(&Places::of(&self.config));
         let read = Config::load_again(&self.config);
         let read = read.and_then(|(fresh, restart_needed)| {
@@ -102,7 +102,7 @@ impl Reloader {
             Err(faults) => {
                 let again = faults == self.said;
                 self.said.clone_from(&faults);
-                return Outcome::Faulty { faults, again };
+                return ReloadOutcome::Faulty { faults, again };
             }
         };
         self.said.clear();
@@ -114,9 +114,9 @@ impl Reloader {
             && self.config.settings == config.settings
             && self.config.recordings == config.recordings;
         if same {
-            return Outcome::Unchanged { restart_needed };
+            return ReloadOutcome::Unchanged { restart_needed };
         }
-        Outcome::New(Box::new(New {
+        ReloadOutcome::New(Box::new(New {
             changes: changes(&self.config, &config, &diff, &rotated),
             at_next_connection: rotated
                 .into_iter()

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     challenge::Channel,
     number::Country,
-    routing::table::{CarrierIx, Line, Scope, Sender, SenderIx, SenderKind},
+    routing::table::{CarrierIx, RouteEntry, Scope, Sender, SenderIx, SenderKind},
 };
 
 /// Lines of one route at most: a choice walks over all of them.
@@ -43,8 +43,8 @@ pub struct Names<'a> {
 /// The lines of one file; None where it says nothing about a channel.
 #[derive(Debug, Default)]
 pub struct Route {
-    pub sms: Option<Vec<Line>>,
-    pub voice: Option<Vec<Line>>,
+    pub sms: Option<Vec<RouteEntry>>,
+    pub voice: Option<Vec<RouteEntry>>,
     /// Carriers that it names.
     pub named: BTreeSet<Arc<str>>,
 }
@@ -253,7 +253,7 @@ fn line(
     names: &Names<'_>,
     table: &Cursor<'_>,
     named: &mut BTreeSet<Arc<str>>,
-) -> Option<Line> {
+) -> Option<RouteEntry> {
     let carrier = table.need("carrier", "\"northwind\"").and_then(|v| {
         let text = v.text()?;
         named.insert(text.into());
@@ -294,7 +294,7 @@ fn line(
     let tier = table.get("tier").map_or(Some(1), |v| v.int(1..=100));
     let enabled = table.get("enabled").map_or(Some(true), |v| v.bool());
     let carrier = carrier?;
-    Some(Line {
+    Some(RouteEntry {
         name: name.into(),
         carrier: carrier.index,
         senders: senders?,

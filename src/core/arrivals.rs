@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Core,
-    turns::{Line, Turns},
+    turns::{TenantQueue, TenantTurns},
 };
 use crate::{
     challenge::{Challenge, Millis},
@@ -17,8 +17,8 @@ use crate::{
 
 #[derive(Debug, Default)]
 pub struct Arrivals {
-    line: Line<(Box<Challenge>, Ticket)>,
-    turns: Turns,
+    line: TenantQueue<(Box<Challenge>, Ticket)>,
+    turns: TenantTurns,
     /// Tells those of one deadline apart, in the order in which they came.
     next: i64,
 }
@@ -96,10 +96,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        challenge::Door,
+        challenge::Origin,
         intake::{
             Job,
-            job::{self, Kind, Properties},
+            job::{self, JobKind, Properties},
         },
     };
 
@@ -108,12 +108,12 @@ mod tests {
             r#"{{"id":"c-{n}","tenant":"{tenant}","to":"+12025550123","method":"sms_code"}}"#
         );
         let properties = Properties {
-            door: Door::Amqp,
+            door: Origin::Amqp,
             reply_to: None,
             correlation_id: None,
         };
         let settings = crate::config::settings::Settings::default().jobs;
-        let (kind, body) = (Kind::Challenge, body.as_bytes());
+        let (kind, body) = (JobKind::Challenge, body.as_bytes());
         match job::parse(kind, body, properties, Millis(0), &settings) {
             Ok(Job::Challenge(ch)) => ch,
             other => panic!("no challenge: {other:?}"),

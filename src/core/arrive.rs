@@ -11,14 +11,14 @@ use super::{
 use crate::{
     admission::{
         self, Admitted, Kind, Rules, Taken,
-        alarm::{Action as Over, Line},
+        alarm::{Action as Over, AlarmLine},
     },
     carrier::Command,
     challenge::{Challenge, ChallengeKey, Channel, Millis},
     config::values,
-    delivery::Life,
+    delivery::DeliveryState,
     intake::{Answer, Arrival, Job, Ticket},
-    ledger::{EarlyWord, Known, NewChallenge, Op, OutboxReport, PendingControl, Target},
+    ledger::{ControlMessage, Known, NewChallenge, Op, OutboxReport, PendingControl, Target},
     operate::metrics,
 };
 
@@ -37,7 +37,7 @@ impl Core {
                 }
             }
             Job::Cancel { tenant, id } => {
-                self.word_arrived(tenant, id, EarlyWord::Cancel, arrival.ticket, now)
+                self.word_arrived(tenant, id, ControlMessage::Cancel, arrival.ticket, now)
             }
             Job::Feedback {
                 tenant,
@@ -45,9 +45,9 @@ impl Core {
                 verified,
             } => {
                 let word = if verified {
-                    EarlyWord::Verified
+                    ControlMessage::Verified
                 } else {
-                    EarlyWord::NotVerified
+                    ControlMessage::NotVerified
                 };
                 self.word_arrived(tenant, id, word, arrival.ticket, now);
             }
@@ -91,7 +91,7 @@ impl Core {
         self.last_challenge += 1;
         let key = ChallengeKey(self.last_challenge);
         let min_call = self.config.settings.jobs.min_call;
-        let mut life = Life::new(&ch, min_call);
+        let mut life = DeliveryState::new(&ch, min_call);
         let table = &self.config.table;
         let serves = |ch: &Challenge, channel: Channel| {
             ch.country
@@ -148,8 +148,8 @@ impl Core {
                 sent: false,
             },
         );
-        self.place_newborn(key, now);
-        self.settle(key, Change::Born, now);
+        self.place_new(key, now);
+        self.settle(key, Change::New, now);
     }
 
     /// Counts what is over a limit, and says it: at once, and then once a minute.
@@ -171,7 +171,7 @@ impl Core {
         }
     }
 
-    fn say_limit(&self, line: Line, example: Option<&Challenge>) {
+    fn say_limit(&self, line: AlarmLine, example: Option<&Challenge>) {
         let pace = line.kind.pace(&self.config.settings.limits);
         let limit = pace.map_or(String::new(), |pace| {
             format!("{} in {}", pace.count, values::shown(pace.per))
@@ -208,7 +208,7 @@ impl Core {
         &mut self,
         tenant: Arc<str>,
         id: Arc<str>,
-        word: EarlyWord,
+        word: ControlMessage,
         ticket: Ticket,
         now: Millis,
     ) {
@@ -246,14 +246,14 @@ impl Core {
     }
 
     /// A word for an open challenge.
-    pub(super) fn word_for(&mut self, key: ChallengeKey, word: EarlyWord, now: Millis) {
+    pub(super) fn word_for(&mut self, key: ChallengeKey, word: ControlMessage, now: Millis) {
         let Some(open) = self.open.get_mut(key) else {
             return;
         };
         match word {
-            EarlyWord::Cancel => open.life.cancel(now, &mut self.effects),
-            EarlyWord::Verified => open.life.feedback(now, true, &mut self.effects),
-            EarlyWord::NotVerified => open.life.feedback(now, false, &mut self.effects),
+            ControlMessage::Cancel => open.life.cancel(now, &mut self.effects),
+            ControlMessage::Verified => open.life.feedback(now, true, &mut self.effects),
+            ControlMessage::NotVerified => open.life.feedback(now, false, &mut self.effects),
         }
         self.settle(key, Change::Life, now);
     }
@@ -268,7 +268,7 @@ impl Core {
     /// The ledger has said whether it knows the challenge of a word. Unless that has ended, the ledger remembers the word.
     pub(super) fn word_answered(
         &mut self,
-        word: EarlyWord,
+        word: ControlMessage,
         known: Option<Known>,
         ticket: Ticket,
         now: Millis,
@@ -287,9 +287,9 @@ impl Core {
             return;
         }
         let verified = match word {
-            EarlyWord::Cancel => None,
-            EarlyWord::Verified => Some(true),
-            EarlyWord::NotVerified => Some(false),
+            ControlMessage::Cancel => None,
+            ControlMessage::Verified => Some(true),
+            ControlMessage::NotVerified => Some(false),
         };
         if let Some(verified) = verified {
             self.pipeline.write(Op::Feedback {
@@ -313,7 +313,7 @@ impl Core {
                 open
             }
             // Refused at the door, say: over before the ledger knew of it.
-            None => self.unborn.remove(&key)?,
+            None => self.uncommitted.remove(&key)?,
         };
         for attempt in &open.life.attempts {
             let at = crate::challenge::AttemptKey {

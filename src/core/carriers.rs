@@ -16,7 +16,7 @@ use crate::{
         carrier::{Pace, Transport},
     },
     routing::{
-        Bucket, Health, HealthSettings, Standing,
+        Availability, Bucket, Health, HealthSettings,
         health::{Evidence, Outcome, Reason, Scopes, Unmatched},
     },
 };
@@ -119,10 +119,10 @@ impl Running {
     }
 
     /// What the plan is told: health first, then whether a slot is free by window and by pace.
-    pub fn standing(&mut self, now: Mono, hedge: bool) -> Standing {
+    pub fn standing(&mut self, now: Mono, hedge: bool) -> Availability {
         if self.gone {
             // Whoever waits for its slots would wait for ever.
-            return Standing::Suspended(Reason::NotConnected);
+            return Availability::Suspended(Reason::NotConnected);
         }
         if hedge && self.config.pace.is_none() {
             let budget = self.measured_hedges(now);
@@ -132,9 +132,9 @@ impl Running {
         self.starved |= !token;
         let room = token && self.has_slot();
         match self.health.standing() {
-            Standing::Healthy | Standing::Full if !room => Standing::Full,
-            Standing::Probing { .. } if !room => Standing::Probing { free: false },
-            Standing::NoReceipts { free } => Standing::NoReceipts { free: free && room },
+            Availability::Healthy | Availability::Full if !room => Availability::Full,
+            Availability::Probing { .. } if !room => Availability::Probing { free: false },
+            Availability::NoReceipts { free } => Availability::NoReceipts { free: free && room },
             other => other,
         }
     }
@@ -172,7 +172,7 @@ impl Running {
             self.hedges.take(now);
         }
         self.holding.insert(key, now);
-        if self.health.standing() == (Standing::Probing { free: true }) {
+        if self.health.standing() == (Availability::Probing { free: true }) {
             self.probe = Some(key);
         }
         self.health.event(now, Evidence::Started { left });

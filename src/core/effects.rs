@@ -8,7 +8,7 @@ use super::{
     reasons,
 };
 use crate::{
-    challenge::{AttemptKey, ChallengeKey, Channel, Door, Millis},
+    challenge::{AttemptKey, ChallengeKey, Channel, Millis, Origin},
     config::settings::Events,
     delivery::Effect,
     ledger::{Op, OutboxReport, ReportKey, Target},
@@ -31,7 +31,7 @@ pub(super) enum Change {
     /// The same, but a restart wouldn't miss it: a call that rings is ended then, however much is known of it.
     Passing,
     /// A new challenge: its accept carries the life.
-    Born,
+    New,
 }
 
 impl Core {
@@ -61,7 +61,7 @@ impl Core {
             return;
         };
         let ended = open.life.ended.is_some();
-        if change != Change::Born {
+        if change != Change::New {
             let life = encode(&open.life);
             let op = match (&open.life.ended, last) {
                 (Some(end), Some(last)) => Op::End {
@@ -77,7 +77,7 @@ impl Core {
             } else {
                 self.pipeline.write(op);
             }
-        } else if let Some(new) = self.pipeline.newborn(key) {
+        } else if let Some(new) = self.pipeline.new_challenge(key) {
             new.life = encode(&open.life);
             new.last = last;
         }
@@ -129,12 +129,12 @@ impl Core {
             };
             copies.push((target, asker.clone()));
         }
-        if ch.door == Door::Http && !late {
+        if ch.door == Origin::Http && !late {
             copies.push((Target::Http, asker.clone()));
         }
         if self.broker && self.frame.exchange_copy {
             let routing_key = body::routing_key(ch, life, note).into();
-            let mandatory = ch.reply_to.is_none() && ch.door == Door::Amqp && last;
+            let mandatory = ch.reply_to.is_none() && ch.door == Origin::Amqp && last;
             let public = body::render(&self.frame, key, ch, life, note, Reader::Everyone).into();
             copies.push((
                 Target::Exchange {
@@ -210,7 +210,7 @@ impl Core {
             }
         }
         if !open.durable {
-            self.unborn.insert(key, open);
+            self.uncommitted.insert(key, open);
         }
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Core, Running};
 use crate::{
-    carrier::{About, Blame, Cause, Event, Failure, Link, ReceiptState, Verdict},
+    carrier::{About, AttemptEvent, Blame, Cause, Failure, Link, ReceiptState, Verdict},
     challenge::{AttemptKey, ChallengeKey, Channel, Millis},
     clock::{Mono, Now},
     config::carrier::Transport,
@@ -25,7 +25,7 @@ impl Core {
     }
 
     /// What an event says of the carrier itself, and whether it frees a slot.
-    pub(super) fn evidence(&mut self, name: &Arc<str>, key: AttemptKey, event: &Event) {
+    pub(super) fn evidence(&mut self, name: &Arc<str>, key: AttemptKey, event: &AttemptEvent) {
         let mono = self.mono;
         let open = self.open.get(key.challenge);
         let attempt = open.and_then(|open| open.life.attempt(key.attempt));
@@ -50,7 +50,7 @@ impl Core {
             outcome => outcome,
         };
         let begun = carrier.since(key);
-        if let Event::Failed(failure) = event {
+        if let AttemptEvent::Failed(failure) = event {
             carrier.refused_login(failure);
             carrier.health.heard(failure.carrier_code.as_ref());
         } else if outcome == Some(Outcome::Accepted) {
@@ -63,7 +63,7 @@ impl Core {
                 carrier.health.event(mono, asked);
             }
             (Some(outcome), ..) => carrier.outcome(mono, key, outcome),
-            (None, ..) if matches!(event, Event::Failed(_)) => carrier.void_probe(mono, key),
+            (None, ..) if matches!(event, AttemptEvent::Failed(_)) => carrier.void_probe(mono, key),
             (None, ..) => {}
         }
         if let (Some((sender, country)), Some(begun)) = (&place, begun) {
@@ -76,7 +76,8 @@ impl Core {
                 self.queue.room_changed();
             }
         }
-        if matches!(event, Event::Accepted { .. }) && !carrier.is_voice() && place.is_some() {
+        if matches!(event, AttemptEvent::Accepted { .. }) && !carrier.is_voice() && place.is_some()
+        {
             carrier.awaits_receipt(mono, key);
         }
         let freed = frees(event, carrier.is_voice()) && carrier.free_slot(key);
@@ -242,17 +243,18 @@ impl Running {
 }
 
 /// What an event says of the carrier, if anything. `rang`: this call has rung before.
-fn outcome(carrier: &Running, event: &Event, rang: bool) -> Option<Outcome> {
+fn outcome(carrier: &Running, event: &AttemptEvent, rang: bool) -> Option<Outcome> {
     match event {
         // Of a call only the first provisional answer: what comes of it is open.
-        Event::Accepted { .. } if carrier.is_voice() => Some(Outcome::Heard),
-        Event::Accepted { .. } | Event::Ringing => Some(Outcome::Accepted),
-        Event::Answered => (!rang).then_some(Outcome::Accepted),
-        Event::InDoubt { .. } => Some(Outcome::InDoubt),
-        Event::Failed(failure) => failed(carrier.config.transport.is_http(), failure),
-        Event::KeyPressed(_) | Event::CallState(..) | Event::CallCleared | Event::CallEnded(_) => {
-            None
-        }
+        AttemptEvent::Accepted { .. } if carrier.is_voice() => Some(Outcome::Heard),
+        AttemptEvent::Accepted { .. } | AttemptEvent::Ringing => Some(Outcome::Accepted),
+        AttemptEvent::Answered => (!rang).then_some(Outcome::Accepted),
+        AttemptEvent::InDoubt { .. } => Some(Outcome::InDoubt),
+        AttemptEvent::Failed(failure) => failed(carrier.config.transport.is_http(), failure),
+        AttemptEvent::KeyPressed(_)
+        | AttemptEvent::CallState(..)
+        | AttemptEvent::CallCleared
+        | AttemptEvent::CallEnded(_) => None,
     }
 }
 
@@ -292,10 +294,10 @@ fn about_account(http: bool, failure: &Failure) -> bool {
 /// What is told to the scopes: None: nothing; Some(None): sender and country were taken.
 type Scoped<'a> = Option<Option<(About, &'a Arc<str>)>>;
 
-fn scoped<'a>(name: &'a Arc<str>, event: &'a Event, outcome: Option<Outcome>) -> Scoped<'a> {
+fn scoped<'a>(name: &'a Arc<str>, event: &'a AttemptEvent, outcome: Option<Outcome>) -> Scoped<'a> {
     match (outcome?, event) {
         (Outcome::Accepted, _) => Some(None),
-        (Outcome::Refused(about), Event::Failed(failure)) => {
+        (Outcome::Refused(about), AttemptEvent::Failed(failure)) => {
             let code = failure.carrier_code.as_ref().unwrap_or(name);
             Some(Some((about, code)))
         }
@@ -305,22 +307,22 @@ fn scoped<'a>(name: &'a Arc<str>, event: &'a Event, outcome: Option<Outcome>) ->
     }
 }
 
-fn pause(event: &Event) -> Option<Duration> {
+fn pause(event: &AttemptEvent) -> Option<Duration> {
     match event {
-        Event::Failed(failure) => failure.retry_after,
+        AttemptEvent::Failed(failure) => failure.retry_after,
         _ => None,
     }
 }
 
-fn frees(event: &Event, call: bool) -> bool {
+fn frees(event: &AttemptEvent, call: bool) -> bool {
     match event {
-        Event::Accepted { .. } | Event::InDoubt { .. } => !call,
-        Event::Failed(_) | Event::CallEnded(_) => true,
-        Event::Ringing
-        | Event::Answered
-        | Event::KeyPressed(_)
-        | Event::CallState(..)
-        | Event::CallCleared => false,
+        AttemptEvent::Accepted { .. } | AttemptEvent::InDoubt { .. } => !call,
+        AttemptEvent::Failed(_) | AttemptEvent::CallEnded(_) => true,
+        AttemptEvent::Ringing
+        | AttemptEvent::Answered
+        | AttemptEvent::KeyPressed(_)
+        | AttemptEvent::CallState(..)
+        | AttemptEvent::CallCleared => false,
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    carrier::{Receipt, Slip},
+    carrier::{Acknowledgement, Receipt},
     challenge::Millis,
     ledger::{InboxKey, InboxMessage},
     number::written::Tail,
@@ -32,7 +32,7 @@ pub struct Held {
     /// The ledger holds it, or will with the next batch.
     pub written: bool,
     /// Its carrier has not been answered yet: nothing but a response can say whose it is.
-    pub slip: Option<Slip>,
+    pub ack: Option<Acknowledgement>,
     due: Millis,
 }
 
@@ -89,7 +89,7 @@ impl Inbox {
             forms,
             at: now,
             written: false,
-            slip: None,
+            ack: None,
             due,
         };
         self.put(key, held);
@@ -104,7 +104,7 @@ impl Inbox {
             forms,
             at,
             written: true,
-            slip: None,
+            ack: None,
             due: at,
         };
         self.put(key, held);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::late::Found;
 use crate::{
-    carrier::{DriverId, Order, Said},
+    carrier::{CarrierMessage, DriverId, Order},
     config::Config,
     intake::Arrival,
     ledger::{Done, Epoch, ReportKey},
@@ -16,7 +16,7 @@ pub enum Input {
     /// A job, a cancel or feedback.
     Arrival(Arrival),
     /// What a carrier's driver says.
-    Carrier(Said),
+    Carrier(CarrierMessage),
     /// A batch is durable: the answer to [`Output::Commit`].
     Committed(Done),
     /// Reports that the broker has confirmed, or that were given up.

@@ -26,7 +26,7 @@ use crate::{
     carrier::ReceiptState,
     challenge::{AttemptKey, Challenge, ChallengeKey},
     clock::Now,
-    delivery::Life,
+    delivery::DeliveryState,
     ledger::{Candidates, InboxKey, Op, OutboxReport, Referred, Stored, Target, Whose},
     number::written::Tail,
     operate::metrics,
@@ -119,7 +119,7 @@ struct Told {
 }
 
 impl Told {
-    fn of(stored: &Stored, life: &Life) -> Told {
+    fn of(stored: &Stored, life: &DeliveryState) -> Told {
         let told = match stored.late.as_slice() {
             [] => None,
             late => serde_json::from_slice(late)
@@ -136,7 +136,7 @@ impl Told {
     }
 
     /// False: it was told before, or the final says it.
-    fn add(&mut self, life: &Life, at: PartOf, state: ReceiptState) -> bool {
+    fn add(&mut self, life: &DeliveryState, at: PartOf, state: ReceiptState) -> bool {
         let (n, part) = (at.attempt.attempt, at.part);
         let known = life.attempt(n).is_some_and(|a| a.knows(part, state));
         if known || self.receipts.contains(&(n, part, state)) {
@@ -287,7 +287,8 @@ impl Core {
         let lead = self.lead(name, receipt, Some(&held.forms), held.at);
         if let Lead::ByPhone(at) = lead {
             others.retain(|(referred, stored)| {
-                let life = serde_json::from_slice::<Life>(&stored.life).unwrap_or_default();
+                let life =
+                    serde_json::from_slice::<DeliveryState>(&stored.life).unwrap_or_default();
                 let attempt = life.attempt(referred.key.attempt);
                 attempt.is_none_or(|a| self.fits_as_well(receipt, at, &a.sender))
             });
@@ -322,7 +323,7 @@ impl Core {
     ) {
         metrics::receipt(&held.carrier, held.receipt.state, true);
         let job = serde_json::from_slice::<Challenge>(&stored.job);
-        let life = serde_json::from_slice::<Life>(&stored.life);
+        let life = serde_json::from_slice::<DeliveryState>(&stored.life);
         let (Ok(ch), Ok(life)) = (job, life) else {
             return;
         };
@@ -398,7 +399,7 @@ fn may_mean(held: &Held, (referred, stored): &(Referred, Stored)) -> bool {
         return false;
     }
     let job = serde_json::from_slice::<Challenge>(&stored.job).ok();
-    let life = serde_json::from_slice::<Life>(&stored.life).unwrap_or_default();
+    let life = serde_json::from_slice::<DeliveryState>(&stored.life).unwrap_or_default();
     let attempt = life.attempt(referred.key.attempt);
     let sender = attempt.map_or("", |a| a.sender.trim_start_matches('+'));
     let named = job.and_then(|ch| names(&held.receipt, ch.to?, sender));
@@ -419,7 +420,7 @@ fn pick(
 ) -> Option<(Referred, Stored)> {
     let state = held.receipt.state;
     let new = fits.iter().position(|(referred, stored)| {
-        let life = serde_json::from_slice::<Life>(&stored.life).unwrap_or_default();
+        let life = serde_json::from_slice::<DeliveryState>(&stored.life).unwrap_or_default();
         let told = Told::of(stored, &life);
         let known = life
             .attempt(attempt.attempt)
@@ -468,7 +469,7 @@ mod tests {
 
     #[test]
     fn numbers_go_on_after_the_final_and_a_repeat_is_not_told() {
-        let mut life = Life::default();
+        let mut life = DeliveryState::default();
         life.seq = 3;
         let mut told = Told::of(&stored(b""), &life);
         assert!(told.add(&life, part(1, 0), ReceiptState::Delivered));

@@ -9,7 +9,7 @@ use std::{
 use super::{queue::RouteKey, references::References};
 use crate::{
     challenge::{Challenge, ChallengeKey, Millis},
-    delivery::{Life, Want},
+    delivery::{DeliveryState, Want},
     ledger::Claim,
 };
 
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Open {
     pub ch: Challenge,
-    pub life: Life,
+    pub life: DeliveryState,
     /// The ledger holds it.
     pub durable: bool,
     /// Until then its asker may give it up.

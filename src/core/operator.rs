@@ -12,15 +12,15 @@ use super::{
 use crate::{
     challenge::{Challenge, Millis},
     clock::Now,
-    delivery::Life,
+    delivery::DeliveryState,
     ledger::{Claim, ClaimedOrder, Op},
-    overlay::{Audit, Change, Entry, Overlay},
+    overlay::{Audit, Entry, Overlay, OverlayChange},
 };
 
 /// What an operator wants of the overlay.
 #[derive(Clone, Debug)]
 pub struct OverlayOrder {
-    pub change: Change,
+    pub change: OverlayChange,
     /// Who wants it, as they call themselves.
     pub owner: Arc<str>,
     pub reason: Arc<str>,
@@ -177,9 +177,9 @@ impl Core {
         });
     }
 
-    fn knows(&self, change: &Change) -> bool {
+    fn knows(&self, change: &OverlayChange) -> bool {
         match change {
-            Change::SuspendCarrier { carrier } => self.config.carriers.contains_key(carrier),
+            OverlayChange::SuspendCarrier { carrier } => self.config.carriers.contains_key(carrier),
         }
     }
 
@@ -223,7 +223,7 @@ impl Core {
 }
 
 /// A challenge and its life so far, copied out.
-pub type OpenChallenge = (Challenge, Life);
+pub type OpenChallenge = (Challenge, DeliveryState);
 
 /// `by_operator: maintenance (ada, until 2026-11-28T20:00:00.000Z)`.
 fn words(entry: &Entry) -> String {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{late::LookUp, operator::Ordered};
 use crate::{
-    carrier::{Command, DriverId, Slip},
+    carrier::{Acknowledgement, Command, DriverId},
     challenge::ChallengeKey,
     intake::{Answer, Ticket},
     ledger::{Batch, OutboxReport},
@@ -22,9 +22,9 @@ pub enum Output {
     /// The door is told what became of an arrival.
     Answer(Ticket, Answer),
     /// What the carrier has brought is safe.
-    Acknowledge(Slip),
+    Acknowledge(Acknowledgement),
     /// There is no room for what the carrier has brought: it is to bring it again.
-    Refuse(Slip),
+    Refuse(Acknowledgement),
     Publish(Box<OutboxReport>),
     /// Whoever follows this challenge by HTTP finds a new report in the ledger.
     Notify(ChallengeKey),

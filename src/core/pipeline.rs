@@ -19,11 +19,13 @@ use super::{
     output::{Output, Outputs},
 };
 use crate::{
-    carrier::{CallMark, Slip},
+    carrier::{Acknowledgement, CallMark},
     challenge::{AttemptKey, Challenge, ChallengeKey},
     clock::Mono,
     intake::{Answer, Ticket},
-    ledger::{BATCHES, Batch, Done, EarlyWord, InboxKey, Known, NewChallenge, Op, OutboxReport},
+    ledger::{
+        BATCHES, Batch, ControlMessage, Done, InboxKey, Known, NewChallenge, Op, OutboxReport,
+    },
 };
 
 /// Something that waits for the ledger.
@@ -39,7 +41,7 @@ pub enum Action {
     /// A word for an id that isn't open: the ledger says whether it knows it. `place`: where in its batch it stands.
     Word {
         place: usize,
-        word: EarlyWord,
+        word: ControlMessage,
         ticket: Ticket,
     },
     Submit(AttemptKey),
@@ -51,7 +53,7 @@ pub enum Action {
         mark: CallMark,
     },
     /// Tell the carrier that what it brought is safe.
-    GiveBack(Slip),
+    Acknowledge(Acknowledgement),
     /// Ask the ledger about this receipt: it holds now what was decided before.
     LookUp(InboxKey),
     /// What a round of look-ups has told is durable.
@@ -77,7 +79,7 @@ impl Action {
                 false => SOON,
             },
             Action::Publish(report) if !report.is_final => NEWS,
-            Action::GiveBack(_) => GIVING_BACK,
+            Action::Acknowledge(_) => ACKNOWLEDGING,
             Action::Publish(_) | Action::Recorded { .. } => SOON,
             Action::Wake(_) | Action::LookUp(_) => NEWS,
             Action::RoundOver => SOON,
@@ -97,7 +99,7 @@ impl Action {
             | Action::Answer(..)
             | Action::Repeat(..)
             | Action::Word { .. }
-            | Action::GiveBack(_)
+            | Action::Acknowledge(_)
             | Action::LookUp(_)
             | Action::RoundOver
             | Action::Ordered(..) => None,
@@ -114,16 +116,16 @@ pub struct Released {
     /// Challenges that the ledger could not hold, with their jobs' tickets.
     pub lost: Vec<(ChallengeKey, Ticket)>,
     /// Challenges for which a word had come before them.
-    pub early: Vec<(ChallengeKey, EarlyWord)>,
+    pub early: Vec<(ChallengeKey, ControlMessage)>,
     /// Words with what the ledger knows of their challenge, if anything.
-    pub words: Vec<(EarlyWord, Option<Known>, Ticket)>,
+    pub words: Vec<(ControlMessage, Option<Known>, Ticket)>,
 }
 
 pub struct Pipeline {
     next: u64,
     ops: Vec<Op>,
     actions: Vec<Action>,
-    flying: VecDeque<(u64, Vec<Action>)>,
+    in_flight: VecDeque<(u64, Vec<Action>)>,
     /// The least patience of what has come since the last flush.
     patience: Option<Duration>,
     /// When what has gathered is to go.
@@ -143,7 +145,7 @@ struct Expected {
 /// How long calls' intents and answers, and finals gather before they are committed.
 const SOON: Duration = Duration::from_millis(16);
 /// How long what a carrier said gathers: some carriers say nothing more before they have been answered.
-const GIVING_BACK: Duration = Duration::from_millis(4);
+const ACKNOWLEDGING: Duration = Duration::from_millis(4);
 /// How long what is told on the way, and changes nothing for a restart, gathers.
 pub const NEWS: Duration = Duration::from_millis(25);
 /// How long what may be lost gathers: done a second time it does no harm.
@@ -181,7 +183,7 @@ impl Default for Pipeline {
             next: 1,
             ops: Vec::new(),
             actions: Vec::new(),
-            flying: VecDeque::new(),
+            in_flight: VecDeque::new(),
             patience: None,
             due: None,
             not_before: None,
@@ -193,11 +195,11 @@ impl Default for Pipeline {
 impl Pipeline {
     /// Is there room for another batch? If not, nothing more is taken in.
     pub fn room(&self) -> bool {
-        self.flying.len() + 1 < BATCHES
+        self.in_flight.len() + 1 < BATCHES
     }
 
     pub fn idle(&self) -> bool {
-        self.flying.is_empty() && self.ops.is_empty() && self.actions.is_empty()
+        self.in_flight.is_empty() && self.ops.is_empty() && self.actions.is_empty()
     }
 
     /// To be written with the next batch. Gives its place there.
@@ -219,7 +221,7 @@ impl Pipeline {
     }
 
     /// A challenge whose accept stands in the next batch.
-    pub fn newborn(&mut self, key: ChallengeKey) -> Option<&mut NewChallenge> {
+    pub fn new_challenge(&mut self, key: ChallengeKey) -> Option<&mut NewChallenge> {
         self.ops.iter_mut().rev().find_map(|op| match op {
             Op::Accept(new) if new.key == key => Some(&mut **new),
             _ => None,
@@ -255,7 +257,7 @@ impl Pipeline {
         let patience = self.patience.take();
         if self.ops.is_empty() {
             let actions = std::mem::take(&mut self.actions);
-            return match self.flying.back_mut() {
+            return match self.in_flight.back_mut() {
                 None => actions,
                 // Order is kept: it waits for what was said before it.
                 Some((_, before)) => {
@@ -277,7 +279,7 @@ impl Pipeline {
         let ops = std::mem::take(&mut self.ops);
         out.push(Output::Commit(Batch { number, ops }));
         let actions = std::mem::take(&mut self.actions);
-        self.flying.push_back((number, actions));
+        self.in_flight.push_back((number, actions));
         Vec::new()
     }
 
@@ -289,11 +291,11 @@ impl Pipeline {
         };
         let mut actions = Vec::new();
         while self
-            .flying
+            .in_flight
             .front()
             .is_some_and(|(number, _)| *number <= done.number)
         {
-            if let Some((_, waited)) = self.flying.pop_front() {
+            if let Some((_, waited)) = self.in_flight.pop_front() {
                 actions.extend(waited);
             }
         }

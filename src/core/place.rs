@@ -22,7 +22,7 @@ use crate::{
     delivery::{Attempt, Placement, Want},
     message::templates,
     operate::metrics,
-    routing::plan::{self, Ask, Avoid, Choice, Standing, Tried, View},
+    routing::plan::{self, Availability, Avoid, Choice, PlanRequest, Tried, View},
 };
 
 /// How many of a line are asked before the line counts as blocked: the first may have tried what the next has not.
@@ -81,13 +81,13 @@ impl Probes {
 
 impl Core {
     /// A challenge just accepted: if a slot is free and nobody waits before it, its intent shares the accept's commit.
-    pub(super) fn place_newborn(&mut self, key: ChallengeKey, now: Millis) {
+    pub(super) fn place_new(&mut self, key: ChallengeKey, now: Millis) {
         self.requeue(key, now);
         let Some((_, at)) = self.open.get(key).and_then(|open| open.waiting) else {
             return;
         };
         if self.queue.heads(at, 1).first() == Some(&key) {
-            self.try_place(key, now, Change::Born, Probes::FIRST);
+            self.try_place(key, now, Change::New, Probes::FIRST);
         }
     }
 
@@ -125,7 +125,7 @@ impl Core {
 
     /// Gives free slots to those who wait.
     pub(super) fn place_all(&mut self, now: Millis) {
-        let free = Standing::Probing { free: true };
+        let free = Availability::Probing { free: true };
         for probes in Probes::ALL {
             let spared = self.place_lines(probes, now);
             let all = self.carriers.iter();
@@ -206,7 +206,7 @@ impl Core {
         let Some(country) = open.ch.country else {
             return Placed::Gone;
         };
-        let ask = Ask {
+        let ask = PlanRequest {
             country,
             method: want.method,
             tenant: &open.ch.tenant,
@@ -469,7 +469,7 @@ impl Core {
 
 /// Where a challenge that wants this stands.
 fn line_of(open: &Open, want: Want, now: Millis) -> Option<RouteKey> {
-    let mut tried = queue::Tried::default();
+    let mut tried = queue::TriedSet::default();
     if want.hedge || !open.life.attempts.is_empty() {
         let mut hash = DefaultHasher::new();
         want.hedge.hash(&mut hash);
@@ -480,7 +480,7 @@ fn line_of(open: &Open, want: Want, now: Millis) -> Option<RouteKey> {
         // he may.
         let throttling: BTreeSet<&Arc<str>> = open.life.throttling().collect();
         throttling.hash(&mut hash);
-        tried = queue::Tried(hash.finish());
+        tried = queue::TriedSet(hash.finish());
     }
     Some((want.method.channel(), open.ch.country?, tried))
 }

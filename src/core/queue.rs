@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::turns::{self, Rank, Turns};
+use super::turns::{self, Rank, TenantTurns};
 use crate::{
     challenge::{Challenge, ChallengeKey, Channel},
     number::Country,
@@ -15,23 +15,23 @@ use crate::{
 /// Everybody with the same key has the same routes and has tried the same: when the first finds no slot, hardly
 /// anybody behind does. Who has tried what others have not (or waits for the budget of hedges) stands elsewhere, so
 /// that nobody waits for a free carrier behind those who wait for a full one.
-pub type RouteKey = (Channel, Country, Tried);
+pub type RouteKey = (Channel, Country, TriedSet);
 
 /// What the challenges of a line have behind them; the default: nothing yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tried(pub u64);
+pub struct TriedSet(pub u64);
 
 #[derive(Debug, Default)]
-struct Line {
-    waiting: turns::Line<ChallengeKey>,
+struct WaitQueue {
+    waiting: turns::TenantQueue<ChallengeKey>,
     /// Nobody here found a slot since room last changed: newcomers needn't ask.
     blocked: bool,
 }
 
 #[derive(Debug, Default)]
 pub struct Queue {
-    lines: HashMap<RouteKey, Line>,
-    turns: Turns,
+    lines: HashMap<RouteKey, WaitQueue>,
+    turns: TenantTurns,
     len: usize,
 }
 
@@ -123,7 +123,7 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::{
-        challenge::{Door, Expect, Method, Millis, Until},
+        challenge::{Expect, Method, Millis, Origin, Until},
         number::Number,
     };
 
@@ -151,14 +151,14 @@ mod tests {
             caller_id: None,
             meta: Default::default(),
             reply_to: None,
-            door: Door::Amqp,
+            door: Origin::Amqp,
             content: [0; 32],
         }
     }
 
     fn route(country: &str) -> RouteKey {
         let country = Country::parse(country).expect("a country");
-        (Channel::Sms, country, Tried::default())
+        (Channel::Sms, country, TriedSet::default())
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
     references::PartOf,
 };
 use crate::{
-    carrier::{Receipt, ReceiptState, Slip, reference},
+    carrier::{Acknowledgement, Receipt, ReceiptState, reference},
     challenge::Millis,
     clock::Mono,
     ledger::{InboxKey, InboxMessage, Op},
@@ -44,7 +44,7 @@ impl Core {
         &mut self,
         name: &Arc<str>,
         mut receipt: Receipt,
-        slip: Slip,
+        ack: Acknowledgement,
         now: Millis,
     ) {
         receipt.references = std::mem::take(&mut receipt.references)
@@ -61,14 +61,14 @@ impl Core {
                 metrics::receipt(name, receipt.state, false);
             }
             Lead::ByPhone(_) | Lead::Undecided | Lead::Contradicted | Lead::Nobody => {
-                let key = self.hold(name, receipt, nameless, slip, now);
+                let key = self.hold(name, receipt, nameless, ack, now);
                 // It may be that of a text that has ended: before the phone alone decides, the ledger is asked.
                 return key
                     .filter(|_| by_phone)
                     .map_or((), |key| self.ask_ledger(key));
             }
         }
-        self.pipeline.then(Action::GiveBack(slip));
+        self.pipeline.then(Action::Acknowledge(ack));
     }
 
     /// Nobody is known for it yet. It is kept, and its carrier answered; but where it names no phone and some text is
@@ -79,7 +79,7 @@ impl Core {
         name: &Arc<str>,
         receipt: Receipt,
         nameless: bool,
-        slip: Slip,
+        ack: Acknowledgement,
         now: Millis,
     ) -> Option<InboxKey> {
         let ended = receipt
@@ -89,12 +89,12 @@ impl Core {
         let passing = receipt.state == ReceiptState::Intermediate;
         if passing && ended {
             metrics::receipt(name, receipt.state, true);
-            self.pipeline.then(Action::GiveBack(slip));
+            self.pipeline.then(Action::Acknowledge(ack));
             return None;
         }
         if self.inbox.is_full(name) {
             metrics::receipt_refused(name);
-            self.outputs.push(Output::Refuse(slip));
+            self.outputs.push(Output::Refuse(ack));
             return None;
         }
         let forms = self.other_forms(name, &receipt.references);
@@ -103,7 +103,7 @@ impl Core {
         let key = self.inbox.hold(name, receipt, forms, now, due);
         if waits {
             if let Some(held) = self.inbox.get_mut(key) {
-                held.slip = Some(slip);
+                held.ack = Some(ack);
             }
             return None;
         }
@@ -111,7 +111,7 @@ impl Core {
         if !passing {
             self.write_down(key);
         }
-        self.pipeline.then(Action::GiveBack(slip));
+        self.pipeline.then(Action::Acknowledge(ack));
         if ended {
             self.ask_ledger(key);
         }
@@ -133,8 +133,8 @@ impl Core {
         if held.written {
             self.pipeline.write(Op::InboxDone { key });
         }
-        if let Some(slip) = held.slip.take() {
-            self.pipeline.then(Action::GiveBack(slip));
+        if let Some(ack) = held.ack.take() {
+            self.pipeline.then(Action::Acknowledge(ack));
         }
         Some(held)
     }
@@ -215,7 +215,7 @@ impl Core {
             }
             Lead::Contradicted | Lead::Nobody if last => {
                 let passing = held.receipt.state == ReceiptState::Intermediate;
-                let waits = held.slip.is_some() && self.any_unanswered_since(&name, held.at, now);
+                let waits = held.ack.is_some() && self.any_unanswered_since(&name, held.at, now);
                 match (waits, passing) {
                     (true, _) => self.refuse(key),
                     (false, true) => {
@@ -235,8 +235,8 @@ impl Core {
         if let Some(held) = self.inbox.remove(key) {
             self.late.waits_no_longer(key);
             metrics::receipt_refused(&held.carrier);
-            let slip = held.slip.into_iter();
-            slip.for_each(|slip| self.outputs.push(Output::Refuse(slip)));
+            let ack = held.ack.into_iter();
+            ack.for_each(|ack| self.outputs.push(Output::Refuse(ack)));
         }
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::{Core, effects::Change, open::Open};
 use crate::{
     challenge::{AttemptKey, Challenge, Channel, Millis},
-    delivery::Life,
-    ledger::{EarlyWord, LimitKeys, Op, Stored},
+    delivery::DeliveryState,
+    ledger::{ControlMessage, LimitKeys, Op, Stored},
 };
 
 /// After a restart a text in doubt is given this long for its receipt, before it is hedged.
@@ -30,8 +30,8 @@ impl Core {
         }
         let key = stored.key;
         let min_call = self.config.settings.jobs.min_call;
-        let mut life = serde_json::from_slice::<Life>(&stored.life)
-            .unwrap_or_else(|_| Life::new(&ch, min_call));
+        let mut life = serde_json::from_slice::<DeliveryState>(&stored.life)
+            .unwrap_or_else(|_| DeliveryState::new(&ch, min_call));
         life.min_call = min_call;
         let sent = !life.attempts.is_empty();
         if !sent {
@@ -56,9 +56,9 @@ impl Core {
         // Durable, and told as taken; whether it had taken effect before the end of the process, nobody knows.
         match stored.early {
             None => {}
-            Some(EarlyWord::Cancel) => open.life.cancel(now, &mut self.effects),
-            Some(EarlyWord::Verified) => open.life.feedback(now, true, &mut self.effects),
-            Some(EarlyWord::NotVerified) => open.life.feedback(now, false, &mut self.effects),
+            Some(ControlMessage::Cancel) => open.life.cancel(now, &mut self.effects),
+            Some(ControlMessage::Verified) => open.life.feedback(now, true, &mut self.effects),
+            Some(ControlMessage::NotVerified) => open.life.feedback(now, false, &mut self.effects),
         }
         let texts = open.life.attempts.iter();
         let texts = texts.filter(|a| a.channel() == Channel::Sms);
@@ -82,12 +82,12 @@ impl Core {
 
     /// A call that an earlier life of this process may have left up: its carrier's driver ends it.
     pub fn left_up(&mut self, key: AttemptKey) {
-        self.orphans.push(key);
+        self.unterminated_calls.push(key);
     }
 
     /// By now they are ended, or can't be.
     pub(super) fn forget_orphans(&mut self) {
-        for key in self.orphans.drain(..) {
+        for key in self.unterminated_calls.drain(..) {
             self.pipeline.write(Op::CallDown { key });
         }
     }

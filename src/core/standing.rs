@@ -9,8 +9,8 @@ use crate::{
     config::{Config, values},
     routing::{
         health::Reason,
-        plan::{self, Ask, Choice, LeftOut, Omission, Standing, Tried, View},
-        table::{Line, Table},
+        plan::{self, Availability, Choice, LeftOut, Omission, PlanRequest, Tried, View},
+        table::{RouteEntry, Table},
     },
 };
 
@@ -25,10 +25,10 @@ impl Core {
         for name in names {
             let standing = match self.carriers.get_mut(name) {
                 _ if self.overlay.suspended(name).is_some() => {
-                    Standing::Suspended(Reason::ByOperator)
+                    Availability::Suspended(Reason::ByOperator)
                 }
                 Some(running) => running.standing(self.mono, hedge),
-                None => Standing::Suspended(Reason::NotConnected),
+                None => Availability::Suspended(Reason::NotConnected),
             };
             self.standing.push(standing);
         }
@@ -38,7 +38,7 @@ impl Core {
     /// line stand those who have waited long, and among them those whom no carrier ever takes. Where only receipts are
     /// missing, others go by the carrier too, if nobody else is left.
     pub(super) fn leave_probes_to_longer(&mut self, at: RouteKey, key: ChallengeKey) -> bool {
-        let free = Standing::Probing { free: true };
+        let free = Availability::Probing { free: true };
         if !self.standing.contains(&free) || self.queue.longest(at).is_none_or(|last| last == key) {
             return false;
         }
@@ -46,8 +46,8 @@ impl Core {
         for (name, standing) in self.config.table.carriers().iter().zip(&mut self.standing) {
             if *standing == free {
                 *standing = match self.carriers.get(name).is_some_and(asks) {
-                    true => Standing::NoReceipts { free: true },
-                    false => Standing::Probing { free: false },
+                    true => Availability::NoReceipts { free: true },
+                    false => Availability::Probing { free: false },
                 };
             }
         }
@@ -70,8 +70,8 @@ impl Core {
         };
         let mut spared = false;
         for (name, standing) in self.config.table.carriers().iter().zip(&mut self.standing) {
-            if *standing == (Standing::Probing { free: true }) && told(name) {
-                *standing = Standing::Probing { free: false };
+            if *standing == (Availability::Probing { free: true }) && told(name) {
+                *standing = Availability::Probing { free: false };
                 spared = true;
             }
         }
@@ -81,8 +81,8 @@ impl Core {
 
 /// What the plan left out and why, for the attempt's trace. Nothing while all carriers are well, none refuses a sender and
 /// nothing was tried: then only the files speak, and they stand where everybody can read them.
-pub(super) fn left_out(table: &Table, view: View<'_>, ask: &Ask<'_>) -> Box<[Arc<str>]> {
-    let well = |s: &Standing| matches!(s, Standing::Healthy | Standing::Full);
+pub(super) fn left_out(table: &Table, view: View<'_>, ask: &PlanRequest<'_>) -> Box<[Arc<str>]> {
+    let well = |s: &Availability| matches!(s, Availability::Healthy | Availability::Full);
     if ask.tried.is_empty() && view.refusals.is_empty() && view.standing.iter().all(well) {
         return Box::default();
     }
@@ -133,7 +133,7 @@ impl Core {
         };
         let several = ch.methods().nth(1).is_some();
         for method in ch.methods() {
-            let ask = Ask {
+            let ask = PlanRequest {
                 country,
                 method,
                 tenant: &ch.tenant,
@@ -156,7 +156,12 @@ impl Core {
 }
 
 /// The same for one method, with so much of the challenge's life left.
-fn kept_from(config: &Config, view: View<'_>, ask: &Ask<'_>, left: Duration) -> Vec<String> {
+fn kept_from(
+    config: &Config,
+    view: View<'_>,
+    ask: &PlanRequest<'_>,
+    left: Duration,
+) -> Vec<String> {
     let (table, settings) = (&config.table, &config.settings);
     let channel = ask.method.channel();
     let on = match channel {
@@ -183,9 +188,9 @@ fn kept_from(config: &Config, view: View<'_>, ask: &Ask<'_>, left: Duration) -> 
     }
     let omitted = plan::plan(table, view, ask).left_out.into_iter();
     all.extend(omitted.map(|omission| words(table, omission)));
-    let full = |line: &&Line| {
+    let full = |line: &&RouteEntry| {
         let standing = view.standing.get(usize::from(line.carrier.0));
-        line.enabled && matches!(standing, Some(Standing::Full))
+        line.enabled && matches!(standing, Some(Availability::Full))
     };
     let full = lines.iter().filter(full);
     all.extend(full.map(|line| format!("{}: {}", table.carrier_name(line.carrier), LeftOut::Full)));
@@ -193,12 +198,17 @@ fn kept_from(config: &Config, view: View<'_>, ask: &Ask<'_>, left: Duration) -> 
 }
 
 /// Would nobody bring it even if every carrier were well and free?
-pub(super) fn nobody_at_all(table: &Table, view: View<'_>, ask: &Ask<'_>, tried: &[Tried]) -> bool {
-    let everyone = vec![Standing::Healthy; view.standing.len()];
+pub(super) fn nobody_at_all(
+    table: &Table,
+    view: View<'_>,
+    ask: &PlanRequest<'_>,
+    tried: &[Tried],
+) -> bool {
+    let everyone = vec![Availability::Healthy; view.standing.len()];
     let view = View {
         standing: &everyone,
         refusals: &[],
         ..view
     };
-    plan::first(table, view, &Ask { tried, ..*ask }) == Choice::Nothing
+    plan::first(table, view, &PlanRequest { tried, ..*ask }) == Choice::Nothing
 }

@@ -8,16 +8,16 @@ use tokio::sync::mpsc;
 use super::{CarrierUpdate, Core, CoreSettings, Found, Input, LookUp, Output, UpdateLink};
 use crate::{
     carrier::{
-        Cause, Command, DriverId, Event, Incoming, Link, Order, Receipt, ReceiptState, Reply, Said,
-        Slip, Slots, What,
+        Acknowledgement, AttemptEvent, CarrierEvent, CarrierMessage, Cause, Command, DriverId,
+        Incoming, Link, Order, Receipt, ReceiptState, Reply, Slots,
     },
-    challenge::{Door, Millis},
+    challenge::{Millis, Origin},
     clock::{Mono, Now},
     config::Config,
     gateway,
     intake::{
         Arrival, Ticket,
-        job::{self, Kind, Properties},
+        job::{self, JobKind, Properties},
     },
     ledger::{
         OutboxReport, Recovered,
@@ -38,7 +38,7 @@ struct Story<'c> {
     /// Orders that no answer has been given to, with the carrier's name.
     orders: Vec<(Arc<str>, Order)>,
     reports: Vec<OutboxReport>,
-    slips: mpsc::UnboundedSender<(u32, Reply)>,
+    acks: mpsc::UnboundedSender<(u32, Reply)>,
     _answers: mpsc::UnboundedReceiver<(u32, Reply)>,
     last_message: u32,
     /// Messages of carriers that are safe.
@@ -95,7 +95,7 @@ impl<'c> Story<'c> {
         core.configure(config.clone(), updates);
         let longest = crate::admission::longest(&config.settings.limits);
         gateway::take_up(&mut recovered, &mut core, time(now).wall, longest).expect("it starts");
-        let (slips, answers) = mpsc::unbounded_channel();
+        let (acks, answers) = mpsc::unbounded_channel();
         let mut story = Story {
             config,
             core,
@@ -103,14 +103,14 @@ impl<'c> Story<'c> {
             now,
             orders: Vec::new(),
             reports: Vec::new(),
-            slips,
+            acks,
             _answers: answers,
             last_message: 0,
             safe: Vec::new(),
             is_deaf: false,
         };
         for name in story.config.used() {
-            story.said(&name, What::Link(Link::Up));
+            story.said(&name, CarrierEvent::Link(Link::Up));
         }
         story
     }
@@ -128,14 +128,14 @@ impl<'c> Story<'c> {
             "id": id, "tenant": "bank", "to": to, "method": "sms_code", "code": "123456", "lifetime_s": lifetime,
         });
         let properties = Properties {
-            door: Door::Amqp,
+            door: Origin::Amqp,
             reply_to: None,
             correlation_id: None,
         };
         let body = body.to_string().into_bytes();
         let jobs = &self.config.settings.jobs;
         let job = job::parse(
-            Kind::Challenge,
+            JobKind::Challenge,
             &body,
             properties,
             time(self.now).wall,
@@ -148,20 +148,20 @@ impl<'c> Story<'c> {
         }));
     }
 
-    fn said(&mut self, carrier: &str, what: What) {
+    fn said(&mut self, carrier: &str, what: CarrierEvent) {
         let carrier = carrier.into();
-        self.gives(Input::Carrier(Said { carrier, what }));
+        self.gives(Input::Carrier(CarrierMessage { carrier, what }));
     }
 
     /// The carrier's driver says this of the order, which is answered by it.
-    fn answers(&mut self, carrier: &str, order: &Order, event: Event) {
-        self.said(carrier, What::Attempt(order.key, event));
+    fn answers(&mut self, carrier: &str, order: &Order, event: AttemptEvent) {
+        self.said(carrier, CarrierEvent::Attempt(order.key, event));
     }
 
     fn is_silent(&mut self, carrier: &str, order: &Order) {
         self.passes(Duration::from_secs(5));
         let cause = Cause::InDoubt;
-        self.answers(carrier, order, Event::InDoubt { cause });
+        self.answers(carrier, order, AttemptEvent::InDoubt { cause });
     }
 
     /// A receipt for the text of this order; gives its number.
@@ -175,8 +175,11 @@ impl<'c> Story<'c> {
             phone: Some(of.to.e164().into()),
             sender: Some(of.sender.clone()),
         };
-        let slip = Slip::Session(self.slips.clone(), self.last_message);
-        self.said(carrier, What::Incoming(Incoming::Receipt(receipt), slip));
+        let ack = Acknowledgement::Session(self.acks.clone(), self.last_message);
+        self.said(
+            carrier,
+            CarrierEvent::Incoming(Incoming::Receipt(receipt), ack),
+        );
         self.last_message
     }
 
@@ -235,7 +238,7 @@ impl<'c> Story<'c> {
                 let name = self.config.used().into_iter().nth(place);
                 self.orders.push((name.expect("a carrier"), *order));
             }
-            Output::Acknowledge(Slip::Session(_, number)) => self.safe.push(number),
+            Output::Acknowledge(Acknowledgement::Session(_, number)) => self.safe.push(number),
             Output::Publish(report) => {
                 self.core.handle(now, Input::Published(vec![report.report]));
                 self.reports.push(*report);

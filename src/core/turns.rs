@@ -14,7 +14,7 @@ use crate::challenge::Millis;
 
 /// How far each tenant has moved, over all lines in which it waits.
 #[derive(Debug, Default)]
-pub struct Turns {
+pub struct TenantTurns {
     tenants: HashMap<Arc<str>, Tenant>,
     /// Where the one served last stood: nobody starts behind it.
     front: u64,
@@ -33,7 +33,7 @@ const STRIDE: u64 = 1 << 20;
 /// Most tenants without anybody waiting whose place is remembered.
 const REMEMBERED: usize = 10_000;
 
-impl Turns {
+impl TenantTurns {
     pub fn weigh(&mut self, weights: BTreeMap<Arc<str>, u32>) {
         self.weights = weights;
     }
@@ -86,7 +86,7 @@ pub type Rank = (u64, Millis);
 
 /// Those who wait for the same, by tenant.
 #[derive(Debug)]
-pub struct Line<V> {
+pub struct TenantQueue<V> {
     tenants: HashMap<Arc<str>, Waiting<V>>,
     /// The tenants by their first's rank. A tenant that was served in another line stands too far in front until it is
     /// looked at.
@@ -100,9 +100,9 @@ struct Waiting<V> {
     all: BTreeMap<(Millis, i64), V>,
 }
 
-impl<V> Default for Line<V> {
-    fn default() -> Line<V> {
-        Line {
+impl<V> Default for TenantQueue<V> {
+    fn default() -> TenantQueue<V> {
+        TenantQueue {
             tenants: HashMap::new(),
             order: BTreeSet::new(),
             len: 0,
@@ -110,7 +110,7 @@ impl<V> Default for Line<V> {
     }
 }
 
-impl<V> Line<V> {
+impl<V> TenantQueue<V> {
     pub fn len(&self) -> usize {
         self.len
     }
@@ -131,7 +131,13 @@ impl<V> Line<V> {
     }
 
     /// `key` is told apart from all others of the tenant. False: it stands here already.
-    pub fn push(&mut self, turns: &mut Turns, tenant: &Arc<str>, key: (Millis, i64), v: V) -> bool {
+    pub fn push(
+        &mut self,
+        turns: &mut TenantTurns,
+        tenant: &Arc<str>,
+        key: (Millis, i64),
+        v: V,
+    ) -> bool {
         let waiting = self.tenants.entry(tenant.clone()).or_insert(Waiting {
             listed: (u64::MAX, Millis::NEVER),
             all: BTreeMap::new(),
@@ -147,7 +153,7 @@ impl<V> Line<V> {
 
     pub fn remove(
         &mut self,
-        turns: &mut Turns,
+        turns: &mut TenantTurns,
         tenant: &Arc<str>,
         key: (Millis, i64),
     ) -> Option<V> {
@@ -159,7 +165,7 @@ impl<V> Line<V> {
     }
 
     /// Whose turn it is, and where that stands among all lines.
-    pub fn first(&mut self, turns: &Turns) -> Option<(Rank, Arc<str>)> {
+    pub fn first(&mut self, turns: &TenantTurns) -> Option<(Rank, Arc<str>)> {
         loop {
             let (rank, tenant) = self.order.first()?.clone();
             if rank.0 == turns.at(&tenant) {
@@ -170,7 +176,7 @@ impl<V> Line<V> {
     }
 
     /// Takes the one out whose turn it is; its tenant has had it.
-    pub fn pop(&mut self, turns: &mut Turns) -> Option<V> {
+    pub fn pop(&mut self, turns: &mut TenantTurns) -> Option<V> {
         let (_, tenant) = self.first(turns)?;
         let key = *self.tenants.get(&tenant)?.all.keys().next()?;
         turns.served(&tenant);
@@ -178,7 +184,7 @@ impl<V> Line<V> {
     }
 
     /// The first `many`, as the turns stand: each tenant's first, then each one's second, and so on.
-    pub fn heads(&mut self, turns: &Turns, many: usize) -> Vec<&V> {
+    pub fn heads(&mut self, turns: &TenantTurns, many: usize) -> Vec<&V> {
         self.first(turns);
         let mut heads = Vec::with_capacity(many);
         for round in 0..many {
@@ -201,7 +207,7 @@ impl<V> Line<V> {
     }
 
     /// Those for whom it is so are taken out.
-    pub fn drop_if(&mut self, turns: &mut Turns, mut so: impl FnMut(&V) -> bool) -> Vec<V> {
+    pub fn drop_if(&mut self, turns: &mut TenantTurns, mut so: impl FnMut(&V) -> bool) -> Vec<V> {
         let mut keys = Vec::new();
         for (tenant, waiting) in &self.tenants {
             let gone = waiting.all.iter().filter(|(_, v)| so(v));
@@ -213,7 +219,7 @@ impl<V> Line<V> {
     }
 
     /// Puts the tenant where it belongs by now.
-    fn list(&mut self, turns: &Turns, tenant: &Arc<str>) {
+    fn list(&mut self, turns: &TenantTurns, tenant: &Arc<str>) {
         let Some(waiting) = self.tenants.get_mut(tenant) else {
             return;
         };
@@ -235,18 +241,18 @@ mod tests {
     use super::*;
 
     struct World {
-        turns: Turns,
-        line: Line<&'static str>,
+        turns: TenantTurns,
+        line: TenantQueue<&'static str>,
         next: i64,
     }
 
     impl World {
         fn new(weights: &[(&str, u32)]) -> World {
-            let mut turns = Turns::default();
+            let mut turns = TenantTurns::default();
             turns.weigh(weights.iter().map(|(t, w)| (Arc::from(*t), *w)).collect());
             World {
                 turns,
-                line: Line::default(),
+                line: TenantQueue::default(),
                 next: 0,
             }
         }
@@ -329,8 +335,8 @@ mod tests {
 
     #[test]
     fn a_turn_taken_in_one_line_counts_in_the_other() {
-        let mut turns = Turns::default();
-        let (mut one, mut two): (Line<u8>, Line<u8>) = Default::default();
+        let mut turns = TenantTurns::default();
+        let (mut one, mut two): (TenantQueue<u8>, TenantQueue<u8>) = Default::default();
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         for n in 0..3 {
             one.push(&mut turns, &a, (Millis(n), n), 0);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Core;
 use crate::{
-    carrier::{Cause, Event, Order, Verdict},
+    carrier::{AttemptEvent, Cause, Order, Verdict},
     challenge::{AttemptKey, Millis},
 };
 
@@ -39,9 +39,9 @@ impl Core {
             verdict: Verdict::NextCandidate,
             ..cause.failure(None)
         };
-        let said = crate::carrier::Said {
+        let said = crate::carrier::CarrierMessage {
             carrier: carrier.clone(),
-            what: crate::carrier::What::Attempt(at, Event::Failed(failure)),
+            what: crate::carrier::CarrierEvent::Attempt(at, AttemptEvent::Failed(failure)),
         };
         self.said(said, now);
     }

@@ -9,16 +9,16 @@ use crate::{
     challenge::{ChallengeKey, Millis},
     clock::Now,
     config::Config,
-    delivery::{Attempt, Life, Phase},
+    delivery::{Attempt, DeliveryState, Phase},
     overlay::Entry,
-    routing::{Standing, health::State, plan::Refusal},
+    routing::{Availability, health::State, plan::Refusal},
 };
 
 /// What the plan sees of the carriers.
 pub struct Seen {
     pub config: Arc<Config>,
     /// In the table's order.
-    pub standing: Vec<Standing>,
+    pub standing: Vec<Availability>,
     /// Senders and countries that carriers refuse.
     pub refusals: Vec<Refusal>,
 }
@@ -206,7 +206,7 @@ fn outcome_of(attempt: &Attempt, over: bool) -> String {
     }
 }
 
-fn state_of(life: &Life) -> String {
+fn state_of(life: &DeliveryState) -> String {
     match &life.ended {
         Some(end) => end.event.name().to_owned(),
         None if life.attempts.is_empty() => "waiting for a slot".to_owned(),

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Attempt, CALL_OVERTIME, Effect, End, LegState, Life, Outcome, Phase};
+use super::{Attempt, CALL_OVERTIME, DeliveryState, Effect, End, Outcome, Phase, StepState};
 use crate::{
     carrier::{Blame, Cause},
     challenge::{Challenge, Channel, Method, Millis, Until},
     report::{Event, Final, Note},
 };
 
-impl Life {
+impl DeliveryState {
     /// Ends the challenge if nothing more can come, or what came is enough.
     pub(super) fn conclude_if_over(&mut self, ch: &Challenge, now: Millis, out: &mut Vec<Effect>) {
         if self.ended.is_some() {
@@ -41,7 +41,7 @@ impl Life {
         let more = self
             .legs
             .iter()
-            .any(|leg| matches!(leg.state, LegState::Open | LegState::Waiting));
+            .any(|leg| matches!(leg.state, StepState::Open | StepState::Waiting));
         let live = self.attempts.iter().any(Attempt::live);
         if !more && !live {
             self.conclude(now, out);
@@ -51,8 +51,8 @@ impl Life {
     /// The deadline has come: nothing new; a call that is talking may end within its own cap.
     pub(super) fn deadline(&mut self, ch: &Challenge, now: Millis, out: &mut Vec<Effect>) {
         for leg in &mut self.legs {
-            if matches!(leg.state, LegState::Open | LegState::Waiting) {
-                leg.state = LegState::Closed(Some(Cause::Expired));
+            if matches!(leg.state, StepState::Open | StepState::Waiting) {
+                leg.state = StepState::Closed(Some(Cause::Expired));
             }
         }
         for attempt in &mut self.attempts {
@@ -95,7 +95,7 @@ impl Life {
         let expired = self
             .legs
             .iter()
-            .any(|leg| leg.state == LegState::Closed(Some(Cause::Expired)));
+            .any(|leg| leg.state == StepState::Closed(Some(Cause::Expired)));
         let (event, attempt, reason) = match best {
             Some((Final::Failed, n, _)) if expired => (Final::Expired, n, "expired"),
             Some(best) => best,
@@ -115,8 +115,8 @@ impl Life {
     ) {
         debug_assert!(self.ended.is_none(), "exactly one final");
         for leg in &mut self.legs {
-            if matches!(leg.state, LegState::Open | LegState::Waiting) {
-                leg.state = LegState::Closed(None);
+            if matches!(leg.state, StepState::Open | StepState::Waiting) {
+                leg.state = StepState::Closed(None);
             }
         }
         for attempt in &mut self.attempts {
@@ -156,7 +156,7 @@ impl Life {
     }
 }
 
-impl Life {
+impl DeliveryState {
     /// The keys that the final tells: those of the attempt that decides, or where none does, of the latest that heard any.
     fn digits_for(&self, decides: Option<u16>) -> Option<Arc<str>> {
         match decides.and_then(|n| self.attempt(n)) {

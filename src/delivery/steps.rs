@@ -3,14 +3,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Effect, Leg, LegState, Life, Outcome, Phase};
+use super::{DeliveryState, Effect, MethodStep, Outcome, Phase, StepState};
 use crate::{
     carrier::{self, Blame, CallOutcome, Cause, Failure, Verdict},
     challenge::{Challenge, Channel, Method, Millis, Until},
     report::{self, Final, Note},
 };
 
-impl Life {
+impl DeliveryState {
     pub(super) fn accepted(
         &mut self,
         now: Millis,
@@ -173,35 +173,35 @@ impl Life {
     /// Closes a leg for new attempts. The first cause stays.
     pub(super) fn close_leg(&mut self, leg: u8, cause: Cause) {
         if let Some(leg) = self.legs.get_mut(leg as usize)
-            && leg.state == LegState::Open
+            && leg.state == StepState::Open
         {
-            leg.state = LegState::Closed(Some(cause));
+            leg.state = StepState::Closed(Some(cause));
         }
     }
 
     /// A key, feedback, or (until delivered) a positive receipt: no further method starts.
     pub(super) fn drop_fallbacks(&mut self) {
         for leg in &mut self.legs {
-            if leg.state == LegState::Waiting {
-                leg.state = LegState::Closed(None);
+            if leg.state == StepState::Waiting {
+                leg.state = StepState::Closed(None);
             }
         }
     }
 
     /// The predecessor has failed for good: the next method starts at once.
     pub(super) fn open_next(&mut self, ch: &Challenge, now: Millis, out: &mut Vec<Effect>) {
-        if self.legs.iter().any(|leg| leg.state == LegState::Open) || now >= ch.deadline {
+        if self.legs.iter().any(|leg| leg.state == StepState::Open) || now >= ch.deadline {
             return;
         }
         self.pass_over_calls_too_late(ch, now);
         let Some(at) = self
             .legs
             .iter()
-            .position(|leg| leg.state == LegState::Waiting)
+            .position(|leg| leg.state == StepState::Waiting)
         else {
             return;
         };
-        self.legs[at].state = LegState::Open;
+        self.legs[at].state = StepState::Open;
         self.legs[at].started = Some(now);
         if self.legs[..at].iter().any(|leg| leg.started.is_some()) {
             let last = self.attempts.last().map(|a| a.n);
@@ -222,10 +222,10 @@ impl Life {
             return;
         }
         // The first method is the asked one: it is closed as too late where it is looked at next, not passed over.
-        let waiting = |leg: &&mut Leg| leg.state == LegState::Waiting;
+        let waiting = |leg: &&mut MethodStep| leg.state == StepState::Waiting;
         for leg in self.legs.iter_mut().skip(1).filter(waiting) {
             if leg.method.channel() == Channel::Voice {
-                leg.state = LegState::Closed(Some(Cause::Expired));
+                leg.state = StepState::Closed(Some(Cause::Expired));
             }
         }
     }
@@ -233,14 +233,14 @@ impl Life {
     /// The time of the next method has come, whatever its predecessor still waits for.
     pub(super) fn open_next_by_time(&mut self, ch: &Challenge, now: Millis, out: &mut Vec<Effect>) {
         self.pass_over_calls_too_late(ch, now);
-        if !self.legs.iter().any(|leg| leg.state == LegState::Waiting)
+        if !self.legs.iter().any(|leg| leg.state == StepState::Waiting)
             || self.fallback_due(ch).is_some_and(|due| now < due)
         {
             return;
         }
         for leg in &mut self.legs {
-            if leg.state == LegState::Open {
-                leg.state = LegState::Closed(None);
+            if leg.state == StepState::Open {
+                leg.state = StepState::Closed(None);
             }
         }
         self.open_next(ch, now, out);
@@ -251,7 +251,7 @@ impl Life {
         let at = self
             .legs
             .iter()
-            .position(|leg| leg.state == LegState::Waiting)?;
+            .position(|leg| leg.state == StepState::Waiting)?;
         let after = ch.fallback.get(at.checked_sub(1)?)?.after;
         let before = self.legs[..at].iter().rev().find_map(|leg| leg.started)?;
         Some(before + after)

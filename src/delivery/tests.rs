@@ -11,8 +11,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
-    carrier::{CallEnd, CallOutcome, Event, Receipt},
-    challenge::{Code, Door, Expect, Fallback},
+    carrier::{AttemptEvent, CallEnd, CallOutcome, Receipt},
+    challenge::{Code, Expect, Fallback, Origin},
     number::{Country, Number},
     protocol::rtp::Key,
 };
@@ -50,7 +50,7 @@ fn challenge(method: Method, fallback: &[(Method, u64)]) -> Challenge {
         caller_id: None,
         meta: Default::default(),
         reply_to: None,
-        door: Door::Amqp,
+        door: Origin::Amqp,
         content: [0; 32],
     }
 }
@@ -58,14 +58,14 @@ fn challenge(method: Method, fallback: &[(Method, u64)]) -> Challenge {
 /// A challenge and its life, with everything it has told.
 struct Story {
     ch: Challenge,
-    life: Life,
+    life: DeliveryState,
     out: Vec<Effect>,
     now: Millis,
 }
 
 impl Story {
     fn of(ch: Challenge) -> Story {
-        let mut life = Life::new(&ch, MIN_CALL);
+        let mut life = DeliveryState::new(&ch, MIN_CALL);
         let mut out = Vec::new();
         let refused = vec![false; ch.methods().count()];
         life.start(&ch, Millis(0), &refused, &mut out);
@@ -107,18 +107,18 @@ impl Story {
         n
     }
 
-    fn event(&mut self, n: u16, event: Event) {
+    fn event(&mut self, n: u16, event: AttemptEvent) {
         self.life
             .event(&self.ch, self.now, n, event, DOUBT, &mut self.out);
     }
 
     fn accepted(&mut self, n: u16, references: &[&str]) {
         let references = references.iter().map(|r| Arc::from(*r)).collect();
-        self.event(n, Event::Accepted { references });
+        self.event(n, AttemptEvent::Accepted { references });
     }
 
     fn fails(&mut self, n: u16, cause: Cause) {
-        self.event(n, Event::Failed(cause.failure(None)));
+        self.event(n, AttemptEvent::Failed(cause.failure(None)));
     }
 
     fn receipt(&mut self, n: u16, part: u16, state: ReceiptState) {
@@ -137,7 +137,7 @@ impl Story {
     fn ends(&mut self, n: u16, outcome: CallOutcome) {
         self.event(
             n,
-            Event::CallEnded(CallEnd {
+            AttemptEvent::CallEnded(CallEnd {
                 outcome,
                 digits: "#".into(),
                 carrier_code: None,

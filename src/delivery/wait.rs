@@ -5,8 +5,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Attempt, CALL_OVERTIME, LATER_DOUBLINGS, LATER_PAUSE, LegState, Life, MAX_ATTEMPTS, MAX_LATER,
-    Outcome, Phase, Tried, Want,
+    Attempt, CALL_OVERTIME, DeliveryState, LATER_DOUBLINGS, LATER_PAUSE, MAX_ATTEMPTS, MAX_LATER,
+    Outcome, Phase, StepState, Tried, Want,
 };
 use crate::{
     carrier::{Cause, Verdict},
@@ -16,7 +16,7 @@ use crate::{
 /// The longest pause that a carrier can ask a challenge for: longer than any that still helps.
 const LONGEST_ASKED: Duration = Duration::from_secs(900);
 
-impl Life {
+impl DeliveryState {
     /// The attempt that is wanted now, if one is.
     pub fn want(&self, ch: &Challenge, now: Millis, min_call: Duration) -> Option<Want> {
         if self.ended.is_some() || now >= ch.deadline {
@@ -26,7 +26,7 @@ impl Life {
             .legs
             .iter()
             .enumerate()
-            .find(|(_, leg)| leg.state == LegState::Open)?;
+            .find(|(_, leg)| leg.state == StepState::Open)?;
         let number = at as u8;
         if leg.method.channel() == Channel::Voice && ch.deadline.since(now) < min_call {
             return None;
@@ -71,7 +71,7 @@ impl Life {
         late.then_some(want.leg)
     }
 
-    /// When [`Life::tick`] is to be called again at the latest.
+    /// When [`DeliveryState::tick`] is to be called again at the latest.
     pub fn wake(&self, ch: &Challenge, now: Millis, min_call: Duration) -> Millis {
         if self.ended.is_some() {
             return Millis::NEVER;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
 
-use super::Doors;
+use super::IntakeHandle;
 use crate::{
     broker::{Status, Topology},
     config::{Config, Settings, account, settings::Amqp},
@@ -61,12 +61,12 @@ impl Out {
     }
 
     /// Dispatch runs: jobs may come.
-    pub fn open(self, config: &Config, ledger: Ledger, doors: &Doors) -> Broker {
+    pub fn open(self, config: &Config, ledger: Ledger, intake: &IntakeHandle) -> Broker {
         let settings = &config.settings;
         let (accounts, in_use) = watch::channel(accounts(config));
         let consumer = amqp::start(Intake {
             amqp: self.amqp,
-            settings: doors.settings.clone(),
+            settings: intake.settings.clone(),
             topology: self.topology,
             status: self.status.clone(),
             ledger,
@@ -75,8 +75,8 @@ impl Out {
             accounts: in_use,
             suspect: suspect_file(settings),
             stuck_after: amqp::STUCK_AFTER,
-            jobs: doors.jobs.clone(),
-            control: doors.control.clone(),
+            jobs: intake.jobs.clone(),
+            control: intake.control.clone(),
         });
         Broker {
             publisher: self.publisher,

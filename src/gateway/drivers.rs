@@ -11,13 +11,13 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     carrier::{
-        self, CallState, Command, Handle, Said, callbacks,
+        self, CallState, CarrierMessage, Command, Handle, callbacks,
         http::{self, CallbackHandle},
         sip, smpp,
     },
     config::{CarrierConfig, Config, carrier::Transport, watch::Look},
     dispatch::{Update, UpdateLink},
-    ledger::LeftUp,
+    ledger::UnterminatedCall,
     message::speech::Catalogue,
 };
 
@@ -71,7 +71,7 @@ pub struct Drivers {
     voices: Option<Arc<Catalogue>>,
     /// How the recordings looked when the voices were loaded.
     recordings: Arc<Look>,
-    said: mpsc::Sender<Said>,
+    said: mpsc::Sender<CarrierMessage>,
 }
 
 /// A driver, and how it can be changed.
@@ -99,7 +99,7 @@ enum Kind {
 }
 
 /// A set of carriers that is ready to take over. Dropped, nothing has happened.
-pub struct Prepared {
+pub struct PreparedDrivers {
     next: Vec<(Driver, Option<Update>)>,
     voices: Option<Arc<Catalogue>>,
     recordings: Arc<Look>,
@@ -110,7 +110,7 @@ pub struct Prepared {
 const FAREWELL: Duration = Duration::from_secs(8);
 
 impl Drivers {
-    pub fn new(said: mpsc::Sender<Said>) -> Drivers {
+    pub fn new(said: mpsc::Sender<CarrierMessage>) -> Drivers {
         Drivers {
             running: HashMap::new(),
             leaving: Vec::new(),
@@ -127,7 +127,7 @@ impl Drivers {
     }
 
     /// Calls that an earlier life of this process may have left up: ended by the first driver of their carrier.
-    pub fn left_up(&mut self, calls: &[LeftUp]) {
+    pub fn left_up(&mut self, calls: &[UnterminatedCall]) {
         for call in calls {
             let of_carrier = self.left_up.entry(call.carrier.clone()).or_default();
             of_carrier.push(CallState(call.state.clone()));
@@ -135,7 +135,7 @@ impl Drivers {
     }
 
     /// Makes everything ready for another set, or says what stands in its way. What runs is not touched.
-    pub async fn prepare(&self, config: &Config) -> Result<Prepared, DriverErrors> {
+    pub async fn prepare(&self, config: &Config) -> Result<PreparedDrivers, DriverErrors> {
         let used = config.used();
         let carriers = used.iter().filter_map(|name| config.carriers.get(name));
         let (mut next, mut errors, mut trunks) = (Vec::new(), Vec::new(), Vec::new());
@@ -180,7 +180,7 @@ impl Drivers {
             });
         }
         match errors.is_empty() {
-            true => Ok(Prepared {
+            true => Ok(PreparedDrivers {
                 next,
                 voices,
                 recordings: config.recordings.clone(),
@@ -190,7 +190,7 @@ impl Drivers {
     }
 
     /// The prepared set takes over, once dispatch has taken the updates up.
-    pub fn commit(&mut self, prepared: Prepared) -> Vec<Update> {
+    pub fn commit(&mut self, prepared: PreparedDrivers) -> Vec<Update> {
         self.voices = prepared.voices;
         self.recordings = prepared.recordings;
         let mut updates = Vec::new();

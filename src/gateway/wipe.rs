@@ -174,7 +174,7 @@ mod tests {
         let repeated = ledger.get(ChallengeKey(first + 5)).await.unwrap().unwrap();
         let said: Value = serde_json::from_slice(&repeated.last.unwrap()).unwrap();
         assert_eq!(said["attempts"][0]["outcome"], "delivered");
-        let trace: crate::delivery::Life = serde_json::from_slice(&repeated.life).unwrap();
+        let trace: crate::delivery::DeliveryState = serde_json::from_slice(&repeated.life).unwrap();
         assert_eq!(trace.attempts.len(), 1);
         while ledger
             .housekeep(T0 + DAY + Duration::from_secs(1))

@@ -21,11 +21,11 @@ use crate::{
     report::publish::PublisherHandle,
 };
 
-mod lane;
-mod lost;
+mod consumer;
 mod neighbours;
+mod poison_guard;
+mod rejected;
 mod session;
-mod suspect;
 mod tags;
 mod watchdog;
 

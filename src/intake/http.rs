@@ -23,11 +23,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Answer, Arrival, Job, Ticket,
-    job::{self, JobFault, Kind, Properties},
+    job::{self, JobFault, JobKind, Properties},
 };
 use crate::{
     clock,
-    gateway::Doors,
+    gateway::IntakeHandle,
     ledger::{Claim, Ledger, Waiting},
 };
 
@@ -42,18 +42,22 @@ const COME_AGAIN: HeaderValue = HeaderValue::from_static("1");
 
 /// What the handlers share.
 #[derive(Clone)]
-struct Door(Arc<Inner>);
+struct HttpIntake(Arc<Inner>);
 
 struct Inner {
-    doors: Doors,
+    intake: IntakeHandle,
     ledger: Ledger,
-    hub: follow::Hub,
+    notifier: follow::ReportNotifier,
 }
 
 /// What the `[http]` listener serves; streams end with `stop`.
-pub fn routes(doors: Doors, ledger: Ledger, stop: CancellationToken) -> Router {
-    let hub = follow::Hub::start(&doors, stop);
-    let door = Door(Arc::new(Inner { doors, ledger, hub }));
+pub fn routes(intake: IntakeHandle, ledger: Ledger, stop: CancellationToken) -> Router {
+    let notifier = follow::ReportNotifier::start(&intake, stop);
+    let door = HttpIntake(Arc::new(Inner {
+        intake,
+        ledger,
+        notifier,
+    }));
     Router::new()
         .route("/v1/challenges", post(challenge))
         .route("/v1/challenges/{id}", get(look).delete(cancel))
@@ -81,8 +85,8 @@ fn usual_tenant() -> String {
     "default".to_owned()
 }
 
-async fn challenge(State(door): State<Door>, request: Request) -> Response {
-    if door.0.doors.draining.is_cancelled() {
+async fn challenge(State(door): State<HttpIntake>, request: Request) -> Response {
+    if door.0.intake.draining.is_cancelled() {
         return door.refusal();
     }
     let body = match body::read(request).await {
@@ -90,11 +94,11 @@ async fn challenge(State(door): State<Door>, request: Request) -> Response {
         Err(refusal) => return *refusal,
     };
     let parsed = job::parse(
-        Kind::Challenge,
+        JobKind::Challenge,
         &body,
         Properties::http(),
         clock::now(),
-        &door.0.doors.settings.load().jobs,
+        &door.0.intake.settings.load().jobs,
     );
     let ch = match parsed {
         Ok(Job::Challenge(ch)) => ch,
@@ -104,7 +108,7 @@ async fn challenge(State(door): State<Door>, request: Request) -> Response {
     };
     let (tenant, id) = (ch.tenant.clone(), ch.id.clone());
     let made = ch.code.clone().filter(|_| ch.code_made);
-    match door.knock(&door.0.doors.jobs, Job::Challenge(ch)).await {
+    match door.submit(&door.0.intake.jobs, Job::Challenge(ch)).await {
         Ok(Answer::Taken) => {
             let mut body = Map::from_iter([("id".to_owned(), json!(id))]);
             if let Some(code) = made {
@@ -123,7 +127,7 @@ async fn challenge(State(door): State<Door>, request: Request) -> Response {
 }
 
 async fn look(
-    State(door): State<Door>,
+    State(door): State<HttpIntake>,
     Path(id): Path<String>,
     Query(whose): Query<Whose>,
 ) -> Response {
@@ -131,16 +135,16 @@ async fn look(
 }
 
 async fn cancel(
-    State(door): State<Door>,
+    State(door): State<HttpIntake>,
     Path(id): Path<String>,
     Query(whose): Query<Whose>,
 ) -> Response {
     let body = json!({ "v": 1, "id": id, "tenant": whose.tenant });
-    word(&door, Kind::Cancel, &body).await
+    word(&door, JobKind::Cancel, &body).await
 }
 
 async fn feedback(
-    State(door): State<Door>,
+    State(door): State<HttpIntake>,
     Path(id): Path<String>,
     Query(whose): Query<Whose>,
     request: Request,
@@ -161,24 +165,24 @@ async fn feedback(
     }
     said.insert("id".to_owned(), json!(id));
     said.entry("tenant").or_insert_with(|| json!(whose.tenant));
-    word(&door, Kind::Feedback, &Value::Object(said)).await
+    word(&door, JobKind::Feedback, &Value::Object(said)).await
 }
 
 /// A word about a challenge, to dispatch by the control channel.
-async fn word(door: &Door, kind: Kind, body: &Value) -> Response {
+async fn word(door: &HttpIntake, kind: JobKind, body: &Value) -> Response {
     let body = body.to_string();
     let parsed = job::parse(
         kind,
         body.as_bytes(),
         Properties::http(),
         clock::now(),
-        &door.0.doors.settings.load().jobs,
+        &door.0.intake.settings.load().jobs,
     );
     let job = match parsed {
         Ok(job) => job,
         Err(bad) => return faults(&bad.faults),
     };
-    match door.knock(&door.0.doors.control, job).await {
+    match door.submit(&door.0.intake.control, job).await {
         Ok(Answer::Taken | Answer::Again { .. }) => {
             (StatusCode::ACCEPTED, Json(json!({}))).into_response()
         }
@@ -191,7 +195,7 @@ async fn word(door: &Door, kind: Kind, body: &Value) -> Response {
 }
 
 async fn reports(
-    State(door): State<Door>,
+    State(door): State<HttpIntake>,
     Path(id): Path<String>,
     Query(whose): Query<Whose>,
     request: Request,
@@ -212,7 +216,7 @@ async fn reports(
     };
     match door.0.ledger.find(&whose.tenant, &id).await {
         Ok(Some(stored)) => match state::by_http(&stored) {
-            true => door.0.hub.follow(&door.0.ledger, &stored, after).await,
+            true => door.0.notifier.follow(&door.0.ledger, &stored, after).await,
             false => fault(
                 StatusCode::NOT_FOUND,
                 "id",
@@ -225,7 +229,7 @@ async fn reports(
 }
 
 /// The state of a challenge, or 404.
-async fn shown(door: &Door, tenant: &str, id: &str) -> Response {
+async fn shown(door: &HttpIntake, tenant: &str, id: &str) -> Response {
     match state::of(&door.0.ledger, tenant, id).await {
         Ok(Some(body)) => Json(body).into_response(),
         Ok(None) => unknown(),
@@ -236,10 +240,10 @@ async fn shown(door: &Door, tenant: &str, id: &str) -> Response {
 /// Nothing of the job is left, and nothing of it will be done.
 struct NotTaken;
 
-impl Door {
+impl HttpIntake {
     /// Hands a job over and waits for the answer. What is on its way to the disk when the client's patience ends is
     /// waited for all the same: only the ledger knows what became of it.
-    async fn knock(&self, to: &mpsc::Sender<Arrival>, job: Job) -> Result<Answer, NotTaken> {
+    async fn submit(&self, to: &mpsc::Sender<Arrival>, job: Job) -> Result<Answer, NotTaken> {
         if self.0.ledger.healthy().is_err() {
             return Err(NotTaken);
         }
@@ -257,22 +261,22 @@ impl Door {
 
     /// Why a cancel or feedback is not taken: what the ledger has not kept does not happen, now or later.
     fn not_done(&self) -> Response {
-        let ends = self.0.doors.draining.is_cancelled() || self.0.doors.control.is_closed();
+        let ends = self.0.intake.draining.is_cancelled() || self.0.intake.control.is_closed();
         let reason = if ends { STOPPING } else { NOT_DONE };
         come_again(StatusCode::SERVICE_UNAVAILABLE, reason)
     }
 
     /// Why nothing is taken just now, and when to come again.
     fn refusal(&self) -> Response {
-        let Inner { doors, ledger, .. } = &*self.0;
-        let stopping = doors.draining.is_cancelled();
+        let Inner { intake, ledger, .. } = &*self.0;
+        let stopping = intake.draining.is_cancelled();
         if !stopping && ledger.healthy().is_err() {
             return come_again(StatusCode::SERVICE_UNAVAILABLE, NO_LEDGER);
         }
-        if stopping || doors.jobs.is_closed() {
+        if stopping || intake.jobs.is_closed() {
             return come_again(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
         }
-        let no_room = *doors.no_room.borrow();
+        let no_room = *intake.no_room.borrow();
         let reason = match no_room {
             Some(no_room) => format!("{no_room}; come again"),
             None => OVERLOAD.to_owned(),

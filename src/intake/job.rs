@@ -1,7 +1,7 @@
 //! A job's JSON into a [`Job`](super::Job), or every fault of it at once.
 //!
 //! Where the outside's words become types that can't be wrong. A sound job goes a short way: one borrowed reading,
-//! then [`check`]. Only what that refuses is walked again ([`walk`]), so that the caller learns all faults together.
+//! then [`check`]. Only what that refuses is walked again ([`fault_scan`]), so that the caller learns all faults together.
 //! A number that can't be understood is no bad job: it becomes a challenge that admission rejects with its reason.
 //! May not log, and no fault may repeat a value.
 
@@ -16,19 +16,19 @@ use crate::{
 mod canonical;
 mod check;
 mod code;
+mod fault_scan;
 mod given;
 mod raw;
 mod rules;
 #[cfg(test)]
 mod tests;
-mod walk;
 
-use crate::challenge::Door;
+use crate::challenge::Origin;
 
 /// What the door knows of a job besides its body.
 #[derive(Clone, Debug)]
 pub struct Properties {
-    pub door: Door,
+    pub door: Origin,
     /// Where the caller wants its reports; AMQP only.
     pub reply_to: Option<Arc<str>>,
     pub correlation_id: Option<Arc<str>>,
@@ -38,7 +38,7 @@ impl Properties {
     /// A job by HTTP: no queue to reply to.
     pub fn http() -> Properties {
         Properties {
-            door: Door::Http,
+            door: Origin::Http,
             reply_to: None,
             correlation_id: None,
         }
@@ -47,19 +47,19 @@ impl Properties {
 
 /// What a message wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum JobKind {
     Challenge,
     Cancel,
     Feedback,
 }
 
-impl Kind {
+impl JobKind {
     /// By the AMQP property `type`; none or empty: a challenge.
-    pub fn parse(name: Option<&str>) -> Option<Kind> {
+    pub fn parse(name: Option<&str>) -> Option<JobKind> {
         match name {
-            None | Some("" | "challenge") => Some(Kind::Challenge),
-            Some("cancel") => Some(Kind::Cancel),
-            Some("feedback") => Some(Kind::Feedback),
+            None | Some("" | "challenge") => Some(JobKind::Challenge),
+            Some("cancel") => Some(JobKind::Cancel),
+            Some("feedback") => Some(JobKind::Feedback),
             Some(_) => None,
         }
     }
@@ -101,7 +101,7 @@ impl BadJob {
 
 /// Reads a message of this kind. `now` is when it came.
 pub fn parse(
-    kind: Kind,
+    kind: JobKind,
     body: &[u8],
     properties: Properties,
     now: Millis,
@@ -112,7 +112,7 @@ pub fn parse(
     }
     let (raw, faults) = match serde_json::from_slice::<raw::Raw<'_>>(body) {
         Ok(raw) => (raw, Vec::new()),
-        Err(_) => walk::walk(body).map_err(BadJob::of)?,
+        Err(_) => fault_scan::fault_scan(body).map_err(BadJob::of)?,
     };
     check::check(kind, raw, faults, properties, now, settings)
 }
@@ -125,7 +125,7 @@ pub fn parse_typed(
     now: Millis,
     settings: &Jobs,
 ) -> Result<Job, BadJob> {
-    match Kind::parse(kind) {
+    match JobKind::parse(kind) {
         Some(kind) => parse(kind, body, properties, now, settings),
         None => Err(BadJob::of(JobFault::new(
             "type",

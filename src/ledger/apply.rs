@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What the writer works with, beside the connection.
-pub(super) struct Desk {
+pub(super) struct RowCodec {
     pub ring: Arc<Keyring>,
     pub sealer: Sealer,
     pub opener: Opener,
@@ -42,14 +42,14 @@ pub(super) struct Desk {
     last: Vec<u8>,
 }
 
-impl Desk {
+impl RowCodec {
     pub fn new(
         ring: Arc<Keyring>,
         owner: Arc<str>,
         epoch: i64,
         early: bool,
-    ) -> Result<Desk, Unsealable> {
-        Ok(Desk {
+    ) -> Result<RowCodec, Unsealable> {
+        Ok(RowCodec {
             sealer: Sealer::new(&ring)?,
             opener: Opener::new(ring.clone()),
             ring,
@@ -171,7 +171,7 @@ impl<'c> Statements<'c> {
     }
 
     /// Writes a batch; the answer is right once the transaction is durable.
-    pub fn batch(&mut self, desk: &mut Desk, batch: &Batch) -> Result<Done, rusqlite::Error> {
+    pub fn batch(&mut self, codec: &mut RowCodec, batch: &Batch) -> Result<Done, rusqlite::Error> {
         let mut done = Done {
             number: batch.number,
             ..Done::default()
@@ -182,7 +182,7 @@ impl<'c> Statements<'c> {
             if !out.is_empty() && challenge_of(op).is_some_and(|key| out.contains(&key)) {
                 continue;
             }
-            match self.op(desk, place, op, &mut done) {
+            match self.op(codec, place, op, &mut done) {
                 Ok(true) => {}
                 Ok(false) => {
                     out.extend(challenge_of(op));
@@ -209,32 +209,34 @@ impl<'c> Statements<'c> {
     /// False: the challenge is known under another key.
     fn op(
         &mut self,
-        desk: &mut Desk,
+        codec: &mut RowCodec,
         place: usize,
         op: &Op,
         done: &mut Done,
     ) -> Result<bool, Fault> {
         match op {
-            Op::Accept(new) => return self.accept(desk, new, done),
+            Op::Accept(new) => return self.accept(codec, new, done),
             Op::Life { key, life } => {
-                desk.sealer.seal(Part::Life, key.0, life, &mut desk.life)?;
+                codec
+                    .sealer
+                    .seal(Part::Life, key.0, life, &mut codec.life)?;
                 self.life
-                    .execute(params![desk.life, &*desk.owner, desk.epoch, key.0])?;
+                    .execute(params![codec.life, &*codec.owner, codec.epoch, key.0])?;
             }
             Op::End {
                 key,
                 life,
                 last,
                 at,
-            } => self.end(desk, *key, life, last, *at)?,
+            } => self.end(codec, *key, life, last, *at)?,
             Op::Reference {
                 carrier,
                 reference,
                 key,
                 part,
                 phone,
-            } => self.reference(desk, (carrier, reference), *key, *part, *phone)?,
-            Op::Inbox(message) => self.inbox(desk, message)?,
+            } => self.reference(codec, (carrier, reference), *key, *part, *phone)?,
+            Op::Inbox(message) => self.inbox(codec, message)?,
             Op::InboxDone { key } => {
                 self.inbox_done.execute([key.0])?;
             }
@@ -245,17 +247,17 @@ impl<'c> Statements<'c> {
                 key,
                 carrier,
                 state,
-            } => self.call_up(desk, *key, carrier, state)?,
+            } => self.call_up(codec, *key, carrier, state)?,
             Op::CallDown { key } => {
                 self.call_down
                     .execute(params![key.challenge.0, key.attempt])?;
             }
-            Op::Report(report) => self.report(desk, report)?,
+            Op::Report(report) => self.report(codec, report)?,
             Op::ReportDone { report } => {
-                desk.tally.waiting -= self.outbox_done.execute([report.0])? as i64;
+                codec.tally.waiting -= self.outbox_done.execute([report.0])? as i64;
             }
             Op::Early(control) => {
-                let known = self.word(desk, control)?;
+                let known = self.word(codec, control)?;
                 done.met.extend(known.map(|known| (place, known)));
             }
             Op::Overlay {
@@ -273,31 +275,31 @@ impl<'c> Statements<'c> {
 
     fn accept(
         &mut self,
-        desk: &mut Desk,
+        codec: &mut RowCodec,
         new: &NewChallenge,
         done: &mut Done,
     ) -> Result<bool, Fault> {
         let key = new.key.0;
         if new.claim.as_ref().is_some_and(|claim| !claim.begin()) {
-            self.forget(desk, key)?;
+            self.forget(codec, key)?;
             done.lost.push(new.key);
             return Ok(false);
         }
-        let mac = desk.ring.mac(Lookup::Id, &new.tenant, &new.id);
-        if let Some(known) = self.known_by_older(desk, &new.tenant, &new.id)? {
+        let mac = codec.ring.mac(Lookup::Id, &new.tenant, &new.id);
+        if let Some(known) = self.known_by_older(codec, &new.tenant, &new.id)? {
             done.known.push((new.key, known));
             return Ok(false);
         }
-        Head::write(&new.tenant, &new.id, &new.content, &mut desk.plain);
-        let sealer = &mut desk.sealer;
-        sealer.seal(Part::Head, key, &desk.plain, &mut desk.head)?;
-        desk.plain.fill(0);
-        sealer.seal(Part::Job, key, &new.job, &mut desk.job)?;
-        sealer.seal(Part::Life, key, &new.life, &mut desk.life)?;
+        Head::write(&new.tenant, &new.id, &new.content, &mut codec.plain);
+        let sealer = &mut codec.sealer;
+        sealer.seal(Part::Head, key, &codec.plain, &mut codec.head)?;
+        codec.plain.fill(0);
+        sealer.seal(Part::Job, key, &new.job, &mut codec.job)?;
+        sealer.seal(Part::Life, key, &new.life, &mut codec.life)?;
         let last = match &new.last {
             Some(last) => {
-                sealer.seal(Part::Last, key, last, &mut desk.last)?;
-                Some(&desk.last)
+                sealer.seal(Part::Last, key, last, &mut codec.last)?;
+                Some(&codec.last)
             }
             None => None,
         };
@@ -307,17 +309,17 @@ impl<'c> Statements<'c> {
             new.arrived.0,
             new.deadline.0,
             ended,
-            &*desk.owner,
-            desk.epoch,
+            &*codec.owner,
+            codec.epoch,
             mac,
-            desk.head,
+            codec.head,
             last,
-            desk.life,
-            desk.job,
+            codec.life,
+            codec.job,
             new.limits.as_ref().map(limiter::write)
         ])?;
         if inserted == 0 {
-            match self.known_by(desk, mac)? {
+            match self.known_by(codec, mac)? {
                 // This very op, done before: a commit whose success was not told.
                 Some(known) if known.key == new.key => {}
                 Some(known) => {
@@ -327,14 +329,14 @@ impl<'c> Statements<'c> {
                 None => return Err(twice("challenge")),
             }
         } else {
-            desk.tally.accepted += 1;
-            desk.tally.open += i64::from(ended.is_none());
-            if key > desk.tally.newest {
-                (desk.tally.newest, desk.tally.newest_arrived) = (key, new.arrived.0);
+            codec.tally.accepted += 1;
+            codec.tally.open += i64::from(ended.is_none());
+            if key > codec.tally.newest {
+                (codec.tally.newest, codec.tally.newest_arrived) = (key, new.arrived.0);
             }
         }
-        if desk.early
-            && let Some(word) = early_word(self.conn, &desk.ring, &new.tenant, &new.id)?
+        if codec.early
+            && let Some(word) = early_word(self.conn, &codec.ring, &new.tenant, &new.id)?
         {
             done.early.push((new.key, word));
         }
@@ -342,59 +344,63 @@ impl<'c> Statements<'c> {
     }
 
     /// Nothing of it is there, unless a commit took effect whose success was not told.
-    fn forget(&self, desk: &mut Desk, key: i64) -> rusqlite::Result<()> {
+    fn forget(&self, codec: &mut RowCodec, key: i64) -> rusqlite::Result<()> {
         let delete = |table: &str| {
             self.conn
                 .prepare_cached(&format!("DELETE FROM {table} = ?"))?
                 .execute([key])
         };
         let challenges = delete("challenges WHERE key")? as i64;
-        desk.tally.accepted -= challenges;
-        desk.tally.open -= challenges;
-        if key == desk.tally.newest {
+        codec.tally.accepted -= challenges;
+        codec.tally.open -= challenges;
+        if key == codec.tally.newest {
             // No longer looked for.
-            desk.tally.newest_arrived = 0;
+            codec.tally.newest_arrived = 0;
         }
-        desk.tally.waiting -= delete("outbox WHERE challenge")? as i64;
+        codec.tally.waiting -= delete("outbox WHERE challenge")? as i64;
         delete("kept WHERE challenge")?;
         Ok(())
     }
 
     fn end(
         &mut self,
-        desk: &mut Desk,
+        codec: &mut RowCodec,
         key: ChallengeKey,
         life: &[u8],
         last: &[u8],
         at: Millis,
     ) -> Result<(), Fault> {
-        desk.sealer.seal(Part::Life, key.0, life, &mut desk.life)?;
-        desk.sealer.seal(Part::Last, key.0, last, &mut desk.last)?;
+        codec
+            .sealer
+            .seal(Part::Life, key.0, life, &mut codec.life)?;
+        codec
+            .sealer
+            .seal(Part::Last, key.0, last, &mut codec.last)?;
         let ended = self.end.execute(params![
-            desk.life,
-            desk.last,
+            codec.life,
+            codec.last,
             at.0,
-            &*desk.owner,
-            desk.epoch,
+            &*codec.owner,
+            codec.epoch,
             key.0
         ])?;
-        desk.tally.open -= ended as i64;
+        codec.tally.open -= ended as i64;
         Ok(())
     }
 
     fn reference(
         &mut self,
-        desk: &Desk,
+        codec: &RowCodec,
         (carrier, reference): (&str, &str),
         key: AttemptKey,
         part: u16,
         phone: Option<Tail>,
     ) -> Result<(), Fault> {
-        let mac = desk.ring.mac(Lookup::Reference, carrier, reference);
-        let phone = phone.map(|tail| read::phone_mac(&desk.ring, carrier, tail));
+        let mac = codec.ring.mac(Lookup::Reference, carrier, reference);
+        let phone = phone.map(|tail| read::phone_mac(&codec.ring, carrier, tail));
         self.reference.execute(params![
             mac,
-            desk.ring.number(),
+            codec.ring.number(),
             key.challenge.0,
             key.attempt,
             part,
@@ -403,26 +409,28 @@ impl<'c> Statements<'c> {
         Ok(())
     }
 
-    fn inbox(&mut self, desk: &mut Desk, message: &InboxMessage) -> Result<(), Fault> {
+    fn inbox(&mut self, codec: &mut RowCodec, message: &InboxMessage) -> Result<(), Fault> {
         let key = message.key.0;
-        desk.sealer
-            .seal(Part::Inbox, key, &message.body, &mut desk.head)?;
-        self.inbox.execute(params![key, message.at.0, desk.head])?;
+        codec
+            .sealer
+            .seal(Part::Inbox, key, &message.body, &mut codec.head)?;
+        self.inbox.execute(params![key, message.at.0, codec.head])?;
         Ok(())
     }
 
     fn call_up(
         &mut self,
-        desk: &mut Desk,
+        codec: &mut RowCodec,
         key: AttemptKey,
         carrier: &str,
         state: &str,
     ) -> Result<(), Fault> {
         let challenge = key.challenge.0;
-        desk.sealer
-            .seal(Part::Call, challenge, state.as_bytes(), &mut desk.head)?;
+        codec
+            .sealer
+            .seal(Part::Call, challenge, state.as_bytes(), &mut codec.head)?;
         self.call_up
-            .execute(params![challenge, key.attempt, carrier, desk.head])?;
+            .execute(params![challenge, key.attempt, carrier, codec.head])?;
         Ok(())
     }
 }

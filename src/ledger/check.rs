@@ -16,7 +16,7 @@ use crate::{
 
 /// What was found.
 #[derive(Debug)]
-pub struct Standing {
+pub struct LedgerStatus {
     /// Octets of the database, and of the WAL beside it.
     pub octets: u64,
     pub wal_octets: u64,
@@ -25,14 +25,14 @@ pub struct Standing {
     pub newest_version: i64,
     /// What SQLite finds wrong with the file, at most [`FAULTS`]; empty: it is whole.
     pub faults: Vec<String>,
-    pub mark: MarkStanding,
+    pub mark: MarkStatus,
     /// What a start would say instead of starting.
     pub refusal: Option<String>,
     pub content: Option<Content>,
 }
 
 #[derive(Debug)]
-pub enum MarkStanding {
+pub enum MarkStatus {
     /// There is none: nothing can be told.
     None,
     Unreadable(String),
@@ -76,16 +76,16 @@ impl Content {
     }
 }
 
-impl Standing {
+impl LedgerStatus {
     /// Nothing is wrong and, as far as can be told, nothing missing: a start would take it.
     pub fn well(&self) -> bool {
-        let missing = matches!(self.mark, MarkStanding::Missing(_));
+        let missing = matches!(self.mark, MarkStatus::Missing(_));
         self.faults.is_empty() && self.refusal.is_none() && !missing
     }
 }
 
 /// Reads the whole file; on a large one that takes its time, and a running gateway goes on meanwhile.
-pub fn check(settings: &LedgerSettings) -> Result<Standing, OpenError> {
+pub fn check(settings: &LedgerSettings) -> Result<LedgerStatus, OpenError> {
     let path = &settings.path;
     let Verdict {
         mark,
@@ -104,7 +104,7 @@ pub fn check(settings: &LedgerSettings) -> Result<Standing, OpenError> {
         Some(OpenError::Foreign(_) | OpenError::Newer { .. })
     );
     let refusal = refusal.map(|error| error.to_string());
-    let mut standing = Standing {
+    let mut standing = LedgerStatus {
         octets,
         wal_octets: fs::metadata(schema::beside(path, "-wal")).map_or(0, |data| data.len()),
         version: 0,
@@ -117,10 +117,10 @@ pub fn check(settings: &LedgerSettings) -> Result<Standing, OpenError> {
             _ => refusal,
         },
         mark: match (missing, mark) {
-            (Some(missing), _) => MarkStanding::Missing(missing),
-            (None, Ok(None)) => MarkStanding::None,
-            (None, Ok(Some(mark))) => MarkStanding::Whole(Millis(mark.at)),
-            (None, Err(error)) => MarkStanding::Unreadable(error.to_string()),
+            (Some(missing), _) => MarkStatus::Missing(missing),
+            (None, Ok(None)) => MarkStatus::None,
+            (None, Ok(Some(mark))) => MarkStatus::Whole(Millis(mark.at)),
+            (None, Err(error)) => MarkStatus::Unreadable(error.to_string()),
         },
         content: None,
     };
@@ -137,7 +137,7 @@ pub fn check(settings: &LedgerSettings) -> Result<Standing, OpenError> {
     Ok(standing)
 }
 
-fn look(conn: &Connection, unknown: bool, standing: &mut Standing) -> rusqlite::Result<()> {
+fn look(conn: &Connection, unknown: bool, standing: &mut LedgerStatus) -> rusqlite::Result<()> {
     standing.version = schema::version(conn)?;
     if !unknown {
         standing.faults = faults(conn)?;

@@ -472,18 +472,18 @@ async fn early_words_meet_their_challenge(home: &dyn Home) {
             claim: None,
         })
     };
-    let said = write(&ledger, &mut done, vec![early("a", EarlyWord::Cancel)]).await;
+    let said = write(&ledger, &mut done, vec![early("a", ControlMessage::Cancel)]).await;
     assert!(said.met.is_empty());
     let word = ledger.early_word("contoso-bank", "a").await.unwrap();
-    assert_eq!(word, Some(EarlyWord::Cancel));
+    assert_eq!(word, Some(ControlMessage::Cancel));
     let ops = vec![Op::Accept(new(key, "a")), Op::Accept(new(key + 1, "b"))];
     let said = write(&ledger, &mut done, ops).await;
-    assert_eq!(said.early, [(ChallengeKey(key), EarlyWord::Cancel)]);
+    assert_eq!(said.early, [(ChallengeKey(key), ControlMessage::Cancel)]);
     // For an id that is known after all, open or ended.
     let ops = vec![
-        early("b", EarlyWord::Cancel),
+        early("b", ControlMessage::Cancel),
         end(key + 1, T0),
-        early("b", EarlyWord::NotVerified),
+        early("b", ControlMessage::NotVerified),
     ];
     let said = write(&ledger, &mut done, ops).await;
     let met: Vec<_> = said
@@ -496,7 +496,7 @@ async fn early_words_meet_their_challenge(home: &dyn Home) {
     assert_eq!(stored.verified, Some(false));
     // Of an open one, what somebody claims is durable before it takes effect; what they gave up is not there, even if a
     // commit has put it there whose success was not told.
-    let claimed = |claim: &Claim| match early("c", EarlyWord::Cancel) {
+    let claimed = |claim: &Claim| match early("c", ControlMessage::Cancel) {
         Op::Early(control) => Op::Early(PendingControl {
             claim: Some(claim.clone()),
             ..control
@@ -509,7 +509,7 @@ async fn early_words_meet_their_challenge(home: &dyn Home) {
     let said = write(&ledger, &mut done, ops).await;
     assert_eq!((said.met.len(), kept.give_up()), (1, false));
     let word = ledger.early_word("contoso-bank", "c").await.unwrap();
-    assert_eq!(word, Some(EarlyWord::Cancel));
+    assert_eq!(word, Some(ControlMessage::Cancel));
     let said = write(&ledger, &mut done, vec![claimed(&gone)]).await;
     assert!(said.met.is_empty());
     let word = ledger.early_word("contoso-bank", "c").await.unwrap();
@@ -518,7 +518,7 @@ async fn early_words_meet_their_challenge(home: &dyn Home) {
     // Through a restart, until its time is over.
     let (ledger, _done, mut recovered) = home.open().unwrap();
     let open = everything(&mut recovered, T0);
-    assert_eq!(open[0].early, Some(EarlyWord::Cancel));
+    assert_eq!(open[0].early, Some(ControlMessage::Cancel));
     ledger
         .housekeep(T0 + Duration::from_secs(901))
         .await

@@ -18,11 +18,12 @@ use rusqlite::{Connection, OpenFlags};
 use super::{
     Batch, Candidates, Done, OpenError, OutboxReport, ReadError, Recovered, ReportKey, Stored,
     Whose, Wipe,
-    apply::{Desk, Statements},
-    house::{self, House},
+    apply::{RowCodec, Statements},
     keys, limiter,
     read::Reader,
-    recover, schema,
+    recover,
+    retention::{self, Retention},
+    schema,
 };
 use crate::challenge::{ChallengeKey, Millis};
 
@@ -46,8 +47,8 @@ pub struct Keeping {
 pub struct Engine<'c> {
     conn: &'c Connection,
     statements: Statements<'c>,
-    desk: Desk,
-    house: House,
+    codec: RowCodec,
+    retention: Retention,
     reader: Reader,
 }
 
@@ -80,17 +81,17 @@ impl Memory {
         let ring = Arc::new(keys::register(&conn, path, masters)?);
         let epoch = recover::next_epoch(&conn, 0).map_err(sqlite)?;
         let secret = limiter::secret(&conn, path, &ring)?;
-        let early = house::any_early(&conn).map_err(sqlite)?;
-        let desk = Desk::new(ring.clone(), node.into(), epoch, early);
-        let settings = house::Settings {
+        let early = retention::any_early(&conn).map_err(sqlite)?;
+        let codec = RowCodec::new(ring.clone(), node.into(), epoch, early);
+        let settings = retention::Settings {
             wipe: keeping.wipe,
             retention: keeping.retention,
             outcomes: keeping.outcomes,
         };
         let engine = Engine {
             statements: Statements::new(&conn).map_err(sqlite)?,
-            house: House::new(&conn, &settings),
-            desk: desk.map_err(|e| OpenError::Key {
+            retention: Retention::new(&conn, &settings),
+            codec: codec.map_err(|e| OpenError::Key {
                 id: "rehearsal".into(),
                 reason: e.to_string(),
             })?,
@@ -105,12 +106,12 @@ impl Memory {
 impl Engine<'_> {
     /// Writes a group of batches in one transaction.
     pub fn commit(&mut self, now: Millis, group: &[Batch]) -> Result<Vec<Done>, OpenError> {
-        self.desk.now = now;
+        self.codec.now = now;
         let mut write = || {
             self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
             let batches = group.iter();
             let dones = batches
-                .map(|batch| self.statements.batch(&mut self.desk, batch))
+                .map(|batch| self.statements.batch(&mut self.codec, batch))
                 .collect::<rusqlite::Result<Vec<_>>>()?;
             self.conn.prepare_cached("COMMIT")?.execute([])?;
             Ok(dones)
@@ -120,11 +121,11 @@ impl Engine<'_> {
 
     /// One bounded step of wiping, retention and resealing. True: there is more to do.
     pub fn housekeep(&mut self, now: Millis) -> Result<bool, OpenError> {
-        if !self.house.has_work(self.conn, &self.desk, now) {
+        if !self.retention.has_work(self.conn, &self.codec, now) {
             return Ok(false);
         }
-        self.house
-            .step(self.conn, &mut self.desk, now)
+        self.retention
+            .step(self.conn, &mut self.codec, now)
             .map_err(|e| schema::sqlite(Path::new("memory"), e))
     }
 

@@ -12,7 +12,7 @@ impl Ledger {
         let mut sealed = Vec::new();
         // A sealer of its own draws its own salt, so no nonce of the writer's meets it. Dead letters are few.
         Sealer::new(&self.keyring())
-            .and_then(|mut sealer| sealer.seal(Part::Letter, 0, body, &mut sealed))
+            .and_then(|mut sealer| sealer.seal(Part::DeadLetterMessage, 0, body, &mut sealed))
             .ok()?;
         Some(sealed)
     }
@@ -20,7 +20,7 @@ impl Ledger {
     /// What [`Ledger::seal_letter`] has sealed, while its key is there.
     pub fn open_letter(&self, sealed: &[u8]) -> Option<Vec<u8>> {
         Opener::new(self.keyring())
-            .open(Part::Letter, 0, sealed)
+            .open(Part::DeadLetterMessage, 0, sealed)
             .ok()
     }
 

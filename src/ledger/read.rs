@@ -6,8 +6,8 @@ use arc_swap::ArcSwap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    AGES, EarlyWord, OutboxReport, Outcome, Pending, ReadError, Referred, ReportKey, Stored,
-    Target,
+    AGES, ControlMessage, EndedChallenge, OutboxReport, Pending, ReadError, Referred, ReportKey,
+    Stored, Target,
     pack::{self, Rest},
     seal::{Keyring, Lookup, Opener, Part, Unsealable},
 };
@@ -79,7 +79,7 @@ impl Reader {
         })
     }
 
-    pub fn outcomes(&self, tenant: &str, id: &str) -> Result<Vec<Outcome>, ReadError> {
+    pub fn outcomes(&self, tenant: &str, id: &str) -> Result<Vec<EndedChallenge>, ReadError> {
         self.with(|conn, opener| {
             let ring = opener.ring.clone();
             let mut select = conn.prepare_cached(
@@ -91,11 +91,15 @@ impl Reader {
                 let mut rows = select.query(params![mac, PAGE as i64])?;
                 while let Some(row) = rows.next()? {
                     let key = row.get(0)?;
-                    found.push(Outcome {
+                    found.push(EndedChallenge {
                         key: ChallengeKey(key),
                         arrived: Millis(row.get(1)?),
                         ended: Millis(row.get(2)?),
-                        outcome: opener.open(Part::Outcome, key, &row.get::<_, Vec<u8>>(3)?)?,
+                        outcome: opener.open(
+                            Part::EndedChallenge,
+                            key,
+                            &row.get::<_, Vec<u8>>(3)?,
+                        )?,
                     });
                 }
             }
@@ -159,7 +163,7 @@ impl Reader {
         })
     }
 
-    pub fn early_word(&self, tenant: &str, id: &str) -> Result<Option<EarlyWord>, ReadError> {
+    pub fn early_word(&self, tenant: &str, id: &str) -> Result<Option<ControlMessage>, ReadError> {
         self.with(|conn, opener| early_word(conn, &opener.ring, tenant, id).map_err(Into::into))
     }
 
@@ -422,7 +426,7 @@ pub(super) fn early_word(
     ring: &Keyring,
     tenant: &str,
     id: &str,
-) -> rusqlite::Result<Option<EarlyWord>> {
+) -> rusqlite::Result<Option<ControlMessage>> {
     let mut statement = conn.prepare_cached("SELECT word FROM early WHERE hmac = ?")?;
     for mac in macs(ring, Lookup::Id, tenant, id) {
         let word: Option<i64> = statement.query_row([mac], |row| row.get(0)).optional()?;
@@ -459,19 +463,19 @@ fn short(mac: super::seal::Mac) -> i64 {
     i64::from(u32::from_le_bytes([mac[0], mac[1], mac[2], mac[3]]))
 }
 
-pub(super) fn number_of(word: EarlyWord) -> i64 {
+pub(super) fn number_of(word: ControlMessage) -> i64 {
     match word {
-        EarlyWord::Cancel => 0,
-        EarlyWord::Verified => 1,
-        EarlyWord::NotVerified => 2,
+        ControlMessage::Cancel => 0,
+        ControlMessage::Verified => 1,
+        ControlMessage::NotVerified => 2,
     }
 }
 
-fn word_of(number: i64) -> Option<EarlyWord> {
+fn word_of(number: i64) -> Option<ControlMessage> {
     match number {
-        0 => Some(EarlyWord::Cancel),
-        1 => Some(EarlyWord::Verified),
-        2 => Some(EarlyWord::NotVerified),
+        0 => Some(ControlMessage::Cancel),
+        1 => Some(ControlMessage::Verified),
+        2 => Some(ControlMessage::NotVerified),
         _ => None,
     }
 }

@@ -34,7 +34,7 @@ pub struct Recovered {
 
 /// A call that may have been left up.
 #[derive(Clone, Debug)]
-pub struct LeftUp {
+pub struct UnterminatedCall {
     pub key: AttemptKey,
     pub carrier: Arc<str>,
     /// What is known of its dialog.
@@ -140,7 +140,7 @@ impl Recovered {
     }
 
     /// The calls that may have been left up, with what is known of their dialogs.
-    pub fn calls(&mut self) -> Result<Vec<LeftUp>, ReadError> {
+    pub fn calls(&mut self) -> Result<Vec<UnterminatedCall>, ReadError> {
         let mut calls = Vec::new();
         let mut select = self
             .conn
@@ -154,7 +154,7 @@ impl Recovered {
             let sealed: Vec<u8> = row.get(3)?;
             let state = self.opener.open(Part::Call, key.challenge.0, &sealed)?;
             let carrier: String = row.get(2)?;
-            calls.push(LeftUp {
+            calls.push(UnterminatedCall {
                 key,
                 carrier: carrier.into(),
                 state: String::from_utf8_lossy(&state).as_ref().into(),

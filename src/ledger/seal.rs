@@ -25,12 +25,12 @@ pub(super) enum Part {
     Outbox = 5,
     Kept = 6,
     /// The body of a dead letter, which leaves the ledger's file.
-    Letter = 7,
+    DeadLetterMessage = 7,
     Call = 8,
     Inbox = 9,
     /// What is left of a wiped challenge, packed.
     Rest = 10,
-    Outcome = 11,
+    EndedChallenge = 11,
     Secret = 16,
 }
 

@@ -270,7 +270,7 @@ async fn nothing_personal_is_in_the_files_in_clear() {
     let early = Op::Early(PendingControl {
         tenant: "contoso-bank".into(),
         id: "early-bird".into(),
-        word: EarlyWord::Cancel,
+        word: ControlMessage::Cancel,
         until: T0,
         claim: None,
     });

@@ -94,7 +94,7 @@ pub struct ClaimedOrder {
 pub struct PendingControl {
     pub tenant: Arc<str>,
     pub id: Arc<str>,
-    pub word: EarlyWord,
+    pub word: ControlMessage,
     /// Remembered until then.
     pub until: Millis,
     /// Whose asker may stop waiting before it is written: then nothing of it is.
@@ -102,7 +102,7 @@ pub struct PendingControl {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EarlyWord {
+pub enum ControlMessage {
     Cancel,
     Verified,
     NotVerified,
@@ -266,7 +266,7 @@ pub struct Done {
     /// The accepts of the batch that met a known (tenant, id), by their key. The others went in.
     pub known: Vec<(ChallengeKey, Known)>,
     /// Accepts that went in and for which a word had come before them.
-    pub early: Vec<(ChallengeKey, EarlyWord)>,
+    pub early: Vec<(ChallengeKey, ControlMessage)>,
     /// Early words of the batch whose id was known after all, by their place in the batch.
     pub met: Vec<(usize, Known)>,
     /// Ops that the ledger can't hold (a key used twice, a value too long), by their place in the batch: nothing of
@@ -306,7 +306,7 @@ pub struct Stored {
     /// The caller's feedback, where there was one after the end.
     pub verified: Option<bool>,
     /// A word that came before the challenge, still remembered.
-    pub early: Option<EarlyWord>,
+    pub early: Option<ControlMessage>,
 }
 
 /// What is left of a challenge when its time is over: after the deadline (and the limiter's five minutes) plus a
@@ -324,7 +324,7 @@ pub struct Wipe {
 
 /// What is remembered of a challenge beyond retention.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct EndedChallenge {
     pub key: ChallengeKey,
     pub arrived: Millis,
     pub ended: Millis,

@@ -16,11 +16,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Batch, Done, Op, OpenError, Work,
-    apply::{Desk, Statements},
+    apply::{RowCodec, Statements},
     ending::{Ending, Unwritten},
     files::{Astray, Files},
-    house::{self, House},
     keys, limiter, mark,
+    retention::{self, Retention},
     schema::{self, Lock},
     seal::Keyring,
 };
@@ -35,7 +35,7 @@ pub(super) struct Writer {
     pub ring: Arc<ArcSwap<Keyring>>,
     pub owner: Arc<str>,
     pub epoch: i64,
-    pub house: house::Settings,
+    pub retention: retention::Settings,
     pub done: mpsc::UnboundedSender<Done>,
     pub trouble: Arc<ArcSwapOption<String>>,
     pub pulse: Arc<Pulse>,
@@ -71,18 +71,18 @@ impl Writer {
         self.conn
             .busy_timeout(BUSY)
             .map_err(|e| schema::sqlite(&self.path, e))?;
-        let early = house::any_early(&self.conn).map_err(|e| schema::sqlite(&self.path, e))?;
-        let mut desk = Desk::new(self.ring.load_full(), self.owner.clone(), self.epoch, early)
+        let early = retention::any_early(&self.conn).map_err(|e| schema::sqlite(&self.path, e))?;
+        let mut codec = RowCodec::new(self.ring.load_full(), self.owner.clone(), self.epoch, early)
             .map_err(|e| OpenError::File {
                 path: self.path.clone(),
                 source: std::io::Error::other(e),
             })?;
-        desk.tally = tally;
+        codec.tally = tally;
         let path = self.path.clone();
         std::thread::Builder::new()
             .name("ledger".into())
             .spawn(move || {
-                let closed = self.run(desk, mark, todo, &runtime);
+                let closed = self.run(codec, mark, todo, &runtime);
                 if let Some(reply) = closed {
                     // Whoever closed may have stopped waiting.
                     let _ = reply.send(());
@@ -95,13 +95,13 @@ impl Writer {
     /// Until closed, or until every handle is gone. Returns whom to tell, after file and lock are free.
     fn run(
         self,
-        desk: Desk,
+        codec: RowCodec,
         mark: mark::Keeper,
         mut todo: mpsc::Receiver<Work>,
         runtime: &tokio::runtime::Runtime,
     ) -> Option<oneshot::Sender<()>> {
         let (mut group, mut closing) = (Vec::new(), None);
-        let worked = self.work(desk, mark, &mut todo, runtime, &mut group, &mut closing);
+        let worked = self.work(codec, mark, &mut todo, runtime, &mut group, &mut closing);
         if worked.is_none() {
             self.leave(&group, &mut todo, &mut closing);
         }
@@ -133,7 +133,7 @@ impl Writer {
             match work {
                 Work::Batch(batch) => unwritten.add(&batch),
                 Work::Close { reply } => *closing = Some(reply),
-                Work::House { .. } | Work::Rotate { .. } | Work::Retain(..) => {}
+                Work::Retention { .. } | Work::Rotate { .. } | Work::Retain(..) => {}
             }
         }
         if !self.ending.is_asked() {
@@ -146,14 +146,14 @@ impl Writer {
     /// None: given up.
     fn work(
         &self,
-        mut desk: Desk,
+        mut codec: RowCodec,
         mut mark: mark::Keeper,
         todo: &mut mpsc::Receiver<Work>,
         runtime: &tokio::runtime::Runtime,
         group: &mut Vec<Batch>,
         closing: &mut Option<oneshot::Sender<()>>,
     ) -> Option<()> {
-        let mut house = House::new(&self.conn, &self.house);
+        let mut retention_pass = Retention::new(&self.conn, &self.retention);
         let mut statements = self.patiently(todo, || Ok(Statements::new(&self.conn)?))?;
         let mut next_house = Instant::now();
         loop {
@@ -171,18 +171,20 @@ impl Writer {
             };
             let other = gather(first, todo, group);
             if !group.is_empty() {
-                self.write(todo, &mut statements, &mut desk, &mut mark, group)?;
+                self.write(todo, &mut statements, &mut codec, &mut mark, group)?;
             }
             match other {
                 None => {}
-                Some(Work::House { now, reply }) => {
-                    let busy = self.housekeep(todo, &mut house, &mut desk, now)?;
+                Some(Work::Retention { now, reply }) => {
+                    let busy = self.housekeep(todo, &mut retention_pass, &mut codec, now)?;
                     let _ = reply.send(busy);
                 }
                 Some(Work::Rotate { keys, reply }) => {
-                    let _ = reply.send(self.rotate(&mut desk, &mut house, &keys));
+                    let _ = reply.send(self.rotate(&mut codec, &mut retention_pass, &keys));
                 }
-                Some(Work::Retain(retention, outcomes)) => house.retain(retention, outcomes),
+                Some(Work::Retain(retention, outcomes)) => {
+                    retention_pass.retain(retention, outcomes)
+                }
                 Some(Work::Close { reply }) => {
                     *closing = Some(reply);
                     todo.close();
@@ -190,18 +192,18 @@ impl Writer {
                 Some(Work::Batch(batch)) => group.push(batch),
             }
             if mark.overdue() {
-                self.stamp(todo, &mut desk, &mut mark)?;
+                self.stamp(todo, &mut codec, &mut mark)?;
             }
             if self.files.borrow().due() {
                 self.patiently(todo, || self.examine_files())?;
             }
             if Instant::now() >= next_house {
-                let busy = self.housekeep(todo, &mut house, &mut desk, clock::now())?;
+                let busy = self.housekeep(todo, &mut retention_pass, &mut codec, clock::now())?;
                 next_house = Instant::now() + if busy { HOUSE_BUSY } else { HOUSE_IDLE };
             }
         }
         if mark.behind() {
-            self.stamp(todo, &mut desk, &mut mark)?;
+            self.stamp(todo, &mut codec, &mut mark)?;
         }
         Some(())
     }
@@ -210,26 +212,26 @@ impl Writer {
         &self,
         todo: &mpsc::Receiver<Work>,
         statements: &mut Statements<'_>,
-        desk: &mut Desk,
+        codec: &mut RowCodec,
         mark: &mut mark::Keeper,
         group: &mut Vec<Batch>,
     ) -> Option<()> {
-        let before = desk.tally;
+        let before = codec.tally;
         let stamped = mark.due();
         let dones = self.patiently(todo, || {
-            desk.now = clock::now();
+            codec.now = clock::now();
             self.transaction(|| {
                 let dones = group
                     .iter()
-                    .map(|batch| statements.batch(desk, batch))
+                    .map(|batch| statements.batch(codec, batch))
                     .collect::<Result<Vec<_>, _>>()?;
                 if stamped {
-                    mark::stamp(&self.conn, &mut desk.tally)?;
+                    mark::stamp(&self.conn, &mut codec.tally)?;
                 }
                 Ok(dones)
             })
             .inspect_err(|_| {
-                desk.tally = before;
+                codec.tally = before;
                 release(group);
             })
         })?;
@@ -239,7 +241,7 @@ impl Writer {
             let _ = self.done.send(done);
         }
         match stamped {
-            true => mark.keep(desk.tally),
+            true => mark.keep(codec.tally),
             false => mark.committed(),
         }
         Some(())
@@ -249,32 +251,32 @@ impl Writer {
     fn stamp(
         &self,
         todo: &mpsc::Receiver<Work>,
-        desk: &mut Desk,
+        codec: &mut RowCodec,
         mark: &mut mark::Keeper,
     ) -> Option<()> {
-        let before = desk.tally;
+        let before = codec.tally;
         self.patiently(todo, || {
-            desk.tally = before;
-            self.transaction(|| mark::stamp(&self.conn, &mut desk.tally))
+            codec.tally = before;
+            self.transaction(|| mark::stamp(&self.conn, &mut codec.tally))
         })?;
-        mark.keep(desk.tally);
+        mark.keep(codec.tally);
         Some(())
     }
 
     fn housekeep(
         &self,
         todo: &mpsc::Receiver<Work>,
-        house: &mut House,
-        desk: &mut Desk,
+        retention_pass: &mut Retention,
+        codec: &mut RowCodec,
         now: Millis,
     ) -> Option<bool> {
-        if !house.has_work(&self.conn, desk, now) {
+        if !retention_pass.has_work(&self.conn, codec, now) {
             return Some(false);
         }
         self.patiently(todo, || {
-            let before = house.clone();
-            self.unsynced(|| self.transaction(|| house.step(&self.conn, desk, now)))
-                .inspect_err(|_| *house = before)
+            let before = retention_pass.clone();
+            self.unsynced(|| self.transaction(|| retention_pass.step(&self.conn, codec, now)))
+                .inspect_err(|_| *retention_pass = before)
         })
     }
 
@@ -381,26 +383,24 @@ impl Writer {
 
     fn rotate(
         &self,
-        desk: &mut Desk,
-        house: &mut House,
+        codec: &mut RowCodec,
+        retention_pass: &mut Retention,
         configured: &[LedgerKey],
     ) -> Result<(), OpenError> {
         let masters = keys::read(&self.conn, &self.path, configured)?;
         let ring = Arc::new(keys::register(&self.conn, &self.path, masters)?);
         limiter::secret(&self.conn, &self.path, &ring)?;
-        let new =
-            Desk::new(ring.clone(), self.owner.clone(), self.epoch, desk.early).map_err(|e| {
-                OpenError::Key {
-                    id: "first".into(),
-                    reason: e.to_string(),
-                }
+        let new = RowCodec::new(ring.clone(), self.owner.clone(), self.epoch, codec.early)
+            .map_err(|e| OpenError::Key {
+                id: "first".into(),
+                reason: e.to_string(),
             })?;
-        let tally = desk.tally;
-        *desk = new;
-        desk.tally = tally;
+        let tally = codec.tally;
+        *codec = new;
+        codec.tally = tally;
         // Readers first know the new key, then rows are sealed with it.
         self.ring.store(ring);
-        house.reseal();
+        retention_pass.reseal();
         Ok(())
     }
 }

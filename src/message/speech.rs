@@ -2,7 +2,7 @@
 //! person's locale.
 //!
 //! `ringback check` shows every fault of the directory; a gateway starts only without any. Knows nothing of
-//! calls: what is said when is `carrier::sip::conversation`'s matter.
+//! calls: what is said when is `carrier::sip::call_script`'s matter.
 
 mod wav;
 
@@ -154,7 +154,7 @@ pub struct Catalogue {
 
 impl Catalogue {
     /// Reads `dir/<locale>/<clip>.wav` for every locale there is. All faults at once.
-    pub fn load(dir: &Path) -> Result<Catalogue, Vec<Fault>> {
+    pub fn load(dir: &Path) -> Result<Catalogue, Vec<PromptFault>> {
         let mut faults = Vec::new();
         let mut voices = Vec::new();
         for (locale, place) in locales(dir, &mut faults) {
@@ -169,7 +169,7 @@ impl Catalogue {
                 .iter()
                 .any(|fault| fault.place.starts_with(dir.join(DEFAULT_LOCALE)))
         {
-            faults.push(Fault::new(
+            faults.push(PromptFault::new(
                 dir.join(DEFAULT_LOCALE),
                 "missing: it speaks to everyone whose own language is not there; restore it from the distribution",
             ));
@@ -214,34 +214,34 @@ impl Catalogue {
 
 /// Something wrong with a file or directory, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct PromptFault {
     pub place: PathBuf,
     pub what: String,
 }
 
-impl Fault {
-    fn new(place: PathBuf, what: impl Into<String>) -> Fault {
-        Fault {
+impl PromptFault {
+    fn new(place: PathBuf, what: impl Into<String>) -> PromptFault {
+        PromptFault {
             place,
             what: what.into(),
         }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for PromptFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place.display(), self.what)
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for PromptFault {}
 
 /// The locales of a directory, by name.
-fn locales(dir: &Path, faults: &mut Vec<Fault>) -> Vec<(String, PathBuf)> {
+fn locales(dir: &Path, faults: &mut Vec<PromptFault>) -> Vec<(String, PathBuf)> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) => {
-            faults.push(Fault::new(
+            faults.push(PromptFault::new(
                 dir.to_owned(),
                 format!("the prompts can't be read: {}", descriptors::words(&error)),
             ));
@@ -258,7 +258,7 @@ fn locales(dir: &Path, faults: &mut Vec<Fault>) -> Vec<(String, PathBuf)> {
         if is_tag(&name) {
             found.push((name, place));
         } else {
-            faults.push(Fault::new(
+            faults.push(PromptFault::new(
                 place,
                 "not a BCP 47 locale such as sv-SE; rename or remove it",
             ));
@@ -266,7 +266,7 @@ fn locales(dir: &Path, faults: &mut Vec<Fault>) -> Vec<(String, PathBuf)> {
     }
     found.sort();
     if found.len() > MAX_VOICES {
-        faults.push(Fault::new(
+        faults.push(PromptFault::new(
             dir.to_owned(),
             format!("{} locales; at most {MAX_VOICES}", found.len()),
         ));
@@ -290,7 +290,7 @@ fn normal(locale: &str) -> String {
     locale.trim().replace('_', "-").to_ascii_lowercase()
 }
 
-fn load_voice(locale: &str, place: &Path, faults: &mut Vec<Fault>) -> Option<Voice> {
+fn load_voice(locale: &str, place: &Path, faults: &mut Vec<PromptFault>) -> Option<Voice> {
     let mut sounds: Vec<Sound> = Vec::with_capacity(CLIPS);
     for clip in Clip::ALL {
         let file = place.join(clip.name()).with_extension("wav");
@@ -302,7 +302,7 @@ fn load_voice(locale: &str, place: &Path, faults: &mut Vec<Fault>) -> Option<Voi
         }
         match load_clip(&file) {
             Ok(sound) => sounds.push(sound),
-            Err(what) => faults.push(Fault::new(file, what)),
+            Err(what) => faults.push(PromptFault::new(file, what)),
         }
     }
     let sounds = <[Sound; CLIPS]>::try_from(sounds).ok()?;

@@ -25,7 +25,7 @@ use crate::{
     dispatch::{Query, Seen},
     number::Country,
     report::publish::pending,
-    routing::table::{Line, Table},
+    routing::table::{RouteEntry, Table},
 };
 
 /// The page, whole: it loads nothing from anywhere else.
@@ -39,14 +39,14 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 const LOOK: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
-pub(super) struct Desk {
+pub(super) struct AdminState {
     pub(super) control: Arc<Control>,
     gauges: Arc<Gauges>,
 }
 
 /// What the `[admin]` listener serves.
 pub fn routes(control: Arc<Control>) -> Router {
-    let desk = Desk {
+    let state = AdminState {
         control,
         gauges: Arc::default(),
     };
@@ -63,7 +63,7 @@ pub fn routes(control: Arc<Control>) -> Router {
         .route("/admin/reload", post(reload))
         .merge(super::verbs::routes())
         .fallback(|| async { fault(StatusCode::NOT_FOUND, "path", "nothing is here") })
-        .with_state(desk)
+        .with_state(state)
 }
 
 async fn page() -> Response {
@@ -81,20 +81,20 @@ async fn page() -> Response {
     response
 }
 
-async fn metrics(State(desk): State<Desk>) -> Response {
-    match tokio::time::timeout(LOOK, desk.gauges.render(&desk.control)).await {
+async fn metrics(State(state): State<AdminState>) -> Response {
+    match tokio::time::timeout(LOOK, state.gauges.render(&state.control)).await {
         Ok(text) => ([(header::CONTENT_TYPE, METRICS)], text).into_response(),
         Err(_) => silent(),
     }
 }
 
-async fn readyz(State(desk): State<Desk>) -> Response {
-    let reasons = ready::reasons(&desk.control).await;
+async fn readyz(State(state): State<AdminState>) -> Response {
+    let reasons = ready::reasons(&state.control).await;
     let status = match reasons.is_empty() {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let detail = desk.control.detail();
+    let detail = state.control.detail();
     (
         status,
         Json(json!({ "reasons": reasons, "detail": detail })),
@@ -102,23 +102,23 @@ async fn readyz(State(desk): State<Desk>) -> Response {
         .into_response()
 }
 
-async fn carriers(State(desk): State<Desk>) -> Response {
-    match desk.control.ask(Query::Carriers).await {
+async fn carriers(State(state): State<AdminState>) -> Response {
+    match state.control.ask(Query::Carriers).await {
         Some(carriers) => Json(carriers).into_response(),
         None => silent(),
     }
 }
 
-async fn challenges(State(desk): State<Desk>) -> Response {
-    match desk.control.ask(Query::Challenges).await {
+async fn challenges(State(state): State<AdminState>) -> Response {
+    match state.control.ask(Query::Challenges).await {
         Some(challenges) => Json(challenges).into_response(),
         None => silent(),
     }
 }
 
 /// All that changes from second to second, for the page.
-async fn overview(State(desk): State<Desk>) -> Response {
-    let control = &desk.control;
+async fn overview(State(state): State<AdminState>) -> Response {
+    let control = &state.control;
     let carriers = control.ask(Query::Carriers).await;
     let challenges = control.ask(Query::Challenges).await.unwrap_or_default();
     let reasons = ready::judge(control, carriers.as_deref());
@@ -168,8 +168,8 @@ struct RouteView<'a> {
     enabled: bool,
 }
 
-async fn routes_in_force(State(desk): State<Desk>) -> Response {
-    let Some(Seen { config, .. }) = desk.control.ask(Query::Standing).await else {
+async fn routes_in_force(State(state): State<AdminState>) -> Response {
+    let Some(Seen { config, .. }) = state.control.ask(Query::Availability).await else {
         return silent();
     };
     Json(route_views(&config)).into_response()
@@ -185,7 +185,7 @@ fn route_views(config: &Config) -> Vec<RouteView<'_>> {
 }
 
 impl<'a> RouteView<'a> {
-    fn of(table: &'a Table, line: &'a Line) -> RouteView<'a> {
+    fn of(table: &'a Table, line: &'a RouteEntry) -> RouteView<'a> {
         let (file, rest) = line.name.split_once('.').unwrap_or((&line.name, ""));
         let senders = line.senders.iter().filter_map(|s| table.sender(*s));
         RouteView {
@@ -205,7 +205,7 @@ impl<'a> RouteView<'a> {
 }
 
 #[derive(Deserialize)]
-struct Ask {
+struct ExplainQuery {
     number: String,
     method: Option<String>,
     region: Option<String>,
@@ -215,8 +215,8 @@ struct Ask {
 }
 
 async fn explained(
-    State(desk): State<Desk>,
-    ask: Result<Parameters<Ask>, QueryRejection>,
+    State(state): State<AdminState>,
+    ask: Result<Parameters<ExplainQuery>, QueryRejection>,
 ) -> Response {
     let Ok(Parameters(ask)) = ask else {
         return fault(
@@ -240,7 +240,7 @@ async fn explained(
             "write it as 2030-01-31T12:00:00Z",
         );
     };
-    let Some(seen) = desk.control.ask(Query::Standing).await else {
+    let Some(seen) = state.control.ask(Query::Availability).await else {
         return silent();
     };
     let config = &seen.config;
@@ -270,7 +270,7 @@ struct Reload {
 }
 
 async fn reload(
-    State(desk): State<Desk>,
+    State(state): State<AdminState>,
     wish: Result<Parameters<Reload>, QueryRejection>,
 ) -> Response {
     let Ok(Parameters(Reload { allow_empty })) = wish else {
@@ -278,7 +278,7 @@ async fn reload(
         return fault(StatusCode::BAD_REQUEST, "allow_empty", reason);
     };
     // The reload goes on to its end, whether or not the one who asked waits for it.
-    let control = desk.control.clone();
+    let control = state.control.clone();
     let Ok(reloaded) = tokio::spawn(async move { control.reload(allow_empty).await }).await else {
         return fault(
             StatusCode::INTERNAL_SERVER_ERROR,

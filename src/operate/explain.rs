@@ -11,9 +11,9 @@ use crate::{
     config::Config,
     number::{self, Analysis, NumberPolicy, Reach},
     routing::{
-        self, Standing,
-        plan::{Ask, Candidate, Plan, Refusal, View, plan},
-        table::{Table, Turns},
+        self, Availability,
+        plan::{Candidate, Plan, PlanRequest, Refusal, View, plan},
+        table::{SenderRotation, Table},
     },
 };
 
@@ -73,13 +73,13 @@ pub fn explain(
     args: &Question<'_>,
     config: &Config,
     policy: &NumberPolicy,
-    (standing, refusals): (&[Standing], &[Refusal]),
+    (standing, refusals): (&[Availability], &[Refusal]),
 ) -> Explained {
     let analysis = number::analyse(args.number, args.region);
     let mut refused = refusal(args.method, &analysis, config, policy);
     let mut found = Plan::default();
     if let (None, Some(country)) = (refused, analysis.country) {
-        let turns = Turns::of(&config.table);
+        let turns = SenderRotation::of(&config.table);
         let view = View {
             standing,
             turns: &turns,
@@ -90,7 +90,7 @@ pub fn explain(
             analysis.e164.as_deref().unwrap_or(""),
             args.at.map_or(0, |t| t.unix_timestamp())
         );
-        let ask = Ask {
+        let ask = PlanRequest {
             country,
             method: args.method,
             tenant: args.tenant,

@@ -13,7 +13,7 @@ use metrics::{counter, gauge, histogram};
 use crate::{
     carrier::ReceiptState,
     challenge::Challenge,
-    delivery::Life,
+    delivery::DeliveryState,
     report::{Event, Final, Note, body},
 };
 
@@ -35,7 +35,7 @@ pub fn open() -> u64 {
 }
 
 /// A report was made; finals are counted.
-pub fn report(ch: &Challenge, life: &Life, note: &Note) {
+pub fn report(ch: &Challenge, life: &DeliveryState, note: &Note) {
     if let Event::Final(end) = note.event {
         if let Some(count) = FINALS.get(end as usize) {
             count.fetch_add(1, Ordering::Relaxed);
@@ -56,7 +56,7 @@ pub fn report(ch: &Challenge, life: &Life, note: &Note) {
 }
 
 /// A challenge has ended: its attempts are counted.
-pub fn ended(ch: &Challenge, life: &Life) {
+pub fn ended(ch: &Challenge, life: &DeliveryState) {
     for attempt in &life.attempts {
         counter!(
             "ringback_attempts_total",

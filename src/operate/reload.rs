@@ -13,7 +13,7 @@ use std::{
 use super::{Control, log};
 use crate::{
     config::{
-        Change, Diff, Fault, Outcome,
+        Change, Diff, Fault, ReloadOutcome,
         reach::{Losses, Named},
         reload::{Gone, New},
     },
@@ -57,7 +57,7 @@ pub struct Taken {
 
 /// How reloading stands: what the operator is told until it is over.
 #[derive(Debug, Default)]
-pub(super) struct Standing(Mutex<Inner>);
+pub(super) struct ReloadStatus(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -114,7 +114,7 @@ impl Control {
             return Reloaded::Draining;
         };
         match outcome {
-            Outcome::Unchanged { restart_needed } => {
+            ReloadOutcome::Unchanged { restart_needed } => {
                 // A token that could not be read when it was taken may be readable now.
                 for guard in &self.guards {
                     guard.refresh();
@@ -122,7 +122,7 @@ impl Control {
                 self.standing.needs_restart(&restart_needed);
                 Reloaded::Unchanged { restart_needed }
             }
-            Outcome::Faulty { faults, again } => {
+            ReloadOutcome::Faulty { faults, again } => {
                 if !again {
                     for fault in &faults {
                         tracing::error!("not reloaded: {fault}");
@@ -130,7 +130,7 @@ impl Control {
                 }
                 Reloaded::Faulty(faults)
             }
-            Outcome::New(new) => self.take(gateway, *new).await,
+            ReloadOutcome::New(new) => self.take(gateway, *new).await,
         }
     }
 
@@ -281,7 +281,7 @@ fn names(carriers: &BTreeSet<Arc<str>>) -> String {
     names.join(", ")
 }
 
-impl Standing {
+impl ReloadStatus {
     /// What `/readyz` shows beside its reasons.
     pub fn detail(&self) -> Vec<String> {
         let inner = self.lock();

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::Control;
 use crate::{
-    challenge::{Challenge, Door, Millis},
-    delivery::Life,
+    challenge::{Challenge, Millis, Origin},
+    delivery::DeliveryState,
     dispatch::Query,
     ledger::{ReadError, Stored},
     report::{Event, body},
@@ -69,8 +69,8 @@ async fn remembered(control: &Control, tenant: &str, id: &str) -> Result<Option<
 fn of_job(challenge: &Challenge) -> Map<String, Value> {
     let methods: Vec<&str> = challenge.methods().map(|method| method.name()).collect();
     let door = match challenge.door {
-        Door::Http => "http",
-        Door::Amqp => "amqp",
+        Origin::Http => "http",
+        Origin::Amqp => "amqp",
     };
     object(json!({
         // A number shows itself masked.
@@ -101,7 +101,7 @@ fn of_ledger(stored: &Stored) -> Map<String, Value> {
     shown
 }
 
-fn of_life(life: &Life) -> Map<String, Value> {
+fn of_life(life: &DeliveryState) -> Map<String, Value> {
     let report = |(seq, (at, event, attempt)): (u32, (Millis, Event, Option<u16>))| {
         let mut shown = object(json!({
             "seq": seq,

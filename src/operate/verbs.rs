@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Control,
-    admin::{Desk, fault, silent},
+    admin::{AdminState, fault, silent},
     trace::trace,
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     dispatch::{Ordered, OverlayOrder, Query, Step},
     intake::{Answer, Arrival, Job, Ticket},
     ledger::{Claim, Waiting},
-    overlay::{self, Change},
+    overlay::{self, OverlayChange},
 };
 
 /// Audit records that are shown at once.
@@ -37,7 +37,7 @@ const DIGITS_OF_A_NUMBER: usize = 10;
 /// Nothing shorter is worth a change.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-pub fn routes() -> Router<Desk> {
+pub fn routes() -> Router<AdminState> {
     Router::new()
         .route("/admin/carriers/{name}/suspend", post(suspend))
         .route("/admin/carriers/{name}/resume", post(resume))
@@ -49,7 +49,7 @@ pub fn routes() -> Router<Desk> {
 /// What is said with a change.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Said {
+struct VerbAnswer {
     reason: Option<String>,
     /// Who it is; nobody proves it.
     owner: Option<String>,
@@ -63,7 +63,7 @@ struct Whose {
 }
 
 async fn suspend(
-    State(desk): State<Desk>,
+    State(state): State<AdminState>,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -80,25 +80,25 @@ async fn suspend(
         Some(Some(span)) if (SHORTEST..=overlay::LONGEST).contains(&span) => Some(span),
         Some(_) => return bad("for", "a span from \"1s\" to \"366d\", such as \"2h\""),
     };
-    order(&desk.control, &name, said, Step::Put(span)).await
+    order(&state.control, &name, said, Step::Put(span)).await
 }
 
 async fn resume(
-    State(desk): State<Desk>,
+    State(state): State<AdminState>,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     match said(&headers, &body) {
-        Ok(said) => order(&desk.control, &name, said, Step::Lift).await,
+        Ok(said) => order(&state.control, &name, said, Step::Lift).await,
         Err(response) => *response,
     }
 }
 
 /// JSON, said to be JSON: a page of another site can't send that without asking first.
-fn said(headers: &HeaderMap, body: &[u8]) -> Result<Said, Box<Response>> {
+fn said(headers: &HeaderMap, body: &[u8]) -> Result<VerbAnswer, Box<Response>> {
     if body.is_empty() {
-        return Ok(Said::default());
+        return Ok(VerbAnswer::default());
     }
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("");
@@ -113,7 +113,7 @@ fn said(headers: &HeaderMap, body: &[u8]) -> Result<Said, Box<Response>> {
             "application/json is wanted",
         )));
     }
-    let said: Said = serde_json::from_slice(body).map_err(|e| {
+    let said: VerbAnswer = serde_json::from_slice(body).map_err(|e| {
         Box::new(bad(
             "body",
             &format!("{e}; reason, owner and for are known"),
@@ -146,7 +146,7 @@ fn has_number(words: &str) -> bool {
     })
 }
 
-async fn order(control: &Control, carrier: &str, said: Said, step: Step) -> Response {
+async fn order(control: &Control, carrier: &str, said: VerbAnswer, step: Step) -> Response {
     let words = |words: Option<String>, usual: &str| -> Arc<str> {
         let words = words.unwrap_or_default();
         match words.trim() {
@@ -155,7 +155,7 @@ async fn order(control: &Control, carrier: &str, said: Said, step: Step) -> Resp
         }
     };
     let order = OverlayOrder {
-        change: Change::SuspendCarrier {
+        change: OverlayChange::SuspendCarrier {
             carrier: carrier.into(),
         },
         owner: words(said.owner, "not named"),
@@ -169,7 +169,7 @@ async fn order(control: &Control, carrier: &str, said: Said, step: Step) -> Resp
     let (to, answer) = oneshot::channel();
     let waiting = Waiting::new(answer, order.claim.clone());
     let query = Query::Overlay(order, to);
-    let hand_over = async { control.doors.queries.send(query).await.is_ok() };
+    let hand_over = async { control.intake.queries.send(query).await.is_ok() };
     match waiting.within(KEEPS, hand_over).await {
         Some(Ordered::InForce(until)) => Json(json!({
             "carrier": carrier,
@@ -204,8 +204,8 @@ fn not_kept() -> Response {
 }
 
 /// What is in force, and what was done, newest first.
-async fn changes(State(desk): State<Desk>) -> Response {
-    let Some(entries) = desk.control.ask(Query::Changes).await else {
+async fn changes(State(state): State<AdminState>) -> Response {
+    let Some(entries) = state.control.ask(Query::Changes).await else {
         return silent();
     };
     let said = |at: Millis| json!(at.rfc3339());
@@ -222,7 +222,7 @@ async fn changes(State(desk): State<Desk>) -> Response {
             })
         })
         .collect();
-    let records = desk.control.ledger.audit(SHOWN).await.unwrap_or_default();
+    let records = state.control.ledger.audit(SHOWN).await.unwrap_or_default();
     let audit: Vec<Value> = records
         .iter()
         .filter_map(|record| serde_json::from_slice::<overlay::Audit>(record).ok())
@@ -242,12 +242,12 @@ async fn changes(State(desk): State<Desk>) -> Response {
 }
 
 async fn traced(
-    State(desk): State<Desk>,
+    State(state): State<AdminState>,
     Path(id): Path<String>,
     Parameters(whose): Parameters<Whose>,
 ) -> Response {
     let tenant = whose.tenant.as_deref().unwrap_or("default");
-    match trace(&desk.control, tenant, &id).await {
+    match trace(&state.control, tenant, &id).await {
         Ok(Some(shown)) => Json(shown).into_response(),
         Ok(None) => unknown(),
         Err(error) => {
@@ -263,12 +263,12 @@ async fn traced(
 
 /// Ends an open challenge. One that has ended stays as it is, and nothing is remembered for one that nobody knows.
 async fn cancel(
-    State(desk): State<Desk>,
+    State(state): State<AdminState>,
     Path(id): Path<String>,
     Parameters(whose): Parameters<Whose>,
 ) -> Response {
     let tenant = whose.tenant.as_deref().unwrap_or("default");
-    let before = match trace(&desk.control, tenant, &id).await {
+    let before = match trace(&state.control, tenant, &id).await {
         Ok(Some(before)) => before,
         Ok(None) => return unknown(),
         Err(_) => return silent(),
@@ -280,7 +280,7 @@ async fn cancel(
             &format!("it has ended: {}", before["event"].as_str().unwrap_or("")),
         );
     }
-    if desk.control.ledger.healthy().is_err() {
+    if state.control.ledger.healthy().is_err() {
         return not_kept();
     }
     let (ticket, answer) = oneshot::channel();
@@ -293,7 +293,7 @@ async fn cancel(
         },
         ticket: Ticket::Claimed(ticket, claim),
     };
-    let hand_over = async { desk.control.doors.control.send(arrival).await.is_ok() };
+    let hand_over = async { state.control.intake.control.send(arrival).await.is_ok() };
     match waiting.within(KEEPS, hand_over).await {
         Some(Answer::Taken) => {
             tracing::warn!(challenge = %id, tenant, "cancelled by an operator");

@@ -15,7 +15,7 @@ pub use digits::DigitMerge;
 pub use event::{EventPacket, EventReceiver, EventSender};
 pub use g711::{Codec, Sound};
 pub use key::{Key, KeySource};
-pub use playout::{Frame, Playout, Segment};
+pub use playout::{AudioFrame, Playout, Segment};
 pub use reception::{Reception, ReceptionStats};
 pub use stream::{Heard, Ignored, Stream, StreamConfig};
 pub use tone::{ToneDetector, tone};

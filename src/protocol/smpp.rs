@@ -11,5 +11,5 @@ pub mod pdu;
 pub mod receipt;
 pub mod session;
 
-pub use pdu::{Address, Deliver, Submit};
-pub use session::{Closed, Counters, Event, Session, Settings};
+pub use pdu::{Deliver, SmppAddress, Submit};
+pub use session::{Closed, Counters, Session, SessionEvent, Settings};

@@ -10,15 +10,15 @@ use serde_json::json;
 
 use super::{dice::Dice, profile::Profile, world::WALL};
 use crate::{
-    challenge::{Door, Millis},
-    intake::job::{Kind, Properties},
+    challenge::{Millis, Origin},
+    intake::job::{JobKind, Properties},
 };
 
 /// A challenge, as the server that asks for it knows it, and what really became of it.
 pub struct Job {
     pub id: Arc<str>,
     pub tenant: Arc<str>,
-    pub door: Door,
+    pub door: Origin,
     pub body: Vec<u8>,
     pub to: String,
     /// No other challenge is for this phone.
@@ -83,8 +83,8 @@ pub enum Told {
 }
 
 /// What is asked besides challenges.
-pub struct Word {
-    pub kind: Kind,
+pub struct Control {
+    pub kind: JobKind,
     pub body: Vec<u8>,
 }
 
@@ -110,8 +110,8 @@ fn job(n: usize, spread: u64, profile: &Profile, dice: &mut Dice) -> Job {
     let tenant = *dice.pick(&TENANTS);
     let id = format!("c{n:05}");
     let door = match dice.chance(600) {
-        true => Door::Amqp,
-        false => Door::Http,
+        true => Origin::Amqp,
+        false => Origin::Http,
     };
     let to = number(n, profile, dice);
     let mut body = json!({
@@ -192,9 +192,9 @@ fn number(n: usize, profile: &Profile, dice: &mut Dice) -> String {
 impl Job {
     pub fn properties(&self) -> Properties {
         match self.door {
-            Door::Http => Properties::http(),
-            Door::Amqp => Properties {
-                door: Door::Amqp,
+            Origin::Http => Properties::http(),
+            Origin::Amqp => Properties {
+                door: Origin::Amqp,
                 reply_to: Some(format!("replies.{}", self.tenant).into()),
                 correlation_id: Some(self.id.clone()),
             },
@@ -209,18 +209,18 @@ impl Job {
     }
 
     /// A cancel, or whether the code was right.
-    pub fn word(&self, dice: &mut Dice) -> Word {
+    pub fn word(&self, dice: &mut Dice) -> Control {
         let (kind, body) = match dice.below(3) {
             0 => (
-                Kind::Cancel,
+                JobKind::Cancel,
                 json!({ "id": self.id, "tenant": self.tenant }),
             ),
             _ => (
-                Kind::Feedback,
+                JobKind::Feedback,
                 json!({ "id": self.id, "tenant": self.tenant, "verified": dice.chance(700) }),
             ),
         };
-        Word {
+        Control {
             kind,
             body: body.to_string().into_bytes(),
         }

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::carriers::{self, Effect, Stage};
 use crate::{
     carrier::{
-        Call as CallOrder, CallEnd, CallMark, CallOutcome, CallState, Cause, Content, Event, Order,
-        What,
+        AttemptEvent, Call as CallOrder, CallEnd, CallMark, CallOutcome, CallState, CarrierEvent,
+        Cause, Content, Order,
     },
     challenge::{AttemptKey, Method, Millis},
     protocol::rtp::Key,
@@ -65,7 +65,7 @@ enum Fate {
 }
 
 #[derive(Debug)]
-pub enum Step {
+pub enum CallStep {
     Prepared(u64),
     Trying(u64),
     /// No answer to the INVITE in time.
@@ -82,9 +82,9 @@ pub enum Step {
     OrphanEnded(Arc<str>),
 }
 
-impl Step {
+impl CallStep {
     pub fn outlives_a_crash(&self) -> bool {
-        matches!(self, Step::Longest(_))
+        matches!(self, CallStep::Longest(_))
     }
 }
 
@@ -111,7 +111,7 @@ impl Calls {
     pub fn end_orphan(&self, state: &str, stage: &mut Stage<'_>) {
         let id: Arc<str> = state.split('/').next().unwrap_or_default().into();
         let after = stage.dice.between(50, 1_500);
-        stage.later(after, carriers::Step::Call(Step::OrphanEnded(id)));
+        stage.later(after, carriers::Step::Call(CallStep::OrphanEnded(id)));
     }
 
     pub fn submit(&mut self, order: &Order, stage: &mut Stage<'_>) {
@@ -131,7 +131,7 @@ impl Calls {
         };
         self.calls.insert(mark, call);
         let after = Duration::from_micros(100 + stage.dice.below(2_000));
-        stage.later(after, carriers::Step::Call(Step::Prepared(mark)));
+        stage.later(after, carriers::Step::Call(CallStep::Prepared(mark)));
     }
 
     /// What it waited for is durable.
@@ -143,26 +143,26 @@ impl Calls {
         match call.stage {
             Stand::Prepared if wall >= call.deadline => {
                 let failure = Cause::CarrierFault.failure(None);
-                settle(call, Event::Failed(failure), stage);
+                settle(call, AttemptEvent::Failed(failure), stage);
                 self.clear(mark, stage);
             }
             Stand::Prepared => {
                 call.stage = Stand::Invited;
                 stage.effects.push(Effect::Invited(call.key));
                 self.far.insert(call.id.clone(), call.key);
-                let longest = Step::Longest(call.id.clone());
+                let longest = CallStep::Longest(call.id.clone());
                 stage.later(LONGEST, carriers::Step::Call(longest));
                 let (after, next) = match call.fate {
-                    Fate::Silent => (RESPONSE_TIMEOUT, Step::Unanswered(mark)),
-                    _ => (stage.dice.between(20, 300), Step::Trying(mark)),
+                    Fate::Silent => (RESPONSE_TIMEOUT, CallStep::Unanswered(mark)),
+                    _ => (stage.dice.between(20, 300), CallStep::Trying(mark)),
                 };
                 stage.later(after, carriers::Step::Call(next));
             }
             Stand::PickedUp => {
                 call.stage = Stand::Talking;
-                stage.say(What::Attempt(call.key, Event::Answered));
+                stage.say(CarrierEvent::Attempt(call.key, AttemptEvent::Answered));
                 let after = stage.dice.between(500, 12_000);
-                stage.later(after, carriers::Step::Call(Step::Ends(mark)));
+                stage.later(after, carriers::Step::Call(CallStep::Ends(mark)));
             }
             Stand::Invited | Stand::Talking | Stand::Over => {}
         }
@@ -178,66 +178,71 @@ impl Calls {
         };
         let mark = *mark;
         let event = match call.stage {
-            Stand::Talking => Event::CallEnded(end(CallOutcome::Cancelled, "")),
-            _ => Event::Failed(Cause::Cancelled.failure(Some("487 Request Terminated".into()))),
+            Stand::Talking => AttemptEvent::CallEnded(end(CallOutcome::Cancelled, "")),
+            _ => AttemptEvent::Failed(
+                Cause::Cancelled.failure(Some("487 Request Terminated".into())),
+            ),
         };
         settle(call, event, stage);
         self.clear(mark, stage);
     }
 
-    pub fn step(&mut self, step: Step, stage: &mut Stage<'_>) {
+    pub fn step(&mut self, step: CallStep, stage: &mut Stage<'_>) {
         match step {
-            Step::Longest(id) => {
+            CallStep::Longest(id) => {
                 if let Some(key) = self.far.get(&id) {
-                    stage.effects.push(Effect::LeftUp(*key));
+                    stage.effects.push(Effect::UnterminatedCall(*key));
                 }
             }
-            Step::OrphanEnded(id) => {
+            CallStep::OrphanEnded(id) => {
                 self.far.remove(&id);
             }
-            Step::Prepared(mark) => self.with(mark, Stand::Prepared, stage, |call, stage| {
+            CallStep::Prepared(mark) => self.with(mark, Stand::Prepared, stage, |call, stage| {
                 let state = CallState(format!("{}/1", call.id).into());
-                let event = Event::CallState(state, CallMark(mark));
-                stage.say(What::Attempt(call.key, event));
+                let event = AttemptEvent::CallState(state, CallMark(mark));
+                stage.say(CarrierEvent::Attempt(call.key, event));
             }),
-            Step::Trying(mark) => self.trying(mark, stage),
-            Step::Unanswered(mark) => self.with(mark, Stand::Invited, stage, |call, stage| {
+            CallStep::Trying(mark) => self.trying(mark, stage),
+            CallStep::Unanswered(mark) => self.with(mark, Stand::Invited, stage, |call, stage| {
                 let cause = Cause::CarrierFault;
-                stage.say(What::Attempt(call.key, Event::InDoubt { cause }));
-                stage.later(TRANSACTION, carriers::Step::Call(Step::Ends(mark)));
+                stage.say(CarrierEvent::Attempt(
+                    call.key,
+                    AttemptEvent::InDoubt { cause },
+                ));
+                stage.later(TRANSACTION, carriers::Step::Call(CallStep::Ends(mark)));
             }),
-            Step::Ringing(mark) => self.with(mark, Stand::Invited, stage, |call, stage| {
-                stage.say(What::Attempt(call.key, Event::Ringing));
+            CallStep::Ringing(mark) => self.with(mark, Stand::Invited, stage, |call, stage| {
+                stage.say(CarrierEvent::Attempt(call.key, AttemptEvent::Ringing));
                 let (after, next) = match call.fate {
-                    Fate::RingsOut => (Duration::from_secs(30), Step::Ends(mark)),
+                    Fate::RingsOut => (Duration::from_secs(30), CallStep::Ends(mark)),
                     Fate::Busy | Fate::Declines => {
-                        (stage.dice.between(50, 4_000), Step::Ends(mark))
+                        (stage.dice.between(50, 4_000), CallStep::Ends(mark))
                     }
-                    _ => (stage.dice.between(800, 9_000), Step::PicksUp(mark)),
+                    _ => (stage.dice.between(800, 9_000), CallStep::PicksUp(mark)),
                 };
                 stage.later(after, carriers::Step::Call(next));
             }),
-            Step::PicksUp(mark) => self.with(mark, Stand::Invited, stage, |call, stage| {
+            CallStep::PicksUp(mark) => self.with(mark, Stand::Invited, stage, |call, stage| {
                 call.stage = Stand::PickedUp;
                 let state = CallState(format!("{}/2", call.id).into());
-                let event = Event::CallState(state, CallMark(mark));
-                stage.say(What::Attempt(call.key, event));
+                let event = AttemptEvent::CallState(state, CallMark(mark));
+                stage.say(CarrierEvent::Attempt(call.key, event));
             }),
-            Step::Ends(mark) => self.ends(mark, stage),
-            Step::CodeRead(mark) => {
+            CallStep::Ends(mark) => self.ends(mark, stage),
+            CallStep::CodeRead(mark) => {
                 let Some(call) = self.calls.get_mut(&mark) else {
                     return;
                 };
                 if call.stage == Stand::Talking {
                     stage.effects.push(Effect::CodeRead(call.key));
-                    let event = Event::CallEnded(end(CallOutcome::CodeRead, "#"));
+                    let event = AttemptEvent::CallEnded(end(CallOutcome::CodeRead, "#"));
                     settle(call, event, stage);
                     self.clear(mark, stage);
                 }
             }
-            Step::Cleared(mark) => {
+            CallStep::Cleared(mark) => {
                 if let Some(call) = self.calls.remove(&mark) {
-                    stage.say(What::Attempt(call.key, Event::CallCleared));
+                    stage.say(CarrierEvent::Attempt(call.key, AttemptEvent::CallCleared));
                 }
             }
         }
@@ -260,11 +265,14 @@ impl Calls {
     fn trying(&mut self, mark: u64, stage: &mut Stage<'_>) {
         self.with(mark, Stand::Invited, stage, |call, stage| {
             let references = vec![call.id.clone()];
-            stage.say(What::Attempt(call.key, Event::Accepted { references }));
+            stage.say(CarrierEvent::Attempt(
+                call.key,
+                AttemptEvent::Accepted { references },
+            ));
             let after = stage.dice.between(10, 900);
             let next = match call.fate {
-                Fate::Refused | Fate::Throttled => Step::Ends(mark),
-                _ => Step::Ringing(mark),
+                Fate::Refused | Fate::Throttled => CallStep::Ends(mark),
+                _ => CallStep::Ringing(mark),
             };
             stage.later(after, carriers::Step::Call(next));
         });
@@ -274,7 +282,8 @@ impl Calls {
         let Some(call) = self.calls.get_mut(&mark) else {
             return;
         };
-        let failed = |cause: Cause, code: &str| Event::Failed(cause.failure(Some(code.into())));
+        let failed =
+            |cause: Cause, code: &str| AttemptEvent::Failed(cause.failure(Some(code.into())));
         let event = match (call.fate, call.stage) {
             (Fate::Silent, Stand::Invited) => failed(Cause::CarrierFault, "408"),
             (Fate::Busy, Stand::Invited) => failed(Cause::Busy, "486 Busy Here"),
@@ -283,17 +292,19 @@ impl Calls {
             (Fate::Refused, Stand::Invited) => failed(Cause::CarrierFault, "500 Server"),
             (Fate::Throttled, Stand::Invited) => failed(Cause::Throttled, "503 Service"),
             (Fate::Presses, Stand::Talking) => {
-                let pressed = Event::KeyPressed(Key::POUND);
-                stage.say(What::Attempt(call.key, pressed));
+                let pressed = AttemptEvent::KeyPressed(Key::POUND);
+                stage.say(CarrierEvent::Attempt(call.key, pressed));
                 stage.effects.push(Effect::Pressed(call.key));
                 if call.method == Method::VoiceCode {
                     let after = stage.dice.between(6_000, 9_000);
-                    return stage.later(after, carriers::Step::Call(Step::CodeRead(mark)));
+                    return stage.later(after, carriers::Step::Call(CallStep::CodeRead(mark)));
                 }
-                Event::CallEnded(end(CallOutcome::Confirmed, "#"))
+                AttemptEvent::CallEnded(end(CallOutcome::Confirmed, "#"))
             }
-            (Fate::Voicemail, Stand::Talking) => Event::CallEnded(end(CallOutcome::Voicemail, "")),
-            (_, Stand::Talking) => Event::CallEnded(end(CallOutcome::NoKeypress, "")),
+            (Fate::Voicemail, Stand::Talking) => {
+                AttemptEvent::CallEnded(end(CallOutcome::Voicemail, ""))
+            }
+            (_, Stand::Talking) => AttemptEvent::CallEnded(end(CallOutcome::NoKeypress, "")),
             _ => return,
         };
         settle(call, event, stage);
@@ -306,14 +317,14 @@ impl Calls {
             call.stage = Stand::Over;
             self.far.remove(&call.id);
             let after = stage.dice.between(1, 600);
-            stage.later(after, carriers::Step::Call(Step::Cleared(mark)));
+            stage.later(after, carriers::Step::Call(CallStep::Cleared(mark)));
         }
     }
 }
 
-fn settle(call: &mut Call, event: Event, stage: &mut Stage<'_>) {
+fn settle(call: &mut Call, event: AttemptEvent, stage: &mut Stage<'_>) {
     if !std::mem::replace(&mut call.settled, true) {
-        stage.say(What::Attempt(call.key, event));
+        stage.say(CarrierEvent::Attempt(call.key, event));
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{calls, calls::Calls, dice::Dice, profile::Profile, texts, texts::Texts};
 use crate::{
-    carrier::{Command, Content, DriverId, Link, Order, Slots, What},
+    carrier::{CarrierEvent, Command, Content, DriverId, Link, Order, Slots},
     challenge::{AttemptKey, Millis},
     config::{CarrierConfig, carrier::Transport},
 };
@@ -14,10 +14,10 @@ pub struct Carrier {
     pub config: Arc<CarrierConfig>,
     pub driver: DriverId,
     pub slots: Slots,
-    pub kind: Kind,
+    pub kind: CarrierKind,
 }
 
-pub enum Kind {
+pub enum CarrierKind {
     Texts(Texts),
     Calls(Calls),
 }
@@ -25,8 +25,8 @@ pub enum Kind {
 /// A step that a carrier takes later.
 #[derive(Debug)]
 pub enum Step {
-    Text(texts::Step),
-    Call(calls::Step),
+    Text(texts::TextStep),
+    Call(calls::CallStep),
     /// The link is there: again, or for the first time.
     Up,
     Cut,
@@ -47,7 +47,7 @@ impl Step {
 #[derive(Debug)]
 pub enum Effect {
     /// The driver says this, at once.
-    Say(What),
+    Say(CarrierEvent),
     Later(Duration, Step),
     /// The phone has a text of this attempt, whole.
     TextAtPhone(AttemptKey),
@@ -58,7 +58,7 @@ pub enum Effect {
     /// An INVITE leaves: what it needs must be durable.
     Invited(AttemptKey),
     /// A call is still up though nobody should want it any more.
-    LeftUp(AttemptKey),
+    UnterminatedCall(AttemptKey),
 }
 
 /// What carriers are given to play with.
@@ -69,7 +69,7 @@ pub struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    pub fn say(&mut self, what: What) {
+    pub fn say(&mut self, what: CarrierEvent) {
         self.effects.push(Effect::Say(what));
     }
 
@@ -82,8 +82,8 @@ impl Carrier {
     /// `place`: its own number among all.
     pub fn new(config: Arc<CarrierConfig>, place: u32) -> Carrier {
         let kind = match config.transport {
-            Transport::Sip(_) => Kind::Calls(Calls::new(place)),
-            Transport::Smpp(_) | Transport::Http(_) => Kind::Texts(Texts::new(place)),
+            Transport::Sip(_) => CarrierKind::Calls(Calls::new(place)),
+            Transport::Smpp(_) | Transport::Http(_) => CarrierKind::Texts(Texts::new(place)),
         };
         Carrier {
             config,
@@ -104,28 +104,32 @@ impl Carrier {
     /// The process has died.
     pub fn crash(&mut self) {
         match &mut self.kind {
-            Kind::Texts(texts) => texts.crash(),
-            Kind::Calls(calls) => calls.crash(),
+            CarrierKind::Texts(texts) => texts.crash(),
+            CarrierKind::Calls(calls) => calls.crash(),
         }
     }
 
     pub fn command(&mut self, command: Command, wall: Millis, stage: &mut Stage<'_>) {
         match (command, &mut self.kind) {
-            (Command::Submit(order), Kind::Texts(texts)) => texts.submit(&order, wall, stage),
-            (Command::Submit(order), Kind::Calls(calls)) => calls.submit(&order, stage),
-            (Command::HangUp(key), Kind::Calls(calls)) => calls.hang_up(key, stage),
-            (Command::Recorded(mark), Kind::Calls(calls)) => calls.recorded(mark, wall, stage),
+            (Command::Submit(order), CarrierKind::Texts(texts)) => {
+                texts.submit(&order, wall, stage)
+            }
+            (Command::Submit(order), CarrierKind::Calls(calls)) => calls.submit(&order, stage),
+            (Command::HangUp(key), CarrierKind::Calls(calls)) => calls.hang_up(key, stage),
+            (Command::Recorded(mark), CarrierKind::Calls(calls)) => {
+                calls.recorded(mark, wall, stage)
+            }
             // What is in the air goes on; nothing new comes to it.
             (Command::Drain | Command::End, _) => {}
-            (Command::HangUp(_) | Command::Recorded(_), Kind::Texts(_))
+            (Command::HangUp(_) | Command::Recorded(_), CarrierKind::Texts(_))
             | (Command::Prepare(_), _) => {}
         }
     }
 
     pub fn step(&mut self, step: Step, stage: &mut Stage<'_>) {
         match (step, &mut self.kind) {
-            (Step::Text(step), Kind::Texts(texts)) => texts.step(step, stage),
-            (Step::Call(step), Kind::Calls(calls)) => calls.step(step, stage),
+            (Step::Text(step), CarrierKind::Texts(texts)) => texts.step(step, stage),
+            (Step::Call(step), CarrierKind::Calls(calls)) => calls.step(step, stage),
             (Step::Up, kind) => {
                 let slots = match &self.config.transport {
                     Transport::Smpp(smpp) => smpp.binds * smpp.window,
@@ -133,24 +137,26 @@ impl Carrier {
                     Transport::Sip(sip) => sip.max_calls,
                 };
                 self.slots.set(slots);
-                stage.say(What::Link(Link::Up));
+                stage.say(CarrierEvent::Link(Link::Up));
                 match kind {
-                    Kind::Texts(texts) => texts.up(stage),
+                    CarrierKind::Texts(texts) => texts.up(stage),
                     // A trunk is known to be there once it has answered.
-                    Kind::Calls(_) => stage.say(What::Link(Link::Probe { ok: true })),
+                    CarrierKind::Calls(_) => {
+                        stage.say(CarrierEvent::Link(Link::Probe { ok: true }))
+                    }
                 }
             }
             (Step::Cut, kind) => {
                 self.slots.set(0);
-                if let Kind::Texts(texts) = kind {
+                if let CarrierKind::Texts(texts) = kind {
                     texts.cut(stage);
                 }
                 let reason = "cut".into();
-                stage.say(What::Link(Link::Down { reason }));
+                stage.say(CarrierEvent::Link(Link::Down { reason }));
                 let after = stage.dice.between(200, 20_000);
                 stage.later(after, Step::Up);
             }
-            (Step::Text(_), Kind::Calls(_)) | (Step::Call(_), Kind::Texts(_)) => {}
+            (Step::Text(_), CarrierKind::Calls(_)) | (Step::Call(_), CarrierKind::Texts(_)) => {}
         }
     }
 }

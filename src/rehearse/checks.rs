@@ -10,25 +10,21 @@ use serde_json::Value;
 
 use super::{
     callers::{Job, Told, Truth},
-    carriers::{Effect, Kind},
+    carriers::{CarrierKind, Effect},
+    finals::NOT_DELIVERED,
     texts::{Brought, place_of},
     world::World,
 };
 use crate::{
-    carrier::{Event, Incoming, Order, ReceiptState, Slip, What},
-    challenge::{AttemptKey, Door},
+    carrier::{Acknowledgement, AttemptEvent, CarrierEvent, Incoming, Order, ReceiptState},
+    challenge::{AttemptKey, Origin},
     core::Core,
-    delivery::Life,
+    delivery::DeliveryState,
     ledger::{OutboxReport, Target, in_memory::Engine},
 };
 
-/// Finals that say of a text that it did not arrive, or that nobody knows.
-const NOT_DELIVERED: [&str; 4] = ["unconfirmed", "undelivered", "failed", "expired"];
-
 /// So long after everything is over all slots are free.
 const SLOTS_FREED: Duration = Duration::from_secs(60);
-/// A text's final is there by then: longer than the disk refuses, and than a crash takes.
-const OVERTIME: Duration = Duration::from_secs(30);
 
 impl World<'_, '_> {
     // --- what leaves ---------------------------------------------------------------------------------------------
@@ -77,7 +73,7 @@ impl World<'_, '_> {
             ));
             return None;
         };
-        let life: Life = serde_json::from_slice(&stored.life).unwrap_or_default();
+        let life: DeliveryState = serde_json::from_slice(&stored.life).unwrap_or_default();
         let id = stored.id.clone();
         if life.attempt(attempt).is_none() {
             self.violate(format!(
@@ -142,7 +138,7 @@ impl World<'_, '_> {
                 }
             }
             Effect::Invited(key) => self.invited.push(key),
-            Effect::LeftUp(key) => {
+            Effect::UnterminatedCall(key) => {
                 let id = job(self, key).map_or_else(String::new, |n| self.jobs[n].id.to_string());
                 self.violate(format!(
                     "{id}: the call of attempt {} is left up",
@@ -154,20 +150,27 @@ impl World<'_, '_> {
     }
 
     /// What the core is told, before it is.
-    pub(super) fn note_said(&mut self, what: &What) {
-        let told = |event: &Event| match event {
-            Event::Accepted { .. } | Event::Ringing | Event::Answered => Some(Told::Taken),
-            Event::InDoubt { .. } => Some(Told::Doubt),
-            Event::Failed(_) | Event::CallEnded(_) => Some(Told::Over),
-            Event::KeyPressed(_) | Event::CallState(..) | Event::CallCleared => None,
+    pub(super) fn note_said(&mut self, what: &CarrierEvent) {
+        let told = |event: &AttemptEvent| match event {
+            AttemptEvent::Accepted { .. } | AttemptEvent::Ringing | AttemptEvent::Answered => {
+                Some(Told::Taken)
+            }
+            AttemptEvent::InDoubt { .. } => Some(Told::Doubt),
+            AttemptEvent::Failed(_) | AttemptEvent::CallEnded(_) => Some(Told::Over),
+            AttemptEvent::KeyPressed(_)
+            | AttemptEvent::CallState(..)
+            | AttemptEvent::CallCleared => None,
         };
         match what {
-            What::Attempt(key, event) => {
+            CarrierEvent::Attempt(key, event) => {
                 if let Some(told) = told(event) {
                     self.tell(*key, told);
                 }
             }
-            What::Incoming(Incoming::Receipt(receipt), Slip::Session(_, number)) => {
+            CarrierEvent::Incoming(
+                Incoming::Receipt(receipt),
+                Acknowledgement::Session(_, number),
+            ) => {
                 let bad = matches!(
                     receipt.state,
                     ReceiptState::Undelivered | ReceiptState::Expired | ReceiptState::Rejected
@@ -177,13 +180,13 @@ impl World<'_, '_> {
                     self.tell(key, Told::Over);
                 }
             }
-            What::Incoming(..) | What::Link(_) => {}
+            CarrierEvent::Incoming(..) | CarrierEvent::Link(_) => {}
         }
     }
 
-    pub(super) fn brought_by(&self, what: &What) -> Option<&Brought> {
+    pub(super) fn brought_by(&self, what: &CarrierEvent) -> Option<&Brought> {
         match what {
-            What::Incoming(_, Slip::Session(_, number)) => self.brought(*number),
+            CarrierEvent::Incoming(_, Acknowledgement::Session(_, number)) => self.brought(*number),
             _ => None,
         }
     }
@@ -191,8 +194,8 @@ impl World<'_, '_> {
     fn brought(&self, number: u32) -> Option<&Brought> {
         let carrier = self.carriers.get(place_of(number) as usize)?;
         match &carrier.kind {
-            Kind::Texts(texts) => texts.brought(number),
-            Kind::Calls(_) => None,
+            CarrierKind::Texts(texts) => texts.brought(number),
+            CarrierKind::Calls(_) => None,
         }
     }
 
@@ -215,7 +218,7 @@ impl World<'_, '_> {
             .get_mut(place)
             .map(|carrier| &mut carrier.kind)
         {
-            Some(Kind::Texts(texts)) => texts.acknowledged(number),
+            Some(CarrierKind::Texts(texts)) => texts.acknowledged(number),
             _ => None,
         };
         let Some(brought) = brought else {
@@ -241,47 +244,6 @@ impl World<'_, '_> {
     }
 
     // --- what is told --------------------------------------------------------------------------------------------
-
-    /// A final leaves the core.
-    pub(super) fn check_final(&mut self, report: &OutboxReport) {
-        let Some(n) = self.keys.get(&report.challenge).copied() else {
-            return;
-        };
-        let Ok(body) = serde_json::from_slice::<Value>(&report.body) else {
-            return self.violate("a report that is no JSON".to_owned());
-        };
-        let event = body["event"].as_str().unwrap_or_default();
-        let job = &mut self.jobs[n];
-        if std::mem::replace(&mut job.final_out, true) {
-            // It is told again.
-            return;
-        }
-        if !NOT_DELIVERED.contains(&event) {
-            return;
-        }
-        let proven = job.attempts.iter().filter(|(_, truth)| truth.is_proven());
-        let (unanswered, known): (Vec<_>, Vec<_>) =
-            proven.partition(|(_, truth)| truth.told == Told::Nothing);
-        // Whose it was could not be known in time: the carrier had said nothing of the text. So it is told late.
-        let owed = unanswered.into_iter().flat_map(|(attempt, truth)| {
-            let parts = truth.proven.keys();
-            parts.map(|part| (*attempt, *part))
-        });
-        job.late_owed.extend(owed);
-        if let Some((attempt, _)) = known.first() {
-            let id = &job.id;
-            let what = format!(
-                "{id}: the final is {event}, though the receipt of attempt {attempt} was taken before"
-            );
-            self.violate(what);
-        }
-        let job = &self.jobs[n];
-        let texts = job.attempts.values().all(|truth| !truth.voice);
-        if texts && self.time().wall > job.deadline + OVERTIME {
-            let what = format!("{}: its final comes long after its deadline", job.id);
-            self.violate(what);
-        }
-    }
 
     /// A report has reached whoever reads it.
     pub(super) fn received(&mut self, report: &OutboxReport) {
@@ -412,8 +374,8 @@ impl World<'_, '_> {
             .carriers
             .iter()
             .map(|carrier| match &carrier.kind {
-                Kind::Calls(calls) => calls.up(),
-                Kind::Texts(_) => 0,
+                CarrierKind::Calls(calls) => calls.up(),
+                CarrierKind::Texts(_) => 0,
             })
             .sum();
         if up > 0 {
@@ -436,8 +398,8 @@ impl World<'_, '_> {
             return Some("taken, and open in the ledger for ever".to_owned());
         }
         let finals = match job.door {
-            Door::Amqp => job.finals.len(),
-            Door::Http => {
+            Origin::Amqp => job.finals.len(),
+            Origin::Http => {
                 let kept = engine.reports_of(stored.key).unwrap_or_default();
                 kept.iter().filter(|report| report.is_final).count()
             }
@@ -481,16 +443,16 @@ fn final_name(event: &str) -> &'static str {
 }
 
 /// An event as the trace shows it.
-pub(super) fn word(event: &Event) -> &'static str {
+pub(super) fn word(event: &AttemptEvent) -> &'static str {
     match event {
-        Event::Accepted { .. } => "taken",
-        Event::Ringing => "ringing",
-        Event::Answered => "answered",
-        Event::KeyPressed(_) => "a key",
-        Event::CallState(..) => "call state",
-        Event::CallCleared => "cleared",
-        Event::CallEnded(_) => "call ended",
-        Event::Failed(failure) => failure.cause.name(),
-        Event::InDoubt { .. } => "in doubt",
+        AttemptEvent::Accepted { .. } => "taken",
+        AttemptEvent::Ringing => "ringing",
+        AttemptEvent::Answered => "answered",
+        AttemptEvent::KeyPressed(_) => "a key",
+        AttemptEvent::CallState(..) => "call state",
+        AttemptEvent::CallCleared => "cleared",
+        AttemptEvent::CallEnded(_) => "call ended",
+        AttemptEvent::Failed(failure) => failure.cause.name(),
+        AttemptEvent::InDoubt { .. } => "in doubt",
     }
 }

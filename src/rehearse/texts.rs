@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use super::carriers::{self, Effect, Stage};
 use crate::{
     carrier::{
-        About, Blame, Cause, Event, Failure, Incoming, Order, Receipt, ReceiptState, Reply, Slip,
-        Verdict, What,
+        About, Acknowledgement, AttemptEvent, Blame, CarrierEvent, Cause, Failure, Incoming, Order,
+        Receipt, ReceiptState, Reply, Verdict,
     },
     challenge::{AttemptKey, Millis},
     number::Number,
@@ -32,7 +32,7 @@ pub struct Texts {
     last_message: u32,
     /// Receipts that we have not answered for.
     bringing: BTreeMap<u32, Brought>,
-    slips: mpsc::UnboundedSender<(u32, Reply)>,
+    acks: mpsc::UnboundedSender<(u32, Reply)>,
     _answers: mpsc::UnboundedReceiver<(u32, Reply)>,
 }
 
@@ -52,9 +52,9 @@ pub struct Brought {
 }
 
 #[derive(Debug)]
-pub enum Step {
+pub enum TextStep {
     /// The carrier's answer reaches the driver.
-    Answer(AttemptKey, Event),
+    Answer(AttemptKey, AttemptEvent),
     /// The driver waits no longer.
     Unanswered(AttemptKey),
     /// The phone has the text.
@@ -89,19 +89,19 @@ impl fmt::Display for Brought {
     }
 }
 
-impl Step {
+impl TextStep {
     pub fn outlives_a_crash(&self) -> bool {
         match self {
-            Step::AtPhone(_) | Step::Write(_) => true,
+            TextStep::AtPhone(_) | TextStep::Write(_) => true,
             // Those that were not answered for are brought again once the link is up.
-            Step::Answer(..) | Step::Unanswered(_) | Step::Bring(_) => false,
+            TextStep::Answer(..) | TextStep::Unanswered(_) | TextStep::Bring(_) => false,
         }
     }
 }
 
 impl Texts {
     pub fn new(place: u32) -> Texts {
-        let (slips, answers) = mpsc::unbounded_channel();
+        let (acks, answers) = mpsc::unbounded_channel();
         Texts {
             up: false,
             window: BTreeMap::new(),
@@ -110,7 +110,7 @@ impl Texts {
             phones: Vec::new(),
             last_message: place << 24,
             bringing: BTreeMap::new(),
-            slips,
+            acks,
             _answers: answers,
         }
     }
@@ -124,7 +124,7 @@ impl Texts {
         self.up = true;
         for number in self.bringing.keys() {
             let after = stage.dice.between(1, 500);
-            stage.later(after, carriers::Step::Text(Step::Bring(*number)));
+            stage.later(after, carriers::Step::Text(TextStep::Bring(*number)));
         }
     }
 
@@ -140,44 +140,44 @@ impl Texts {
     pub fn submit(&mut self, order: &Order, wall: Millis, stage: &mut Stage<'_>) {
         let (key, profile) = (order.key, stage.profile);
         let answer = |stage: &mut Stage<'_>, after, event| {
-            stage.later(after, carriers::Step::Text(Step::Answer(key, event)));
+            stage.later(after, carriers::Step::Text(TextStep::Answer(key, event)));
         };
         self.window.insert(key, Unanswered { doubt: false });
         let soon = stage.dice.between(2, 250);
         if wall >= order.deadline {
-            let event = Event::Failed(Cause::Expired.failure(None));
+            let event = AttemptEvent::Failed(Cause::Expired.failure(None));
             return answer(stage, Duration::ZERO, event);
         }
         if !self.up {
-            let event = Event::Failed(Cause::CarrierFault.failure(None));
+            let event = AttemptEvent::Failed(Cause::CarrierFault.failure(None));
             return answer(stage, Duration::ZERO, event);
         }
         if stage.dice.chance(profile.throttled) {
             let mut failure = Cause::Throttled.failure(Some("0x00000058".into()));
             failure.retry_after = stage.dice.chance(300).then_some(Duration::from_secs(2));
-            return answer(stage, soon, Event::Failed(failure));
+            return answer(stage, soon, AttemptEvent::Failed(failure));
         }
         if stage.dice.chance(profile.refused) {
             let failure = refusal(stage);
-            return answer(stage, soon, Event::Failed(failure));
+            return answer(stage, soon, AttemptEvent::Failed(failure));
         }
         let silent = stage.dice.chance(profile.silent);
         let mut references = Vec::new();
         let clear = !self.name(order, stage, &mut references);
         if silent {
-            let waited = carriers::Step::Text(Step::Unanswered(key));
+            let waited = carriers::Step::Text(TextStep::Unanswered(key));
             stage.later(RESPONSE_TIMEOUT, waited);
             if stage.dice.chance(profile.late_answer) {
                 let late = RESPONSE_TIMEOUT + stage.dice.between(1, 4_000);
                 let references = references.clone();
-                answer(stage, late, Event::Accepted { references });
+                answer(stage, late, AttemptEvent::Accepted { references });
             }
             if stage.dice.chance(500) {
                 return;
             }
         } else {
             let references = references.clone();
-            answer(stage, soon, Event::Accepted { references });
+            answer(stage, soon, AttemptEvent::Accepted { references });
         }
         self.carry(order, &references, clear, soon, stage);
     }
@@ -223,7 +223,7 @@ impl Texts {
             false => answered + stage.dice.between(100, 6_000),
         };
         if !bad || contradicts {
-            stage.later(at, carriers::Step::Text(Step::AtPhone(key)));
+            stage.later(at, carriers::Step::Text(TextStep::AtPhone(key)));
         }
         if stage.dice.chance(profile.receipt_missing) {
             return;
@@ -290,32 +290,32 @@ impl Texts {
     }
 
     fn write(&mut self, after: Duration, brought: Brought, stage: &mut Stage<'_>) {
-        let step = Step::Write(Box::new(brought));
+        let step = TextStep::Write(Box::new(brought));
         stage.later(after, carriers::Step::Text(step));
     }
 
-    pub fn step(&mut self, step: Step, stage: &mut Stage<'_>) {
+    pub fn step(&mut self, step: TextStep, stage: &mut Stage<'_>) {
         match step {
-            Step::Answer(key, event) => {
+            TextStep::Answer(key, event) => {
                 // Else its session has gone meanwhile.
                 if self.window.remove(&key).is_some() {
-                    stage.say(What::Attempt(key, event));
+                    stage.say(CarrierEvent::Attempt(key, event));
                 }
             }
-            Step::Unanswered(key) => {
+            TextStep::Unanswered(key) => {
                 if let Some(order) = self.window.get_mut(&key) {
                     order.doubt = true;
                     stage.say(doubt(key));
                 }
             }
-            Step::AtPhone(key) => stage.effects.push(Effect::TextAtPhone(key)),
-            Step::Write(brought) => {
+            TextStep::AtPhone(key) => stage.effects.push(Effect::TextAtPhone(key)),
+            TextStep::Write(brought) => {
                 self.last_message += 1;
                 let number = self.last_message;
                 self.bringing.insert(number, *brought);
                 self.bring(number, stage);
             }
-            Step::Bring(number) => self.bring(number, stage),
+            TextStep::Bring(number) => self.bring(number, stage),
         }
     }
 
@@ -323,10 +323,10 @@ impl Texts {
         let Some(brought) = self.bringing.get(&number).filter(|_| self.up) else {
             return;
         };
-        let slip = Slip::Session(self.slips.clone(), number);
+        let ack = Acknowledgement::Session(self.acks.clone(), number);
         let receipt = Incoming::Receipt(brought.receipt.clone());
-        stage.say(What::Incoming(receipt, slip));
-        stage.later(AGAIN, carriers::Step::Text(Step::Bring(number)));
+        stage.say(CarrierEvent::Incoming(receipt, ack));
+        stage.later(AGAIN, carriers::Step::Text(TextStep::Bring(number)));
     }
 
     /// It is safe with us, says the process.
@@ -344,9 +344,9 @@ pub fn place_of(number: u32) -> u32 {
     number >> 24
 }
 
-fn doubt(key: AttemptKey) -> What {
+fn doubt(key: AttemptKey) -> CarrierEvent {
     let cause = Cause::InDoubt;
-    What::Attempt(key, Event::InDoubt { cause })
+    CarrierEvent::Attempt(key, AttemptEvent::InDoubt { cause })
 }
 
 fn in_base(id: &Arc<str>, other: bool) -> Arc<str> {

@@ -10,12 +10,12 @@ use super::{
     world::{Event, World},
 };
 use crate::{
-    carrier::{Command, DriverId, Slip},
-    challenge::Door,
+    carrier::{Acknowledgement, Command, DriverId},
+    challenge::Origin,
     core::{Core, Input, Output},
     intake::{
         Answer, Arrival, Ticket, amqp,
-        job::{self, Kind},
+        job::{self, JobKind},
     },
     ledger::{Claim, OutboxReport, ReportKey, in_memory::Engine},
 };
@@ -65,13 +65,13 @@ impl World<'_, '_> {
                     ticket.answer(answer);
                     self.answers();
                 }
-                Output::Acknowledge(Slip::Session(_, number)) => {
+                Output::Acknowledge(Acknowledgement::Session(_, number)) => {
                     let at = self.now.since_start();
                     self.trace
                         .event(at, format_args!("message {number:x} is safe"));
                     self.acknowledged(number);
                 }
-                Output::Refuse(Slip::Session(_, number)) => {
+                Output::Refuse(Acknowledgement::Session(_, number)) => {
                     self.trace.reached("a receipt was refused for now");
                     let at = self.now.since_start();
                     self.trace
@@ -117,11 +117,11 @@ impl World<'_, '_> {
         if self.jobs[n].given_up {
             return;
         }
-        if self.jobs[n].door == Door::Amqp && !self.broker.up {
+        if self.jobs[n].door == Origin::Amqp && !self.broker.up {
             return self.later(Duration::from_millis(500), Event::Ask(n));
         }
         self.jobs[n].asked += 1;
-        self.hand_over(n, Kind::Challenge, &body, core);
+        self.hand_over(n, JobKind::Challenge, &body, core);
     }
 
     /// An id that is taken, with something else: a conflict, which nobody waits for.
@@ -131,25 +131,25 @@ impl World<'_, '_> {
         }
         self.trace.fault("an id with other content");
         let body = self.jobs[n].other_content();
-        let parsed = self.parse(&self.jobs[n], Kind::Challenge, &body);
+        let parsed = self.parse(&self.jobs[n], JobKind::Challenge, &body);
         let (answer, told) = oneshot::channel();
         drop(told);
         self.arrive_at(core, parsed, Ticket::Claimed(answer, Claim::default()));
     }
 
-    pub(super) fn word(&mut self, n: usize, kind: Kind, body: &[u8], core: &mut Core) {
+    pub(super) fn word(&mut self, n: usize, kind: JobKind, body: &[u8], core: &mut Core) {
         self.jobs[n].worded = true;
         self.trace.fault("a cancel or feedback");
         let parsed = self.parse(&self.jobs[n], kind, body);
         let ticket = match self.jobs[n].door {
-            Door::Amqp => Ticket::None,
+            Origin::Amqp => Ticket::None,
             // Durable before it takes effect; nobody waits for the answer.
-            Door::Http => Ticket::Claimed(oneshot::channel().0, Claim::default()),
+            Origin::Http => Ticket::Claimed(oneshot::channel().0, Claim::default()),
         };
         self.arrive_at(core, parsed, ticket);
     }
 
-    fn parse(&self, job: &Job, kind: Kind, body: &[u8]) -> Result<crate::intake::Job, String> {
+    fn parse(&self, job: &Job, kind: JobKind, body: &[u8]) -> Result<crate::intake::Job, String> {
         let (wall, jobs) = (self.time().wall, &self.rehearsal.config.settings.jobs);
         job::parse(kind, body, job.properties(), wall, jobs)
             .map_err(|bad| format!("{:?}", bad.faults))
@@ -167,7 +167,7 @@ impl World<'_, '_> {
         }
     }
 
-    fn hand_over(&mut self, n: usize, kind: Kind, body: &[u8], core: &mut Core) {
+    fn hand_over(&mut self, n: usize, kind: JobKind, body: &[u8], core: &mut Core) {
         let parsed = self.parse(&self.jobs[n], kind, body);
         self.broker.last_tag += 1;
         let tag = self.broker.last_tag;
@@ -175,11 +175,11 @@ impl World<'_, '_> {
         let id = self.jobs[n].id.clone();
         self.trace.event(at, format_args!("{id} is asked for"));
         let ticket = match self.jobs[n].door {
-            Door::Amqp => {
+            Origin::Amqp => {
                 self.broker.deliveries.insert(tag, n);
                 Ticket::Amqp(amqp::Ticket::new(tag, self.broker.answers.0.clone()))
             }
-            Door::Http => {
+            Origin::Http => {
                 let (answer, told) = oneshot::channel();
                 let claim = Claim::default();
                 let asking = Asking {
@@ -253,7 +253,7 @@ impl World<'_, '_> {
         if job.acked || waits {
             return;
         }
-        if job.door == Door::Http && (job.asked >= ASKS || self.dice.chance(150)) {
+        if job.door == Origin::Http && (job.asked >= ASKS || self.dice.chance(150)) {
             job.given_up = true;
             self.trace.reached("a client gave up");
             return;

@@ -50,7 +50,7 @@ impl World<'_, '_> {
                     true => at.saturating_sub(self.dice.between(1, 2_000)),
                     false => at + self.dice.between(1, 60_000),
                 };
-                self.later(word, Event::Word(n));
+                self.later(word, Event::Control(n));
             }
         }
         let horizon = last.as_millis() as u64 + 60_000;
@@ -68,7 +68,7 @@ impl World<'_, '_> {
                 self.later(at, Event::Fault(trouble));
             }
         }
-        self.later(HOUSE, Event::House);
+        self.later(HOUSE, Event::Retention);
     }
 
     pub(super) fn trouble(&mut self, trouble: Trouble, core: &mut Core) {

@@ -11,15 +11,15 @@ use tokio::sync::mpsc;
 
 use super::{
     Rehearsal, Summary, Violation,
-    callers::{self, Job, Word},
-    carriers::{Carrier, Effect, Kind, Stage, Step},
+    callers::{self, Control, Job},
+    carriers::{Carrier, CarrierKind, Effect, Stage, Step},
     dice::Dice,
     trace::Trace,
     traffic::Broker,
     trouble::Trouble,
 };
 use crate::{
-    carrier::{DriverId, Said, What},
+    carrier::{CarrierEvent, CarrierMessage, DriverId},
     challenge::{AttemptKey, ChallengeKey, Millis},
     clock::{Mono, Now},
     core::{CarrierUpdate, Core, CoreSettings, Found, Input, LookUp, UpdateLink},
@@ -73,15 +73,15 @@ pub(super) enum Event {
     /// The same id with something else in it.
     AskOther(usize),
     GiveUp(u64),
-    Word(usize),
+    Control(usize),
     Disk,
     LookUp(Vec<LookUp>),
-    Said(usize, Box<What>),
+    Said(usize, Box<CarrierEvent>),
     Step(usize, Step),
     Arrive(ReportKey),
     Confirmed(ReportKey),
     /// The ledger's housekeeping, and a look whether all is over.
-    House,
+    Retention,
     Fault(Trouble),
 }
 
@@ -208,7 +208,7 @@ impl<'r, 't> World<'r, 't> {
 
     pub(super) fn later(&mut self, after: Duration, event: Event) {
         self.last_event += 1;
-        self.left += usize::from(!matches!(event, Event::House));
+        self.left += usize::from(!matches!(event, Event::Retention));
         self.due.push(Reverse((self.now + after, self.last_event)));
         self.events.insert(self.last_event, (self.life, event));
     }
@@ -221,7 +221,7 @@ impl<'r, 't> World<'r, 't> {
             }
             self.due.pop();
             let (life, event) = self.events.remove(&number)?;
-            self.left -= usize::from(!matches!(event, Event::House));
+            self.left -= usize::from(!matches!(event, Event::Retention));
             if life == self.life || event.outlives_a_crash() {
                 self.now = self.now.max(at);
                 return Some(event);
@@ -309,7 +309,7 @@ impl<'r, 't> World<'r, 't> {
                 self.trace
                     .reached("a call was left up by a crash and ended");
                 self.with_carrier(place, |carrier, stage| {
-                    if let Kind::Calls(calls) = &carrier.kind {
+                    if let CarrierKind::Calls(calls) = &carrier.kind {
                         calls.end_orphan(&call.state, stage);
                     }
                 });
@@ -336,7 +336,7 @@ impl<'r, 't> World<'r, 't> {
         let now = self.time();
         let takes = core.wants();
         let waits = match &event {
-            Event::Said(..) | Event::LookUp(_) | Event::Confirmed(_) | Event::Word(_) => {
+            Event::Said(..) | Event::LookUp(_) | Event::Confirmed(_) | Event::Control(_) => {
                 !takes.rest
             }
             Event::Ask(_) | Event::AskOther(_) => !takes.jobs,
@@ -349,8 +349,8 @@ impl<'r, 't> World<'r, 't> {
             Event::Ask(n) => self.ask(n, core),
             Event::AskOther(n) => self.ask_other(n, core),
             Event::GiveUp(number) => self.give_up(number),
-            Event::Word(n) => {
-                let Word { kind, body } = self.jobs[n].word(&mut self.dice);
+            Event::Control(n) => {
+                let Control { kind, body } = self.jobs[n].word(&mut self.dice);
                 self.word(n, kind, &body, core);
             }
             Event::Disk => self.disk(core, engine),
@@ -370,22 +370,22 @@ impl<'r, 't> World<'r, 't> {
                 self.broker.unconfirmed.remove(&report);
                 core.handle(now, Input::Published(vec![report]));
             }
-            Event::House => {
+            Event::Retention => {
                 if let Err(error) = engine.housekeep(now.wall) {
                     self.violate(format!("housekeeping: {error}"));
                 }
-                self.later(HOUSE, Event::House);
+                self.later(HOUSE, Event::Retention);
             }
             Event::Fault(trouble) => self.trouble(trouble, core),
         }
     }
 
-    fn said(&mut self, place: usize, what: What, core: &mut Core) {
+    fn said(&mut self, place: usize, what: CarrierEvent, core: &mut Core) {
         self.note_said(&what);
         let carrier = self.carriers[place].config.name.clone();
         let at = self.now.since_start();
         match &what {
-            What::Attempt(key, event) => {
+            CarrierEvent::Attempt(key, event) => {
                 let (challenge, attempt) = (key.challenge.0, key.attempt);
                 let event = super::checks::word(event);
                 self.trace.event(
@@ -393,15 +393,18 @@ impl<'r, 't> World<'r, 't> {
                     format_args!("{carrier} says of {challenge:x}/{attempt}: {event}"),
                 );
             }
-            What::Incoming(..) => {
+            CarrierEvent::Incoming(..) => {
                 let brought = self.brought_by(&what);
                 let line = brought.map_or_else(String::new, |b| b.to_string());
                 self.trace
                     .event(at, format_args!("{carrier} brings {line}"));
             }
-            What::Link(link) => self.trace.event(at, format_args!("{carrier}: {link:?}")),
+            CarrierEvent::Link(link) => self.trace.event(at, format_args!("{carrier}: {link:?}")),
         }
-        core.handle(self.time(), Input::Carrier(Said { carrier, what }));
+        core.handle(
+            self.time(),
+            Input::Carrier(CarrierMessage { carrier, what }),
+        );
     }
 
     /// A transaction ends, and with it all that waited.
@@ -474,8 +477,8 @@ impl Event {
         match self {
             Event::Ask(_)
             | Event::AskOther(_)
-            | Event::Word(_)
-            | Event::House
+            | Event::Control(_)
+            | Event::Retention
             | Event::Fault(_) => true,
             Event::Step(_, step) => step.outlives_a_crash(),
             Event::GiveUp(_)

@@ -10,7 +10,7 @@ use super::{Event, Note};
 use crate::{
     challenge::{Challenge, ChallengeKey, Channel, Meta, Millis},
     clock,
-    delivery::{Attempt, Life, Phase},
+    delivery::{Attempt, DeliveryState, Phase},
     number::Country,
 };
 
@@ -42,7 +42,7 @@ pub fn report_id(node: &str, key: ChallengeKey, seq: u32) -> String {
 }
 
 /// `<event>.<channel>.<country>` in lower case.
-pub fn routing_key(ch: &Challenge, life: &Life, note: &Note) -> String {
+pub fn routing_key(ch: &Challenge, life: &DeliveryState, note: &Note) -> String {
     let attempt = note.attempt.and_then(|n| life.attempt(n));
     let channel = attempt.map_or(ch.method.channel(), Attempt::channel).name();
     format!(
@@ -62,7 +62,7 @@ pub fn render(
     frame: &Frame,
     key: ChallengeKey,
     ch: &Challenge,
-    life: &Life,
+    life: &DeliveryState,
     note: &Note,
     reader: Reader,
 ) -> Vec<u8> {
@@ -183,12 +183,12 @@ impl<'a> CallerId<'a> {
 }
 
 /// All attempts so far, as a list.
-pub fn attempts(life: &Life) -> serde_json::Value {
+pub fn attempts(life: &DeliveryState) -> serde_json::Value {
     // Strings, numbers and truths: this can't fail.
     serde_json::to_value(attempt_bodies(life, clock::ahead())).unwrap_or_default()
 }
 
-fn attempt_bodies(life: &Life, ahead: i64) -> Vec<AttemptBody<'_>> {
+fn attempt_bodies(life: &DeliveryState, ahead: i64) -> Vec<AttemptBody<'_>> {
     let over = life.ended.as_ref().map(|end| end.at);
     life.attempts
         .iter()

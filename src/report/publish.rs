@@ -1,4 +1,4 @@
-//! Reports on their way to the broker, and the gateway's own letters (errors, dead letters) beside them.
+//! Reports on their way to the broker, and the gateway's own messages (errors, dead letters) beside them.
 //!
 //! Dispatch [`offer`](PublisherHandle::offer)s what has become durable; a connection of its own publishes it with
 //! confirms in a bounded window, and the keys of what the broker holds go back to dispatch, which strikes them from
@@ -25,14 +25,16 @@ use crate::{
     ledger::{Ledger, OutboxReport, ReportKey, Target},
 };
 
-mod desk;
-mod letter;
+mod dead_letter;
 pub mod pending;
 mod published;
+mod queue;
 mod session;
 mod unroutable;
 
-pub use letter::{DeadLetter, Letter, dead_counter, properties as message_properties};
+pub use dead_letter::{
+    DeadLetter, DeadLetterMessage, dead_counter, properties as message_properties,
+};
 
 /// Everything that the publisher needs.
 pub struct Publishing {
@@ -102,7 +104,7 @@ impl Publisher {
 #[derive(Clone, Debug)]
 pub struct PublisherHandle {
     reports: mpsc::Sender<OutboxReport>,
-    letters: mpsc::Sender<(Letter, oneshot::Sender<()>)>,
+    letters: mpsc::Sender<(DeadLetterMessage, oneshot::Sender<()>)>,
     missed: Arc<AtomicBool>,
 }
 
@@ -114,9 +116,9 @@ impl PublisherHandle {
         }
     }
 
-    /// Publishes a letter and waits until the broker holds it, however long that takes. False: the publisher has
-    /// ended, and nothing is known of the letter.
-    pub async fn deliver(&self, letter: Letter) -> bool {
+    /// Publishes a message and waits until the broker holds it, however long that takes. False: the publisher has
+    /// ended, and nothing is known of the message.
+    pub async fn deliver(&self, letter: DeadLetterMessage) -> bool {
         let (told, confirmed) = oneshot::channel();
         self.letters.send((letter, told)).await.is_ok() && confirmed.await.is_ok()
     }
@@ -134,7 +136,7 @@ async fn count_pending(ledger: Ledger) {
 
 /// Reports that wait in memory for the publisher; more stay in the ledger.
 const OFFERED: usize = 4_096;
-/// Letters that wait for the publisher; more wait at their door.
+/// Messages that wait for the publisher; more wait at their door.
 const LETTERS: usize = 64;
 /// How often the waiting reports are counted.
 const COUNT: Duration = Duration::from_secs(5);

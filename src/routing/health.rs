@@ -23,17 +23,17 @@ mod pauses;
 mod receipts;
 mod refusals;
 mod traffic;
+mod types;
 mod unmatched;
 mod window;
-mod words;
 
 use std::{sync::Arc, time::Duration};
 
 use crate::clock::Mono;
 
 pub use self::refusals::{Scope, ScopeChange, Scopes};
+pub use self::types::{Evidence, HealthSettings, Outcome, Reason, ReceiptSettings, State};
 pub use self::unmatched::{Alarm, Unmatched};
-pub use self::words::{Evidence, HealthSettings, Outcome, Reason, ReceiptSettings, State};
 use self::{
     answers::Answers,
     pauses::Pauses,
@@ -41,7 +41,7 @@ use self::{
     refusals::Answered,
     window::Sliding,
 };
-use super::plan::Standing;
+use super::plan::Availability;
 
 /// The longest pause that a carrier can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
@@ -204,9 +204,9 @@ impl Health {
     }
 
     /// What the plan is told. Whether it is full, dispatch knows.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> Availability {
         match self.phase {
-            Phase::Healthy => Standing::Healthy,
+            Phase::Healthy => Availability::Healthy,
             // It takes texts, and nobody tells what becomes of them: better than none.
             Phase::Suspended {
                 reason: Reason::ReceiptsCollapsed,
@@ -216,9 +216,9 @@ impl Health {
                 reason: Reason::ReceiptsCollapsed,
                 out: Some(_),
                 ..
-            } => Standing::NoReceipts { free: true },
-            Phase::Suspended { reason, .. } => Standing::Suspended(reason),
-            Phase::Probing { out, .. } => Standing::Probing {
+            } => Availability::NoReceipts { free: true },
+            Phase::Suspended { reason, .. } => Availability::Suspended(reason),
+            Phase::Probing { out, .. } => Availability::Probing {
                 free: out.is_none(),
             },
         }

@@ -7,21 +7,21 @@
 //! the routes say.
 
 mod fit;
-mod words;
+mod types;
 
 use std::sync::Arc;
 
 use self::fit::{refusal, refused, shut, standing, wish};
-pub use self::words::{LeftOut, Why};
+pub use self::types::{LeftOut, Why};
 use super::{
     health::Reason,
-    table::{CarrierIx, Line, LineIx, SenderIx, Table, Turns},
+    table::{CarrierIx, RouteEntry, RouteEntryIx, SenderIx, SenderRotation, Table},
 };
 use crate::{carrier::Cause, challenge::Method, number::Country};
 
 /// What is to be brought, and what was done for it before.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
+pub struct PlanRequest<'a> {
     pub country: Country,
     pub method: Method,
     pub tenant: &'a str,
@@ -55,7 +55,7 @@ pub struct Avoid<'a> {
 
 /// What is known of a carrier now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Standing {
+pub enum Availability {
     #[default]
     Healthy,
     /// Healthy, without a free slot (window, pace): wait for it rather than go down a tier.
@@ -86,8 +86,8 @@ pub struct Refusal {
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// By [`CarrierIx`]; what is not there is healthy.
-    pub standing: &'a [Standing],
-    pub turns: &'a Turns,
+    pub standing: &'a [Availability],
+    pub turns: &'a SenderRotation,
     /// What carriers refuse; nearly always nothing.
     pub refusals: &'a [Refusal],
 }
@@ -105,7 +105,7 @@ pub enum Choice {
 /// A carrier and sender to try.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate {
-    pub line: LineIx,
+    pub line: RouteEntryIx,
     pub carrier: CarrierIx,
     pub sender: SenderIx,
     pub tier: u8,
@@ -141,7 +141,7 @@ pub fn roll(challenge: &str, attempt: u16) -> u64 {
 }
 
 /// The candidate for the next attempt.
-pub fn first(table: &Table, view: View<'_>, ask: &Ask<'_>) -> Choice {
+pub fn first(table: &Table, view: View<'_>, ask: &PlanRequest<'_>) -> Choice {
     match choose(table, view, ask, &[], false) {
         // A text whose receipt is missing is better than none.
         Choice::Nothing if lacks_receipts(view) => choose(table, view, ask, &[], true),
@@ -150,21 +150,21 @@ pub fn first(table: &Table, view: View<'_>, ask: &Ask<'_>) -> Choice {
 }
 
 fn lacks_receipts(view: View<'_>) -> bool {
-    let lacks = |standing: &Standing| matches!(standing, Standing::NoReceipts { .. });
+    let lacks = |standing: &Availability| matches!(standing, Availability::NoReceipts { .. });
     view.standing.iter().any(lacks)
 }
 
 /// Every candidate in the order in which they would be tried, and everything that was left out.
-pub fn plan(table: &Table, view: View<'_>, ask: &Ask<'_>) -> Plan {
+pub fn plan(table: &Table, view: View<'_>, ask: &PlanRequest<'_>) -> Plan {
     let mut plan = Plan::default();
     let mut taken: Vec<(CarrierIx, SenderIx)> = Vec::new();
     // A full carrier is waited for; a list has no time to.
-    let waits_for_nobody: Vec<Standing> = view
+    let waits_for_nobody: Vec<Availability> = view
         .standing
         .iter()
         .map(|s| match *s {
-            Standing::Full => Standing::Healthy,
-            Standing::NoReceipts { .. } => Standing::NoReceipts { free: true },
+            Availability::Full => Availability::Healthy,
+            Availability::NoReceipts { .. } => Availability::NoReceipts { free: true },
             other => other,
         })
         .collect();
@@ -247,7 +247,7 @@ struct Best {
 
 impl Best {
     /// One pass over neighbours: each replaces the one before with its weight over the sum so far.
-    fn see(&mut self, at: LineIx, line: &Line, offer: Offer, seed: impl Fn() -> u64) {
+    fn see(&mut self, at: RouteEntryIx, line: &RouteEntry, offer: Offer, seed: impl Fn() -> u64) {
         let pair = match offer {
             Offer::Now(pair) => pair,
             Offer::Full(rank) => {
@@ -287,7 +287,7 @@ impl Best {
 fn choose(
     table: &Table,
     view: View<'_>,
-    ask: &Ask<'_>,
+    ask: &PlanRequest<'_>,
     taken: &[(CarrierIx, SenderIx)],
     resort: bool,
 ) -> Choice {
@@ -295,7 +295,7 @@ fn choose(
     let wished = wish(table, ask).ok().flatten();
     let mut best = Best::default();
     for (offset, line) in (0u32..).zip(lines) {
-        let at = LineIx(start.0 + offset);
+        let at = RouteEntryIx(start.0 + offset);
         let offer = offer(table, view, ask, (wished, resort), at, line, taken);
         let salt = u64::from(offset) ^ ((taken.len() as u64) << 32);
         best.see(at, line, offer, || ask.roll ^ mix(salt));
@@ -312,7 +312,7 @@ fn choose(
     }
     candidate.share = candidate.share * 100.0 / best.total as f32;
     let lowest = lines.first().map_or(1, |line| line.tier);
-    let same_tier = |line: &&Line| line.tier == candidate.tier;
+    let same_tier = |line: &&RouteEntry| line.tier == candidate.tier;
     let neighbours =
         best.peers > 1 || (!taken.is_empty() && lines.iter().filter(same_tier).nth(1).is_some());
     candidate.why = match () {
@@ -341,10 +341,10 @@ const BOTH: u8 = 3;
 fn offer(
     table: &Table,
     view: View<'_>,
-    ask: &Ask<'_>,
+    ask: &PlanRequest<'_>,
     (wished, resort): (Option<SenderIx>, bool),
-    at: LineIx,
-    line: &Line,
+    at: RouteEntryIx,
+    line: &RouteEntry,
     taken: &[(CarrierIx, SenderIx)],
 ) -> Offer {
     if shut(view, table, ask, line, resort).is_some() {
@@ -375,11 +375,11 @@ fn offer(
         again: taken.iter().any(|(c, _)| *c == line.carrier),
     };
     match standing(view, line.carrier) {
-        Standing::Full | Standing::NoReceipts { free: false } => Offer::Full(rank),
+        Availability::Full | Availability::NoReceipts { free: false } => Offer::Full(rank),
         found => Offer::Now(Pair {
             sender,
             rank,
-            probe: matches!(found, Standing::Probing { .. })
+            probe: matches!(found, Availability::Probing { .. })
                 || refusal(view, ask, line, sender).is_some(),
             moved: moved || same_carrier,
         }),
@@ -424,8 +424,8 @@ fn share_out(table: &Table, wished: Option<SenderIx>, candidates: &mut [Candidat
         let all: Vec<&Candidate> = tier()
             .filter(|c| asked.is_none_or(|asked| c.sender == asked))
             .collect();
-        let weight = |line: LineIx| table.line(line).map_or(0, |l| l.weight);
-        let mut lines: Vec<LineIx> = all.iter().map(|c| c.line).collect();
+        let weight = |line: RouteEntryIx| table.line(line).map_or(0, |l| l.weight);
+        let mut lines: Vec<RouteEntryIx> = all.iter().map(|c| c.line).collect();
         lines.sort_unstable_by_key(|line| line.0);
         let senders = lines.iter().filter(|line| **line == candidate.line).count();
         lines.dedup();

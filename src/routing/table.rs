@@ -17,14 +17,14 @@ pub struct SenderIx(pub u16);
 
 /// The place of a line in [`Table::lines`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LineIx(pub u32);
+pub struct RouteEntryIx(pub u32);
 
 /// All routes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
     carriers: Vec<Arc<str>>,
     senders: Vec<Sender>,
-    lines: Vec<Line>,
+    lines: Vec<RouteEntry>,
     /// By [`slot`]: the lines of each country that has a file, `[sms, voice]`; None: the default serves it.
     countries: Vec<[Option<Span>; 2]>,
     default: [Span; 2],
@@ -77,7 +77,7 @@ impl Sender {
 
 /// One entry of a route: a carrier, its senders there, its share.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Line {
+pub struct RouteEntry {
     /// `us.sms[0]`: file, channel, place in the file.
     pub name: Arc<str>,
     pub carrier: CarrierIx,
@@ -110,7 +110,7 @@ impl Table {
     }
 
     /// Puts the lines of a country's channel in; None: the default route. Lines are put in order of tiers.
-    pub fn put(&mut self, country: Option<Country>, channel: Channel, mut lines: Vec<Line>) {
+    pub fn put(&mut self, country: Option<Country>, channel: Channel, mut lines: Vec<RouteEntry>) {
         lines.sort_by_key(|line| line.tier);
         let span = Span {
             first: index(self.lines.len()),
@@ -133,7 +133,7 @@ impl Table {
 
     /// The lines that serve a country, in order of tiers, with the index of the first. Falls back to the default
     /// route where the country's file says nothing about the channel.
-    pub fn route(&self, country: Country, channel: Channel) -> (LineIx, &[Line]) {
+    pub fn route(&self, country: Country, channel: Channel) -> (RouteEntryIx, &[RouteEntry]) {
         let own = self
             .countries
             .get(slot(country))
@@ -141,16 +141,16 @@ impl Table {
         let span = own.unwrap_or(self.default[place(channel)]);
         let (first, count) = (span.first as usize, span.count as usize);
         (
-            LineIx(span.first),
+            RouteEntryIx(span.first),
             self.lines.get(first..first + count).unwrap_or(&[]),
         )
     }
 
-    pub fn line(&self, line: LineIx) -> Option<&Line> {
+    pub fn line(&self, line: RouteEntryIx) -> Option<&RouteEntry> {
         self.lines.get(line.0 as usize)
     }
 
-    pub fn lines(&self) -> &[Line] {
+    pub fn lines(&self) -> &[RouteEntry] {
         &self.lines
     }
 
@@ -201,19 +201,19 @@ impl Table {
 
 /// How often each line has been used: dispatch keeps one beside the table, and its senders take turns by it.
 #[derive(Clone, Debug, Default)]
-pub struct Turns(Vec<u32>);
+pub struct SenderRotation(Vec<u32>);
 
-impl Turns {
-    pub fn of(table: &Table) -> Turns {
-        Turns(vec![0; table.lines.len()])
+impl SenderRotation {
+    pub fn of(table: &Table) -> SenderRotation {
+        SenderRotation(vec![0; table.lines.len()])
     }
 
-    pub fn get(&self, line: LineIx) -> u32 {
+    pub fn get(&self, line: RouteEntryIx) -> u32 {
         self.0.get(line.0 as usize).copied().unwrap_or(0)
     }
 
     /// A candidate of this line was taken: the next one gets the next sender.
-    pub fn used(&mut self, line: LineIx) {
+    pub fn used(&mut self, line: RouteEntryIx) {
         if let Some(turn) = self.0.get_mut(line.0 as usize) {
             *turn = turn.wrapping_add(1);
         }

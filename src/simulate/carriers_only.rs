@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     Signals,
-    far_end::{FarEnd, Places, Wish},
+    far_end::{FarEnd, Places, SimOptions},
     folder::Folder,
     screen::Screen,
     setup::{SECRET, SetupError},
@@ -25,7 +25,7 @@ pub async fn run(seed: u64, screen: &Screen) -> Result<bool, WorldError> {
     let folder = Folder::make(None)?;
     let shipped = Shipped::find(folder.path())?;
     let config = Config::load(&shipped.root.join("ringback.toml")).map_err(SetupError::Faulty)?;
-    let wish = Wish {
+    let wish = SimOptions {
         seed,
         lines: LINES,
         ear: true,

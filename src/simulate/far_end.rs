@@ -38,7 +38,7 @@ pub struct FarEnd {
 
 /// How a run wants its far end.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish {
+pub struct SimOptions {
     pub seed: u64,
     /// Lines of the record that are kept.
     pub lines: usize,
@@ -78,7 +78,7 @@ const HABITS: Habits = Habits {
 
 impl FarEnd {
     /// Starts them all.
-    pub async fn start(config: &Config, wish: Wish) -> io::Result<FarEnd> {
+    pub async fn start(config: &Config, wish: SimOptions) -> io::Result<FarEnd> {
         let record = Record::with_limit(wish.lines);
         let prompts = &config.settings.paths.prompts;
         let mut carriers = BTreeMap::new();
@@ -235,7 +235,7 @@ struct Start<'a> {
     name: &'a str,
     listen: SocketAddr,
     seed: u64,
-    wish: Wish,
+    wish: SimOptions,
     record: &'a Record,
     prompts: &'a Path,
 }

@@ -50,7 +50,7 @@ pub const EVERYWHERE: &[Place] = &[
 ];
 
 /// One challenge of the load.
-struct Ask {
+struct JobRequest {
     code: Box<str>,
     method: Method,
     asked: SystemTime,
@@ -65,7 +65,7 @@ pub struct Load<'a> {
     mix: Mix,
     people: People,
     pub begun: Instant,
-    asks: HashMap<Arc<str>, Ask>,
+    asks: HashMap<Arc<str>, JobRequest>,
     by_number: HashMap<Box<str>, Arc<str>>,
     /// The last line of the record that was looked at.
     seen: u64,
@@ -137,7 +137,7 @@ impl<'a> Load<'a> {
             "id": &*id, "to": to, "method": method.name(), "code": code,
             "locale": place.locale(), "lifetime_s": self.mix.lifetime.as_secs(),
         });
-        let ask = Ask {
+        let ask = JobRequest {
             code: code.into(),
             method,
             asked: SystemTime::now(),

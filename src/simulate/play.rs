@@ -17,7 +17,7 @@ use simulators::{
 use super::{
     case::Case,
     sample::{Broken, Sample},
-    screen::{Outcome, Screen},
+    screen::{Screen, ShownEnd},
     verdict,
     world::World,
 };
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(45);
 const ACCOUNT: Duration = Duration::from_secs(12);
 
 /// Plays all of it; the outcomes in the order in which they came.
-pub async fn sample(world: &World, sample: &Sample, screen: &Screen) -> Vec<Outcome> {
+pub async fn sample(world: &World, sample: &Sample, screen: &Screen) -> Vec<ShownEnd> {
     let play = Play {
         world,
         screen,
@@ -91,7 +91,7 @@ impl Play<'_> {
     }
 
     /// When the other texts are over: whoever breaks a link takes along what is under way on it.
-    async fn afterwards(&self, sample: &Sample) -> [Outcome; 2] {
+    async fn afterwards(&self, sample: &Sample) -> [ShownEnd; 2] {
         let texts = sample.crowd.iter().filter(|case| case.method == "sms_code");
         for case in texts {
             self.world
@@ -108,7 +108,7 @@ impl Play<'_> {
     }
 
     /// One whose carrier is down while it is asked.
-    async fn outage(&self, broken: &Broken) -> Outcome {
+    async fn outage(&self, broken: &Broken) -> ShownEnd {
         let script = self.break_at(broken, |script| script.change(|faults| faults.down = true));
         self.send(&broken.case).await;
         let outcome = self.outcome(&broken.case).await;
@@ -132,7 +132,7 @@ impl Play<'_> {
     }
 
     /// One whose carrier takes the text and drops the session instead of an answer.
-    async fn doubt(&self, broken: &Broken) -> Outcome {
+    async fn doubt(&self, broken: &Broken) -> ShownEnd {
         let to = broken.case.to.clone();
         let behaviour = Behaviour {
             text: TextBehaviour::DroppedUnanswered,
@@ -172,7 +172,7 @@ impl Play<'_> {
     }
 
     /// Waits for the final report, then for the phone's account of it.
-    async fn outcome(&self, case: &Case) -> Outcome {
+    async fn outcome(&self, case: &Case) -> ShownEnd {
         let follow = &self.world.follow;
         follow
             .until(&case.id, PATIENCE, |story| story.ended())
@@ -187,7 +187,7 @@ impl Play<'_> {
             let account = tokio::time::timeout_at(deadline, changed.changed());
             // What is wrong now may be right when the phone has told all of it.
             if faults.is_empty() || !matches!(account.await, Ok(Ok(()))) {
-                return Outcome {
+                return ShownEnd {
                     case: case.clone(),
                     story,
                     lines,
@@ -215,7 +215,7 @@ impl Play<'_> {
 }
 
 /// What the far end saw that belongs to nobody: broken rules, and texts with codes that were never sent.
-pub fn strays(world: &World, outcomes: &[Outcome]) -> Vec<String> {
+pub fn strays(world: &World, outcomes: &[ShownEnd]) -> Vec<String> {
     let mut faults: BTreeMap<String, usize> = BTreeMap::new();
     let known = |line: &Line| {
         let text = line.entry.text();

@@ -17,8 +17,8 @@ use crate::{
     config::{Config, carrier::Transport},
     number::Country,
     routing::{
-        plan::{self, Ask, Choice, View},
-        table::Turns,
+        plan::{self, Choice, PlanRequest, View},
+        table::SenderRotation,
     },
 };
 
@@ -321,13 +321,13 @@ impl Writer<'_> {
     /// The carrier that a challenge with this id meets first while all are well.
     fn first(&self, id: &str, place: Place, method: Method) -> Option<Arc<str>> {
         let table = &self.config.table;
-        let turns = Turns::of(table);
+        let turns = SenderRotation::of(table);
         let view = View {
             standing: &[],
             turns: &turns,
             refusals: &[],
         };
-        let ask = Ask {
+        let ask = PlanRequest {
             country: place.country().parse::<Country>().ok()?,
             method,
             tenant: "default",

@@ -21,7 +21,7 @@ use super::{
 use crate::number::mask;
 
 /// A challenge that is over, held against its expectation.
-pub struct Outcome {
+pub struct ShownEnd {
     pub case: Case,
     pub story: Story,
     pub lines: Vec<Line>,
@@ -99,7 +99,7 @@ impl Screen {
     }
 
     /// A challenge is over.
-    pub fn outcome(&self, outcome: &Outcome) {
+    pub fn outcome(&self, outcome: &ShownEnd) {
         if self.json {
             return self.object(&outcome.json());
         }
@@ -132,7 +132,7 @@ impl Screen {
     }
 
     /// All of them in a table.
-    pub fn table(&self, outcomes: &[Outcome]) {
+    pub fn table(&self, outcomes: &[ShownEnd]) {
         self.head("What was asked, and what came of it");
         for outcome in outcomes {
             let last = outcome.story.last();
@@ -186,7 +186,7 @@ impl Screen {
     }
 }
 
-impl Outcome {
+impl ShownEnd {
     pub fn json(&self) -> Value {
         let expect = &self.case.expect;
         let last = self.story.last();

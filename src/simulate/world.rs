@@ -10,12 +10,12 @@ use serde_json::Value;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
-    door::{self, Door},
-    far_end::{FarEnd, Places, Wish, free_port, is_free},
+    far_end::{FarEnd, Places, SimOptions, free_port, is_free},
     folder::Folder,
     follow::Follow,
     setup::{self, Besides, Ports, SetupError},
     shipped::Shipped,
+    sim_broker::{self, SimBroker},
 };
 use crate::{
     broker::client::Replies,
@@ -28,14 +28,14 @@ use crate::{
     dispatch::{CarrierView, Query},
     intake::{
         Answer, Arrival, Job, Ticket,
-        job::{self, Kind, Properties},
+        job::{self, JobKind, Properties},
     },
     operate::{Reloaded, RunError, Running},
 };
 
 /// What a run needs of its world.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct WorldConfig {
     pub seed: u64,
     /// Lines of the far end's record.
     pub lines: usize,
@@ -60,7 +60,7 @@ pub struct World {
     pub folder: Folder,
     pub gateway: Running,
     /// None: jobs are handed over within the process.
-    pub door: Option<Door>,
+    pub door: Option<SimBroker>,
     following: JoinHandle<()>,
     watch: Watch,
 }
@@ -84,11 +84,11 @@ pub enum WorldError {
 const DRAIN: Duration = Duration::from_secs(3);
 
 impl World {
-    pub async fn start(order: &Order) -> Result<World, WorldError> {
+    pub async fn start(order: &WorldConfig) -> Result<World, WorldError> {
         let Some(broker) = &order.broker else {
             return World::begin(order, None).await;
         };
-        let (door, replies) = Door::open(broker).await.map_err(WorldError::Broker)?;
+        let (door, replies) = SimBroker::open(broker).await.map_err(WorldError::Broker)?;
         match World::begin(order, Some((door.amqp(), replies))).await {
             Ok(world) => Ok(World {
                 door: Some(door),
@@ -101,7 +101,10 @@ impl World {
         }
     }
 
-    async fn begin(order: &Order, broker: Option<(&Amqp, Replies)>) -> Result<World, WorldError> {
+    async fn begin(
+        order: &WorldConfig,
+        broker: Option<(&Amqp, Replies)>,
+    ) -> Result<World, WorldError> {
         let folder = Folder::make(order.data.as_deref())?;
         let shipped = Shipped::find(&folder.path().join("shipped"))?;
         let written =
@@ -115,7 +118,7 @@ impl World {
             callbacks: free_port()?,
             admin: usual(&written.settings.admin),
         };
-        let wish = Wish {
+        let wish = SimOptions {
             seed: order.seed,
             lines: order.lines,
             ear: order.ear,
@@ -138,7 +141,7 @@ impl World {
         let watch = Watch::start(&config);
         let gateway = Running::start_watched((*config).clone(), Some(watch.follow())).await?;
         let (follow, following) = match broker {
-            Some((_, replies)) => door::follow(replies),
+            Some((_, replies)) => sim_broker::follow(replies),
             None => by_ledger(&gateway, order.rest),
         };
         Ok(World {
@@ -213,7 +216,7 @@ impl World {
     /// The carriers as the operator sees them.
     pub async fn carriers(&self) -> Vec<CarrierView> {
         let (to, answer) = oneshot::channel();
-        let queries = &self.gateway.control.doors.queries;
+        let queries = &self.gateway.control.intake.queries;
         let asked = async {
             queries.send(Query::Carriers(to)).await.ok()?;
             answer.await.ok()
@@ -228,7 +231,7 @@ impl World {
             return door.ask(job).await;
         }
         let read = job::parse(
-            Kind::Challenge,
+            JobKind::Challenge,
             job.to_string().as_bytes(),
             Properties::http(),
             clock::now(),
@@ -246,7 +249,7 @@ impl World {
             job,
             ticket: Ticket::None,
         };
-        let sent = self.gateway.control.doors.jobs.send(arrival).await;
+        let sent = self.gateway.control.intake.jobs.send(arrival).await;
         sent.map_err(|_| "the gateway has stopped".to_owned())
     }
 
@@ -263,7 +266,7 @@ impl World {
             },
             ticket: Ticket::Http(ticket),
         };
-        let sent = self.gateway.control.doors.control.send(arrival).await;
+        let sent = self.gateway.control.intake.control.send(arrival).await;
         sent.map_err(|_| "the gateway has stopped".to_owned())?;
         match answer.await {
             Ok(Answer::Taken) => Ok(()),
@@ -285,7 +288,7 @@ impl World {
 /// Follows by the gateway's own ledger.
 fn by_ledger(gateway: &Running, rest: Duration) -> (Follow, JoinHandle<()>) {
     let control = &gateway.control;
-    let wakes = control.doors.reports.subscribe();
+    let wakes = control.intake.reports.subscribe();
     Follow::start(control.ledger.clone(), wakes, rest)
 }
 

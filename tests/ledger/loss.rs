@@ -4,7 +4,7 @@ use std::{path::Path, process::Command, time::Duration};
 
 use ringback::{
     config::settings::OnLoss,
-    ledger::check::{self, MarkStanding},
+    ledger::check::{self, MarkStatus},
 };
 
 use crate::place::*;
@@ -273,7 +273,7 @@ async fn a_copy_elsewhere_and_a_ledger_without_a_mark_just_start() {
     }
     // As a version left it that knew no marks.
     std::fs::remove_file(place.beside(".mark")).unwrap();
-    assert!(matches!(place.check().mark, MarkStanding::None));
+    assert!(matches!(place.check().mark, MarkStatus::None));
     let conn = rusqlite::Connection::open(place.file()).unwrap();
     let names = "'ledger', 'stamps', 'accepted', 'accepted_to'";
     let sql = format!("DELETE FROM meta WHERE name IN ({names})");
@@ -284,7 +284,7 @@ async fn a_copy_elsewhere_and_a_ledger_without_a_mark_just_start() {
     assert!(place.whole());
     // One that can't be read tells nothing, and stops nobody.
     std::fs::write(place.beside(".mark"), "{\"version\":1").unwrap();
-    assert!(matches!(place.check().mark, MarkStanding::Unreadable(_)));
+    assert!(matches!(place.check().mark, MarkStatus::Unreadable(_)));
     let (ledger, ..) = open(&place.file()).unwrap();
     ledger.close().await;
     assert!(place.whole());

@@ -13,7 +13,7 @@ use ringback::{
     ledger::{
         Batch, DoneReceiver, Ledger, NewChallenge, Op, OpenError, OutboxReport, Recovered,
         ReportKey, Target, Wipe,
-        check::{self, MarkStanding, Standing},
+        check::{self, LedgerStatus, MarkStatus},
     },
 };
 
@@ -179,13 +179,13 @@ impl Place {
         kept.map(|path| std::fs::read(path).unwrap()).collect()
     }
 
-    pub fn check(&self) -> Standing {
+    pub fn check(&self) -> LedgerStatus {
         check::check(&settings(&self.file(), OnLoss::Refuse)).unwrap()
     }
 
     pub fn whole(&self) -> bool {
         let standing = self.check();
-        standing.well() && matches!(standing.mark, MarkStanding::Whole(_))
+        standing.well() && matches!(standing.mark, MarkStatus::Whole(_))
     }
 
     /// Goes on with what there is; afterwards the loss is forgotten.

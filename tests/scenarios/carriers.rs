@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ringback::{
     challenge::Method,
-    config::reload::{Outcome, Reloader},
+    config::reload::{ReloadOutcome, Reloader},
     dispatch::{CarrierView, Query},
     intake::{Arrival, Job, Ticket},
 };
@@ -17,7 +17,7 @@ use crate::world::{LIMIT, Plan, World, challenge, then};
 pub async fn carriers(w: &World) -> Vec<CarrierView> {
     let (ask, answer) = oneshot::channel();
     w.gateway
-        .doors
+        .intake
         .queries
         .send(Query::Carriers(ask))
         .await
@@ -111,7 +111,7 @@ async fn a_cancel_ends_a_call() {
         ticket: Ticket::None,
     };
     w.gateway
-        .doors
+        .intake
         .control
         .send(cancel)
         .await
@@ -138,7 +138,7 @@ async fn a_cancel_that_comes_first_is_remembered() {
         ticket: Ticket::Http(ticket),
     };
     w.gateway
-        .doors
+        .intake
         .control
         .send(cancel)
         .await
@@ -170,7 +170,7 @@ async fn feedback_verifies_an_open_challenge_and_is_kept_after_it() {
         ticket: Ticket::None,
     };
     w.gateway
-        .doors
+        .intake
         .control
         .send(feedback(true))
         .await
@@ -232,7 +232,7 @@ async fn a_changed_route_takes_effect_and_sessions_stay() {
         "[[sms]]\ncarrier = \"litware\"\nsenders = [\"67671\"]\n",
     );
     assert!(
-        matches!(reloader.read(false), Outcome::Faulty { .. }),
+        matches!(reloader.read(false), ReloadOutcome::Faulty { .. }),
         "a sender that nobody has leased"
     );
     let last = w
@@ -243,7 +243,7 @@ async fn a_changed_route_takes_effect_and_sessions_stay() {
         "routes/us.toml",
         "[[sms]]\ncarrier = \"litware\"\nsenders = [\"97671\"]\n[[voice]]\ncarrier = \"fabrikam\"\ncaller_ids = [\"+18553308653\"]\n",
     );
-    let Outcome::New(new) = reloader.read(false) else {
+    let ReloadOutcome::New(new) = reloader.read(false) else {
         panic!("a good set is taken")
     };
     let ready = w.gateway.prepare(new.config).await.expect("ready");

@@ -13,7 +13,7 @@ use ringback::{
     dispatch::Query,
     intake::{
         Answer, Arrival, Job, Ticket,
-        job::{self, Kind, Properties},
+        job::{self, JobKind, Properties},
     },
 };
 use rusqlite::Connection;
@@ -31,7 +31,7 @@ struct Told {
 /// Hands it in; the answer comes when it comes.
 async fn hand_in(w: &World, job: Job) -> Told {
     let (ticket, answer) = oneshot::channel();
-    let doors = &w.gateway.doors;
+    let doors = &w.gateway.intake;
     let to = match job {
         Job::Challenge(_) => &doors.jobs,
         Job::Cancel { .. } | Job::Feedback { .. } => &doors.control,
@@ -96,7 +96,7 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 /// Ids that dispatch has in hand, durable or not.
 async fn in_hand(w: &World) -> Vec<String> {
     let (ask, shown) = oneshot::channel();
-    let sent = w.gateway.doors.queries.send(Query::Challenges(ask)).await;
+    let sent = w.gateway.intake.queries.send(Query::Challenges(ask)).await;
     sent.expect("dispatch runs");
     let shown = shown.await.expect("dispatch answers");
     shown.into_iter().map(|view| view.id.to_string()).collect()
@@ -395,7 +395,7 @@ async fn a_step_of_the_wall_clock_moves_what_is_said_and_no_deadline() {
         let settings = Settings::default().jobs;
         let now = clock::now();
         let job = job::parse(
-            Kind::Challenge,
+            JobKind::Challenge,
             body.as_bytes(),
             Properties::http(),
             now,

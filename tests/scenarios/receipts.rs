@@ -155,7 +155,7 @@ impl Rig {
             job: Job::Challenge(Box::new(ch)),
             ticket: Ticket::None,
         };
-        let jobs = &self.gateway.doors.jobs;
+        let jobs = &self.gateway.intake.jobs;
         jobs.send(arrival).await.expect("the gateway takes jobs");
     }
 
@@ -203,7 +203,7 @@ impl Rig {
 
     async fn carriers(&self) -> Vec<CarrierView> {
         let (ask, answer) = oneshot::channel();
-        let queries = &self.gateway.doors.queries;
+        let queries = &self.gateway.intake.queries;
         queries
             .send(Query::Carriers(ask))
             .await

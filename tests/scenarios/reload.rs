@@ -7,7 +7,7 @@ use std::{
 
 use ringback::{
     challenge::Method,
-    config::{Outcome, Reloader},
+    config::{ReloadOutcome, Reloader},
     dispatch::{CarrierView, Query},
 };
 use tokio::sync::oneshot;
@@ -23,7 +23,7 @@ const LISTENS: &str = "+12025559024";
 async fn reload(w: &mut World) -> Result<(), String> {
     let mut reloader = Reloader::new(w.gateway.config());
     let new = match reloader.read(true) {
-        Outcome::New(new) => new,
+        ReloadOutcome::New(new) => new,
         other => panic!("nothing new: {other:?}"),
     };
     let begun = Instant::now();
@@ -66,7 +66,7 @@ async fn fixed(bind: SocketAddr) -> World {
 
 async fn carrier(w: &World, name: &str) -> CarrierView {
     let (to, answer) = oneshot::channel();
-    let asked = w.gateway.doors.queries.send(Query::Carriers(to)).await;
+    let asked = w.gateway.intake.queries.send(Query::Carriers(to)).await;
     asked.expect("dispatch runs");
     let all = answer.await.expect("an answer");
     let found = all.into_iter().find(|view| &*view.name == name);
@@ -151,7 +151,7 @@ async fn a_refused_set_leaves_every_carrier_as_it_is() {
     w.folder.write("carriers/northwind.toml", &smpp);
     let mut reloader = Reloader::new(w.gateway.config());
     let read = reloader.read(false);
-    assert!(matches!(read, Outcome::Unchanged { .. }), "{read:?}");
+    assert!(matches!(read, ReloadOutcome::Unchanged { .. }), "{read:?}");
     // And when the port is free, the same set is taken.
     w.folder.write(
         "carriers/fabrikam.toml",

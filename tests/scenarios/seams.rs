@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::world::{LIMIT, Plan, World, challenge};
 
 /// Hands it in and waits for what the door is told.
-async fn answer(doors: &ringback::gateway::Doors, ch: Challenge) -> Answer {
+async fn answer(doors: &ringback::gateway::IntakeHandle, ch: Challenge) -> Answer {
     let (ticket, answered) = oneshot::channel();
     let arrival = Arrival {
         job: Job::Challenge(Box::new(ch)),
@@ -37,7 +37,7 @@ async fn an_id_that_was_refused_at_once_is_answered_when_it_comes_again() {
     let first = w.ask(challenge("r-1", "garbage", Method::SmsCode)).await;
     assert_eq!(first["event"], "rejected");
     let again = answer(
-        &w.gateway.doors,
+        &w.gateway.intake,
         challenge("r-1", "garbage", Method::SmsCode),
     )
     .await;
@@ -54,7 +54,7 @@ async fn an_id_that_was_refused_at_once_is_answered_when_it_comes_again() {
     assert_eq!(told["report_id"], first["report_id"]);
     let mut other = challenge("r-1", "garbage", Method::SmsCode);
     other.content = [7; 32];
-    let conflict = answer(&w.gateway.doors, other).await;
+    let conflict = answer(&w.gateway.intake, other).await;
     assert!(matches!(conflict, Answer::Conflict), "{conflict:?}");
 }
 
@@ -72,7 +72,7 @@ async fn a_gateway_without_a_broker_takes_jobs() {
     let prepared = Prepared::open(config).expect("a gateway");
     let gateway = prepared.start(None).await.expect("a running gateway");
     let taken = answer(
-        &gateway.doors,
+        &gateway.intake,
         challenge("h-1", "+12025550123", Method::SmsCode),
     )
     .await;

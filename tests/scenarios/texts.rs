@@ -223,7 +223,7 @@ async fn what_was_open_goes_on_after_a_restart() {
         .await;
     w.gateway.drain(Duration::from_secs(1)).await;
     let gateway = run(&w.folder, &w.caller).await;
-    let (jobs, caller) = (gateway.doors.control.clone(), w.caller.clone());
+    let (jobs, caller) = (gateway.intake.control.clone(), w.caller.clone());
     let cancel = ringback::intake::Arrival {
         job: ringback::intake::Job::Cancel {
             tenant: "default".into(),

@@ -12,7 +12,7 @@ use std::{
 };
 
 use ringback::{
-    challenge::{Challenge, Code, Door, Expect, Fallback, Method, Millis, ReplyTo, Until},
+    challenge::{Challenge, Code, Expect, Fallback, Method, Millis, Origin, ReplyTo, Until},
     clock,
     config::Config,
     gateway::{Gateway, Prepared, Publishing},
@@ -297,7 +297,7 @@ impl World {
             ticket: Ticket::None,
         };
         self.gateway
-            .doors
+            .intake
             .jobs
             .send(arrival)
             .await
@@ -360,7 +360,7 @@ pub fn challenge(id: &str, to: &str, method: Method) -> Challenge {
             queue: "caller".into(),
             correlation_id: Some(id.into()),
         }),
-        door: Door::Amqp,
+        door: Origin::Amqp,
         content: [id.len() as u8; 32],
     }
 }

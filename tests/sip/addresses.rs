@@ -7,7 +7,7 @@ use std::{
 };
 
 use ringback::{
-    carrier::{Command, Event, Handle, What, sip},
+    carrier::{AttemptEvent, CarrierEvent, Command, Handle, sip},
     config::carrier::{Bind, CarrierConfig, Carry, SipConfig, Transport},
     message::speech::Catalogue,
 };
@@ -40,7 +40,7 @@ async fn start(config: CarrierConfig) -> Result<Handle, String> {
     let commands = handle.commands.clone();
     tokio::spawn(async move {
         while let Some(said) = heard.recv().await {
-            if let What::Attempt(_, Event::CallState(_, mark)) = said.what {
+            if let CarrierEvent::Attempt(_, AttemptEvent::CallState(_, mark)) = said.what {
                 // No ledger here: as if it had answered at once.
                 let _ = commands.send(Command::Recorded(mark)).await;
             }

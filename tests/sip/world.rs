@@ -10,7 +10,7 @@ use std::{
 };
 
 use ringback::{
-    carrier::{Call, Command, Content, Event, Order, What, sip},
+    carrier::{AttemptEvent, Call, CarrierEvent, Command, Content, Order, sip},
     challenge::{AttemptKey, ChallengeKey, Method, Millis},
     config::carrier::{
         CarrierConfig, Carry, Codec, Endpoint, Identity, NumberFormat, Redirects, RtpConfig,
@@ -62,17 +62,17 @@ pub async fn story(at: usize, carry: Carry, address: SocketAddr) -> (String, Joi
 
     let mut story = Vec::new();
     while let Ok(Some(said)) = timeout(LONG, said.recv()).await {
-        let What::Attempt(_, event) = said.what else {
+        let CarrierEvent::Attempt(_, event) = said.what else {
             continue;
         };
-        if let Event::CallState(_, mark) = event {
+        if let AttemptEvent::CallState(_, mark) = event {
             // No ledger here: as if it had answered at once.
             let recorded = handle.commands.send(Command::Recorded(mark)).await;
             recorded.expect("a driver");
         }
         let over = matches!(
             event,
-            Event::CallEnded(_) | Event::Failed(_) | Event::InDoubt { .. }
+            AttemptEvent::CallEnded(_) | AttemptEvent::Failed(_) | AttemptEvent::InDoubt { .. }
         );
         story.extend(in_short(event));
         if over {
@@ -103,22 +103,22 @@ pub async fn ended(mut sipp: Child, driver: JoinHandle<()>) -> Option<i32> {
         .and_then(|status| status.code())
 }
 
-fn in_short(event: Event) -> Option<String> {
+fn in_short(event: AttemptEvent) -> Option<String> {
     match event {
-        Event::Accepted { .. } => Some("accepted".into()),
-        Event::Ringing => Some("ringing".into()),
-        Event::Answered => Some("answered".into()),
-        Event::KeyPressed(_) => Some("key".into()),
-        Event::CallState(..) | Event::CallCleared => None,
-        Event::CallEnded(end) => Some(format!("{:?} {}", end.outcome, end.digits)),
-        Event::Failed(f) => {
+        AttemptEvent::Accepted { .. } => Some("accepted".into()),
+        AttemptEvent::Ringing => Some("ringing".into()),
+        AttemptEvent::Answered => Some("answered".into()),
+        AttemptEvent::KeyPressed(_) => Some("key".into()),
+        AttemptEvent::CallState(..) | AttemptEvent::CallCleared => None,
+        AttemptEvent::CallEnded(end) => Some(format!("{:?} {}", end.outcome, end.digits)),
+        AttemptEvent::Failed(f) => {
             let code = f
                 .carrier_code
                 .map(|code| format!(" {code}"))
                 .unwrap_or_default();
             Some(format!("{} {:?}{code}", f.cause.name(), f.verdict))
         }
-        Event::InDoubt { .. } => Some("in doubt".into()),
+        AttemptEvent::InDoubt { .. } => Some("in doubt".into()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    challenge::{Code, Door, Expect, Method, Until},
+    challenge::{Code, Expect, Method, Origin, Until},
     number::Number,
 };
 
@@ -62,7 +62,7 @@ fn ask(user: Option<&str>, number: &str) -> Challenge {
         caller_id: None,
         meta: Default::default(),
         reply_to: None,
-        door: Door::Amqp,
+        door: Origin::Amqp,
         content: [0; 32],
     }
 }

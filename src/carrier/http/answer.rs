@@ -10,7 +10,7 @@ use super::{
     json,
 };
 use crate::{
-    carrier::{Blame, Cause, Event, Failure},
+    carrier::{AttemptEvent, Blame, Cause, Failure},
     challenge::Millis,
     config::carrier::{HttpResponse, HttpVerdict},
 };
@@ -27,7 +27,7 @@ pub struct Answer<'a> {
 
 /// What an answer is, and what is odd about it.
 pub struct Reading {
-    pub event: Event,
+    pub event: AttemptEvent,
     pub oddity: Option<Oddity>,
 }
 
@@ -77,7 +77,7 @@ pub fn read(
     let words = document.map(|document| Words::of(document, response));
     if !response.accepted.contains(&answer.status) {
         let code = words.and_then(|words| words.code);
-        return plain(Event::Failed(failure(answer, code, own, now)));
+        return plain(AttemptEvent::Failed(failure(answer, code, own, now)));
     }
     match (words, answer.body) {
         (Some(words), _) => taken_or_refused(answer, words, response, own, now),
@@ -139,7 +139,7 @@ fn taken_or_refused(
             true => code,
             false => verdict.clone().filter(known).or(code).or(verdict),
         };
-        return plain(Event::Failed(failure(answer, code, own, now)));
+        return plain(AttemptEvent::Failed(failure(answer, code, own, now)));
     }
     let odd = response.reference.is_some() && words.reference.is_none();
     Reading {
@@ -188,13 +188,13 @@ fn refuses(words: &Words, response: &HttpResponse, own: &BTreeMap<Arc<str>, Caus
     }
 }
 
-fn accepted(reference: Option<Arc<str>>) -> Event {
-    Event::Accepted {
+fn accepted(reference: Option<Arc<str>>) -> AttemptEvent {
+    AttemptEvent::Accepted {
         references: reference.into_iter().collect(),
     }
 }
 
-fn plain(event: Event) -> Reading {
+fn plain(event: AttemptEvent) -> Reading {
     Reading {
         event,
         oddity: None,
@@ -203,7 +203,7 @@ fn plain(event: Event) -> Reading {
 
 fn doubt(oddity: Oddity) -> Reading {
     Reading {
-        event: Event::InDoubt {
+        event: AttemptEvent::InDoubt {
             cause: Cause::InDoubt,
         },
         oddity: Some(oddity),

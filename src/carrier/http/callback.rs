@@ -28,7 +28,7 @@ use self::{
 };
 use super::{body, json};
 use crate::{
-    carrier::{Incoming, Said, Slip, What},
+    carrier::{Acknowledgement, CarrierEvent, CarrierMessage, Incoming},
     challenge::Millis,
     config::carrier::{CarrierConfig, HttpCallback, Transport},
 };
@@ -113,7 +113,7 @@ struct Receiver {
     config: Arc<CarrierConfig>,
     /// None: the carrier's file has no callbacks.
     callback: Option<(Box<HttpCallback>, Layout)>,
-    said: mpsc::Sender<Said>,
+    said: mpsc::Sender<CarrierMessage>,
     signatures: Signatures,
     /// Kept over a reload.
     repeats: Arc<Mutex<Repeats>>,
@@ -133,7 +133,7 @@ impl CallbackHandle {
     pub fn new(
         config: Arc<CarrierConfig>,
         callback: Option<Box<HttpCallback>>,
-        said: mpsc::Sender<Said>,
+        said: mpsc::Sender<CarrierMessage>,
     ) -> CallbackHandle {
         CallbackHandle::knowing(config, callback, said, Arc::default())
     }
@@ -156,7 +156,7 @@ impl CallbackHandle {
     fn knowing(
         config: Arc<CarrierConfig>,
         callback: Option<Box<HttpCallback>>,
-        said: mpsc::Sender<Said>,
+        said: mpsc::Sender<CarrierMessage>,
         repeats: Arc<Mutex<Repeats>>,
     ) -> CallbackHandle {
         let callback = callback.map(|callback| {
@@ -279,19 +279,19 @@ impl Receiver {
 
     /// True: dispatch has all of it, for good.
     async fn hand_over(&self, brought: Vec<(Mark, Incoming)>) -> bool {
-        let mut slips = Vec::with_capacity(brought.len());
+        let mut acks = Vec::with_capacity(brought.len());
         for (mark, incoming) in brought {
-            let (slip, back) = oneshot::channel();
-            let said = Said {
+            let (ack, back) = oneshot::channel();
+            let said = CarrierMessage {
                 carrier: self.config.name.clone(),
-                what: What::Incoming(incoming, Slip::Request(slip)),
+                what: CarrierEvent::Incoming(incoming, Acknowledgement::Request(ack)),
             };
-            // Where dispatch has ended the slip is dropped with what it was for.
+            // Where dispatch has ended the acknowledgement is dropped with what it was for.
             let _ = self.said.send(said).await;
-            slips.push((mark, back));
+            acks.push((mark, back));
         }
         let mut whole = true;
-        for (mark, back) in slips {
+        for (mark, back) in acks {
             let taken = back.await.is_ok();
             whole &= taken;
             self.repeats().end(mark, taken);

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::{Driver, State, client::Requester};
 use crate::{
-    carrier::{Link, What, pressure::Pressure},
+    carrier::{CarrierEvent, Link, throttle::ThrottleLimiter},
     config::carrier::{CarrierConfig, Transport},
     retry::Waits,
 };
@@ -60,7 +60,7 @@ impl Driver {
         self.window = setup.window;
         if setup.fresh {
             self.link = State::Unknown;
-            self.pressure = Pressure::default();
+            self.throttle = ThrottleLimiter::default();
             self.waits = Waits::default();
             self.probing = None;
         }
@@ -74,7 +74,7 @@ impl Driver {
         }
         self.count_slots();
         if self.link == State::Up {
-            self.say(What::Link(Link::Room)).await;
+            self.say(CarrierEvent::Link(Link::Room)).await;
         }
     }
 }

@@ -34,7 +34,7 @@ use super::{
     template::{Fields, Kind, Template},
 };
 use crate::{
-    carrier::{Blame, Cause, Content, Event, Failure, Order, tls},
+    carrier::{AttemptEvent, Blame, Cause, Content, Failure, Order, tls},
     challenge::Millis,
     config::carrier::{CarrierConfig, Carry, Endpoint, HttpAuth, HttpConfig},
 };
@@ -68,7 +68,7 @@ pub struct Requester {
 
 /// What became of a request, and what it tells about the link.
 pub struct Exchange {
-    pub event: Event,
+    pub event: AttemptEvent,
     pub link: Seen,
 }
 
@@ -140,7 +140,7 @@ impl Requester {
         })
     }
 
-    /// Where the probe knocks.
+    /// Where the probe asks.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -153,7 +153,7 @@ impl Requester {
     /// Sends one text and waits for the whole answer.
     pub async fn send(&self, order: &Order, now: Millis) -> Exchange {
         let not_sent = |cause: Cause, link| Exchange {
-            event: Event::Failed(cause.failure(None)),
+            event: AttemptEvent::Failed(cause.failure(None)),
             link,
         };
         let Content::Text(text) = &order.content else {
@@ -184,14 +184,14 @@ impl Requester {
                     ..Cause::CarrierFault.failure(None)
                 };
                 return Exchange {
-                    event: Event::Failed(failure),
+                    event: AttemptEvent::Failed(failure),
                     link: Seen::Nothing,
                 };
             }
         };
         let may_have_left = request.body().left.clone();
         let doubt = |link| Exchange {
-            event: Event::InDoubt {
+            event: AttemptEvent::InDoubt {
                 cause: Cause::InDoubt,
             },
             link,
@@ -217,7 +217,7 @@ impl Requester {
         }
     }
 
-    async fn read(&self, response: Response<Incoming>, now: Millis) -> Event {
+    async fn read(&self, response: Response<Incoming>, now: Millis) -> AttemptEvent {
         let (head, body) = response.into_parts();
         let octets = match Limited::new(body, MAX_ANSWER).collect().await {
             Ok(body) => Ok(body.to_bytes()),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::answer::{Oddity, Reading};
-use crate::{carrier::Event, operate::metrics};
+use crate::{carrier::AttemptEvent, operate::metrics};
 
 /// So long, and for so many answers, nothing odd may have come until it is over.
 const CALM: (Duration, u32) = (Duration::from_secs(60), 20);
@@ -28,7 +28,7 @@ struct State {
 
 /// What is to be said.
 #[derive(Debug, PartialEq, Eq)]
-enum Line {
+enum OddityLine {
     Begins(Oddity),
     Ends(BTreeMap<&'static str, u64>),
 }
@@ -45,20 +45,20 @@ impl Oddities {
         if let Some(oddity) = reading.oddity {
             metrics::odd_answer(&self.carrier, oddity.name());
         }
-        let usual = matches!(reading.event, Event::Accepted { .. });
+        let usual = matches!(reading.event, AttemptEvent::Accepted { .. });
         // Nothing panics while it is held.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let line = state.note(reading.oddity, usual, now);
         drop(state);
         match line {
-            Some(Line::Begins(oddity)) => tracing::warn!(
+            Some(OddityLine::Begins(oddity)) => tracing::warn!(
                 carrier = %self.carrier,
                 status,
                 reason = oddity.name(),
                 "{}",
                 explained(oddity)
             ),
-            Some(Line::Ends(counts)) => tracing::info!(
+            Some(OddityLine::Ends(counts)) => tracing::info!(
                 carrier = %self.carrier,
                 ?counts,
                 "its answers are as its file expects them again"
@@ -69,12 +69,12 @@ impl Oddities {
 }
 
 impl State {
-    fn note(&mut self, oddity: Option<Oddity>, usual: bool, now: Instant) -> Option<Line> {
+    fn note(&mut self, oddity: Option<Oddity>, usual: bool, now: Instant) -> Option<OddityLine> {
         if let Some(oddity) = oddity {
             (self.last, self.good) = (Some(now), 0);
             let count = self.counts.entry(oddity.name()).or_insert(0);
             *count += 1;
-            return (*count == 1).then_some(Line::Begins(oddity));
+            return (*count == 1).then_some(OddityLine::Begins(oddity));
         }
         let last = self.last.filter(|_| usual)?;
         self.good = self.good.saturating_add(1);
@@ -82,7 +82,7 @@ impl State {
             return None;
         }
         self.last = None;
-        Some(Line::Ends(std::mem::take(&mut self.counts)))
+        Some(OddityLine::Ends(std::mem::take(&mut self.counts)))
     }
 }
 
@@ -116,11 +116,11 @@ mod tests {
         let odd = |state: &mut State, oddity| state.note(Some(oddity), false, now);
         assert_eq!(
             odd(&mut state, Oddity::Empty),
-            Some(Line::Begins(Oddity::Empty))
+            Some(OddityLine::Begins(Oddity::Empty))
         );
         assert_eq!(odd(&mut state, Oddity::Empty), None);
         let other = odd(&mut state, Oddity::NoReference);
-        assert_eq!(other, Some(Line::Begins(Oddity::NoReference)));
+        assert_eq!(other, Some(OddityLine::Begins(Oddity::NoReference)));
         // Refusals say nothing of it, and a few good answers between them don't end it.
         let later = now + CALM.0;
         assert_eq!(state.note(None, false, later), None);
@@ -128,11 +128,14 @@ mod tests {
             assert_eq!(state.note(None, true, later), None);
         }
         let counts = [("empty", 2), ("no_reference", 1)].into();
-        assert_eq!(state.note(None, true, later), Some(Line::Ends(counts)));
+        assert_eq!(
+            state.note(None, true, later),
+            Some(OddityLine::Ends(counts))
+        );
         assert_eq!(state.note(None, true, later), None);
         assert_eq!(
             odd(&mut state, Oddity::Empty),
-            Some(Line::Begins(Oddity::Empty))
+            Some(OddityLine::Begins(Oddity::Empty))
         );
     }
 }

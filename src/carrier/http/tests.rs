@@ -26,8 +26,8 @@ const TOKEN: &str = "a-token";
 
 struct Rig {
     handle: Handle,
-    said: mpsc::Receiver<Said>,
-    heard: Vec<What>,
+    said: mpsc::Receiver<CarrierMessage>,
+    heard: Vec<CarrierEvent>,
     _secret: Secrets,
 }
 
@@ -178,7 +178,7 @@ impl Rig {
             .unwrap();
     }
 
-    async fn wait<T>(&mut self, wanted: impl Fn(&What) -> Option<T>) -> T {
+    async fn wait<T>(&mut self, wanted: impl Fn(&CarrierEvent) -> Option<T>) -> T {
         let looking = async {
             let mut at = 0;
             loop {
@@ -199,21 +199,21 @@ impl Rig {
     }
 
     async fn link(&mut self, link: &Link) {
-        self.wait(|what| matches!(what, What::Link(l) if l == link).then_some(()))
+        self.wait(|what| matches!(what, CarrierEvent::Link(l) if l == link).then_some(()))
             .await;
     }
 
     async fn down(&mut self) -> String {
-        let down = |what: &What| match what {
-            What::Link(Link::Down { reason }) => Some(reason.to_string()),
+        let down = |what: &CarrierEvent| match what {
+            CarrierEvent::Link(Link::Down { reason }) => Some(reason.to_string()),
             _ => None,
         };
         self.wait(down).await
     }
 
-    async fn event(&mut self, n: i64) -> Event {
-        let of_it = |what: &What| match what {
-            What::Attempt(k, event) if *k == key(n) => Some(event.clone()),
+    async fn event(&mut self, n: i64) -> AttemptEvent {
+        let of_it = |what: &CarrierEvent| match what {
+            CarrierEvent::Attempt(k, event) if *k == key(n) => Some(event.clone()),
             _ => None,
         };
         self.wait(of_it).await
@@ -221,21 +221,21 @@ impl Rig {
 
     async fn accepted(&mut self, n: i64) -> Vec<Arc<str>> {
         match self.event(n).await {
-            Event::Accepted { references } => references,
+            AttemptEvent::Accepted { references } => references,
             other => panic!("{other:?}"),
         }
     }
 
     async fn failed(&mut self, n: i64) -> Failure {
         match self.event(n).await {
-            Event::Failed(failure) => failure,
+            AttemptEvent::Failed(failure) => failure,
             other => panic!("{other:?}"),
         }
     }
 
     async fn receipt(&mut self) -> Receipt {
-        let receipt = |what: &What| match what {
-            What::Incoming(Incoming::Receipt(receipt), _)
+        let receipt = |what: &CarrierEvent| match what {
+            CarrierEvent::Incoming(Incoming::Receipt(receipt), _)
                 if receipt.state != ReceiptState::Intermediate =>
             {
                 Some(receipt.clone())
@@ -367,7 +367,7 @@ async fn no_answer_is_doubt_whether_the_carrier_is_silent_or_hangs_up() {
     )
     .await;
     rig.submit(1, "Your code is 482913");
-    assert!(matches!(rig.event(1).await, Event::InDoubt { .. }));
+    assert!(matches!(rig.event(1).await, AttemptEvent::InDoubt { .. }));
     assert_eq!(
         carrier.record().texts_to(&phone(1))[0].result,
         TextResult::Read,
@@ -378,7 +378,7 @@ async fn no_answer_is_doubt_whether_the_carrier_is_silent_or_hangs_up() {
         ..Faults::default()
     });
     rig.submit(2, "Your code is 482913");
-    assert!(matches!(rig.event(2).await, Event::InDoubt { .. }));
+    assert!(matches!(rig.event(2).await, AttemptEvent::InDoubt { .. }));
 }
 
 #[tokio::test]
@@ -390,7 +390,7 @@ async fn a_carrier_that_is_down_is_known_and_found_again() {
     let failure = loop {
         n += 1;
         rig.submit(n, "Your code is 482913");
-        if let Event::Failed(failure) = rig.event(n).await {
+        if let AttemptEvent::Failed(failure) = rig.event(n).await {
             break failure;
         }
     };

@@ -1,15 +1,15 @@
-//! A trunk's task: sockets and clocks around `protocol::sip`, the audio engine and the talks.
+//! A trunk's task: sockets and clocks around `protocol::sip`, the audio engine and the call scripts.
 //!
 //! One task owns everything of a trunk, so nothing here locks. It waits for whatever comes first (a datagram, a
 //! frame, a key, an order, a deadline), hands it to its machine, and carries out what the machines say (`calls`). What
 //! dispatch has no room for waits in an outbox, so that a slow reader never delays a key or an ACK.
 
+mod call_scripts;
 mod calls;
 mod change;
 mod local;
 mod notices;
 mod opened;
-mod talks;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -36,7 +36,9 @@ use super::{
     media::{Engine, EngineConfig, MediaEvent, MediaId},
 };
 use crate::{
-    carrier::{COMMANDS, CallMark, CallState, Command, DriverId, Handle, Link, Said, Slots},
+    carrier::{
+        COMMANDS, CallMark, CallState, CarrierMessage, Command, DriverId, Handle, Link, Slots,
+    },
     challenge::AttemptKey,
     config::carrier::{CarrierConfig, Endpoint as Peer, SipConfig, Transport as Kind},
     message::speech::Catalogue,
@@ -45,7 +47,7 @@ use crate::{
     },
 };
 use calls::{Active, CAP_MARGIN};
-pub use change::{Change, hold, is_another_link};
+pub use change::{TrunkChange, hold, is_another_link};
 pub use local::{Local, own_address};
 use opened::random;
 pub use opened::{Opened, StartError, start};
@@ -57,7 +59,7 @@ use wire::{Arrived, Wire};
 pub async fn open(
     config: Arc<CarrierConfig>,
     voices: Arc<Catalogue>,
-    said: mpsc::Sender<Said>,
+    said: mpsc::Sender<CarrierMessage>,
     left_up: &[CallState],
     own: Local,
 ) -> Result<Opened, StartError> {
@@ -130,9 +132,9 @@ struct Inputs {
     arrivals: mpsc::Receiver<Arrived>,
     keys: mpsc::Receiver<MediaEvent>,
     resolved: mpsc::Receiver<Result<Resolved, Arc<str>>>,
-    said: mpsc::Sender<Said>,
+    said: mpsc::Sender<CarrierMessage>,
     /// Another configuration is on its way, or will be dropped.
-    change: Option<oneshot::Receiver<Change>>,
+    change: Option<oneshot::Receiver<TrunkChange>>,
 }
 
 /// A trunk's task.
@@ -157,10 +159,10 @@ struct Trunk {
     calls: HashMap<CallHandle, Active>,
     by_key: HashMap<AttemptKey, CallHandle>,
     by_media: HashMap<MediaId, CallHandle>,
-    /// When talks want to be woken; what is no longer so is skipped.
-    talks: BinaryHeap<Reverse<(Instant, CallHandle)>>,
+    /// When call scripts want to be woken; what is no longer so is skipped.
+    call_scripts: BinaryHeap<Reverse<(Instant, CallHandle)>>,
     /// Said, but not taken by dispatch yet. Bounded by the calls: each says a handful of things.
-    outbox: VecDeque<Said>,
+    outbox: VecDeque<CarrierMessage>,
     slots: Slots,
     next_probe: Option<Instant>,
     up: bool,
@@ -207,7 +209,7 @@ impl Trunk {
             calls: HashMap::new(),
             by_key: HashMap::new(),
             by_media: HashMap::new(),
-            talks: BinaryHeap::new(),
+            call_scripts: BinaryHeap::new(),
             outbox: VecDeque::new(),
             slots: Slots::default(),
             next_probe: None,
@@ -284,7 +286,7 @@ impl Trunk {
 
     /// `held`: it does not end, however long it has been drained.
     fn next_deadline(&self, held: bool) -> Option<Instant> {
-        let talk = self.talks.peek().map(|Reverse((at, _))| *at);
+        let talk = self.call_scripts.peek().map(|Reverse((at, _))| *at);
         let drain = self.draining.filter(|_| !held).map(|hang_up| {
             if Instant::now() < hang_up {
                 hang_up

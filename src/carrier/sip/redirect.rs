@@ -31,7 +31,7 @@ pub struct Trunk<'a> {
 
 /// The next INVITE.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct RedirectStep {
     pub to: Number,
     /// `host:port` of the Request-URI and where it goes, if not to where the last INVITE went.
     pub place: Option<(String, SocketAddr)>,
@@ -66,7 +66,7 @@ pub fn step(
     called: &Number,
     trunk: &Trunk<'_>,
     rules: &CallRules,
-) -> Result<Step, No> {
+) -> Result<RedirectStep, No> {
     let (user, place) = match Uri::parse(contact) {
         Ok(uri) if uri.secure || !uri.headers.is_empty() => return Err(No::Unusable),
         Ok(uri) => (
@@ -91,7 +91,7 @@ pub fn step(
         .collect();
     if is_called(&user, called, trunk.format) {
         let place = place.ok_or(No::OtherPlace)?;
-        return Ok(Step {
+        return Ok(RedirectStep {
             to: *called,
             place: Some(place),
         });
@@ -100,7 +100,7 @@ pub fn step(
         Redirects::Keep => Err(No::OtherNumber),
         Redirects::Follow => {
             let to = number_of(&user, called, trunk.format, rules)?;
-            Ok(Step { to, place })
+            Ok(RedirectStep { to, place })
         }
     }
 }

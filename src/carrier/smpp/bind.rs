@@ -18,14 +18,14 @@ use tokio::{
 };
 
 use super::{
-    orders::{Orders, Outcome, refused},
+    orders::{OrderOutcome, Orders, refused},
     receipts,
     shared::Shared,
     status,
 };
 use crate::{
     carrier::{
-        Cause, Event, Link, Order, Reply, Slip, What,
+        Acknowledgement, AttemptEvent, CarrierEvent, Cause, Link, Order, Reply,
         connect::{self, Stream},
     },
     clock,
@@ -147,7 +147,7 @@ impl Bind {
             .connect_failed(reason)
             .filter(|_| !self.draining)
         {
-            self.shared.say(What::Link(link)).await;
+            self.shared.say(CarrierEvent::Link(link)).await;
         }
     }
 
@@ -175,14 +175,14 @@ impl Bind {
     }
 
     /// The load is less before the outcome is heard, so that the slot is free for the next order.
-    async fn say(&self, outcome: Outcome) -> bool {
+    async fn say(&self, outcome: OrderOutcome) -> bool {
         if outcome.first {
             self.shared.loads[self.index]
                 .orders
                 .fetch_sub(1, Ordering::Relaxed);
         }
         self.shared
-            .say(What::Attempt(outcome.key, outcome.event))
+            .say(CarrierEvent::Attempt(outcome.key, outcome.event))
             .await
     }
 
@@ -194,9 +194,9 @@ impl Bind {
             Ok(settings) => settings,
             Err(reason) => return (Ended::Lost(reason), false),
         };
-        let (slips, given_back) = mpsc::unbounded_channel();
+        let (acks, given_back) = mpsc::unbounded_channel();
         let mut run = Run {
-            slips,
+            acks,
             session: Session::new(settings, Instant::now()),
             orders: Orders::new(shared.live().statuses.clone()),
             bound: false,
@@ -223,7 +223,7 @@ struct Run<'a> {
     bind: &'a mut Bind,
     session: Session,
     /// Where dispatch says which deliveries are safe. As many as the session leaves unanswered.
-    slips: mpsc::UnboundedSender<(u32, Reply)>,
+    acks: mpsc::UnboundedSender<(u32, Reply)>,
     orders: Orders,
     bound: bool,
     was_bound: bool,
@@ -232,7 +232,7 @@ struct Run<'a> {
     drain_until: Option<Instant>,
     /// Orders without an outcome beyond which none is taken from the inbox: dispatch gives fewer.
     most: usize,
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<OrderOutcome>,
 }
 
 impl Run<'_> {
@@ -283,10 +283,10 @@ impl Run<'_> {
                     Err(e) => return Ended::Lost(connect::describe(&e)),
                 },
                 count = self.bind.inbox.recv_many(&mut told, BATCH), if takes => self.told(count, &mut told),
-                Some(slip) = given_back.recv() => {
-                    self.answer(slip);
-                    while let Ok(slip) = given_back.try_recv() {
-                        self.answer(slip);
+                Some(ack) = given_back.recv() => {
+                    self.answer(ack);
+                    while let Ok(ack) = given_back.try_recv() {
+                        self.answer(ack);
                     }
                 }
                 () = changed(&mut self.bind.changes) => self.changed(),
@@ -333,7 +333,7 @@ impl Run<'_> {
         let mut closed = None;
         while let Some(event) = self.session.poll_event() {
             match event {
-                smpp::Event::Answered {
+                smpp::SessionEvent::Answered {
                     token,
                     status,
                     message_id,
@@ -341,17 +341,17 @@ impl Run<'_> {
                     let outcome = self.orders.answered(token, status, message_id);
                     self.outcomes.extend(outcome);
                 }
-                smpp::Event::Unanswered { token } => {
+                smpp::SessionEvent::Unanswered { token } => {
                     self.outcomes.extend(self.orders.unanswered(token))
                 }
-                smpp::Event::Closed(why) => closed = Some(why),
-                smpp::Event::Bound => {
+                smpp::SessionEvent::Closed(why) => closed = Some(why),
+                smpp::SessionEvent::Bound => {
                     (self.bound, self.was_bound) = (true, true);
                     let link = self.bind.shared.session_bound(self.bind.index);
                     self.say_link(link).await;
                 }
-                smpp::Event::Probe { ok } => self.say_link(Link::Probe { ok }).await,
-                smpp::Event::Delivered { deliver, sequence } => {
+                smpp::SessionEvent::Probe { ok } => self.say_link(Link::Probe { ok }).await,
+                smpp::SessionEvent::Delivered { deliver, sequence } => {
                     self.say_outcomes(Instant::now()).await; // in the order in which the peer spoke
                     self.brought(&deliver, sequence).await;
                 }
@@ -381,15 +381,15 @@ impl Run<'_> {
         None
     }
 
-    /// The peer is answered when dispatch gives the slip back. While dispatch is far behind it is answered at once that
+    /// The peer is answered when dispatch acknowledges it. While dispatch is far behind it is answered at once that
     /// there is no room: what stands behind it on the link (answers, probes) must be read.
     async fn brought(&mut self, deliver: &Deliver, sequence: u32) {
         let shared = &self.bind.shared;
         match receipts::read(deliver, &shared.live().statuses) {
             Some(_) if shared.is_behind() => self.session.refused(sequence),
             Some(incoming) => {
-                let slip = Slip::Session(self.slips.clone(), sequence);
-                self.say(What::Incoming(incoming, slip)).await;
+                let ack = Acknowledgement::Session(self.acks.clone(), sequence);
+                self.say(CarrierEvent::Incoming(incoming, ack)).await;
             }
             None => {
                 tracing::debug!(carrier = %shared.name, ?deliver, "neither receipt nor text");
@@ -399,7 +399,7 @@ impl Run<'_> {
     }
 
     async fn say_outcomes(&mut self, now: Instant) {
-        let is_throttled = |outcome: &Outcome| matches!(&outcome.event, Event::Failed(failure) if failure.cause == Cause::Throttled);
+        let is_throttled = |outcome: &OrderOutcome| matches!(&outcome.event, AttemptEvent::Failed(failure) if failure.cause == Cause::Throttled);
         if self.outcomes.iter().any(is_throttled) {
             self.bind.shared.throttled(now);
         }
@@ -411,11 +411,11 @@ impl Run<'_> {
     /// A bind that drains says nothing of its link any more: after a reload the name is its successor's.
     async fn say_link(&mut self, link: Link) {
         if !self.bind.draining {
-            self.say(What::Link(link)).await;
+            self.say(CarrierEvent::Link(link)).await;
         }
     }
 
-    async fn say(&mut self, what: What) {
+    async fn say(&mut self, what: CarrierEvent) {
         self.listening &= self.bind.shared.say(what).await;
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use super::{addresses, status::Statuses};
 use crate::{
-    carrier::{About, Blame, Cause, Content, Event, Failure, Order, Verdict},
+    carrier::{About, AttemptEvent, Blame, Cause, Content, Failure, Order, Verdict},
     challenge::{AttemptKey, Millis},
     message::text,
     number::Number,
@@ -26,9 +26,9 @@ const SHORTEST_VALIDITY: u32 = 5;
 
 /// One step of one order.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct OrderOutcome {
     pub key: AttemptKey,
-    pub event: Event,
+    pub event: AttemptEvent,
     /// The order has left the window: its first outcome. What comes after it is a late answer.
     pub first: bool,
 }
@@ -94,7 +94,7 @@ impl Orders {
 
     /// Takes an order; its parts wait for [`Orders::fill`]. An outcome means that it could not be taken.
     /// `concatenation` marks the parts of one text.
-    pub fn take(&mut self, order: Order, concatenation: u8) -> Option<Outcome> {
+    pub fn take(&mut self, order: Order, concatenation: u8) -> Option<OrderOutcome> {
         let Content::Text(content) = &order.content else {
             return Some(refused(
                 order.key,
@@ -136,7 +136,7 @@ impl Orders {
         session: &mut Session,
         now: Instant,
         wall: Millis,
-        out: &mut Vec<Outcome>,
+        out: &mut Vec<OrderOutcome>,
     ) {
         while session.room() > 0
             && let Some((id, index)) = self.waiting.pop_front()
@@ -172,7 +172,12 @@ impl Orders {
     }
 
     /// The peer answered a submit.
-    pub fn answered(&mut self, token: u64, status: u32, message_id: String) -> Option<Outcome> {
+    pub fn answered(
+        &mut self,
+        token: u64,
+        status: u32,
+        message_id: String,
+    ) -> Option<OrderOutcome> {
         let (id, index) = (token >> 8, (token & 0xFF) as usize);
         if status != 0 {
             let failure = self.statuses.failure(status);
@@ -192,11 +197,11 @@ impl Orders {
             .into_iter()
             .filter_map(|part| part.reference)
             .collect();
-        Some(self.outcome(open.key, open.doubt, Event::Accepted { references }))
+        Some(self.outcome(open.key, open.doubt, AttemptEvent::Accepted { references }))
     }
 
     /// No answer came in time; one may still come.
-    pub fn unanswered(&mut self, token: u64) -> Option<Outcome> {
+    pub fn unanswered(&mut self, token: u64) -> Option<OrderOutcome> {
         let id = token >> 8;
         let open = self.open.get_mut(&id).filter(|open| !open.doubt)?;
         open.doubt = true;
@@ -210,7 +215,7 @@ impl Orders {
         Some(self.outcome(
             key,
             false,
-            Event::InDoubt {
+            AttemptEvent::InDoubt {
                 cause: Cause::InDoubt,
             },
         ))
@@ -218,7 +223,7 @@ impl Orders {
 
     /// The session is gone: every order without an outcome gets one. `unwritten` are the submits of which no
     /// octet left us.
-    pub fn lost(&mut self, unwritten: impl Iterator<Item = u64>, out: &mut Vec<Outcome>) {
+    pub fn lost(&mut self, unwritten: impl Iterator<Item = u64>, out: &mut Vec<OrderOutcome>) {
         for token in unwritten {
             let part = self
                 .open
@@ -241,25 +246,25 @@ impl Orders {
                 .iter()
                 .all(|part| part.state != PartState::Waiting);
             let event = match whole {
-                true => Event::InDoubt {
+                true => AttemptEvent::InDoubt {
                     cause: Cause::InDoubt,
                 },
-                false => Event::Failed(Cause::CarrierFault.failure(None)),
+                false => AttemptEvent::Failed(Cause::CarrierFault.failure(None)),
             };
             out.push(self.outcome(open.key, false, event));
         }
     }
 
-    fn fail(&mut self, id: u64, failure: Failure) -> Option<Outcome> {
+    fn fail(&mut self, id: u64, failure: Failure) -> Option<OrderOutcome> {
         let open = self.open.remove(&id)?;
-        Some(self.outcome(open.key, open.doubt, Event::Failed(failure)))
+        Some(self.outcome(open.key, open.doubt, AttemptEvent::Failed(failure)))
     }
 
-    fn outcome(&mut self, key: AttemptKey, doubt: bool, event: Event) -> Outcome {
+    fn outcome(&mut self, key: AttemptKey, doubt: bool, event: AttemptEvent) -> OrderOutcome {
         if !doubt {
             self.unsettled = self.unsettled.saturating_sub(1);
         }
-        Outcome {
+        OrderOutcome {
             key,
             event,
             first: !doubt,
@@ -268,10 +273,10 @@ impl Orders {
 }
 
 /// An order that was not taken.
-pub fn refused(key: AttemptKey, failure: Failure) -> Outcome {
-    Outcome {
+pub fn refused(key: AttemptKey, failure: Failure) -> OrderOutcome {
+    OrderOutcome {
         key,
-        event: Event::Failed(failure),
+        event: AttemptEvent::Failed(failure),
         first: true,
     }
 }

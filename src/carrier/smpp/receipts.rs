@@ -8,7 +8,7 @@ use crate::{
     message::text,
     protocol::smpp::{
         Deliver,
-        receipt::{self, Kind, MessageState},
+        receipt::{self, MessageState, ReceiptKind},
     },
 };
 
@@ -26,10 +26,10 @@ pub fn read(deliver: &Deliver, statuses: &Statuses) -> Option<Incoming> {
         tlvs: &tlvs,
     });
     let on_the_way = match read.kind {
-        Kind::Receipt => false,
-        Kind::Intermediate => true,
-        Kind::MobileOriginated => return Some(Incoming::Text(inbound(deliver))),
-        Kind::Unparsable => return None,
+        ReceiptKind::Receipt => false,
+        ReceiptKind::Intermediate => true,
+        ReceiptKind::MobileOriginated => return Some(Incoming::Text(inbound(deliver))),
+        ReceiptKind::Unparsable => return None,
     };
     let state = match (on_the_way, read.state) {
         (true, _) => ReceiptState::Intermediate,
@@ -106,16 +106,16 @@ fn inbound(deliver: &Deliver) -> Inbound {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::smpp::Address;
+    use crate::protocol::smpp::SmppAddress;
 
     fn deliver(esm_class: u8, message: &'static [u8]) -> Deliver {
         Deliver {
-            source: Address {
+            source: SmppAddress {
                 ton: 1,
                 npi: 1,
                 digits: "12025550123".into(),
             },
-            destination: Address {
+            destination: SmppAddress {
                 ton: 3,
                 npi: 0,
                 digits: "97671".into(),

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::status::Statuses;
 use crate::{
-    carrier::{Link, Said, Slots, What, pressure::Pressure},
+    carrier::{CarrierEvent, CarrierMessage, Link, Slots, throttle::ThrottleLimiter},
     config::carrier::{CarrierConfig, SmppConfig},
 };
 
@@ -24,7 +24,7 @@ pub struct Shared {
     pub loads: Vec<Load>,
     /// Wakes the splitter when pressure has begun.
     pub pressed: Notify,
-    said: mpsc::Sender<Said>,
+    said: mpsc::Sender<CarrierMessage>,
     pool: Mutex<Pool>,
     concatenation: AtomicU8,
 }
@@ -57,13 +57,17 @@ pub struct Load {
 #[derive(Default)]
 struct Pool {
     bound: u32,
-    pressure: Pressure,
+    throttle: ThrottleLimiter,
     /// What was last said to be wrong, while no session is bound.
     down: Option<Arc<str>>,
 }
 
 impl Shared {
-    pub fn new(config: Arc<CarrierConfig>, smpp: SmppConfig, said: mpsc::Sender<Said>) -> Shared {
+    pub fn new(
+        config: Arc<CarrierConfig>,
+        smpp: SmppConfig,
+        said: mpsc::Sender<CarrierMessage>,
+    ) -> Shared {
         let loads = (0..smpp.binds.max(1)).map(|_| Load::default()).collect();
         // After a restart another reference than before: an old part must not join a new text.
         let seed = crate::clock::now().0 as u8;
@@ -91,9 +95,9 @@ impl Shared {
     }
 
     /// Says something to dispatch; false once nobody listens any more. Waits while dispatch is behind.
-    pub async fn say(&self, what: What) -> bool {
+    pub async fn say(&self, what: CarrierEvent) -> bool {
         self.said
-            .send(Said {
+            .send(CarrierMessage {
                 carrier: self.name.clone(),
                 what,
             })
@@ -149,7 +153,7 @@ impl Shared {
     pub fn throttled(&self, now: Instant) {
         let mut pool = self.pool();
         let all = self.all(&pool);
-        pool.pressure.throttled(all, None, now);
+        pool.throttle.throttled(all, None, now);
         self.count_slots(&pool);
         self.pressed.notify_one();
     }
@@ -158,9 +162,9 @@ impl Shared {
     pub fn ease(&self, now: Instant) -> (bool, Option<Instant>) {
         let mut pool = self.pool();
         let all = self.all(&pool);
-        let more = pool.pressure.recover(all, now);
+        let more = pool.throttle.recover(all, now);
         self.count_slots(&pool);
-        (more && pool.bound > 0, pool.pressure.next_deadline())
+        (more && pool.bound > 0, pool.throttle.next_deadline())
     }
 
     /// The reference of the next text in several parts: one sequence for all binds.
@@ -173,7 +177,7 @@ impl Shared {
     }
 
     fn count_slots(&self, pool: &Pool) {
-        self.slots.set(pool.pressure.slots(self.all(pool)));
+        self.slots.set(pool.throttle.slots(self.all(pool)));
     }
 
     /// Nothing panics while it is held.

@@ -93,7 +93,7 @@ async fn early_receipts_pass_through_with_the_reference_as_they_write_it() {
     assert!(
         !rig.heard
             .iter()
-            .any(|what| matches!(what, What::Attempt(..))),
+            .any(|what| matches!(what, CarrierEvent::Attempt(..))),
         "the receipt came before the answer"
     );
     let references = rig.accepted(1).await;
@@ -202,7 +202,7 @@ async fn a_lost_session_leaves_doubt_then_comes_back() {
     .await;
     let mut rig = bound(&smsc, Setting::default()).await;
     rig.submit(1, "Your code is 482913");
-    assert!(matches!(rig.event(1).await, Event::InDoubt { .. }));
+    assert!(matches!(rig.event(1).await, AttemptEvent::InDoubt { .. }));
     assert!(!rig.down().await.is_empty());
     assert_eq!(rig.handle.slots.get(), 0);
     let read = &smsc.record().texts_to(&phone(1))[0];
@@ -236,7 +236,7 @@ async fn silence_is_doubt_and_then_the_end_of_the_session() {
     let mut rig = bound(&smsc, setting).await;
     smsc.faults().change(|f| f.silent = true);
     rig.submit(1, "Your code is 482913");
-    assert!(matches!(rig.event(1).await, Event::InDoubt { .. }));
+    assert!(matches!(rig.event(1).await, AttemptEvent::InDoubt { .. }));
     rig.link(&Link::Probe { ok: false }).await;
     assert_eq!(rig.down().await, "enquire_link not answered");
     assert_eq!(rig.down().await, "bind not answered");
@@ -329,7 +329,7 @@ async fn draining_finishes_what_is_in_the_air_and_then_ends() {
     while let Some(said) = rig.said.recv().await {
         // Nothing of the link either: after a reload the carrier's name is another driver's.
         assert!(
-            !matches!(said.what, What::Attempt(..) | What::Link(_)),
+            !matches!(said.what, CarrierEvent::Attempt(..) | CarrierEvent::Link(_)),
             "{said:?}"
         );
     }
@@ -340,8 +340,8 @@ async fn a_reply_of_a_person_comes_in() {
     let smsc = smsc(Faults::default()).await;
     let mut rig = bound(&smsc, Setting::default()).await;
     assert!(smsc.text_from("+12025550123", "97671", "yes, Grüße"));
-    let inbound = |what: &What| match what {
-        What::Incoming(Incoming::Text(text), _) => Some((
+    let inbound = |what: &CarrierEvent| match what {
+        CarrierEvent::Incoming(Incoming::Text(text), _) => Some((
             text.from.to_string(),
             text.to.to_string(),
             text.body.to_string(),
@@ -399,10 +399,10 @@ async fn one_bind_carries_many_texts_and_every_receipt() {
             .what
             .taken()
         {
-            What::Attempt(key, Event::Accepted { references: ids }) => {
+            CarrierEvent::Attempt(key, AttemptEvent::Accepted { references: ids }) => {
                 assert!(references.insert(ids[0].clone(), key).is_none());
             }
-            What::Incoming(Incoming::Receipt(receipt), _) => {
+            CarrierEvent::Incoming(Incoming::Receipt(receipt), _) => {
                 assert!(references.contains_key(&receipt.references[0]));
                 delivered += 1;
             }

@@ -123,11 +123,11 @@ fn an_ack_waits_for_company_and_an_open_request_does_not() {
 fn a_carrier_that_waits_for_its_answer_waits_less_than_we_do_among_ourselves() {
     let mut b = Bench::new();
     b.tidy();
-    let slip = Slip::Request(oneshot::channel().0);
-    b.pipeline.then(Action::GiveBack(slip));
+    let ack = Acknowledgement::Request(oneshot::channel().0);
+    b.pipeline.then(Action::Acknowledge(ack));
     assert!(!b.turn(NOW));
-    assert_eq!(b.due(), Some(GIVING_BACK));
-    assert!(b.turn(GIVING_BACK));
+    assert_eq!(b.due(), Some(ACKNOWLEDGING));
+    assert!(b.turn(ACKNOWLEDGING));
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn ends_in_doubt(story: &mut Story<'_>, id: &str) -> (Arc<str>, Order) {
     }
     let (other, hedge) = story.order();
     let references = vec![format!("hedge-of-{id}").into()];
-    story.answers(&other, &hedge, Event::Accepted { references });
+    story.answers(&other, &hedge, AttemptEvent::Accepted { references });
     let reference = format!("hedge-of-{id}");
     story.brings(&other, &reference, &hedge, ReceiptState::Delivered);
     story.passes(Duration::from_secs(1));

@@ -26,7 +26,7 @@ fn a_blocked_call_may_try_another_caller_id() {
 fn a_cancel_ends_it_and_hangs_up() {
     let mut s = Story::of(challenge(Method::VoiceConfirm, &[]));
     let call = s.place("fabrikam");
-    s.event(call, Event::Ringing);
+    s.event(call, AttemptEvent::Ringing);
     s.life.cancel(s.now, &mut s.out);
     assert_eq!(s.last(), ("cancelled", Some("cancelled")));
     assert_eq!(s.hung_up(), [call]);
@@ -36,9 +36,12 @@ fn a_cancel_ends_it_and_hangs_up() {
 fn pressed(keys: &str) -> (Story, u16) {
     let mut s = Story::of(challenge(Method::VoiceConfirm, &[]));
     let call = s.place("fabrikam");
-    s.event(call, Event::Answered);
+    s.event(call, AttemptEvent::Answered);
     for key in keys.chars() {
-        s.event(call, Event::KeyPressed(Key::from_char(key).expect("a key")));
+        s.event(
+            call,
+            AttemptEvent::KeyPressed(Key::from_char(key).expect("a key")),
+        );
     }
     (s, call)
 }
@@ -92,7 +95,7 @@ fn the_keys_of_a_call_are_told_with_every_final() {
 fn the_keys_of_a_pin_are_told_to_nobody() {
     let (mut s, call) = pressed("");
     s.life.attempts[0].method = Method::VoicePin;
-    s.event(call, Event::KeyPressed(Key::POUND));
+    s.event(call, AttemptEvent::KeyPressed(Key::POUND));
     s.ends(call, CallOutcome::NoKeypress);
     let told = s
         .out

@@ -26,7 +26,7 @@ fn a_call_that_outlives_the_deadline_ends_it_though_a_text_is_unanswered() {
     s.at(149.0);
     let call = s.place("fabrikam");
     s.accepted(call, &["b"]);
-    s.event(call, Event::Answered);
+    s.event(call, AttemptEvent::Answered);
     s.at(185.0);
     assert!(s.life.ended.is_none(), "a person is on the line");
     s.ends(call, CallOutcome::NoKeypress);
@@ -40,7 +40,7 @@ fn an_answered_call_may_outlive_the_deadline_a_ringing_one_may_not() {
     ch.deadline = Millis(60_000);
     let mut s = Story::of(ch.clone());
     let call = s.place("fabrikam");
-    s.event(call, Event::Answered);
+    s.event(call, AttemptEvent::Answered);
     s.at(70.0);
     assert!(s.life.ended.is_none());
     s.ends(call, CallOutcome::Confirmed);
@@ -48,7 +48,7 @@ fn an_answered_call_may_outlive_the_deadline_a_ringing_one_may_not() {
 
     let mut s = Story::of(ch);
     let call = s.place("fabrikam");
-    s.event(call, Event::Ringing);
+    s.event(call, AttemptEvent::Ringing);
     s.at(61.0);
     assert_eq!(s.last(), ("undelivered", Some("no_answer")));
     assert_eq!(s.hung_up(), [call]);

@@ -8,7 +8,7 @@ fn in_doubt_waits_then_hedges_once() {
     let n = s.place("northwind");
     s.at(5.0).event(
         n,
-        Event::InDoubt {
+        AttemptEvent::InDoubt {
             cause: Cause::InDoubt,
         },
     );
@@ -19,7 +19,7 @@ fn in_doubt_waits_then_hedges_once() {
     let hedge = s.place("tailspin");
     s.event(
         hedge,
-        Event::InDoubt {
+        AttemptEvent::InDoubt {
             cause: Cause::InDoubt,
         },
     );
@@ -36,7 +36,7 @@ fn an_answer_after_the_doubt_ends_it() {
     let n = s.place("northwind");
     s.event(
         n,
-        Event::InDoubt {
+        AttemptEvent::InDoubt {
             cause: Cause::InDoubt,
         },
     );
@@ -53,7 +53,7 @@ fn a_receipt_proves_a_text_that_nobody_answered() {
     let n = s.place("northwind");
     s.event(
         n,
-        Event::InDoubt {
+        AttemptEvent::InDoubt {
             cause: Cause::InDoubt,
         },
     );
@@ -110,7 +110,7 @@ fn after_a_restart_a_call_that_was_up_is_given_up() {
     let mut s = Story::of(challenge(Method::VoiceConfirm, &[]));
     let call = s.place("fabrikam");
     s.accepted(call, &["id"]);
-    s.event(call, Event::Answered);
+    s.event(call, AttemptEvent::Answered);
     s.life
         .resume(&s.ch, Millis(4_000), Duration::from_secs(3), &mut s.out);
     assert_eq!(s.last(), ("unconfirmed", Some("in_doubt")));

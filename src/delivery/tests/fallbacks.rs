@@ -66,7 +66,7 @@ fn a_negative_receipt_ends_it_or_starts_the_fallback() {
     assert_eq!(s.last().0, "fallback");
     let call = s.place("fabrikam");
     s.accepted(call, &["call-id"]);
-    s.event(call, Event::Answered);
+    s.event(call, AttemptEvent::Answered);
     s.ends(call, CallOutcome::CodeRead);
     assert_eq!(s.last().0, "delivered");
     assert_eq!(s.life.ended.as_ref().and_then(|e| e.attempt), Some(call));
@@ -80,7 +80,7 @@ fn the_fallback_starts_by_time_and_what_the_text_brings_counts() {
     s.at(20.0);
     assert_eq!(s.last().0, "fallback");
     let call = s.place("fabrikam");
-    s.event(call, Event::Ringing);
+    s.event(call, AttemptEvent::Ringing);
     s.receipt(n, 0, ReceiptState::Delivered);
     assert_eq!(s.last().0, "delivered");
     assert_eq!(s.hung_up(), [call]);
@@ -93,7 +93,7 @@ fn a_person_on_the_line_may_still_confirm() {
     s.accepted(n, &["a"]);
     s.at(20.0);
     let call = s.place("fabrikam");
-    s.event(call, Event::Answered);
+    s.event(call, AttemptEvent::Answered);
     s.receipt(n, 0, ReceiptState::Delivered);
     assert!(s.life.ended.is_none(), "the person is talking");
     s.ends(call, CallOutcome::Confirmed);
@@ -135,7 +135,7 @@ fn until_verified_a_receipt_is_told_at_the_deadline() {
 #[test]
 fn a_refused_first_method_leaves_the_others() {
     let ch = challenge(Method::SmsCode, &[(Method::VoiceCode, 20)]);
-    let mut life = Life::new(&ch, MIN_CALL);
+    let mut life = DeliveryState::new(&ch, MIN_CALL);
     let mut out = Vec::new();
     life.start(&ch, Millis(0), &[true, false], &mut out);
     assert_eq!(

@@ -136,7 +136,7 @@ fn a_challenge_keeps_to_the_pause_that_it_was_told() {
         retry_after: Some(Duration::from_secs(30)),
         ..Cause::Throttled.failure(None)
     };
-    s.event(n, Event::Failed(failure));
+    s.event(n, AttemptEvent::Failed(failure));
     assert!(s.life.throttled_by("northwind") && !s.life.throttled_by("litware"));
     assert!(!s.life.refused_elsewhere("litware"), "later is no refusal");
     s.at(29.0);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{super::*, Story, challenge};
 use crate::{
-    carrier::{CallOutcome, Cause, Event, ReceiptState},
+    carrier::{AttemptEvent, CallOutcome, Cause, ReceiptState},
     challenge::{Method, Until},
     report::{self, Note},
 };
@@ -71,11 +71,11 @@ impl Story {
             }
             Says::Place(_) => {}
             Says::Accepted(n) => self.accepted(n, &["r"]),
-            Says::Ringing(n) => self.event(n, Event::Ringing),
-            Says::Answered(n) => self.event(n, Event::Answered),
+            Says::Ringing(n) => self.event(n, AttemptEvent::Ringing),
+            Says::Answered(n) => self.event(n, AttemptEvent::Answered),
             Says::Doubt(n) => self.event(
                 n,
-                Event::InDoubt {
+                AttemptEvent::InDoubt {
                     cause: Cause::InDoubt,
                 },
             ),

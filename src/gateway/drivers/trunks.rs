@@ -8,7 +8,7 @@ use super::{Driver, DriverError, Drivers, Kind, Update, Wanted};
 use crate::{
     carrier::{
         CallState,
-        sip::{self, Change, Local, StartError},
+        sip::{self, Local, StartError, TrunkChange},
     },
     config::{CarrierConfig, carrier::Transport},
     dispatch::UpdateLink,
@@ -108,7 +108,7 @@ impl Drivers {
         let fresh = !runs
             || driver.secrets != wanted.secrets
             || sip::is_another_link(&driver.config, &wanted.config);
-        let change = Change {
+        let change = TrunkChange {
             config: wanted.config.clone(),
             voices: voices.clone(),
             own,

@@ -1,4 +1,4 @@
-//! The door's connection, again and again, and its two lanes.
+//! The door's connection, again and again, and its two consumers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,9 +12,9 @@ use tokio::sync::watch;
 
 use super::{
     Intake,
-    lane::{self, Lane},
+    consumer::{self, QueueConsumer},
     neighbours::Neighbours,
-    suspect::Mark,
+    poison_guard::PoisonGuard,
     watchdog::{Progress, watch},
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 
 /// Until it is stopped: connects, consumes, connects again.
 pub(super) async fn run(intake: Intake, mut stop: watch::Receiver<Option<Duration>>) {
-    let mut mark = Mark::read(intake.suspect.clone());
+    let mut mark = PoisonGuard::read(intake.suspect.clone());
     let (mut waits, mut turn) = (Waits::default(), Turn::default());
     let mut patience = intake.stuck_after;
     let mut neighbours = Neighbours::new();
@@ -48,7 +48,7 @@ pub(super) async fn run(intake: Intake, mut stop: watch::Receiver<Option<Duratio
                     () = neighbours.look(&intake, &link) => Ok(()),
                 };
                 // Made anew in vain (another is the queue's single active consumer), it is left alone for longer.
-                patience = match progress.iter().any(|lane| lane.count() > 0) {
+                patience = match progress.iter().any(|consumer| consumer.count() > 0) {
                     true => intake.stuck_after,
                     false => (patience * 2).min(intake.stuck_after * PATIENCE),
                 };
@@ -79,16 +79,24 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<Option<Duration>>) -> Dur
     }
 }
 
-async fn open(intake: &Intake, turn: &mut Turn) -> Result<(Link, Lane, Lane), String> {
+async fn open(
+    intake: &Intake,
+    turn: &mut Turn,
+) -> Result<(Link, QueueConsumer, QueueConsumer), String> {
     let link = broker::connect(&intake.amqp, "ringback jobs", turn).await?;
     intake.topology.declare(&link, &intake.amqp).await?;
     let amqp = &intake.amqp;
-    let jobs = lane(intake, &link, &amqp.queue, amqp.prefetch).await?;
-    let control = lane(intake, &link, &amqp.control, CONTROL).await?;
+    let jobs = consumer(intake, &link, &amqp.queue, amqp.prefetch).await?;
+    let control = consumer(intake, &link, &amqp.control, CONTROL).await?;
     Ok((link, jobs, control))
 }
 
-async fn lane(intake: &Intake, link: &Link, queue: &str, prefetch: u16) -> Result<Lane, String> {
+async fn consumer(
+    intake: &Intake,
+    link: &Link,
+    queue: &str,
+    prefetch: u16,
+) -> Result<QueueConsumer, String> {
     let channel = link.channel().await?;
     let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
     within(ANSWER, "setting the prefetch", qos).await?;
@@ -99,7 +107,12 @@ async fn lane(intake: &Intake, link: &Link, queue: &str, prefetch: u16) -> Resul
         FieldTable::default(),
     );
     let consumer = within(ANSWER, &format!("consuming from {queue}"), consume).await?;
-    Ok(Lane::new(intake.clone(), channel, consumer, prefetch))
+    Ok(QueueConsumer::new(
+        intake.clone(),
+        channel,
+        consumer,
+        prefetch,
+    ))
 }
 
 /// Ends with the reason once one of the two consumers gets nothing although messages wait.
@@ -116,12 +129,12 @@ async fn watched(
     }
 }
 
-/// Both lanes until one of them or the connection ends; Ok: stopped in order.
+/// Both consumers until one of them or the connection ends; Ok: stopped in order.
 async fn serve(
     link: &Link,
-    jobs: Lane,
-    control: Lane,
-    mark: &mut Mark,
+    jobs: QueueConsumer,
+    control: QueueConsumer,
+    mark: &mut PoisonGuard,
     stop: &watch::Receiver<Option<Duration>>,
 ) -> Result<(), String> {
     let mut events = link.events();
@@ -136,8 +149,8 @@ async fn serve(
     };
     let lanes = async {
         tokio::try_join!(
-            lane::work(jobs, Some(mark), stop.clone()),
-            lane::work(control, None, stop.clone()),
+            consumer::work(jobs, Some(mark), stop.clone()),
+            consumer::work(control, None, stop.clone()),
         )
     };
     tokio::select! {

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{come_again, unreadable};
 use crate::{
     challenge::ChallengeKey,
-    gateway::Doors,
+    gateway::IntakeHandle,
     ledger::{Ledger, OutboxReport, Stored},
 };
 
@@ -35,8 +35,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Wakes those who follow.
 #[derive(Clone)]
-pub(super) struct Hub {
-    bells: Arc<[Notify]>,
+pub(super) struct ReportNotifier {
+    notifies: Arc<[Notify]>,
     places: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -44,37 +44,37 @@ pub(super) struct Hub {
 const FOLLOWED: &str =
     "as many challenges are followed as this gateway serves; come again, or go to another one";
 
-impl Hub {
+impl ReportNotifier {
     /// Hands dispatch's words on until `stop`.
-    pub fn start(doors: &Doors, stop: CancellationToken) -> Hub {
-        let hub = Hub {
-            bells: std::iter::repeat_with(Notify::new).take(BELLS).collect(),
+    pub fn start(intake: &IntakeHandle, stop: CancellationToken) -> ReportNotifier {
+        let notifier = ReportNotifier {
+            notifies: std::iter::repeat_with(Notify::new).take(BELLS).collect(),
             places: Arc::new(Semaphore::new(FOLLOWERS)),
             stop,
         };
-        let (ringer, mut words) = (hub.clone(), doors.reports.subscribe());
+        let (waker, mut words) = (notifier.clone(), intake.reports.subscribe());
         tokio::spawn(async move {
             loop {
                 let word = tokio::select! {
-                    () = ringer.stop.cancelled() => return,
+                    () = waker.stop.cancelled() => return,
                     word = words.recv() => word,
                 };
                 match word {
-                    Ok(key) => ringer.bell(key).notify_waiters(),
+                    Ok(key) => waker.notify(key).notify_waiters(),
                     // Some words were lost: all look.
                     Err(RecvError::Lagged(_)) => {
-                        ringer.bells.iter().for_each(Notify::notify_waiters);
+                        waker.notifies.iter().for_each(Notify::notify_waiters);
                     }
                     Err(RecvError::Closed) => return,
                 }
             }
         });
-        hub
+        notifier
     }
 
-    fn bell(&self, key: ChallengeKey) -> &Notify {
+    fn notify(&self, key: ChallengeKey) -> &Notify {
         // The remainder is below the length.
-        &self.bells[key.0.rem_euclid(BELLS as i64) as usize]
+        &self.notifies[key.0.rem_euclid(BELLS as i64) as usize]
     }
 
     /// The stream of its reports after `after`; 204 where there will be none (an `EventSource` stops then).
@@ -90,7 +90,7 @@ impl Hub {
             return StatusCode::NO_CONTENT.into_response();
         }
         let follower = Follower {
-            hub: self.clone(),
+            notifier: self.clone(),
             ledger: ledger.clone(),
             key: stored.key,
             after,
@@ -110,7 +110,7 @@ impl Hub {
 
 /// One client.
 struct Follower {
-    hub: Hub,
+    notifier: ReportNotifier,
     ledger: Ledger,
     key: ChallengeKey,
     after: u32,
@@ -131,7 +131,7 @@ impl Follower {
             if self.over {
                 return None;
             }
-            let woken = self.hub.bell(self.key).notified();
+            let woken = self.notifier.notify(self.key).notified();
             tokio::pin!(woken);
             // From here on a word is heard, so that none falls between the look and the wait.
             woken.as_mut().enable();
@@ -146,7 +146,7 @@ impl Follower {
                 tokio::select! {
                     () = woken => {}
                     () = tokio::time::sleep(LOOK_AGAIN) => {}
-                    () = self.hub.stop.cancelled() => return None,
+                    () = self.notifier.stop.cancelled() => return None,
                 }
             }
         }

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    challenge::{Challenge, Door},
-    delivery::Life,
+    challenge::{Challenge, Origin},
+    delivery::DeliveryState,
     ledger::{Ledger, ReadError, Stored},
     report::body,
 };
@@ -44,7 +44,7 @@ pub(super) async fn of(
     if let Some(verified) = stored.verified {
         shown.insert("verified".to_owned(), json!(verified));
     }
-    if let Ok(life) = serde_json::from_slice::<Life>(&stored.life) {
+    if let Ok(life) = serde_json::from_slice::<DeliveryState>(&stored.life) {
         shown.insert("attempts".to_owned(), body::attempts(&life));
     }
     Ok(Some(Value::Object(shown)))
@@ -52,5 +52,5 @@ pub(super) async fn of(
 
 /// Are its reports kept for HTTP? What was wiped still says by which door it came.
 pub(super) fn by_http(stored: &Stored) -> bool {
-    serde_json::from_slice::<Challenge>(&stored.job).is_ok_and(|ch| ch.door == Door::Http)
+    serde_json::from_slice::<Challenge>(&stored.job).is_ok_and(|ch| ch.door == Origin::Http)
 }

@@ -6,12 +6,12 @@ use std::{
 };
 
 use super::{
-    BadJob, FAULTS, JobFault, Kind, Properties, code,
+    BadJob, FAULTS, JobFault, JobKind, Properties, code,
+    fault_scan::shown,
     given::{Given, To},
     is_own_queue,
     raw::{Raw, RawFallback, Text},
     rules::{self, EXTENSION, FALLBACKS, META_KEY, META_VALUE, NAME, SHORT_STRING},
-    walk::shown,
 };
 use crate::{
     challenge::{Challenge, Code, Expect, Fallback, Meta, Method, Millis, ReplyTo, Until},
@@ -24,7 +24,7 @@ use crate::{
 
 /// Everything that is wrong, or the job.
 pub(super) fn check(
-    kind: Kind,
+    kind: JobKind,
     raw: Raw<'_>,
     faults: Vec<JobFault>,
     properties: Properties,
@@ -34,11 +34,11 @@ pub(super) fn check(
     let mut check = Check { faults };
     let id = check.id(&raw);
     check.version(raw.v);
-    check.strangers(kind, &raw);
+    check.unknown_fields(kind, &raw);
     let job = match kind {
-        Kind::Challenge => check.challenge(&raw, id.clone(), properties, now, settings),
-        Kind::Cancel => check.cancel(&raw, id.clone()),
-        Kind::Feedback => check.feedback(&raw, id.clone()),
+        JobKind::Challenge => check.challenge(&raw, id.clone(), properties, now, settings),
+        JobKind::Cancel => check.cancel(&raw, id.clone()),
+        JobKind::Feedback => check.feedback(&raw, id.clone()),
     };
     match job {
         Some(job) if check.faults.is_empty() => Ok(job),
@@ -97,11 +97,11 @@ impl Check {
     }
 
     /// Fields that another kind of message knows and this one doesn't.
-    fn strangers(&mut self, kind: Kind, raw: &Raw<'_>) {
-        if kind != Kind::Feedback && raw.verified.is_some() {
+    fn unknown_fields(&mut self, kind: JobKind, raw: &Raw<'_>) {
+        if kind != JobKind::Feedback && raw.verified.is_some() {
             self.fault("verified", "unknown field");
         }
-        if kind == Kind::Challenge {
+        if kind == JobKind::Challenge {
             return;
         }
         let present = [

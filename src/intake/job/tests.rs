@@ -11,7 +11,7 @@ use crate::{
 
 const NOW: Millis = Millis(1_800_000_000_000);
 
-fn read(kind: Kind, body: &[u8]) -> Result<Job, BadJob> {
+fn read(kind: JobKind, body: &[u8]) -> Result<Job, BadJob> {
     parse(
         kind,
         body,
@@ -22,14 +22,14 @@ fn read(kind: Kind, body: &[u8]) -> Result<Job, BadJob> {
 }
 
 fn challenge(body: &Value) -> Box<Challenge> {
-    match read(Kind::Challenge, body.to_string().as_bytes()) {
+    match read(JobKind::Challenge, body.to_string().as_bytes()) {
         Ok(Job::Challenge(ch)) => ch,
         other => panic!("{other:?}"),
     }
 }
 
 fn faults(body: &[u8]) -> Vec<(String, String)> {
-    let bad = read(Kind::Challenge, body).unwrap_err();
+    let bad = read(JobKind::Challenge, body).unwrap_err();
     bad.faults
         .into_iter()
         .map(|f| (f.field, f.reason))
@@ -360,7 +360,7 @@ fn codes_are_made_only_where_one_is_needed() {
 fn a_text_holds_no_control_character_but_lf() {
     let text = |text: &str| {
         read(
-            Kind::Challenge,
+            JobKind::Challenge,
             with("text", json!(text)).to_string().as_bytes(),
         )
     };
@@ -404,7 +404,7 @@ fn a_text_takes_at_most_the_configured_segments() {
 
 /// What is wrong with the text, if anything.
 fn faults_or_none(job: &Value) -> Option<String> {
-    let bad = read(Kind::Challenge, job.to_string().as_bytes()).err()?;
+    let bad = read(JobKind::Challenge, job.to_string().as_bytes()).err()?;
     assert_eq!(bad.faults.len(), 1);
     assert_eq!(bad.faults[0].field, "text");
     Some(bad.faults[0].reason.clone())
@@ -420,7 +420,7 @@ fn the_same_meaning_has_the_same_content() {
         r#"{"id":"a-1","to":"(425) 555-0100","region":"US","method":"sms_code"}"#,
     ];
     for body in same {
-        let Ok(Job::Challenge(ch)) = read(Kind::Challenge, body.as_bytes()) else {
+        let Ok(Job::Challenge(ch)) = read(JobKind::Challenge, body.as_bytes()) else {
             panic!("{body}")
         };
         assert_eq!(ch.content, base, "{body}");
@@ -447,27 +447,27 @@ fn the_same_meaning_has_the_same_content() {
 #[test]
 fn control_words_are_short() {
     assert!(matches!(
-        read(Kind::Cancel, br#"{"v":1,"id":"a","tenant":"t"}"#),
+        read(JobKind::Cancel, br#"{"v":1,"id":"a","tenant":"t"}"#),
         Ok(Job::Cancel { tenant, id }) if &*tenant == "t" && &*id == "a"
     ));
     assert!(matches!(
-        read(Kind::Feedback, br#"{"id":"a","verified":false}"#),
+        read(JobKind::Feedback, br#"{"id":"a","verified":false}"#),
         Ok(Job::Feedback {
             verified: false,
             ..
         })
     ));
     let bad = |kind, body: &[u8]| read(kind, body).unwrap_err().faults[0].field.clone();
-    assert_eq!(bad(Kind::Feedback, br#"{"id":"a"}"#), "verified");
+    assert_eq!(bad(JobKind::Feedback, br#"{"id":"a"}"#), "verified");
     assert_eq!(
-        bad(Kind::Cancel, br#"{"id":"a","verified":true}"#),
+        bad(JobKind::Cancel, br#"{"id":"a","verified":true}"#),
         "verified"
     );
     assert_eq!(
-        bad(Kind::Cancel, br#"{"id":"a","to":"+14255550100"}"#),
+        bad(JobKind::Cancel, br#"{"id":"a","to":"+14255550100"}"#),
         "to"
     );
-    assert_eq!(bad(Kind::Cancel, b"{}"), "id");
+    assert_eq!(bad(JobKind::Cancel, b"{}"), "id");
     let strange = parse_typed(
         Some("order"),
         b"{}",
@@ -485,11 +485,11 @@ fn reply_to_is_never_a_queue_of_ours() {
     let body = least().to_string();
     let reply = |queue: &str| {
         let properties = Properties {
-            door: Door::Amqp,
+            door: Origin::Amqp,
             reply_to: Some(queue.into()),
             correlation_id: Some("c".into()),
         };
-        parse(Kind::Challenge, body.as_bytes(), properties, NOW, &jobs)
+        parse(JobKind::Challenge, body.as_bytes(), properties, NOW, &jobs)
     };
     for own in ["ringback.jobs", "ringback.control", "ringback.dead"] {
         assert_eq!(reply(own).unwrap_err().faults[0].field, "reply_to");
@@ -503,20 +503,20 @@ fn reply_to_is_never_a_queue_of_ours() {
 proptest! {
     #[test]
     fn no_octets_break_it(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = read(Kind::Challenge, &body);
-        let _ = read(Kind::Feedback, &body);
+        let _ = read(JobKind::Challenge, &body);
+        let _ = read(JobKind::Feedback, &body);
     }
 
     /// The short way and the long one agree on what is sound.
     #[test]
     fn an_unknown_field_changes_nothing_else(id in "[a-z]{1,9}", life in 0_i64..1_000, code in "[0-9]{2,12}") {
         let mut job = json!({ "id": id, "to": "+14255550100", "method": "sms_code", "lifetime_s": life, "code": code });
-        let short = match read(Kind::Challenge, job.to_string().as_bytes()) {
+        let short = match read(JobKind::Challenge, job.to_string().as_bytes()) {
             Ok(_) => Vec::new(),
             Err(bad) => bad.faults,
         };
         job["zzz"] = json!(1);
-        let mut long = read(Kind::Challenge, job.to_string().as_bytes()).unwrap_err().faults;
+        let mut long = read(JobKind::Challenge, job.to_string().as_bytes()).unwrap_err().faults;
         long.retain(|f| f.field != "zzz");
         prop_assert_eq!(short, long);
     }

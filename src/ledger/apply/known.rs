@@ -2,11 +2,11 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Desk, Fault, Statements};
+use super::{Fault, RowCodec, Statements};
 use crate::{
     challenge::{ChallengeKey, Millis},
     ledger::{
-        EarlyWord, Known, PendingControl,
+        ControlMessage, Known, PendingControl,
         read::{Head, number_of, open_rest},
         seal::{Lookup, Mac, Part},
     },
@@ -17,69 +17,78 @@ impl Statements<'_> {
     /// success was not told.
     pub(super) fn word(
         &mut self,
-        desk: &mut Desk,
+        codec: &mut RowCodec,
         said: &PendingControl,
     ) -> Result<Option<Known>, Fault> {
         if said.claim.as_ref().is_some_and(|claim| !claim.begin()) {
-            let mac = desk.ring.mac(Lookup::Id, &said.tenant, &said.id);
+            let mac = codec.ring.mac(Lookup::Id, &said.tenant, &said.id);
             self.not_early
                 .execute(params![mac, number_of(said.word), said.until.0])?;
             return Ok(None);
         }
-        let known = self.known(desk, &said.tenant, &said.id)?;
+        let known = self.known(codec, &said.tenant, &said.id)?;
         match &known {
             Some(known) if known.ended.is_some() => self.feedback(known.key, said.word)?,
             // It takes effect in memory, and what comes of that is written by itself.
             Some(_) if said.claim.is_none() => {}
-            Some(_) | None => self.remember(desk, said)?,
+            Some(_) | None => self.remember(codec, said)?,
         }
         Ok(known)
     }
 
-    fn remember(&mut self, desk: &mut Desk, said: &PendingControl) -> Result<(), Fault> {
-        let mac = desk.ring.mac(Lookup::Id, &said.tenant, &said.id);
-        let number = desk.ring.number();
+    fn remember(&mut self, codec: &mut RowCodec, said: &PendingControl) -> Result<(), Fault> {
+        let mac = codec.ring.mac(Lookup::Id, &said.tenant, &said.id);
+        let number = codec.ring.number();
         self.early
             .execute(params![mac, number, number_of(said.word), said.until.0])?;
-        desk.early = true;
+        codec.early = true;
         Ok(())
     }
 
-    fn feedback(&mut self, key: ChallengeKey, word: EarlyWord) -> Result<(), Fault> {
+    fn feedback(&mut self, key: ChallengeKey, word: ControlMessage) -> Result<(), Fault> {
         let verified = match word {
-            EarlyWord::Cancel => return Ok(()),
-            EarlyWord::Verified => true,
-            EarlyWord::NotVerified => false,
+            ControlMessage::Cancel => return Ok(()),
+            ControlMessage::Verified => true,
+            ControlMessage::NotVerified => false,
         };
         self.feedback.execute(params![verified, key.0])?;
         Ok(())
     }
 
-    fn known(&mut self, desk: &mut Desk, tenant: &str, id: &str) -> Result<Option<Known>, Fault> {
-        let mac = desk.ring.mac(Lookup::Id, tenant, id);
-        match self.known_by(desk, mac)? {
+    fn known(
+        &mut self,
+        codec: &mut RowCodec,
+        tenant: &str,
+        id: &str,
+    ) -> Result<Option<Known>, Fault> {
+        let mac = codec.ring.mac(Lookup::Id, tenant, id);
+        match self.known_by(codec, mac)? {
             Some(known) => Ok(Some(known)),
-            None => self.known_by_older(desk, tenant, id),
+            None => self.known_by_older(codec, tenant, id),
         }
     }
 
     /// Rows that are not yet sealed anew are found under their own key only.
     pub(super) fn known_by_older(
         &mut self,
-        desk: &mut Desk,
+        codec: &mut RowCodec,
         tenant: &str,
         id: &str,
     ) -> Result<Option<Known>, Fault> {
-        let ring = desk.ring.clone();
+        let ring = codec.ring.clone();
         for mac in ring.older_macs(Lookup::Id, tenant, id) {
-            if let Some(known) = self.known_by(desk, mac)? {
+            if let Some(known) = self.known_by(codec, mac)? {
                 return Ok(Some(known));
             }
         }
         Ok(None)
     }
 
-    pub(super) fn known_by(&mut self, desk: &mut Desk, mac: Mac) -> Result<Option<Known>, Fault> {
+    pub(super) fn known_by(
+        &mut self,
+        codec: &mut RowCodec,
+        mac: Mac,
+    ) -> Result<Option<Known>, Fault> {
         let row = self
             .known
             .query_row([mac], |row| {
@@ -95,7 +104,7 @@ impl Statements<'_> {
         let Some((key, head, ended, last, rest)) = row else {
             return Ok(None);
         };
-        let opener = &mut desk.opener;
+        let opener = &mut codec.opener;
         let head = Head::parse(&opener.open(Part::Head, key, &head)?)
             .map_err(|error| Fault::Op(error.to_string()))?;
         let last = match rest {

@@ -2,11 +2,15 @@
 
 use rusqlite::params;
 
-use super::{Desk, Fault, Statements, twice};
+use super::{Fault, RowCodec, Statements, twice};
 use crate::ledger::{OutboxReport, Target, read, seal::Part};
 
 impl Statements<'_> {
-    pub(super) fn report(&mut self, desk: &mut Desk, report: &OutboxReport) -> Result<(), Fault> {
+    pub(super) fn report(
+        &mut self,
+        codec: &mut RowCodec,
+        report: &OutboxReport,
+    ) -> Result<(), Fault> {
         let key = report.report.0;
         let (kind, route, correlation_id) = match &report.target {
             Target::ReplyTo {
@@ -22,23 +26,25 @@ impl Statements<'_> {
                 mandatory: true,
             } => (read::KIND_MANDATORY, routing_key, None),
             Target::Http => {
-                desk.sealer
-                    .seal(Part::Kept, key, &report.body, &mut desk.head)?;
+                codec
+                    .sealer
+                    .seal(Part::Kept, key, &report.body, &mut codec.head)?;
                 let inserted = self.kept.execute(params![
                     key,
                     report.challenge.0,
                     report.seq,
                     report.is_final,
                     report.until.0,
-                    desk.head
+                    codec.head
                 ])?;
                 return self.unless_twice(inserted, "kept", report);
             }
         };
-        read::join_body(correlation_id, &report.body, &mut desk.plain);
-        desk.sealer
-            .seal(Part::Outbox, key, &desk.plain, &mut desk.head)?;
-        desk.plain.fill(0);
+        read::join_body(correlation_id, &report.body, &mut codec.plain);
+        codec
+            .sealer
+            .seal(Part::Outbox, key, &codec.plain, &mut codec.head)?;
+        codec.plain.fill(0);
         let inserted = self.outbox.execute(params![
             key,
             report.challenge.0,
@@ -47,10 +53,10 @@ impl Statements<'_> {
             &**route,
             report.is_final,
             report.until.0,
-            desk.now.0,
-            desk.head
+            codec.now.0,
+            codec.head
         ])?;
-        desk.tally.waiting += inserted as i64;
+        codec.tally.waiting += inserted as i64;
         self.unless_twice(inserted, "outbox", report)
     }
 

@@ -17,7 +17,7 @@ pub enum Segment {
 
 /// What one frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Frame {
+pub enum AudioFrame {
     /// The frame's octets were written.
     Audio,
     /// An event packet; `age` is the number of frames since its press began.
@@ -95,7 +95,7 @@ impl Playout {
     }
 
     /// The next 20 ms into `out`, and the tag of what ended just before this frame.
-    pub fn next_frame(&mut self, out: &mut [u8; FRAME]) -> (Frame, Option<u32>) {
+    pub fn next_frame(&mut self, out: &mut [u8; FRAME]) -> (AudioFrame, Option<u32>) {
         let mut filled = 0;
         while filled < FRAME {
             match self.queue.front_mut() {
@@ -122,7 +122,7 @@ impl Playout {
                 Some(Part::Press(sender)) => match sender.next_payload() {
                     Some(payload) => {
                         let age = u32::from(sender.frames_sent()) - 1;
-                        return (Frame::Event { payload, age }, None);
+                        return (AudioFrame::Event { payload, age }, None);
                     }
                     None => drop(self.queue.pop_front()),
                 },
@@ -134,7 +134,7 @@ impl Playout {
             None
         };
         out[filled..].fill(self.codec.silence());
-        (Frame::Audio, ended)
+        (AudioFrame::Audio, ended)
     }
 }
 
@@ -173,8 +173,8 @@ mod tests {
             }
             frames += 1;
             match frame {
-                Frame::Audio => octets.extend(out),
-                Frame::Event { payload, age } => events.push((payload[0], age)),
+                AudioFrame::Audio => octets.extend(out),
+                AudioFrame::Event { payload, age } => events.push((payload[0], age)),
             }
         }
     }
@@ -183,7 +183,7 @@ mod tests {
     fn nothing_to_play_is_silence_without_an_end() {
         let mut playout = Playout::new(Codec::Pcma, true);
         let mut out = [0; FRAME];
-        assert_eq!(playout.next_frame(&mut out), (Frame::Audio, None));
+        assert_eq!(playout.next_frame(&mut out), (AudioFrame::Audio, None));
         assert_eq!(out, [Codec::Pcma.silence(); FRAME]);
     }
 

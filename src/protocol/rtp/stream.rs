@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::reception::Order;
 use super::{
-    Codec, DigitMerge, EVENT_TYPE, EventPacket, EventReceiver, FRAME, Frame, Key, KeySource,
+    AudioFrame, Codec, DigitMerge, EVENT_TYPE, EventPacket, EventReceiver, FRAME, Key, KeySource,
     Playout, Reception, ReceptionStats, SENT_PACKET, Segment, ToneDetector,
 };
 
@@ -106,7 +106,7 @@ impl Stream {
             .sequence(Seq::from(self.sequence));
         let event;
         let builder = match frame {
-            Frame::Audio => {
+            AudioFrame::Audio => {
                 let mark = std::mem::take(&mut self.mark);
                 let kind = self.config.codec.payload_type();
                 builder
@@ -115,7 +115,7 @@ impl Stream {
                     .timestamp(self.timestamp)
                     .payload(&audio)
             }
-            Frame::Event { payload, age } => {
+            AudioFrame::Event { payload, age } => {
                 event = payload;
                 self.mark = true;
                 let began = self.timestamp.wrapping_sub(age.wrapping_mul(FRAME as u32));

@@ -107,19 +107,19 @@ pub fn take_frame(input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
 
 /// An address with its type of number and numbering plan (5.2.5, 5.2.6).
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Address {
+pub struct SmppAddress {
     pub ton: u8,
     pub npi: u8,
     pub digits: String,
 }
 
-private_debug!(Address);
+private_debug!(SmppAddress);
 
 /// deliver_sm or data_sm: a receipt, an intermediate notification or a text from a phone (4.6, 4.7).
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Deliver {
-    pub source: Address,
-    pub destination: Address,
+    pub source: SmppAddress,
+    pub destination: SmppAddress,
     pub esm_class: u8,
     pub data_coding: u8,
     /// `short_message`, or `message_payload` where that is empty.
@@ -391,8 +391,8 @@ impl Reader {
         Some(text)
     }
 
-    fn address(&mut self) -> Option<Address> {
-        Some(Address {
+    fn address(&mut self) -> Option<SmppAddress> {
+        Some(SmppAddress {
             ton: self.octet()?,
             npi: self.octet()?,
             digits: latin1(&self.c_string()?),

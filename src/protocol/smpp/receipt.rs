@@ -35,7 +35,7 @@ pub struct Incoming<'a> {
 
 /// What kind of message it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ReceiptKind {
     /// A final word on a message of ours.
     Receipt,
     /// A word on the way: more will follow.
@@ -46,14 +46,14 @@ pub enum Kind {
     Unparsable,
 }
 
-impl Kind {
+impl ReceiptKind {
     /// `receipt`, `intermediate`, `mo`, `unparsable`.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Kind::Receipt => "receipt",
-            Kind::Intermediate => "intermediate",
-            Kind::MobileOriginated => "mo",
-            Kind::Unparsable => "unparsable",
+            ReceiptKind::Receipt => "receipt",
+            ReceiptKind::Intermediate => "intermediate",
+            ReceiptKind::MobileOriginated => "mo",
+            ReceiptKind::Unparsable => "unparsable",
         }
     }
 }
@@ -165,7 +165,7 @@ pub struct NetworkError {
 /// What was read. Every field but `kind` may be missing.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Receipt {
-    pub kind: Kind,
+    pub kind: ReceiptKind,
     /// The carrier's id of our message: the TLV's, else the text's; as written, spaces around it gone.
     pub id: Option<String>,
     /// The text's word for the state, as written.
@@ -225,7 +225,7 @@ pub fn read(incoming: &Incoming<'_>) -> Receipt {
     if !(announced || tlv_id.is_some() || fields.is_unmistakable()) {
         return Receipt {
             text: some(text),
-            ..Receipt::empty(Kind::MobileOriginated)
+            ..Receipt::empty(ReceiptKind::MobileOriginated)
         };
     }
     let state = tlv_state.or_else(|| fields.stat.as_deref().map(MessageState::from_word));
@@ -234,16 +234,16 @@ pub fn read(incoming: &Incoming<'_>) -> Receipt {
         return Receipt {
             text: some(text),
             network_error,
-            ..Receipt::empty(Kind::Unparsable)
+            ..Receipt::empty(ReceiptKind::Unparsable)
         };
     }
     let on_the_way =
         message_type == TYPE_INTERMEDIATE || state.is_some_and(|state| !state.is_final());
     Receipt {
         kind: if on_the_way {
-            Kind::Intermediate
+            ReceiptKind::Intermediate
         } else {
-            Kind::Receipt
+            ReceiptKind::Receipt
         },
         id,
         stat: fields.stat,
@@ -261,7 +261,7 @@ pub fn read(incoming: &Incoming<'_>) -> Receipt {
 }
 
 impl Receipt {
-    const fn empty(kind: Kind) -> Receipt {
+    const fn empty(kind: ReceiptKind) -> Receipt {
         Receipt {
             kind,
             id: None,

@@ -1,6 +1,6 @@
 //! One bind as a pure machine: binding, bound, unbinding, closed (SMPP 3.4, 2.2).
 //!
-//! Octets and time in; octets, [`Event`]s and the next deadline out. Submits carry the driver's token; a response
+//! Octets and time in; octets, [`SessionEvent`]s and the next deadline out. Submits carry the driver's token; a response
 //! finds it by sequence number, also after the submit was given up as unanswered. What the peer says out of turn
 //! is counted and ignored; only broken framing, silence and its own unbind end the session.
 
@@ -38,7 +38,7 @@ pub struct Settings {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum SessionEvent {
     Bound,
     /// The peer answered a submit, in time or later.
     Answered {
@@ -102,7 +102,7 @@ pub struct Session {
     output: BytesMut,
     /// Octets ever put into `output`.
     queued: u64,
-    events: VecDeque<Event>,
+    events: VecDeque<SessionEvent>,
     counters: Counters,
 }
 
@@ -187,7 +187,7 @@ impl Session {
                 continue;
             };
             self.remember_late(sequence, waiting.token);
-            self.events.push_back(Event::Unanswered {
+            self.events.push_back(SessionEvent::Unanswered {
                 token: waiting.token,
             });
             // A peer that has said nothing since is asked at once whether it lives.
@@ -198,7 +198,7 @@ impl Session {
         }
         self.forget_answered();
         if self.probing.is_some_and(|(_, until)| until <= now) {
-            self.events.push_back(Event::Probe { ok: false });
+            self.events.push_back(SessionEvent::Probe { ok: false });
             return self.close(Closed::ProbeUnanswered);
         }
         if self.next_probe.is_some_and(|due| due <= now) {
@@ -261,7 +261,7 @@ impl Session {
         }
     }
 
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<SessionEvent> {
         self.events.pop_front()
     }
 
@@ -374,7 +374,7 @@ impl Session {
             (_, Some(deliver)) => {
                 self.brought.push_back((command, sequence));
                 self.events
-                    .push_back(Event::Delivered { deliver, sequence });
+                    .push_back(SessionEvent::Delivered { deliver, sequence });
                 return;
             }
         };
@@ -404,7 +404,7 @@ impl Session {
                 if self.probing.is_some_and(|(s, _)| s == frame.sequence) =>
             {
                 self.probing = None;
-                self.events.push_back(Event::Probe { ok: true });
+                self.events.push_back(SessionEvent::Probe { ok: true });
             }
             (SUBMIT_RESP | command::GENERIC_NACK, _) => self.answered(&frame),
             _ => self.counters.stray_responses += 1,
@@ -417,7 +417,7 @@ impl Session {
         }
         self.state = State::Bound;
         self.next_probe = self.settings.probe.map(|probe| now + probe);
-        self.events.push_back(Event::Bound);
+        self.events.push_back(SessionEvent::Bound);
     }
 
     fn answered(&mut self, frame: &Frame) {
@@ -439,7 +439,7 @@ impl Session {
         } else {
             String::new()
         };
-        self.events.push_back(Event::Answered {
+        self.events.push_back(SessionEvent::Answered {
             token,
             status,
             message_id,
@@ -485,7 +485,7 @@ impl Session {
     fn close(&mut self, why: Closed) {
         if self.state != State::Closed {
             self.state = State::Closed;
-            self.events.push_back(Event::Closed(why));
+            self.events.push_back(SessionEvent::Closed(why));
         }
     }
 

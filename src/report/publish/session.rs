@@ -23,8 +23,8 @@ use lapin::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Letter, Publishing,
-    desk::{Desk, Words},
+    DeadLetterMessage, Publishing,
+    queue::{PublishQueue, Words},
     unroutable::{Notice, Unroutable},
 };
 use crate::{
@@ -37,7 +37,7 @@ use crate::{
 /// What comes to the publisher.
 pub(super) struct Inbox {
     pub reports: mpsc::Receiver<OutboxReport>,
-    pub letters: mpsc::Receiver<(Letter, oneshot::Sender<()>)>,
+    pub letters: mpsc::Receiver<(DeadLetterMessage, oneshot::Sender<()>)>,
     /// Reports were not taken in for want of room, or never: the ledger knows them.
     pub missed: Arc<AtomicBool>,
     pub stop: watch::Receiver<Option<Duration>>,
@@ -46,7 +46,7 @@ pub(super) struct Inbox {
 /// Until it is stopped: connects, publishes, connects again.
 pub(super) async fn run(publishing: Publishing, mut inbox: Inbox) {
     let amqp = &publishing.amqp;
-    let mut desk = Desk::new(
+    let mut queue = PublishQueue::new(
         amqp.reports.clone(),
         amqp.dead.clone(),
         publishing.node.clone(),
@@ -67,11 +67,11 @@ pub(super) async fn run(publishing: Publishing, mut inbox: Inbox) {
                     events: Box::pin(link.events()),
                     channels,
                     publishing: &publishing,
-                    desk: &mut desk,
+                    queue: &mut queue,
                     unroutable: &mut unroutable,
                     looked: Instant::now(),
                     inbox: &mut inbox,
-                    flying: FuturesUnordered::new(),
+                    in_flight: FuturesUnordered::new(),
                     scan: Scan::From(ReportKey(i64::MIN)),
                     scanned: Instant::now(),
                     blocked: false,
@@ -81,7 +81,7 @@ pub(super) async fn run(publishing: Publishing, mut inbox: Inbox) {
                 publishing.status.set_publishing(false);
                 publishing.status.set_blocked(false);
                 link.close().await;
-                desk.grounded();
+                queue.requeued();
                 match end {
                     End::Stopped => return,
                     End::Broken(reason) => reason,
@@ -133,18 +133,18 @@ enum Scan {
     Done,
 }
 
-type Landed = (u64, lapin::Result<Confirmation>);
+type Confirmed = (u64, lapin::Result<Confirmation>);
 
 struct Session<'a> {
     events: Pin<Box<dyn Stream<Item = Event> + Send>>,
     channels: Vec<Channel>,
     publishing: &'a Publishing,
-    desk: &'a mut Desk,
+    queue: &'a mut PublishQueue,
     unroutable: &'a mut Unroutable,
     /// When what came back was counted last.
     looked: Instant,
     inbox: &'a mut Inbox,
-    flying: FuturesUnordered<BoxFuture<'static, Landed>>,
+    in_flight: FuturesUnordered<BoxFuture<'static, Confirmed>>,
     scan: Scan,
     scanned: Instant,
     blocked: bool,
@@ -157,7 +157,7 @@ impl Session<'_> {
             self.take_in();
             if self
                 .stop_at
-                .is_some_and(|at| Instant::now() >= at || self.desk.idle())
+                .is_some_and(|at| Instant::now() >= at || self.queue.idle())
             {
                 return End::Stopped;
             }
@@ -166,7 +166,7 @@ impl Session<'_> {
             if let Err(reason) = self.turn().await {
                 return End::Broken(reason);
             }
-            let done = self.desk.done();
+            let done = self.queue.done();
             if !done.is_empty() && self.publishing.done.send(done).await.is_err() {
                 // Dispatch has ended: nobody strikes them from the ledger, and they go again after the restart.
                 return End::Stopped;
@@ -176,22 +176,22 @@ impl Session<'_> {
 
     /// Everything that waits and has room.
     fn take_in(&mut self) {
-        while self.desk.room() {
+        while self.queue.room() {
             match self.inbox.reports.try_recv() {
-                Ok(report) => self.desk.report(report),
+                Ok(report) => self.queue.report(report),
                 Err(_) => break,
             }
         }
         let rested = self.scanned.elapsed() >= RESCAN;
         if matches!(self.scan, Scan::Done) && rested && self.stop_at.is_none() {
             let missed = self.inbox.missed.swap(false, Ordering::AcqRel);
-            if missed || std::mem::take(&mut self.desk.left) {
+            if missed || std::mem::take(&mut self.queue.left) {
                 self.scan = Scan::From(ReportKey(i64::MIN));
                 self.scanned = Instant::now();
             }
         }
         if let Scan::From(after) = self.scan
-            && self.desk.hungry()
+            && self.queue.below_low_water()
         {
             let ledger = self.publishing.ledger.clone();
             self.scan =
@@ -206,7 +206,7 @@ impl Session<'_> {
             return;
         }
         self.looked = now;
-        let (waiting, queue) = self.desk.unroutable();
+        let (waiting, queue) = self.queue.unroutable();
         self.publishing.status.set_unroutable(waiting);
         match self.unroutable.look(now, waiting) {
             Some(Notice::Begins) => {
@@ -234,31 +234,31 @@ impl Session<'_> {
             return;
         }
         let (mono, wall) = (Instant::now(), clock::now());
-        while self.desk.flying() < WINDOW {
-            let Some((slot, words)) = self.desk.take(mono, wall) else {
+        while self.queue.in_flight() < WINDOW {
+            let Some((slot, words)) = self.queue.take(mono, wall) else {
                 break;
             };
             let channel = self.channels[words.lane % self.channels.len()].clone();
-            self.flying.push(publish(channel, slot, words).boxed());
+            self.in_flight.push(publish(channel, slot, words).boxed());
         }
     }
 
     /// Waits for one thing to happen and takes it in.
     async fn turn(&mut self) -> Result<(), String> {
-        let due = self.desk.due().map_or(TICK, |due| {
+        let due = self.queue.due().map_or(TICK, |due| {
             due.saturating_duration_since(Instant::now()).min(TICK)
         });
-        let room = self.desk.room();
+        let room = self.queue.room();
         tokio::select! {
             biased;
             event = self.events.next() => self.event(event),
-            Some(first) = self.flying.next(), if !self.flying.is_empty() => self.landed(first),
+            Some(first) = self.in_flight.next(), if !self.in_flight.is_empty() => self.confirmed(first),
             Some((letter, told)) = self.inbox.letters.recv(), if room => {
-                self.desk.letter(letter, told);
+                self.queue.letter(letter, told);
                 Ok(())
             }
             Some(report) = self.inbox.reports.recv(), if room => {
-                self.desk.report(report);
+                self.queue.report(report);
                 Ok(())
             }
             page = read(&mut self.scan) => {
@@ -292,7 +292,7 @@ impl Session<'_> {
         }
         self.blocked = blocked;
         self.publishing.status.set_blocked(blocked);
-        self.desk.forgive(Instant::now());
+        self.queue.forgive(Instant::now());
         if blocked {
             tracing::warn!("the broker takes nothing just now (alarm); reports wait in the ledger");
         } else {
@@ -303,23 +303,25 @@ impl Session<'_> {
     /// A confirm has come; so have, perhaps, others. All that are here are gathered before any is believed: the
     /// client gives a returned message to whichever confirm of the channel it handles next, so the one that says
     /// "returned" may be a neighbour's.
-    fn landed(&mut self, first: Landed) -> Result<(), String> {
+    fn confirmed(&mut self, first: Confirmed) -> Result<(), String> {
         let mut all = vec![first];
-        while let Some(Some(landed)) = self.flying.next().now_or_never() {
-            all.push(landed);
+        while let Some(Some(confirmed)) = self.in_flight.next().now_or_never() {
+            all.push(confirmed);
         }
         for (_, confirmation) in &all {
             if let Ok(Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message))) =
                 confirmation
             {
-                self.desk.returned(message);
+                self.queue.returned(message);
             }
         }
         let (mono, wall) = (Instant::now(), clock::now());
         let mut broken = None;
         for (slot, confirmation) in all {
             match confirmation {
-                Ok(confirmation) => self.desk.landed(slot, confirmation.is_ack(), mono, wall),
+                Ok(confirmation) => self
+                    .queue
+                    .confirmed(slot, confirmation.is_ack(), mono, wall),
                 Err(error) => broken = Some(error.to_string()),
             }
         }
@@ -334,7 +336,7 @@ impl Session<'_> {
                     _ => Scan::Done,
                 };
                 for report in reports {
-                    self.desk.report(report);
+                    self.queue.report(report);
                 }
             }
             Err(error) => {
@@ -347,7 +349,7 @@ impl Session<'_> {
 
     fn late(&mut self) -> Result<(), String> {
         let late = self
-            .desk
+            .queue
             .oldest()
             .is_some_and(|since| since.elapsed() >= CONFIRM);
         if late && !self.blocked {
@@ -357,7 +359,7 @@ impl Session<'_> {
     }
 }
 
-async fn publish(channel: Channel, slot: u64, words: Words) -> Landed {
+async fn publish(channel: Channel, slot: u64, words: Words) -> Confirmed {
     let options = BasicPublishOptions {
         mandatory: words.mandatory,
         ..BasicPublishOptions::default()

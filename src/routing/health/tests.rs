@@ -106,7 +106,10 @@ fn faults_in_a_row_suspend_and_back_off_doubles_until_it_heals() {
     let mut waits = vec![story.wait()];
     for _ in 0..6 {
         story.is(State::Probing(Reason::Faults));
-        assert_eq!(story.health.standing(), Standing::Probing { free: true });
+        assert_eq!(
+            story.health.standing(),
+            Availability::Probing { free: true }
+        );
         story
             .attempt(Outcome::Fault, QUICK)
             .is(State::Suspended(Reason::Faults));
@@ -132,7 +135,10 @@ fn a_probing_carrier_gets_one_attempt_at_a_time_and_a_lost_one_counts_against_it
     }
     story.wait();
     story.tell(Evidence::Started { left: LIFE });
-    assert_eq!(story.health.standing(), Standing::Probing { free: false });
+    assert_eq!(
+        story.health.standing(),
+        Availability::Probing { free: false }
+    );
     story.seconds(14).is(State::Probing(Reason::Faults));
     story.seconds(1).is(State::Suspended(Reason::Faults));
 }
@@ -524,7 +530,7 @@ fn a_trunk_that_nothing_has_answered_is_unproven() {
     let mut health = Health::new(now, HealthSettings::default());
     health.event(now, Evidence::LinkUp { answered: false });
     assert_eq!(health.state(), State::Unproven);
-    assert_eq!(health.standing(), Standing::Healthy);
+    assert_eq!(health.standing(), Availability::Healthy);
     let mut other = health.clone();
     assert!(health.event(now, Evidence::Probe { ok: true }));
     assert_eq!(health.state(), State::Healthy);
@@ -553,7 +559,10 @@ fn collapsed() -> Story {
 #[test]
 fn receipts_that_come_again_heal_at_once_whoever_they_are_for() {
     let mut story = collapsed();
-    assert_eq!(story.health.standing(), Standing::NoReceipts { free: true });
+    assert_eq!(
+        story.health.standing(),
+        Availability::NoReceipts { free: true }
+    );
     // The outage ends: what was kept back comes in one burst.
     for _ in 0..3 {
         story.tell(Evidence::Receipt {

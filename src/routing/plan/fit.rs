@@ -1,11 +1,11 @@
 //! What speaks against a carrier or a sender for one challenge, and the caller ID that a job wishes for.
 
-use super::{Ask, LeftOut, Refusal, Standing, View};
+use super::{Availability, LeftOut, PlanRequest, Refusal, View};
 use crate::{
     challenge::{Channel, Method},
     routing::{
         health::Reason,
-        table::{CarrierIx, Line, Sender, SenderIx, SenderKind, Table},
+        table::{CarrierIx, RouteEntry, Sender, SenderIx, SenderKind, Table},
     },
 };
 
@@ -13,8 +13,8 @@ use crate::{
 pub(super) fn shut(
     view: View<'_>,
     table: &Table,
-    ask: &Ask<'_>,
-    line: &Line,
+    ask: &PlanRequest<'_>,
+    line: &RouteEntry,
     resort: bool,
 ) -> Option<LeftOut> {
     if !line.enabled {
@@ -31,19 +31,19 @@ pub(super) fn shut(
         }
     }
     match standing(view, line.carrier) {
-        Standing::Healthy | Standing::Full | Standing::Probing { free: true } => None,
-        Standing::Probing { free: false } => Some(LeftOut::Probing),
-        Standing::Suspended(reason) => Some(LeftOut::Suspended(reason)),
-        Standing::NoReceipts { .. } if resort => None,
-        Standing::NoReceipts { .. } => Some(LeftOut::Suspended(Reason::ReceiptsCollapsed)),
+        Availability::Healthy | Availability::Full | Availability::Probing { free: true } => None,
+        Availability::Probing { free: false } => Some(LeftOut::Probing),
+        Availability::Suspended(reason) => Some(LeftOut::Suspended(reason)),
+        Availability::NoReceipts { .. } if resort => None,
+        Availability::NoReceipts { .. } => Some(LeftOut::Suspended(Reason::ReceiptsCollapsed)),
     }
 }
 
 /// That this line's carrier refuses this sender here, or the country.
 pub(super) fn refusal(
     view: View<'_>,
-    ask: &Ask<'_>,
-    line: &Line,
+    ask: &PlanRequest<'_>,
+    line: &RouteEntry,
     sender: SenderIx,
 ) -> Option<Refusal> {
     let speaks = |r: &&Refusal| {
@@ -59,8 +59,8 @@ pub(super) fn refusal(
 pub(super) fn refused(
     table: &Table,
     view: View<'_>,
-    ask: &Ask<'_>,
-    line: &Line,
+    ask: &PlanRequest<'_>,
+    line: &RouteEntry,
     sender: SenderIx,
 ) -> Option<LeftOut> {
     if refusal(view, ask, line, sender).is_some_and(|r| !r.free) {
@@ -81,7 +81,7 @@ pub(super) fn refused(
 }
 
 /// What speaks against a sender, whatever the carrier.
-fn unfit(sender: &Sender, ask: &Ask<'_>) -> Option<LeftOut> {
+fn unfit(sender: &Sender, ask: &PlanRequest<'_>) -> Option<LeftOut> {
     if !sender.serves(ask.country) {
         return Some(LeftOut::NotLeasedHere);
     }
@@ -99,7 +99,7 @@ fn unfit(sender: &Sender, ask: &Ask<'_>) -> Option<LeftOut> {
 /// The wished caller ID, if it is a registered sender that may be shown here; Err says why not.
 pub(super) fn wish(
     table: &Table,
-    ask: &Ask<'_>,
+    ask: &PlanRequest<'_>,
 ) -> Result<Option<SenderIx>, (Option<SenderIx>, LeftOut)> {
     let Some(wished) = ask
         .caller_id
@@ -116,7 +116,7 @@ pub(super) fn wish(
     }
 }
 
-pub(super) fn standing(view: View<'_>, carrier: CarrierIx) -> Standing {
+pub(super) fn standing(view: View<'_>, carrier: CarrierIx) -> Availability {
     view.standing
         .get(usize::from(carrier.0))
         .copied()

@@ -29,8 +29,8 @@ fn sender(id: &str, kind: SenderKind, places: &[&str]) -> Sender {
     }
 }
 
-fn line(name: &str, carrier: u16, senders: &[u16], weight: u32, tier: u8) -> Line {
-    Line {
+fn line(name: &str, carrier: u16, senders: &[u16], weight: u32, tier: u8) -> RouteEntry {
+    RouteEntry {
         name: name.into(),
         carrier: CarrierIx(carrier),
         senders: senders.iter().map(|s| SenderIx(*s)).collect(),
@@ -80,8 +80,8 @@ fn table() -> Table {
     table
 }
 
-fn ask(place: &str) -> Ask<'static> {
-    Ask {
+fn ask(place: &str) -> PlanRequest<'static> {
+    PlanRequest {
         country: country(place),
         method: Method::SmsCode,
         tenant: "default",
@@ -93,7 +93,7 @@ fn ask(place: &str) -> Ask<'static> {
     }
 }
 
-fn view<'a>(standing: &'a [Standing], turns: &'a Turns) -> View<'a> {
+fn view<'a>(standing: &'a [Availability], turns: &'a SenderRotation) -> View<'a> {
     View {
         standing,
         turns,
@@ -101,8 +101,8 @@ fn view<'a>(standing: &'a [Standing], turns: &'a Turns) -> View<'a> {
     }
 }
 
-fn take(table: &Table, standing: &[Standing], ask: &Ask<'_>) -> Candidate {
-    match first(table, view(standing, &Turns::of(table)), ask) {
+fn take(table: &Table, standing: &[Availability], ask: &PlanRequest<'_>) -> Candidate {
+    match first(table, view(standing, &SenderRotation::of(table)), ask) {
         Choice::Take(candidate) => candidate,
         other => panic!("{other:?}"),
     }
@@ -119,11 +119,11 @@ fn tried(carrier: &str, sender: Option<&str>) -> Tried {
 #[test]
 fn shares_converge_to_weights_and_senders_are_used_exactly_evenly() {
     let table = table();
-    let mut turns = Turns::of(&table);
+    let mut turns = SenderRotation::of(&table);
     let mut used: BTreeMap<(u16, u16), u32> = BTreeMap::new();
     let rounds = 20_000;
     for n in 0..rounds {
-        let ask = Ask {
+        let ask = PlanRequest {
             roll: roll(&format!("challenge-{n}"), 1),
             ..ask("US")
         };
@@ -157,8 +157,8 @@ fn shares_converge_to_weights_and_senders_are_used_exactly_evenly() {
 fn the_plan_begins_with_the_choice_and_has_every_pair_once() {
     let table = table();
     for roll in 0..50 {
-        let ask = Ask { roll, ..ask("US") };
-        let turns = Turns::of(&table);
+        let ask = PlanRequest { roll, ..ask("US") };
+        let turns = SenderRotation::of(&table);
         let plan = plan(&table, view(&[], &turns), &ask);
         let Choice::Take(first) = first(&table, view(&[], &turns), &ask) else {
             panic!()
@@ -197,27 +197,35 @@ fn the_plan_begins_with_the_choice_and_has_every_pair_once() {
 fn a_suspended_carrier_is_left_out_and_a_full_one_is_waited_for() {
     let table = table();
     let mut standing = [
-        Standing::Suspended(Reason::LinkDown),
-        Standing::Healthy,
-        Standing::Healthy,
+        Availability::Suspended(Reason::LinkDown),
+        Availability::Healthy,
+        Availability::Healthy,
     ];
     let c = take(&table, &standing, &ask("US"));
     assert_eq!((c.carrier.0, c.why), (TAILSPIN, Why::Preferred));
-    let all = plan(&table, view(&standing, &Turns::of(&table)), &ask("US"));
+    let all = plan(
+        &table,
+        view(&standing, &SenderRotation::of(&table)),
+        &ask("US"),
+    );
     assert_eq!(all.left_out.len(), 4);
     assert_eq!(all.left_out[0].why.to_string(), "suspended: link_down");
-    standing[1] = Standing::Suspended(Reason::Silent);
+    standing[1] = Availability::Suspended(Reason::Silent);
     assert_eq!(take(&table, &standing, &ask("US")).why, Why::NextTier);
-    standing[1] = Standing::Full;
+    standing[1] = Availability::Full;
     assert_eq!(
-        first(&table, view(&standing, &Turns::of(&table)), &ask("US")),
+        first(
+            &table,
+            view(&standing, &SenderRotation::of(&table)),
+            &ask("US")
+        ),
         Choice::Wait
     );
-    standing[0] = Standing::Healthy;
+    standing[0] = Availability::Healthy;
     assert_eq!(take(&table, &standing, &ask("US")).carrier.0, NORTHWIND);
-    let none = [Standing::Suspended(Reason::Faults); 3];
+    let none = [Availability::Suspended(Reason::Faults); 3];
     assert_eq!(
-        first(&table, view(&none, &Turns::of(&table)), &ask("US")),
+        first(&table, view(&none, &SenderRotation::of(&table)), &ask("US")),
         Choice::Nothing
     );
 }
@@ -226,12 +234,16 @@ fn a_suspended_carrier_is_left_out_and_a_full_one_is_waited_for() {
 fn a_probing_carrier_gets_its_one_attempt() {
     let table = table();
     let standing = [
-        Standing::Probing { free: true },
-        Standing::Suspended(Reason::Faults),
-        Standing::Healthy,
+        Availability::Probing { free: true },
+        Availability::Suspended(Reason::Faults),
+        Availability::Healthy,
     ];
     assert_eq!(take(&table, &standing, &ask("US")).why, Why::Probe);
-    let busy = [Standing::Probing { free: false }, standing[1], standing[2]];
+    let busy = [
+        Availability::Probing { free: false },
+        standing[1],
+        standing[2],
+    ];
     assert_eq!(take(&table, &busy, &ask("US")).carrier.0, LITWARE);
 }
 
@@ -242,7 +254,7 @@ fn what_was_tried_is_not_tried_again_and_the_next_says_why() {
     let c = take(
         &table,
         &[],
-        &Ask {
+        &PlanRequest {
             tried: &whole,
             ..ask("US")
         },
@@ -254,7 +266,7 @@ fn what_was_tried_is_not_tried_again_and_the_next_says_why() {
     let c = take(
         &table,
         &[],
-        &Ask {
+        &PlanRequest {
             tried: &whole,
             hedge: true,
             ..ask("US")
@@ -266,15 +278,15 @@ fn what_was_tried_is_not_tried_again_and_the_next_says_why() {
         tried("tailspin", None),
         tried("litware", None),
     ];
-    let ask = Ask {
+    let ask = PlanRequest {
         tried: &all,
         ..ask("US")
     };
     assert_eq!(
-        first(&table, view(&[], &Turns::of(&table)), &ask),
+        first(&table, view(&[], &SenderRotation::of(&table)), &ask),
         Choice::Nothing
     );
-    let plan = plan(&table, view(&[], &Turns::of(&table)), &ask);
+    let plan = plan(&table, view(&[], &SenderRotation::of(&table)), &ask);
     assert_eq!(plan.left_out[0].why.to_string(), "tried: carrier_fault");
 }
 
@@ -289,7 +301,7 @@ fn asking_again_takes_another_carrier_and_another_sender() {
         let c = take(
             &table,
             &[],
-            &Ask {
+            &PlanRequest {
                 avoid,
                 roll,
                 ..ask("US")
@@ -302,13 +314,13 @@ fn asking_again_takes_another_carrier_and_another_sender() {
     }
     // With nothing else left, the last way again, by another sender.
     let only = [
-        Standing::Healthy,
-        Standing::Suspended(Reason::Faults),
-        Standing::Suspended(Reason::Faults),
+        Availability::Healthy,
+        Availability::Suspended(Reason::Faults),
+        Availability::Suspended(Reason::Faults),
     ];
-    let c = take(&table, &only, &Ask { avoid, ..ask("US") });
+    let c = take(&table, &only, &PlanRequest { avoid, ..ask("US") });
     assert!(c.carrier.0 == NORTHWIND && c.sender.0 != 0 && c.why == Why::RetryAvoids);
-    let abroad = Ask {
+    let abroad = PlanRequest {
         avoid: Some(Avoid {
             carrier: "litware",
             sender: "+18553308653",
@@ -321,7 +333,7 @@ fn asking_again_takes_another_carrier_and_another_sender() {
 #[test]
 fn a_short_code_stays_in_its_country_even_in_the_default_route() {
     let table = table();
-    let plan = plan(&table, view(&[], &Turns::of(&table)), &ask("SE"));
+    let plan = plan(&table, view(&[], &SenderRotation::of(&table)), &ask("SE"));
     assert_eq!(plan.candidates.len(), 1);
     assert_eq!(plan.candidates[0].sender.0, TOLL_FREE);
     assert_eq!(plan.left_out[0].why, LeftOut::NotLeasedHere);
@@ -330,7 +342,7 @@ fn a_short_code_stays_in_its_country_even_in_the_default_route() {
 #[test]
 fn a_wished_caller_id_is_used_if_it_is_ours_and_the_tenants() {
     let table = table();
-    let voice = |caller_id, tenant| Ask {
+    let voice = |caller_id, tenant| PlanRequest {
         method: Method::VoiceConfirm,
         caller_id,
         tenant,
@@ -347,7 +359,7 @@ fn a_wished_caller_id_is_used_if_it_is_ours_and_the_tenants() {
     ] {
         let plan = plan(
             &table,
-            view(&[], &Turns::of(&table)),
+            view(&[], &SenderRotation::of(&table)),
             &voice(Some(wish), tenant),
         );
         assert_eq!(
@@ -357,12 +369,12 @@ fn a_wished_caller_id_is_used_if_it_is_ours_and_the_tenants() {
         );
         assert_eq!(plan.left_out[0].carrier, None);
     }
-    let reply = Ask {
+    let reply = PlanRequest {
         method: Method::SmsReply,
         ..ask("SE")
     };
     assert_eq!(
-        first(&table, view(&[], &Turns::of(&table)), &reply),
+        first(&table, view(&[], &SenderRotation::of(&table)), &reply),
         Choice::Nothing
     );
 }
@@ -380,12 +392,12 @@ proptest! {
         hedge: bool,
     ) {
         let table = table();
-        let standing: Vec<Standing> = health.iter().map(|h| match h {
-            0 => Standing::Suspended(Reason::Silent),
-            1 => Standing::Probing { free: false },
-            2 => Standing::Probing { free: true },
-            3 => Standing::Full,
-            _ => Standing::Healthy,
+        let standing: Vec<Availability> = health.iter().map(|h| match h {
+            0 => Availability::Suspended(Reason::Silent),
+            1 => Availability::Probing { free: false },
+            2 => Availability::Probing { free: true },
+            3 => Availability::Full,
+            _ => Availability::Healthy,
         }).collect();
         let id = |s: u16| table.sender(SenderIx(s)).unwrap().id.clone();
         let tried: Vec<Tried> = past.iter().map(|(c, s)| Tried {
@@ -394,12 +406,12 @@ proptest! {
             cause: None,
         }).collect();
         let last = last.map(|(c, s)| (table.carriers()[usize::from(c)].clone(), id(s)));
-        let ask = Ask {
+        let ask = PlanRequest {
             roll, hedge, tried: &tried,
             avoid: last.as_ref().map(|(carrier, sender)| Avoid { carrier, sender }),
             ..ask(place)
         };
-        let turns = Turns::of(&table);
+        let turns = SenderRotation::of(&table);
         let found = plan(&table, view(&standing, &turns), &ask);
         prop_assert_eq!(&found, &plan(&table, view(&standing, &turns), &ask));
         let mut pairs = BTreeSet::new();
@@ -432,13 +444,13 @@ fn shares_of_a_wished_caller_id_add_up_in_each_tier() {
         line("us.voice[2]", LITWARE, &[toll_free], 1, 2),
     ];
     table.put(Some(country("US")), Channel::Voice, lines);
-    let ask = Ask {
+    let ask = PlanRequest {
         method: Method::VoiceConfirm,
         caller_id: Some("+12025550199"),
         tenant: "acme",
         ..ask("US")
     };
-    let plan = plan(&table, view(&[], &Turns::of(&table)), &ask);
+    let plan = plan(&table, view(&[], &SenderRotation::of(&table)), &ask);
     let shares: Vec<(u8, u16, f32)> = plan
         .candidates
         .iter()
@@ -455,10 +467,10 @@ fn shares_of_a_wished_caller_id_add_up_in_each_tier() {
 #[test]
 fn where_everybody_is_out_for_missing_receipts_it_is_sent_all_the_same_and_marked() {
     let table = table();
-    let lacks = Standing::NoReceipts { free: true };
-    let down = Standing::Suspended(Reason::LinkDown);
+    let lacks = Availability::NoReceipts { free: true };
+    let down = Availability::Suspended(Reason::LinkDown);
     // One that is well goes first, whatever its tier.
-    let chosen = take(&table, &[lacks, lacks, Standing::Healthy], &ask("US"));
+    let chosen = take(&table, &[lacks, lacks, Availability::Healthy], &ask("US"));
     assert_eq!(
         (chosen.carrier, chosen.why),
         (CarrierIx(LITWARE), Why::NextTier)
@@ -467,18 +479,18 @@ fn where_everybody_is_out_for_missing_receipts_it_is_sent_all_the_same_and_marke
         let standing = [lacks, others, others];
         let chosen = take(&table, &standing, &ask("US"));
         assert_eq!(chosen.why, Why::ReceiptsMissing);
-        let turns = Turns::of(&table);
+        let turns = SenderRotation::of(&table);
         let all = plan(&table, view(&standing, &turns), &ask("US"));
         assert_eq!(all.candidates[0].why, Why::ReceiptsMissing);
     }
-    let full = [Standing::NoReceipts { free: false }, down, down];
-    let turns = Turns::of(&table);
+    let full = [Availability::NoReceipts { free: false }, down, down];
+    let turns = SenderRotation::of(&table);
     assert_eq!(first(&table, view(&full, &turns), &ask("US")), Choice::Wait);
 }
 
 #[test]
 fn a_sender_that_a_carrier_refuses_in_a_country_is_left_out_there_and_tried_alone() {
-    let (table, turns) = (table(), Turns::default());
+    let (table, turns) = (table(), SenderRotation::default());
     let refusal = |sender, free| Refusal {
         carrier: CarrierIx(NORTHWIND),
         sender,
@@ -491,7 +503,7 @@ fn a_sender_that_a_carrier_refuses_in_a_country_is_left_out_there_and_tried_alon
             turns: &turns,
             refusals,
         };
-        match first(&table, view, &Ask { roll, ..ask("US") }) {
+        match first(&table, view, &PlanRequest { roll, ..ask("US") }) {
             Choice::Take(candidate) => candidate,
             other => panic!("{other:?}"),
         }

@@ -32,7 +32,7 @@ fn reading(response: &HttpResponse, status: u16, body: Result<&str, Unreadable>)
     read(&answer, response, &own(), NOW)
 }
 
-fn event(status: u16, retry_after: Option<&str>, body: &str) -> Event {
+fn event(status: u16, retry_after: Option<&str>, body: &str) -> AttemptEvent {
     let answer = Answer {
         status,
         retry_after,
@@ -43,7 +43,7 @@ fn event(status: u16, retry_after: Option<&str>, body: &str) -> Event {
 
 fn failed(status: u16, retry_after: Option<&str>, body: &str) -> Failure {
     match event(status, retry_after, body) {
-        Event::Failed(failure) => failure,
+        AttemptEvent::Failed(failure) => failure,
         other => panic!("{status} {body}: {other:?}"),
     }
 }
@@ -51,7 +51,7 @@ fn failed(status: u16, retry_after: Option<&str>, body: &str) -> Failure {
 /// The reference, where it was taken.
 fn taken(reading: &Reading) -> Option<Option<&str>> {
     match &reading.event {
-        Event::Accepted { references } => Some(references.first().map(|r| &**r)),
+        AttemptEvent::Accepted { references } => Some(references.first().map(|r| &**r)),
         _ => None,
     }
 }
@@ -108,7 +108,10 @@ fn what_can_not_be_read_is_doubt_where_something_is_to_be_read() {
         (Err(Unreadable::Coding), Oddity::Coding),
     ] {
         let doubtful = reading(&response(), 200, body);
-        assert!(matches!(doubtful.event, Event::InDoubt { .. }), "{body:?}");
+        assert!(
+            matches!(doubtful.event, AttemptEvent::InDoubt { .. }),
+            "{body:?}"
+        );
         assert_eq!(doubtful.oddity, Some(oddity), "{body:?}");
         assert_eq!(taken(&reading(&only_status, 200, body)), Some(None));
     }
@@ -122,7 +125,7 @@ fn what_can_not_be_read_is_doubt_where_something_is_to_be_read() {
         // A refusal needs no body.
         assert!(matches!(
             reading(&response(), 500, Err(cut)).event,
-            Event::Failed(_)
+            AttemptEvent::Failed(_)
         ));
     }
 }
@@ -184,7 +187,7 @@ fn a_refusal_with_200_and_an_id_is_one() {
         reading(&infobip, 200, Ok(&body.to_string()))
     };
     assert_eq!(taken(&answer("PENDING_ACCEPTED")), Some(Some("m-1")));
-    let Event::Failed(failure) = answer("REJECTED_SOURCE").event else {
+    let AttemptEvent::Failed(failure) = answer("REJECTED_SOURCE").event else {
         panic!("taken")
     };
     assert_eq!(
@@ -223,17 +226,17 @@ fn a_verdict_of_the_file_decides() {
         taken(&reading(&both, 200, Ok(&body("Queued")))),
         Some(Some("m-1"))
     );
-    let Event::Failed(failure) = reading(&both, 200, Ok(&body("rejected"))).event else {
+    let AttemptEvent::Failed(failure) = reading(&both, 200, Ok(&body("rejected"))).event else {
         panic!("taken")
     };
     assert_eq!(failure.carrier_code.as_deref(), Some("rejected"));
-    let Event::Failed(failure) = reading(&both, 200, Ok(&body("451"))).event else {
+    let AttemptEvent::Failed(failure) = reading(&both, 200, Ok(&body("451"))).event else {
         panic!("taken")
     };
     assert_eq!(failure.cause, Cause::BlockedByOperator);
     for unknown in [body("strange"), r#"{"id":"m-1"}"#.to_owned()] {
         let reading = reading(&both, 200, Ok(&unknown));
-        assert!(matches!(reading.event, Event::InDoubt { .. }));
+        assert!(matches!(reading.event, AttemptEvent::InDoubt { .. }));
         assert_eq!(reading.oddity, Some(Oddity::NoVerdict));
     }
     let only_refused = with(&[], &["REJECTED"]);
@@ -243,14 +246,14 @@ fn a_verdict_of_the_file_decides() {
     );
     let only_accepted = with(&["queued"], &[]);
     let refused = reading(&only_accepted, 200, Ok(&body("strange")));
-    assert!(matches!(refused.event, Event::Failed(_)));
+    assert!(matches!(refused.event, AttemptEvent::Failed(_)));
     // A code beside it doesn't overrule it.
     let coded = r#"{"id":"m-1","status":"queued","error":{"code":21610}}"#;
     assert_eq!(taken(&reading(&both, 200, Ok(coded))), Some(Some("m-1")));
     // Nor does it make an acceptance of another status.
     assert!(matches!(
         reading(&both, 400, Ok(&body("queued"))).event,
-        Event::Failed(_)
+        AttemptEvent::Failed(_)
     ));
 }
 
@@ -278,7 +281,7 @@ proptest! {
     #[test]
     fn any_answer_is_read(status in 0u16..1000, retry in proptest::option::of(".{0,30}"), body in ".{0,80}") {
         let event = event(status, retry.as_deref(), &body);
-        let settled = matches!(event, Event::Failed(_));
+        let settled = matches!(event, AttemptEvent::Failed(_));
         prop_assert!(settled || status == 200 || status == 201);
     }
 }

@@ -63,9 +63,9 @@ fn config() -> Arc<CarrierConfig> {
 }
 
 /// Two keys in files: the rotated one and the next.
-struct Desk {
+struct CallbackReceiver {
     handle: CallbackHandle,
-    said: mpsc::Receiver<Said>,
+    said: mpsc::Receiver<CarrierMessage>,
     brought: VecDeque<Incoming>,
     _keys: tempdir::Dir,
 }
@@ -89,11 +89,11 @@ mod tempdir {
     }
 }
 
-fn desk(name: &str, room: usize) -> Desk {
+fn desk(name: &str, room: usize) -> CallbackReceiver {
     desk_with(name, room, |_| {})
 }
 
-fn desk_with(name: &str, room: usize, change: impl Fn(&mut HttpCallback)) -> Desk {
+fn desk_with(name: &str, room: usize, change: impl Fn(&mut HttpCallback)) -> CallbackReceiver {
     let dir = tempdir::Dir::new(name);
     let keys = ["old", "new"].map(|key| {
         let path = dir.0.join(key);
@@ -104,7 +104,7 @@ fn desk_with(name: &str, room: usize, change: impl Fn(&mut HttpCallback)) -> Des
     let mut callback = callback(keys.to_vec());
     change(&mut callback);
     let handle = CallbackHandle::new(config(), Some(Box::new(callback)), to_dispatch);
-    Desk {
+    CallbackReceiver {
         handle,
         said,
         brought: VecDeque::new(),
@@ -128,7 +128,7 @@ fn status(answer: Result<usize, Refused>) -> u16 {
     answer.map_or_else(Refused::status, |_| 200)
 }
 
-impl Desk {
+impl CallbackReceiver {
     /// The answer, where what is brought is safe at once.
     async fn status(&mut self, headers: &HeaderMap, body: &[u8]) -> u16 {
         let answer = self.handle.receive(headers, body, NOW);
@@ -137,8 +137,8 @@ impl Desk {
             tokio::select! {
                 answer = &mut answer => return status(answer),
                 Some(said) = self.said.recv() => {
-                    let What::Incoming(incoming, slip) = said.what else { panic!("nothing else is said") };
-                    slip.give_back();
+                    let CarrierEvent::Incoming(incoming, ack) = said.what else { panic!("nothing else is said") };
+                    ack.acknowledge();
                     self.brought.push_back(incoming);
                 }
             }
@@ -200,7 +200,7 @@ async fn a_repeat_is_told_by_its_id_and_without_one_the_same_words_are_new() {
 }
 
 /// Each receipt's reference.
-fn references(desk: &mut Desk) -> Vec<String> {
+fn references(desk: &mut CallbackReceiver) -> Vec<String> {
     let brought = std::mem::take(&mut desk.brought);
     let reference = |incoming| match incoming {
         Incoming::Receipt(receipt) => receipt.references[0].to_string(),
@@ -261,19 +261,19 @@ async fn of_many_receipts_those_that_are_safe_are_not_handed_over_again() {
     let headers = signed("old-key", T, body);
     let handle = desk.handle.clone();
     let first = tokio::spawn(async move { handle.receive(&headers, body, NOW).await });
-    let mut slips = Vec::new();
+    let mut acks = Vec::new();
     for _ in 0..2 {
-        let Some(Said {
-            what: What::Incoming(_, slip),
+        let Some(CarrierMessage {
+            what: CarrierEvent::Incoming(_, ack),
             ..
         }) = desk.said.recv().await
         else {
             panic!("nothing was said")
         };
-        slips.push(slip);
+        acks.push(ack);
     }
     // The second is refused: the queue is full.
-    slips.drain(..).next().unwrap().give_back();
+    acks.drain(..).next().unwrap().acknowledge();
     assert_eq!(first.await.unwrap(), Err(Refused::Busy));
     assert_eq!(desk.signed("old-key", body).await, 200);
     assert_eq!(references(&mut desk), ["b"]);
@@ -288,8 +288,8 @@ async fn a_carrier_that_hangs_up_early_finds_its_repeat_known() {
     let headers = signed("old-key", T, RECEIPT);
     let handle = desk.handle.clone();
     let gone = tokio::spawn(async move { handle.receive(&headers, RECEIPT, NOW).await });
-    let Some(Said {
-        what: What::Incoming(_, slip),
+    let Some(CarrierMessage {
+        what: CarrierEvent::Incoming(_, ack),
         ..
     }) = desk.said.recv().await
     else {
@@ -297,7 +297,7 @@ async fn a_carrier_that_hangs_up_early_finds_its_repeat_known() {
     };
     gone.abort();
     assert!(gone.await.unwrap_err().is_cancelled());
-    slip.give_back();
+    ack.acknowledge();
     // Its task may not have heard of it yet: until then the carrier is asked to come again.
     while desk.signed("old-key", RECEIPT).await == 503 {
         tokio::task::yield_now().await;

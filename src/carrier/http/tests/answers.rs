@@ -53,7 +53,7 @@ fn gzip(octets: &[u8]) -> Vec<u8> {
 }
 
 /// What each of these answers is taken for, one text after the other.
-async fn events(answers: Vec<Vec<u8>>) -> (Far, Vec<Event>) {
+async fn events(answers: Vec<Vec<u8>>) -> (Far, Vec<AttemptEvent>) {
     let count = answers.len();
     let far = Far::start(answers).await;
     let (mut rig, _) = rig(&format!("http://{}/v1/messages", far.address), 1, PATIENT);
@@ -93,7 +93,7 @@ async fn acceptances_are_read_through_codings_charsets_and_framings() {
     ])
     .await;
     for (n, event) in events.iter().enumerate() {
-        let Event::Accepted { references } = event else {
+        let AttemptEvent::Accepted { references } = event else {
             panic!("answer {n}: {event:?}")
         };
         assert_eq!(references.first().map(|r| &**r), Some("m-1"), "answer {n}");
@@ -130,9 +130,12 @@ async fn an_acceptance_that_can_not_be_read_is_doubt() {
     for (n, event) in events.iter().enumerate() {
         // 204 is none of the statuses of acceptance here.
         match n {
-            2 => assert!(matches!(event, Event::Failed(_)), "answer {n}: {event:?}"),
+            2 => assert!(
+                matches!(event, AttemptEvent::Failed(_)),
+                "answer {n}: {event:?}"
+            ),
             _ => assert!(
-                matches!(event, Event::InDoubt { .. }),
+                matches!(event, AttemptEvent::InDoubt { .. }),
                 "answer {n}: {event:?}"
             ),
         }
@@ -149,7 +152,7 @@ async fn a_redirect_is_refused_and_not_followed() {
     }
     let (_, events) = events(answers).await;
     for event in &events {
-        let Event::Failed(failure) = event else {
+        let AttemptEvent::Failed(failure) = event else {
             panic!("{event:?}")
         };
         assert_eq!(failure.blame, Blame::Carrier);

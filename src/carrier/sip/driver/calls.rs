@@ -9,15 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Trunk, talks::script, targets::Target, way::Way};
+use super::{Trunk, call_scripts::script, targets::Target, way::Way};
 use crate::{
     carrier::{
-        self, CallMark, CallState, Cause, Content, Event, Failure, Order, Said, What,
+        self, AttemptEvent, CallMark, CallState, CarrierEvent, CarrierMessage, Cause, Content,
+        Failure, Order,
         sip::{
-            address, cause,
-            conversation::{Ask, Conversation, Input},
+            address,
+            call_script::{CallScript, Input, Prompt},
+            cause,
             media::{Connection, MediaPort},
-            redirect::Step,
+            redirect::RedirectStep,
         },
     },
     challenge::{AttemptKey, Millis},
@@ -33,12 +35,12 @@ use crate::{
 pub(super) struct Active {
     pub(super) key: AttemptKey,
     pub(super) order: Box<Order>,
-    ask: Ask,
+    ask: Prompt,
     pub(super) media: MediaPort,
     /// The Call-ID.
     pub(super) reference: Arc<str>,
     pub(super) way: Way,
-    pub(super) talk: Option<Conversation>,
+    pub(super) talk: Option<CallScript>,
     /// The talk's wake-up that counts.
     pub(super) woken_at: Option<Instant>,
     accepted: bool,
@@ -53,7 +55,7 @@ impl Trunk {
     pub(super) fn submit(&mut self, order: Box<Order>) {
         let key = order.key;
         let ask = match &order.content {
-            Content::Call(call) => Ask::of(call),
+            Content::Call(call) => Prompt::of(call),
             Content::Text(_) => None,
         };
         let refusal = if self.draining.is_some() {
@@ -77,7 +79,7 @@ impl Trunk {
     }
 
     /// Calls over the next target, or where a redirection leads.
-    fn place(&mut self, order: Box<Order>, ask: Ask, mut way: Way) {
+    fn place(&mut self, order: Box<Order>, ask: Prompt, mut way: Way) {
         let key = order.key;
         let (step, target) = match way.next_step() {
             Some((step, target)) => (Some(step), target),
@@ -129,7 +131,7 @@ impl Trunk {
         order: &Order,
         target: &Target,
         media: MediaPort,
-        step: Option<&Step>,
+        step: Option<&RedirectStep>,
     ) -> Option<Invite> {
         let peer = self.endpoints.get(target.endpoint)?;
         let (from, headers) = address::caller(&order.sender, &self.sip, &self.own_host)?;
@@ -142,11 +144,11 @@ impl Trunk {
             to: target.address,
             transport: target.transport,
             uri: match step {
-                Some(Step {
+                Some(RedirectStep {
                     to,
                     place: Some((host, _)),
                 }) => address::callee_at(to, &self.sip, peer, host),
-                Some(Step { to, place: None }) => address::callee(to, &self.sip, peer),
+                Some(RedirectStep { to, place: None }) => address::callee(to, &self.sip, peer),
                 None => address::callee(&order.to, &self.sip, peer),
             },
             from,
@@ -242,7 +244,7 @@ impl Trunk {
         };
         if matches!(status, 180 | 183) && !std::mem::replace(&mut active.ringing, true) {
             let key = active.key;
-            self.tell(key, Event::Ringing);
+            self.tell(key, AttemptEvent::Ringing);
         }
     }
 
@@ -253,7 +255,7 @@ impl Trunk {
         };
         if !std::mem::replace(&mut active.accepted, true) {
             let (key, references) = (active.key, vec![active.reference.clone()]);
-            self.tell(key, Event::Accepted { references });
+            self.tell(key, AttemptEvent::Accepted { references });
         }
     }
 
@@ -273,8 +275,8 @@ impl Trunk {
             active.order.deadline,
             now,
         );
-        active.talk = Some(Conversation::new(script));
-        self.tell(key, Event::Answered);
+        active.talk = Some(CallScript::new(script));
+        self.tell(key, AttemptEvent::Answered);
         self.connect(now, call, remote);
         self.talk(now, call, Input::Answered);
     }
@@ -312,7 +314,7 @@ impl Trunk {
         match serde_json::to_string(resume) {
             Ok(text) => {
                 let mark = CallMark(call.to_bits());
-                self.tell(key, Event::CallState(CallState(text.into()), mark));
+                self.tell(key, AttemptEvent::CallState(CallState(text.into()), mark));
             }
             Err(error) => tracing::error!(carrier = %self.config.name, %error, "call state"),
         }
@@ -362,7 +364,7 @@ impl Trunk {
         if end == End::Silent {
             return self.tell(
                 key,
-                Event::InDoubt {
+                AttemptEvent::InDoubt {
                     cause: Cause::CarrierFault,
                 },
             );
@@ -403,7 +405,7 @@ impl Trunk {
                 .is_none_or(|current| *current == call)
             {
                 self.by_key.remove(&active.key);
-                self.tell_as(active.way.carrier, active.key, Event::CallCleared);
+                self.tell_as(active.way.carrier, active.key, AttemptEvent::CallCleared);
             }
         }
     }
@@ -419,23 +421,23 @@ impl Trunk {
     }
 
     fn fail(&mut self, key: AttemptKey, failure: Failure) {
-        self.tell(key, Event::Failed(failure));
+        self.tell(key, AttemptEvent::Failed(failure));
     }
 
     /// In the name that the trunk had when the order came.
-    pub(super) fn tell(&mut self, key: AttemptKey, event: carrier::Event) {
+    pub(super) fn tell(&mut self, key: AttemptKey, event: carrier::AttemptEvent) {
         let active = self.by_key.get(&key).and_then(|call| self.calls.get(call));
         let carrier = active.map_or(&self.config.name, |active| &active.way.carrier);
         self.tell_as(carrier.clone(), key, event);
     }
 
     fn fail_as(&mut self, carrier: Arc<str>, key: AttemptKey, failure: Failure) {
-        self.tell_as(carrier, key, Event::Failed(failure));
+        self.tell_as(carrier, key, AttemptEvent::Failed(failure));
     }
 
-    fn tell_as(&mut self, carrier: Arc<str>, key: AttemptKey, event: carrier::Event) {
-        let what = What::Attempt(key, event);
-        self.outbox.push_back(Said { carrier, what });
+    fn tell_as(&mut self, carrier: Arc<str>, key: AttemptKey, event: carrier::AttemptEvent) {
+        let what = CarrierEvent::Attempt(key, event);
+        self.outbox.push_back(CarrierMessage { carrier, what });
     }
 }
 

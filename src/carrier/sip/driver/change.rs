@@ -13,14 +13,14 @@ use super::{
     targets::{self, Resolved, Targets},
 };
 use crate::{
-    carrier::{Command, Handle, Link, Said, What},
+    carrier::{CarrierEvent, CarrierMessage, Command, Handle, Link},
     config::carrier::{CarrierConfig, Transport},
     message::speech::Catalogue,
 };
 
 /// What a trunk becomes.
 #[derive(Debug)]
-pub struct Change {
+pub struct TrunkChange {
     pub config: Arc<CarrierConfig>,
     /// For the calls to come; those that talk keep their voice.
     pub voices: Arc<Catalogue>,
@@ -30,7 +30,7 @@ pub struct Change {
 }
 
 /// Asks a trunk to stay for a change. None: it has ended.
-pub async fn hold(handle: &Handle) -> Option<oneshot::Sender<Change>> {
+pub async fn hold(handle: &Handle) -> Option<oneshot::Sender<TrunkChange>> {
     let (to, held) = oneshot::channel();
     handle.commands.send(Command::Prepare(to)).await.ok()?;
     held.await.ok()
@@ -49,15 +49,17 @@ pub fn is_another_link(old: &CarrierConfig, new: &CarrierConfig) -> bool {
 
 /// The trunk's answer to [`hold`].
 pub(super) fn offer(
-    to: oneshot::Sender<oneshot::Sender<Change>>,
-) -> Option<oneshot::Receiver<Change>> {
+    to: oneshot::Sender<oneshot::Sender<TrunkChange>>,
+) -> Option<oneshot::Receiver<TrunkChange>> {
     let (change, coming) = oneshot::channel();
     to.send(change).ok()?;
     Some(coming)
 }
 
 /// None: it was given up.
-pub(super) async fn next(coming: &mut Option<oneshot::Receiver<Change>>) -> Option<Change> {
+pub(super) async fn next(
+    coming: &mut Option<oneshot::Receiver<TrunkChange>>,
+) -> Option<TrunkChange> {
     match coming {
         Some(coming) => coming.await.ok(),
         None => pending().await,
@@ -66,8 +68,8 @@ pub(super) async fn next(coming: &mut Option<oneshot::Receiver<Change>>) -> Opti
 
 impl Trunk {
     /// Becomes what the change says. Gives where news of the endpoints comes from, if they are others.
-    pub(super) fn change(&mut self, change: Change) -> Option<mpsc::Receiver<News>> {
-        let Change {
+    pub(super) fn change(&mut self, change: TrunkChange) -> Option<mpsc::Receiver<News>> {
+        let TrunkChange {
             config,
             voices,
             own,
@@ -140,9 +142,9 @@ impl Trunk {
     /// One that drains says nothing of its link any more: the name may be another's.
     pub(super) fn tell_link(&mut self, link: Link) {
         if self.draining.is_none() {
-            self.outbox.push_back(Said {
+            self.outbox.push_back(CarrierMessage {
                 carrier: self.config.name.clone(),
-                what: What::Link(link),
+                what: CarrierEvent::Link(link),
             });
         }
     }

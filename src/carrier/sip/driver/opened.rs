@@ -7,7 +7,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{open, own_address};
 use crate::{
-    carrier::{CallState, Handle, Said},
+    carrier::{CallState, CarrierMessage, Handle},
     config::CarrierConfig,
     message::speech::Catalogue,
 };
@@ -41,7 +41,7 @@ pub enum StartError {
 pub async fn start(
     config: Arc<CarrierConfig>,
     voices: Arc<Catalogue>,
-    said: mpsc::Sender<Said>,
+    said: mpsc::Sender<CarrierMessage>,
     left_up: &[CallState],
 ) -> Result<(Handle, JoinHandle<()>), StartError> {
     let own = own_address(config.clone()).await?;

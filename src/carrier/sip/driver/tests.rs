@@ -10,7 +10,7 @@ use tokio::{net::UdpSocket, time::timeout};
 
 use super::*;
 use crate::{
-    carrier::{CallState, Event},
+    carrier::{AttemptEvent, CallState},
     challenge::Method,
     config::carrier::{Carry, Secret},
 };
@@ -202,7 +202,7 @@ async fn calls_of_a_process_that_died_are_ended_by_the_next() {
     let last = |b: &Bench, key: AttemptKey| -> Option<CallState> {
         let mut states = b.log.iter().rev().filter(|(k, _)| *k == key);
         states.find_map(|(_, e)| match e {
-            Event::CallState(state, _) => Some(state.clone()),
+            AttemptEvent::CallState(state, _) => Some(state.clone()),
             _ => None,
         })
     };

@@ -6,7 +6,7 @@ use super::{Trunk, targets::Target};
 use crate::{
     carrier::{
         Content,
-        sip::redirect::{self, Step},
+        sip::redirect::{self, RedirectStep},
     },
     number,
     protocol::sip::CallHandle,
@@ -22,7 +22,7 @@ pub(super) struct Way {
     /// The last target asked.
     pub last: Option<Target>,
     /// Redirections followed.
-    pub steps: Vec<Step>,
+    pub steps: Vec<RedirectStep>,
     /// The last of them is to be taken now.
     pub redirected: bool,
     /// The last of them, for the report.
@@ -31,7 +31,7 @@ pub(super) struct Way {
 
 impl Way {
     /// The step that a redirection has asked for.
-    pub fn next_step(&mut self) -> Option<(Step, Target)> {
+    pub fn next_step(&mut self) -> Option<(RedirectStep, Target)> {
         let redirected = std::mem::take(&mut self.redirected);
         let step = self.steps.last().filter(|_| redirected)?.clone();
         let mut target = self.last.clone()?;

@@ -40,7 +40,7 @@ fn session(window: usize, now: Instant) -> Session {
     let mut answer = BytesMut::new();
     answer.put_slice(&[0, 0, 0, 16, 0x80, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 1]);
     session.receive(&mut answer, now);
-    assert_eq!(session.poll_event(), Some(smpp::Event::Bound));
+    assert_eq!(session.poll_event(), Some(smpp::SessionEvent::Bound));
     session.output().clear();
     session
 }
@@ -53,7 +53,7 @@ fn orders() -> Orders {
     Orders::new(Arc::default())
 }
 
-fn fill(orders: &mut Orders, session: &mut Session) -> Vec<Outcome> {
+fn fill(orders: &mut Orders, session: &mut Session) -> Vec<OrderOutcome> {
     let mut out = Vec::new();
     orders.fill(session, Instant::now(), WALL, &mut out);
     out
@@ -86,7 +86,9 @@ fn a_text_becomes_one_submit_with_what_is_left_of_its_life() {
     );
     let done = orders.answered(0, 0, "A1".into()).unwrap();
     assert!(done.first);
-    assert!(matches!(done.event, Event::Accepted { references } if references == ["A1".into()]));
+    assert!(
+        matches!(done.event, AttemptEvent::Accepted { references } if references == ["A1".into()])
+    );
     assert_eq!(orders.unsettled(), 0);
 }
 
@@ -114,7 +116,7 @@ fn a_long_text_goes_in_parts_through_a_small_window_and_names_them_in_order() {
         answer.put_slice(id.as_bytes());
         answer.put_u8(0);
         session.receive(&mut answer, Instant::now());
-        let Some(smpp::Event::Answered {
+        let Some(smpp::SessionEvent::Answered {
             token,
             status,
             message_id,
@@ -128,7 +130,7 @@ fn a_long_text_goes_in_parts_through_a_small_window_and_names_them_in_order() {
     assert_eq!(written(&mut session).len(), 1);
     let done = orders.answered(2, 0, "C".into()).unwrap();
     assert!(
-        matches!(done.event, Event::Accepted { references } if references == ["A".into(), "B".into(), "C".into()])
+        matches!(done.event, AttemptEvent::Accepted { references } if references == ["A".into(), "B".into(), "C".into()])
     );
 }
 
@@ -139,7 +141,7 @@ fn a_part_that_fails_fails_the_text_once() {
     fill(&mut orders, &mut session);
     assert_eq!(written(&mut session).len(), 2);
     let failed = orders.answered(1, 0x0B, String::new()).unwrap();
-    assert!(matches!(failed.event, Event::Failed(f) if f.cause == Cause::InvalidNumber));
+    assert!(matches!(failed.event, AttemptEvent::Failed(f) if f.cause == Cause::InvalidNumber));
     assert!(orders.answered(0, 0, "A".into()).is_none());
     let mut fresh = super::tests::session(10, Instant::now());
     fill(&mut orders, &mut fresh);
@@ -156,13 +158,13 @@ fn doubt_is_said_once_and_a_late_answer_ends_it() {
     orders.take(order(1, &long()), 7);
     fill(&mut orders, &mut session);
     let doubt = orders.unanswered(0).unwrap();
-    assert!(doubt.first && matches!(doubt.event, Event::InDoubt { .. }));
+    assert!(doubt.first && matches!(doubt.event, AttemptEvent::InDoubt { .. }));
     assert!(orders.unanswered(1).is_none());
     assert_eq!(orders.unsettled(), 0);
     assert!(orders.answered(0, 0, "A".into()).is_none());
     assert!(orders.answered(1, 0, "B".into()).is_none());
     let late = orders.answered(2, 0, "C".into()).unwrap();
-    assert!(!late.first && matches!(late.event, Event::Accepted { .. }));
+    assert!(!late.first && matches!(late.event, AttemptEvent::Accepted { .. }));
 }
 
 #[test]
@@ -177,7 +179,7 @@ fn nothing_is_sent_after_the_deadline() {
     );
     let out = fill(&mut orders, &mut session);
     assert!(
-        matches!(&out[..], [Outcome { event: Event::Failed(f), first: true, .. }] if f.cause == Cause::Expired)
+        matches!(&out[..], [OrderOutcome { event: AttemptEvent::Failed(f), first: true, .. }] if f.cause == Cause::Expired)
     );
     assert!(written(&mut session).is_empty());
 }
@@ -199,7 +201,7 @@ fn what_may_be_whole_at_the_phone_is_in_doubt_the_rest_has_failed() {
         .map(|outcome| {
             (
                 outcome.key.challenge.0,
-                matches!(outcome.event, Event::InDoubt { .. }),
+                matches!(outcome.event, AttemptEvent::InDoubt { .. }),
             )
         })
         .collect();
@@ -211,7 +213,7 @@ fn what_may_be_whole_at_the_phone_is_in_doubt_the_rest_has_failed() {
 fn what_we_cannot_send_speaks_against_us() {
     let (mut orders, mut session) = (orders(), session(4, Instant::now()));
     let too_long = orders.take(order(1, &"y".repeat(50_000)), 1).unwrap();
-    assert!(matches!(too_long.event, Event::Failed(f) if f.blame == Blame::Us));
+    assert!(matches!(too_long.event, AttemptEvent::Failed(f) if f.blame == Blame::Us));
     orders.take(
         Order {
             sender: "A name that is far too long".into(),
@@ -220,6 +222,8 @@ fn what_we_cannot_send_speaks_against_us() {
         1,
     );
     let out = fill(&mut orders, &mut session);
-    assert!(matches!(&out[..], [Outcome { event: Event::Failed(f), .. }] if f.blame == Blame::Us));
+    assert!(
+        matches!(&out[..], [OrderOutcome { event: AttemptEvent::Failed(f), .. }] if f.blame == Blame::Us)
+    );
     assert_eq!(orders.unsettled(), 0);
 }

@@ -17,9 +17,9 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 
 pub struct Rig {
     pub handle: Handle,
-    pub said: mpsc::Receiver<Said>,
+    pub said: mpsc::Receiver<CarrierMessage>,
     /// What was said and not asked for yet.
-    pub heard: Vec<What>,
+    pub heard: Vec<CarrierEvent>,
 }
 
 pub struct Setting {
@@ -135,7 +135,7 @@ impl Rig {
     }
 
     /// The first thing said, past or to come, that `wanted` takes; it is taken out.
-    pub async fn wait<T>(&mut self, wanted: impl Fn(&What) -> Option<T>) -> T {
+    pub async fn wait<T>(&mut self, wanted: impl Fn(&CarrierEvent) -> Option<T>) -> T {
         let looking = async {
             let mut at = 0;
             loop {
@@ -156,21 +156,21 @@ impl Rig {
     }
 
     pub async fn link(&mut self, link: &Link) {
-        self.wait(|what| matches!(what, What::Link(l) if l == link).then_some(()))
+        self.wait(|what| matches!(what, CarrierEvent::Link(l) if l == link).then_some(()))
             .await;
     }
 
     pub async fn down(&mut self) -> String {
-        let down = |what: &What| match what {
-            What::Link(Link::Down { reason }) => Some(reason.to_string()),
+        let down = |what: &CarrierEvent| match what {
+            CarrierEvent::Link(Link::Down { reason }) => Some(reason.to_string()),
             _ => None,
         };
         self.wait(down).await
     }
 
-    pub async fn event(&mut self, n: i64) -> Event {
-        let of_it = |what: &What| match what {
-            What::Attempt(k, event) if *k == key(n) => Some(event.clone()),
+    pub async fn event(&mut self, n: i64) -> AttemptEvent {
+        let of_it = |what: &CarrierEvent| match what {
+            CarrierEvent::Attempt(k, event) if *k == key(n) => Some(event.clone()),
             _ => None,
         };
         self.wait(of_it).await
@@ -178,21 +178,21 @@ impl Rig {
 
     pub async fn accepted(&mut self, n: i64) -> Vec<Arc<str>> {
         match self.event(n).await {
-            Event::Accepted { references } => references,
+            AttemptEvent::Accepted { references } => references,
             other => panic!("{other:?}"),
         }
     }
 
     pub async fn failed(&mut self, n: i64) -> Failure {
         match self.event(n).await {
-            Event::Failed(failure) => failure,
+            AttemptEvent::Failed(failure) => failure,
             other => panic!("{other:?}"),
         }
     }
 
     pub async fn receipt(&mut self) -> Receipt {
-        let receipt = |what: &What| match what {
-            What::Incoming(Incoming::Receipt(receipt), _) => Some(receipt.clone()),
+        let receipt = |what: &CarrierEvent| match what {
+            CarrierEvent::Incoming(Incoming::Receipt(receipt), _) => Some(receipt.clone()),
             _ => None,
         };
         self.wait(receipt).await

@@ -7,10 +7,10 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use crate::{
     carrier::{
-        CallEnd, CallMark, CallOutcome, CallState, Cause, Command, DriverId, Event, Link, Order,
-        Said, Slots, What,
+        AttemptEvent, CallEnd, CallMark, CallOutcome, CallState, CarrierEvent, CarrierMessage,
+        Cause, Command, DriverId, Link, Order, Slots,
     },
-    challenge::{AttemptKey, Challenge, Door, Expect, Method, Millis, Until},
+    challenge::{AttemptKey, Challenge, Expect, Method, Millis, Origin, Until},
     clock::{Mono, Now},
     config::{CarrierConfig, Config, carrier::Transport},
     core::{CarrierUpdate, Core, CoreSettings, Input, Output, UpdateLink},
@@ -58,7 +58,7 @@ struct TrunkCall {
 enum Happening {
     Ask(Box<Challenge>),
     Disk,
-    Says(usize, What),
+    Says(usize, CarrierEvent),
     PicksUp(usize, usize),
     Presses(usize, usize),
 }
@@ -105,7 +105,7 @@ impl Stage {
         stage.core.configure(config, updates.collect());
         for at in 0..stage.trunks.len() {
             for link in [Link::Up, Link::Probe { ok: true }] {
-                stage.says(at, Duration::ZERO, What::Link(link));
+                stage.says(at, Duration::ZERO, CarrierEvent::Link(link));
             }
         }
         stage
@@ -123,13 +123,13 @@ impl Stage {
         self.due.insert((self.now + after, self.last), what);
     }
 
-    fn says(&mut self, trunk: usize, after: Duration, what: What) {
+    fn says(&mut self, trunk: usize, after: Duration, what: CarrierEvent) {
         self.later(after, Happening::Says(trunk, what));
     }
 
-    fn tells(&mut self, trunk: usize, after: Duration, call: usize, event: Event) {
+    fn tells(&mut self, trunk: usize, after: Duration, call: usize, event: AttemptEvent) {
         let key = self.trunks[trunk].calls[call].key;
-        self.says(trunk, after, What::Attempt(key, event));
+        self.says(trunk, after, CarrierEvent::Attempt(key, event));
     }
 
     /// Somebody asks for a call, after a while.
@@ -203,11 +203,11 @@ impl Stage {
             Happening::Says(trunk, what) => {
                 let carrier = self.trunks[trunk].name.clone();
                 self.core
-                    .handle(now, Input::Carrier(Said { carrier, what }));
+                    .handle(now, Input::Carrier(CarrierMessage { carrier, what }));
             }
             Happening::PicksUp(trunk, call) => {
                 self.trunks[trunk].calls[call].picked_up = true;
-                let state = Event::CallState(CallState("2".into()), CallMark(call as u64));
+                let state = AttemptEvent::CallState(CallState("2".into()), CallMark(call as u64));
                 self.tells(trunk, Duration::ZERO, call, state);
             }
             Happening::Presses(trunk, call) => {
@@ -220,9 +220,14 @@ impl Stage {
                     carrier_code: None,
                 };
                 let none = Duration::ZERO;
-                self.tells(trunk, none, call, Event::KeyPressed(Key::POUND));
-                self.tells(trunk, none, call, Event::CallEnded(end));
-                self.tells(trunk, Duration::from_millis(300), call, Event::CallCleared);
+                self.tells(trunk, none, call, AttemptEvent::KeyPressed(Key::POUND));
+                self.tells(trunk, none, call, AttemptEvent::CallEnded(end));
+                self.tells(
+                    trunk,
+                    Duration::from_millis(300),
+                    call,
+                    AttemptEvent::CallCleared,
+                );
             }
         }
     }
@@ -247,7 +252,7 @@ impl Stage {
             picked_up: false,
         });
         let after = self.between(100, 2_000);
-        let state = Event::CallState(CallState("1".into()), CallMark(call as u64));
+        let state = AttemptEvent::CallState(CallState("1".into()), CallMark(call as u64));
         self.tells(trunk, after, call, state);
     }
 
@@ -256,7 +261,7 @@ impl Stage {
         let TrunkCall { to, picked_up, .. } = self.trunks[trunk].calls[call];
         let answered = self.between(300, 4_000);
         if picked_up {
-            self.tells(trunk, answered, call, Event::Answered);
+            self.tells(trunk, answered, call, AttemptEvent::Answered);
             let presses = self.between(400_000, 900_000);
             return self.later(presses, Happening::Presses(trunk, call));
         }
@@ -264,17 +269,17 @@ impl Stage {
         let name = self.trunks[trunk].name.clone();
         self.invited.push((at, name, later));
         let references = vec![format!("call-{trunk}-{call}").into()];
-        self.tells(trunk, answered, call, Event::Accepted { references });
+        self.tells(trunk, answered, call, AttemptEvent::Accepted { references });
         if later {
             let mut failure = Cause::Throttled.failure(Some("503 Service Unavailable".into()));
             failure.retry_after = Some(self.pause);
             let after = answered + self.between(100, 2_000);
-            self.tells(trunk, after, call, Event::Failed(failure));
+            self.tells(trunk, after, call, AttemptEvent::Failed(failure));
             let cleared = after + Duration::from_millis(1);
-            return self.tells(trunk, cleared, call, Event::CallCleared);
+            return self.tells(trunk, cleared, call, AttemptEvent::CallCleared);
         }
         let rings = answered + RINGS;
-        self.tells(trunk, rings, call, Event::Ringing);
+        self.tells(trunk, rings, call, AttemptEvent::Ringing);
         self.later(rings + RINGS, Happening::PicksUp(trunk, call));
     }
 }
@@ -347,7 +352,7 @@ fn challenge(id: &str, to: &str, now: Millis) -> Challenge {
         caller_id: None,
         meta: Default::default(),
         reply_to: None,
-        door: Door::Amqp,
+        door: Origin::Amqp,
         content: [0; 32],
     }
 }

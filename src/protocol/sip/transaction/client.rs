@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Act, Alarms, Timer, Timing};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum ClientState {
     Trying,
     Proceeding,
     Completed,
@@ -14,7 +14,7 @@ pub enum State {
 
 #[derive(Debug)]
 pub struct Client {
-    state: State,
+    state: ClientState,
     reliable: bool,
     timing: Timing,
     interval: Duration,
@@ -27,7 +27,7 @@ impl Client {
         let resend = (!reliable).then(|| (Timer::ResendRequest, now + timing.t1));
         let expiry = Some((Timer::RequestTimeout, now + timing.patience()));
         Client {
-            state: State::Trying,
+            state: ClientState::Trying,
             reliable,
             timing,
             interval: timing.t1,
@@ -35,7 +35,7 @@ impl Client {
         }
     }
 
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> ClientState {
         self.state
     }
 
@@ -45,16 +45,16 @@ impl Client {
 
     pub fn response(&mut self, now: Instant, status: u16) -> Act {
         match self.state {
-            State::Trying | State::Proceeding => self.waiting(now, status),
-            State::Completed | State::Terminated => Act::Nothing,
+            ClientState::Trying | ClientState::Proceeding => self.waiting(now, status),
+            ClientState::Completed | ClientState::Terminated => Act::Nothing,
         }
     }
 
     fn waiting(&mut self, now: Instant, status: u16) -> Act {
         if status < 200 {
-            self.state = State::Proceeding;
+            self.state = ClientState::Proceeding;
         } else {
-            self.state = State::Completed;
+            self.state = ClientState::Completed;
             let late = if self.reliable {
                 Duration::ZERO
             } else {
@@ -72,18 +72,20 @@ impl Client {
         match self.alarms.take_due(now) {
             Some(Timer::ResendRequest) => {
                 self.interval = match self.state {
-                    State::Trying => (self.interval * 2).min(self.timing.t2),
-                    State::Proceeding | State::Completed | State::Terminated => self.timing.t2,
+                    ClientState::Trying => (self.interval * 2).min(self.timing.t2),
+                    ClientState::Proceeding | ClientState::Completed | ClientState::Terminated => {
+                        self.timing.t2
+                    }
                 };
                 self.alarms.resend = Some((Timer::ResendRequest, now + self.interval));
                 Act::Resend
             }
             Some(Timer::RequestTimeout) => {
-                self.state = State::Terminated;
+                self.state = ClientState::Terminated;
                 Act::TimedOut
             }
             Some(_) => {
-                self.state = State::Terminated;
+                self.state = ClientState::Terminated;
                 Act::Over
             }
             None => Act::Nothing,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Act, Alarms, Timer, Timing};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum InviteClientState {
     Calling,
     Proceeding,
     Completed,
@@ -15,7 +15,7 @@ pub enum State {
 
 #[derive(Debug)]
 pub struct InviteClient {
-    state: State,
+    state: InviteClientState,
     reliable: bool,
     timing: Timing,
     interval: Duration,
@@ -28,7 +28,7 @@ impl InviteClient {
         let resend = (!reliable).then(|| (Timer::ResendInvite, now + timing.t1));
         let expiry = Some((Timer::InviteTimeout, now + timing.patience()));
         InviteClient {
-            state: State::Calling,
+            state: InviteClientState::Calling,
             reliable,
             timing,
             interval: timing.t1,
@@ -36,7 +36,7 @@ impl InviteClient {
         }
     }
 
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> InviteClientState {
         self.state
     }
 
@@ -46,11 +46,13 @@ impl InviteClient {
 
     pub fn response(&mut self, now: Instant, status: u16) -> Act {
         match self.state {
-            State::Calling | State::Proceeding => self.waiting(now, status),
-            State::Completed if status >= 300 => Act::AckAgain,
+            InviteClientState::Calling | InviteClientState::Proceeding => self.waiting(now, status),
+            InviteClientState::Completed if status >= 300 => Act::AckAgain,
             // Every 2xx goes up: a copy wants its ACK, another fork wants ACK and BYE (13.2.2.4).
-            State::Accepted if (200..300).contains(&status) => Act::Deliver,
-            State::Completed | State::Accepted | State::Terminated => Act::Nothing,
+            InviteClientState::Accepted if (200..300).contains(&status) => Act::Deliver,
+            InviteClientState::Completed
+            | InviteClientState::Accepted
+            | InviteClientState::Terminated => Act::Nothing,
         }
     }
 
@@ -58,16 +60,16 @@ impl InviteClient {
         self.alarms = Alarms::default();
         match status {
             ..200 => {
-                self.state = State::Proceeding;
+                self.state = InviteClientState::Proceeding;
                 Act::Deliver
             }
             200..300 => {
-                self.state = State::Accepted;
+                self.state = InviteClientState::Accepted;
                 self.alarms.expiry = Some((Timer::AbsorbAccepts, now + self.timing.patience()));
                 Act::Deliver
             }
             300.. => {
-                self.state = State::Completed;
+                self.state = InviteClientState::Completed;
                 let late = if self.reliable {
                     Duration::ZERO
                 } else {
@@ -81,14 +83,14 @@ impl InviteClient {
 
     /// Nobody waits for this INVITE any more: no further copies, but late answers are still heard until timer B.
     pub fn stop_resending(&mut self) {
-        if self.state == State::Calling {
+        if self.state == InviteClientState::Calling {
             self.alarms.resend = None;
         }
     }
 
     /// Cancelled, and the peer never said its last word: over at `at` (9.1).
     pub fn end_by(&mut self, at: Instant) {
-        if self.state == State::Proceeding {
+        if self.state == InviteClientState::Proceeding {
             self.alarms.expiry = Some((Timer::InviteTimeout, at));
         }
     }
@@ -101,11 +103,11 @@ impl InviteClient {
                 Act::Resend
             }
             Some(Timer::InviteTimeout) => {
-                self.state = State::Terminated;
+                self.state = InviteClientState::Terminated;
                 Act::TimedOut
             }
             Some(_) => {
-                self.state = State::Terminated;
+                self.state = InviteClientState::Terminated;
                 Act::Over
             }
             None => Act::Nothing,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Act, Alarms, Timer, Timing};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum InviteServerState {
     Completed,
     Accepted,
     Confirmed,
@@ -15,7 +15,7 @@ pub enum State {
 
 #[derive(Debug)]
 pub struct InviteServer {
-    state: State,
+    state: InviteServerState,
     reliable: bool,
     timing: Timing,
     interval: Duration,
@@ -35,9 +35,9 @@ impl InviteServer {
         let resend = (accepted || !reliable).then(|| (Timer::ResendFinal, now + timing.t1));
         InviteServer {
             state: if accepted {
-                State::Accepted
+                InviteServerState::Accepted
             } else {
-                State::Completed
+                InviteServerState::Completed
             },
             reliable,
             timing,
@@ -49,16 +49,16 @@ impl InviteServer {
         }
     }
 
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> InviteServerState {
         self.state
     }
 
     /// The answer still waits for its ACK: no other re-INVITE may be taken (14.2).
     pub fn awaits_ack(&self) -> bool {
         match self.state {
-            State::Completed => true,
-            State::Accepted => self.alarms.resend.is_some(),
-            State::Confirmed | State::Terminated => false,
+            InviteServerState::Completed => true,
+            InviteServerState::Accepted => self.alarms.resend.is_some(),
+            InviteServerState::Confirmed | InviteServerState::Terminated => false,
         }
     }
 
@@ -69,15 +69,17 @@ impl InviteServer {
     /// The same INVITE again.
     pub fn repeated(&mut self) -> Act {
         match self.state {
-            State::Completed => Act::Resend,
-            State::Accepted | State::Confirmed | State::Terminated => Act::Nothing,
+            InviteServerState::Completed => Act::Resend,
+            InviteServerState::Accepted
+            | InviteServerState::Confirmed
+            | InviteServerState::Terminated => Act::Nothing,
         }
     }
 
     pub fn ack(&mut self, now: Instant) {
         match self.state {
-            State::Completed => {
-                self.state = State::Confirmed;
+            InviteServerState::Completed => {
+                self.state = InviteServerState::Confirmed;
                 let late = if self.reliable {
                     Duration::ZERO
                 } else {
@@ -88,8 +90,8 @@ impl InviteServer {
                     expiry: Some((Timer::AbsorbAcks, now + late)),
                 };
             }
-            State::Accepted => self.alarms.resend = None,
-            State::Confirmed | State::Terminated => {}
+            InviteServerState::Accepted => self.alarms.resend = None,
+            InviteServerState::Confirmed | InviteServerState::Terminated => {}
         }
     }
 
@@ -102,7 +104,7 @@ impl InviteServer {
                 Act::Resend
             }
             Some(_) => {
-                self.state = State::Terminated;
+                self.state = InviteServerState::Terminated;
                 if unanswered { Act::TimedOut } else { Act::Over }
             }
             None => Act::Nothing,

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use super::{Act, Alarms, Timer, Timing};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum ServerState {
     Completed,
     Terminated,
 }
 
 #[derive(Debug)]
 pub struct Server {
-    state: State,
+    state: ServerState,
     alarms: Alarms,
 }
 
@@ -27,7 +27,7 @@ impl Server {
         };
         let expiry = Some((Timer::AbsorbRequests, now + late));
         Server {
-            state: State::Completed,
+            state: ServerState::Completed,
             alarms: Alarms {
                 resend: None,
                 expiry,
@@ -35,7 +35,7 @@ impl Server {
         }
     }
 
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> ServerState {
         self.state
     }
 
@@ -46,15 +46,15 @@ impl Server {
     /// The same request again.
     pub fn repeated(&self) -> Act {
         match self.state {
-            State::Completed => Act::Resend,
-            State::Terminated => Act::Nothing,
+            ServerState::Completed => Act::Resend,
+            ServerState::Terminated => Act::Nothing,
         }
     }
 
     pub fn timeout(&mut self, now: Instant) -> Act {
         match self.alarms.take_due(now) {
             Some(_) => {
-                self.state = State::Terminated;
+                self.state = ServerState::Terminated;
                 Act::Over
             }
             None => Act::Nothing,

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::client::Client;
-use super::invite_client::{InviteClient, State as Inviting};
-use super::invite_server::{InviteServer, State as Invited};
+use super::invite_client::{InviteClient, InviteClientState as Inviting};
+use super::invite_server::{InviteServer, InviteServerState as Invited};
 use super::server::Server;
 use super::{Act, Timing};
 

@@ -117,7 +117,7 @@ fn a_receipt_gives_its_fields_and_tlvs() {
     let read = Deliver::parse_deliver_sm(deliver(b"id:A1b stat:DELIVRD", &tail).into()).unwrap();
     assert_eq!(
         read.source,
-        Address {
+        SmppAddress {
             ton: 1,
             npi: 1,
             digits: "12025550123".into()

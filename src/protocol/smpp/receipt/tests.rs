@@ -27,7 +27,7 @@ fn the_text_of_the_appendix() {
         0x04,
         "id:0123456789 sub:001 dlvrd:001 submit date:2311241530 done date:2311241531 stat:DELIVRD err:000 text:Your code is",
     );
-    assert_eq!(receipt.kind, Kind::Receipt);
+    assert_eq!(receipt.kind, ReceiptKind::Receipt);
     assert_eq!(receipt.id.as_deref(), Some("0123456789"));
     assert_eq!(receipt.sub.as_deref(), Some("001"));
     assert_eq!(receipt.dlvrd.as_deref(), Some("001"));
@@ -107,7 +107,7 @@ fn tlvs_win() {
     let only = with_tlvs(0x04, "", &tlvs);
     assert_eq!(
         (only.kind, only.id.as_deref()),
-        (Kind::Receipt, Some("TLVID"))
+        (ReceiptKind::Receipt, Some("TLVID"))
     );
     let short = with_tlvs(
         0x04,
@@ -122,21 +122,27 @@ fn tlvs_win() {
 
 #[test]
 fn kinds() {
-    assert_eq!(text(0x00, "id:1 stat:DELIVRD err:000").kind, Kind::Receipt);
+    assert_eq!(
+        text(0x00, "id:1 stat:DELIVRD err:000").kind,
+        ReceiptKind::Receipt
+    );
     assert_eq!(
         text(0x00, "My id:1 stat:DELIVRD err:000").kind,
-        Kind::MobileOriginated
+        ReceiptKind::MobileOriginated
     );
-    assert_eq!(text(0x00, "YES").kind, Kind::MobileOriginated);
+    assert_eq!(text(0x00, "YES").kind, ReceiptKind::MobileOriginated);
     assert_eq!(text(0x00, "YES").text.as_deref(), Some("YES"));
-    assert_eq!(text(0x00, "").kind, Kind::MobileOriginated);
-    assert_eq!(text(0x04, "").kind, Kind::Unparsable);
-    assert_eq!(text(0x04, "whatever this is").kind, Kind::Unparsable);
-    assert_eq!(text(0x20, "id:1 stat:DELIVRD").kind, Kind::Intermediate);
-    assert_eq!(text(0x44, "id:1 stat:DELIVRD").kind, Kind::Receipt);
+    assert_eq!(text(0x00, "").kind, ReceiptKind::MobileOriginated);
+    assert_eq!(text(0x04, "").kind, ReceiptKind::Unparsable);
+    assert_eq!(text(0x04, "whatever this is").kind, ReceiptKind::Unparsable);
+    assert_eq!(
+        text(0x20, "id:1 stat:DELIVRD").kind,
+        ReceiptKind::Intermediate
+    );
+    assert_eq!(text(0x44, "id:1 stat:DELIVRD").kind, ReceiptKind::Receipt);
     assert_eq!(
         with_tlvs(0x00, "", &[(0x001e, b"1"), (0x0427, &[2])]).kind,
-        Kind::Receipt
+        ReceiptKind::Receipt
     );
 }
 
@@ -200,7 +206,7 @@ proptest! {
         let tlvs = [(tag, value.as_slice())];
         let receipt = read(&Incoming { esm_class, data_coding, short_message: &message, tlvs: &tlvs });
         let named = receipt.id.is_some() || receipt.state.is_some();
-        prop_assert_eq!(named, matches!(receipt.kind, Kind::Receipt | Kind::Intermediate));
+        prop_assert_eq!(named, matches!(receipt.kind, ReceiptKind::Receipt | ReceiptKind::Intermediate));
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn said(session: &mut Session) -> Vec<(u32, u32, u32)> {
     said
 }
 
-fn events(session: &mut Session) -> Vec<Event> {
+fn events(session: &mut Session) -> Vec<SessionEvent> {
     std::iter::from_fn(|| session.poll_event()).collect()
 }
 
@@ -80,14 +80,14 @@ fn bound(now: Instant) -> Session {
         1,
         b"smsc\0",
     );
-    assert_eq!(events(&mut session), [Event::Bound]);
+    assert_eq!(events(&mut session), [SessionEvent::Bound]);
     session
 }
 
 const SUBMIT_RESP: u32 = command::SUBMIT_SM | command::RESPONSE;
 
-fn answered(token: u64, status: u32, id: &str) -> Event {
-    Event::Answered {
+fn answered(token: u64, status: u32, id: &str) -> SessionEvent {
+    SessionEvent::Answered {
         token,
         status,
         message_id: id.into(),
@@ -135,7 +135,10 @@ fn an_unanswered_submit_is_said_once_and_a_late_answer_still_counts() {
         &[],
     );
     session.timeout(start + seconds(5));
-    assert_eq!(events(&mut session), [Event::Unanswered { token: 10 }]);
+    assert_eq!(
+        events(&mut session),
+        [SessionEvent::Unanswered { token: 10 }]
+    );
     assert_eq!(session.room(), 3);
     hear(
         &mut session,
@@ -160,9 +163,9 @@ fn a_silent_peer_is_probed_at_once_and_given_up() {
     assert_eq!(commands, [command::SUBMIT_SM, command::ENQUIRE_LINK]);
     session.timeout(sent + seconds(10));
     let expected = [
-        Event::Unanswered { token: 10 },
-        Event::Probe { ok: false },
-        Event::Closed(Closed::ProbeUnanswered),
+        SessionEvent::Unanswered { token: 10 },
+        SessionEvent::Probe { ok: false },
+        SessionEvent::Closed(Closed::ProbeUnanswered),
     ];
     assert_eq!(events(&mut session), expected);
     assert_eq!(session.next_deadline(), None);
@@ -183,7 +186,7 @@ fn probes_go_out_and_come_back() {
         2,
         &[],
     );
-    assert_eq!(events(&mut session), [Event::Probe { ok: true }]);
+    assert_eq!(events(&mut session), [SessionEvent::Probe { ok: true }]);
     assert_eq!(session.next_deadline(), Some(start + seconds(60)));
 }
 
@@ -222,7 +225,7 @@ fn the_peers_requests_are_answered() {
         }
     );
     let events = events(&mut session);
-    let [Event::Delivered { deliver, sequence }] = &events[..] else {
+    let [SessionEvent::Delivered { deliver, sequence }] = &events[..] else {
         panic!("{events:?}")
     };
     assert_eq!(deliver.destination.digits, "456");
@@ -295,20 +298,23 @@ fn a_bind_refused_unanswered_or_garbage_ends_the_session() {
     );
     assert_eq!(
         events(&mut refused),
-        [Event::Closed(Closed::BindRefused(0x0E))]
+        [SessionEvent::Closed(Closed::BindRefused(0x0E))]
     );
     assert!(!refused.submit(1, &SUBMIT, start));
 
     let mut silent = Session::new(settings(), start);
     assert_eq!(silent.next_deadline(), Some(start + seconds(5)));
     silent.timeout(start + seconds(5));
-    assert_eq!(events(&mut silent), [Event::Closed(Closed::BindUnanswered)]);
+    assert_eq!(
+        events(&mut silent),
+        [SessionEvent::Closed(Closed::BindUnanswered)]
+    );
 
     let mut garbage = Session::new(settings(), start);
     garbage.receive(&mut BytesMut::from(&b"HTTP/1.1 400 Bad Request"[..]), start);
     assert_eq!(
         events(&mut garbage),
-        [Event::Closed(Closed::Framing(FrameError::TooLong(
+        [SessionEvent::Closed(Closed::Framing(FrameError::TooLong(
             0x4854_5450
         )))]
     );
@@ -333,13 +339,16 @@ fn unbinding_waits_for_the_answer_and_takes_late_responses() {
     );
     assert_eq!(
         events(&mut session),
-        [answered(10, 0, "A"), Event::Closed(Closed::Unbound)]
+        [answered(10, 0, "A"), SessionEvent::Closed(Closed::Unbound)]
     );
 
     let mut left_alone = bound(start);
     left_alone.unbind(start);
     left_alone.timeout(start + seconds(5));
-    assert_eq!(events(&mut left_alone), [Event::Closed(Closed::Unbound)]);
+    assert_eq!(
+        events(&mut left_alone),
+        [SessionEvent::Closed(Closed::Unbound)]
+    );
 }
 
 #[test]
@@ -351,7 +360,10 @@ fn the_peers_unbind_is_answered_and_what_was_never_written_is_known() {
     let _written = session.output().split_to(1); // the socket took one octet of it
     session.submit(20, &SUBMIT, now);
     hear(&mut session, now, command::UNBIND, 0, 9, &[]);
-    assert_eq!(events(&mut session), [Event::Closed(Closed::PeerUnbound)]);
+    assert_eq!(
+        events(&mut session),
+        [SessionEvent::Closed(Closed::PeerUnbound)]
+    );
     let mut lost: Vec<_> = session.unanswered().collect();
     lost.sort_unstable();
     assert_eq!(lost, [(10, true), (20, false)]);
@@ -391,7 +403,7 @@ proptest! {
             session.receive(&mut pdu(commands[kind as usize] | bit, 0, sequence, &body), now);
             session.timeout(now);
             for event in events(&mut session) {
-                if let Event::Answered { token, .. } = event {
+                if let SessionEvent::Answered { token, .. } = event {
                     prop_assert!(open.remove(&token), "answered twice");
                 }
             }

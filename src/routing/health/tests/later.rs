@@ -114,9 +114,15 @@ fn a_probe_that_never_left_makes_room_for_another() {
     story.tell(asked());
     story.wait();
     story.tell(Evidence::Started { left: LIFE });
-    assert_eq!(story.health.standing(), Standing::Probing { free: false });
+    assert_eq!(
+        story.health.standing(),
+        Availability::Probing { free: false }
+    );
     story.tell(Evidence::ProbeVoid);
-    assert_eq!(story.health.standing(), Standing::Probing { free: true });
+    assert_eq!(
+        story.health.standing(),
+        Availability::Probing { free: true }
+    );
     story.seconds(60).is(State::Probing(Reason::RetryAfter));
 }
 
@@ -143,5 +149,8 @@ fn what_others_have_refused_too_speaks_against_nobody() {
     story
         .attempt(Outcome::RefusedElsewhere, QUICK)
         .is(State::Probing(Reason::Refuses));
-    assert_eq!(story.health.standing(), Standing::Probing { free: true });
+    assert_eq!(
+        story.health.standing(),
+        Availability::Probing { free: true }
+    );
 }

@@ -11,7 +11,7 @@ use tokio::{task::JoinHandle, time::timeout};
 
 use super::super::*;
 use crate::{
-    carrier::{Call, Content, Event, Order, What},
+    carrier::{AttemptEvent, Call, CarrierEvent, Content, Order},
     challenge::{ChallengeKey, Code, Method, Millis},
     config::carrier::{Carry, Codec, Identity, NumberFormat, Redirects, RtpConfig, Tls},
     number::Number,
@@ -104,10 +104,10 @@ pub fn free_address() -> SocketAddr {
 
 pub struct Bench {
     pub handle: Handle,
-    pub said: mpsc::Receiver<Said>,
+    pub said: mpsc::Receiver<CarrierMessage>,
     pub task: JoinHandle<()>,
     pub next: i64,
-    pub log: Vec<(AttemptKey, Event)>,
+    pub log: Vec<(AttemptKey, AttemptEvent)>,
     pub links: Vec<Link>,
     /// What is told of a call is durable at once; else it never is.
     pub records: bool,
@@ -161,14 +161,14 @@ impl Bench {
                 .expect("a driver")
                 .what
             {
-                What::Attempt(key, event) => {
-                    if let (Event::CallState(_, mark), true) = (&event, self.records) {
+                CarrierEvent::Attempt(key, event) => {
+                    if let (AttemptEvent::CallState(_, mark), true) = (&event, self.records) {
                         self.command(Command::Recorded(*mark)).await;
                     }
                     self.log.push((key, event));
                 }
-                What::Link(link) => self.links.push(link),
-                What::Incoming(..) => panic!("no texts here"),
+                CarrierEvent::Link(link) => self.links.push(link),
+                CarrierEvent::Incoming(..) => panic!("no texts here"),
             }
         }
     }
@@ -216,22 +216,22 @@ impl Bench {
     pub fn story(&self, key: AttemptKey) -> Vec<String> {
         let of = self.log.iter().filter(|(k, _)| *k == key);
         of.filter_map(|(_, event)| match event {
-            Event::Accepted { references } => Some(format!("accepted {}", references.len())),
-            Event::Ringing => Some("ringing".into()),
-            Event::Answered => Some("answered".into()),
-            Event::KeyPressed(_) => Some("key".into()),
-            Event::CallState(..) | Event::CallCleared => None,
-            Event::CallEnded(end) => Some(format!("{:?} {}", end.outcome, end.digits)),
-            Event::Failed(f) => Some(format!("{} {:?}", f.cause.name(), f.verdict)),
-            Event::InDoubt { .. } => Some("in doubt".into()),
+            AttemptEvent::Accepted { references } => Some(format!("accepted {}", references.len())),
+            AttemptEvent::Ringing => Some("ringing".into()),
+            AttemptEvent::Answered => Some("answered".into()),
+            AttemptEvent::KeyPressed(_) => Some("key".into()),
+            AttemptEvent::CallState(..) | AttemptEvent::CallCleared => None,
+            AttemptEvent::CallEnded(end) => Some(format!("{:?} {}", end.outcome, end.digits)),
+            AttemptEvent::Failed(f) => Some(format!("{} {:?}", f.cause.name(), f.verdict)),
+            AttemptEvent::InDoubt { .. } => Some("in doubt".into()),
         })
         .collect()
     }
 
     pub fn settled(&self, key: AttemptKey) -> bool {
-        self.log
-            .iter()
-            .any(|(k, e)| *k == key && matches!(e, Event::CallEnded(_) | Event::Failed(_)))
+        self.log.iter().any(|(k, e)| {
+            *k == key && matches!(e, AttemptEvent::CallEnded(_) | AttemptEvent::Failed(_))
+        })
     }
 
     pub async fn settle(&mut self, key: AttemptKey) -> String {

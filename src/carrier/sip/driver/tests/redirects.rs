@@ -92,7 +92,7 @@ async fn redirected(
     let key = b.call("+12025550123", Method::VoiceConfirm).await;
     let story = far.serve(&mut b, key).await;
     let code = b.log.iter().find_map(|(_, event)| match event {
-        Event::Failed(failure) => failure.carrier_code.as_deref().map(str::to_owned),
+        AttemptEvent::Failed(failure) => failure.carrier_code.as_deref().map(str::to_owned),
         _ => None,
     });
     (story, far.called, code)

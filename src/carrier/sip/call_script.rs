@@ -1,12 +1,12 @@
 //! The talk of one answered call: what is said, what a key means, when it is over. Pure.
 //!
-//! [`Input`]s and the time go in; [`Output`]s and the next deadline come out. The driver plays what it is told to,
+//! [`Input`]s and the time go in; [`ScriptOutput`]s and the next deadline come out. The driver plays what it is told to,
 //! feeds back keys and ends of playing, and hangs up when told. It knows no SIP, no RTP and no ledger; it never lets a
 //! code out before a key was pressed, and never starts one after the challenge's deadline.
 //!
-//! Each [`Ask`] is one way of asking with its own meaning of keys; a PIN would be a further arm.
+//! Each [`Prompt`] is one way of asking with its own meaning of keys; a PIN would be a further arm.
 //!
-//! | keys | [`Ask::Confirm`] | [`Ask::Code`] |
+//! | keys | [`Prompt::Confirm`] | [`Prompt::Code`] |
 //! |---|---|---|
 //! | `#` alone, in the greeting, the question or the wait | approved | the code is read |
 //! | `##` | approved by the first | the code is read, once for both |
@@ -36,19 +36,19 @@ use crate::{
 
 /// What the person is asked.
 #[derive(Clone, Debug)]
-pub enum Ask {
+pub enum Prompt {
     /// Press # to approve.
     Confirm,
     /// Press any key and hear the code.
     Code(Code),
 }
 
-impl Ask {
+impl Prompt {
     /// None where a call can't ask this: texts, a code that is missing, and methods that are not served yet.
-    pub fn of(call: &Call) -> Option<Ask> {
+    pub fn of(call: &Call) -> Option<Prompt> {
         match call.method {
-            Method::VoiceConfirm => Some(Ask::Confirm),
-            Method::VoiceCode => call.code.clone().map(Ask::Code),
+            Method::VoiceConfirm => Some(Prompt::Confirm),
+            Method::VoiceCode => call.code.clone().map(Prompt::Code),
             Method::VoicePin | Method::SmsCode | Method::SmsReply => None,
         }
     }
@@ -57,7 +57,7 @@ impl Ask {
 /// All that a talk needs to know beforehand.
 #[derive(Clone, Debug)]
 pub struct Script {
-    pub ask: Ask,
+    pub ask: Prompt,
     pub voice: Arc<Voice>,
     /// Keys to press after the answer, for an office extension.
     pub extension: Vec<Key>,
@@ -85,13 +85,13 @@ pub enum Input {
     Unheld,
     /// Our side wants the call to end: cancelled, or shutting down.
     Cancel,
-    /// Time has passed: [`Conversation::deadline`] may have come.
+    /// Time has passed: [`CallScript::deadline`] may have come.
     Tick,
 }
 
 /// What the driver shall do.
 #[derive(Clone)]
-pub enum Output {
+pub enum ScriptOutput {
     /// Play this instead of what is playing, and say `PlayDone(tag)` at its end.
     Play { tag: u32, segments: Vec<Segment> },
     /// A key of the person's was taken.
@@ -102,15 +102,17 @@ pub enum Output {
     HangUp,
 }
 
-impl fmt::Debug for Output {
+impl fmt::Debug for ScriptOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Output::Play { tag, segments } => write!(f, "Play({tag}, {} segments)", segments.len()),
-            Output::KeyPressed(_) => f.write_str("KeyPressed"),
-            Output::Outcome { ending, digits } => {
+            ScriptOutput::Play { tag, segments } => {
+                write!(f, "Play({tag}, {} segments)", segments.len())
+            }
+            ScriptOutput::KeyPressed(_) => f.write_str("KeyPressed"),
+            ScriptOutput::Outcome { ending, digits } => {
                 write!(f, "Outcome({ending:?}, {} digits)", digits.len())
             }
-            Output::HangUp => f.write_str("HangUp"),
+            ScriptOutput::HangUp => f.write_str("HangUp"),
         }
     }
 }
@@ -142,7 +144,7 @@ impl Ending {
 }
 
 /// The machine.
-pub struct Conversation {
+pub struct CallScript {
     script: Script,
     state: State,
     tag: u32,
@@ -153,10 +155,10 @@ pub struct Conversation {
     entry_until: Option<Instant>,
     /// On hold, and how long that is waited for.
     held_until: Option<Instant>,
-    outputs: VecDeque<Output>,
+    outputs: VecDeque<ScriptOutput>,
 }
 
-impl fmt::Debug for Conversation {
+impl fmt::Debug for CallScript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -200,9 +202,9 @@ enum Opening {
     WrongKey,
 }
 
-impl Conversation {
-    pub fn new(script: Script) -> Conversation {
-        Conversation {
+impl CallScript {
+    pub fn new(script: Script) -> CallScript {
+        CallScript {
             script,
             state: State::Unanswered,
             tag: 0,
@@ -215,7 +217,7 @@ impl Conversation {
         }
     }
 
-    /// Something happened. Then drain [`Conversation::poll`].
+    /// Something happened. Then drain [`CallScript::poll`].
     pub fn handle(&mut self, now: Instant, input: Input) {
         if self.state == State::Over {
             return;
@@ -244,7 +246,7 @@ impl Conversation {
     }
 
     /// The next thing to do.
-    pub fn poll(&mut self) -> Option<Output> {
+    pub fn poll(&mut self) -> Option<ScriptOutput> {
         self.outputs.pop_front()
     }
 
@@ -314,15 +316,15 @@ impl Conversation {
             if self.digits.len() < MAX_DIGITS {
                 self.digits.push(key.sign());
             }
-            self.outputs.push_back(Output::KeyPressed(key));
+            self.outputs.push_back(ScriptOutput::KeyPressed(key));
         }
         if self.held_until.is_some() {
             // Whoever plays music to us is not the person whom we asked.
             return;
         }
         match (asked, &self.script.ask) {
-            (Some(asked), Ask::Confirm) => self.confirm_key(now, key, asked),
-            (Some(_), Ask::Code(_)) => self.code_key(now),
+            (Some(asked), Prompt::Confirm) => self.confirm_key(now, key, asked),
+            (Some(_), Prompt::Code(_)) => self.code_key(now),
             (None, _) if self.state == State::Refusing => self.entry_until = Some(now + ENTRY),
             (None, _) => {}
         }
@@ -433,13 +435,14 @@ impl Conversation {
         if !self.decided && self.state != State::Unanswered {
             self.decided = true;
             let digits = self.digits.clone();
-            self.outputs.push_back(Output::Outcome { ending, digits });
+            self.outputs
+                .push_back(ScriptOutput::Outcome { ending, digits });
         }
     }
 
     fn hang_up(&mut self) {
         self.state = State::Over;
-        self.outputs.push_back(Output::HangUp);
+        self.outputs.push_back(ScriptOutput::HangUp);
     }
 }
 

@@ -24,15 +24,15 @@ use tokio::sync::{
 
 use super::{
     Intake, Ticket,
-    lost::{Body, Why, bury},
+    poison_guard::PoisonGuard,
+    rejected::{Body, Why, dead_letter},
     session::stopped,
-    suspect::Mark,
     tags::{Ack, Tags},
     watchdog::Progress,
 };
 use crate::{
     broker::{ANSWER, octets, within},
-    challenge::Door,
+    challenge::Origin,
     clock,
     intake::{
         self, Answer, Arrival, Job,
@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// A channel with its consumer, and everything that came on it.
-pub(super) struct Lane {
+pub(super) struct QueueConsumer {
     intake: Intake,
     channel: Channel,
     consumer: Consumer,
@@ -68,10 +68,15 @@ pub(super) struct Lane {
     stop_at: Option<Instant>,
 }
 
-impl Lane {
-    pub fn new(intake: Intake, channel: Channel, consumer: Consumer, prefetch: u16) -> Lane {
+impl QueueConsumer {
+    pub fn new(
+        intake: Intake,
+        channel: Channel,
+        consumer: Consumer,
+        prefetch: u16,
+    ) -> QueueConsumer {
         let (answering, answers) = mpsc::unbounded_channel();
-        Lane {
+        QueueConsumer {
             intake,
             channel,
             consumer,
@@ -106,7 +111,7 @@ impl Lane {
     fn deliveries(
         &mut self,
         first: Option<lapin::Result<Delivery>>,
-        mark: &mut Option<&mut Mark>,
+        mark: &mut Option<&mut PoisonGuard>,
     ) -> Result<(), String> {
         let mut next = first;
         for taken in 1.. {
@@ -127,7 +132,11 @@ impl Lane {
         Ok(())
     }
 
-    fn delivery(&mut self, delivery: Delivery, mark: &mut Option<&mut Mark>) -> Result<(), String> {
+    fn delivery(
+        &mut self,
+        delivery: Delivery,
+        mark: &mut Option<&mut PoisonGuard>,
+    ) -> Result<(), String> {
         self.progress.came();
         let tag = delivery.delivery_tag;
         let body = body(delivery);
@@ -148,7 +157,7 @@ impl Lane {
                 faults: Vec::new(),
                 id: None,
             };
-            self.bury(tag, Why::Poison, bad);
+            self.dead_letter(tag, Why::Poison, bad);
             return Ok(());
         }
         self.offer(tag, mark)
@@ -156,7 +165,7 @@ impl Lane {
 
     /// Parses what is held and hands it to dispatch. A suspect is marked meanwhile: should it end the process here,
     /// the next one knows.
-    fn offer(&mut self, tag: u64, mark: &mut Option<&mut Mark>) -> Result<(), String> {
+    fn offer(&mut self, tag: u64, mark: &mut Option<&mut PoisonGuard>) -> Result<(), String> {
         let Some(body) = self.tags.held(tag) else {
             return Ok(());
         };
@@ -178,7 +187,7 @@ impl Lane {
                 self.hand(Arrival { job, ticket })
             }
             Err(bad) => {
-                self.bury(tag, Why::BadJob, bad);
+                self.dead_letter(tag, Why::BadJob, bad);
                 Ok(())
             }
         }
@@ -193,7 +202,7 @@ impl Lane {
             id: None,
         })?;
         let properties = Properties {
-            door: Door::Amqp,
+            door: Origin::Amqp,
             reply_to,
             correlation_id: body.correlation_id.clone(),
         };
@@ -241,18 +250,18 @@ impl Lane {
                         Job::Cancel { id, .. } | Job::Feedback { id, .. } => id,
                     });
                 let faults = vec![JobFault::new("id", "known already with other content")];
-                self.bury(tag, Why::Duplicate, BadJob { faults, id });
+                self.dead_letter(tag, Why::Duplicate, BadJob { faults, id });
             }
             Answer::Busy if self.stop_at.is_some() => {}
             Answer::Busy => self.paused.push_back((Instant::now() + PAUSE, tag)),
         }
     }
 
-    fn bury(&mut self, tag: u64, why: Why, bad: BadJob) {
+    fn dead_letter(&mut self, tag: u64, why: Why, bad: BadJob) {
         let Some(body) = self.tags.held(tag).cloned() else {
             return;
         };
-        let buried = bury(self.intake.clone(), body, why, bad.faults, bad.id);
+        let buried = dead_letter(self.intake.clone(), body, why, bad.faults, bad.id);
         self.burying
             .push(async move { (tag, buried.await) }.boxed());
     }
@@ -278,7 +287,11 @@ impl Lane {
     }
 
     /// Now and then: what is answered behind a slow one, what may be offered again.
-    async fn tick(&mut self, now: Instant, mark: &mut Option<&mut Mark>) -> Result<(), String> {
+    async fn tick(
+        &mut self,
+        now: Instant,
+        mark: &mut Option<&mut PoisonGuard>,
+    ) -> Result<(), String> {
         let unacked = self.tags.unacked();
         self.progress
             .set_room(self.reads() && unacked < self.prefetch);
@@ -319,47 +332,49 @@ impl Lane {
     }
 }
 
-/// Until the channel ends (why), or until it is stopped. Only the lane of jobs has a mark.
+/// Until the channel ends (why), or until it is stopped. Only the consumer of jobs has a mark.
 pub(super) async fn work(
-    mut lane: Lane,
-    mut mark: Option<&mut Mark>,
+    mut consumer: QueueConsumer,
+    mut mark: Option<&mut PoisonGuard>,
     mut stop: watch::Receiver<Option<Duration>>,
 ) -> Result<(), String> {
     loop {
         let now = Instant::now();
-        lane.acks(now).await?;
-        if lane.tick_at <= now {
-            lane.tick(now, &mut mark).await?;
+        consumer.acks(now).await?;
+        if consumer.tick_at <= now {
+            consumer.tick(now, &mut mark).await?;
         }
-        if lane.over(now) {
-            return lane.acks(now).await;
+        if consumer.over(now) {
+            return consumer.acks(now).await;
         }
-        let wake = lane.ack_at.map_or(lane.tick_at, |at| at.min(lane.tick_at));
-        let (reads, stopping) = (lane.reads(), lane.stop_at.is_some());
-        let to = lane
+        let wake = consumer
+            .ack_at
+            .map_or(consumer.tick_at, |at| at.min(consumer.tick_at));
+        let (reads, stopping) = (consumer.reads(), consumer.stop_at.is_some());
+        let to = consumer
             .waiting
             .as_ref()
-            .map(|arrival| lane.to(&arrival.job).clone());
+            .map(|arrival| consumer.to(&arrival.job).clone());
         tokio::select! {
             biased;
-            Some((tag, answer)) = lane.answers.recv() => {
-                lane.answer(tag, answer);
-                while let Ok((tag, answer)) = lane.answers.try_recv() {
-                    lane.answer(tag, answer);
+            Some((tag, answer)) = consumer.answers.recv() => {
+                consumer.answer(tag, answer);
+                while let Ok((tag, answer)) = consumer.answers.try_recv() {
+                    consumer.answer(tag, answer);
                 }
             }
-            Some((tag, held)) = lane.burying.next(), if !lane.burying.is_empty() => {
+            Some((tag, held)) = consumer.burying.next(), if !consumer.burying.is_empty() => {
                 if !held {
                     return Err("dead letters can't be published".into());
                 }
-                lane.settled(tag);
+                consumer.settled(tag);
             }
-            permit = room(to.as_ref()) => match (permit, lane.waiting.take()) {
+            permit = room(to.as_ref()) => match (permit, consumer.waiting.take()) {
                 (Ok(permit), Some(arrival)) => permit.send(arrival),
                 _ => return Err("the gateway takes no more jobs".into()),
             },
-            first = lane.consumer.next(), if reads => lane.deliveries(first, &mut mark)?,
-            limit = stopped(&mut stop), if !stopping => lane.stop(limit).await?,
+            first = consumer.consumer.next(), if reads => consumer.deliveries(first, &mut mark)?,
+            limit = stopped(&mut stop), if !stopping => consumer.stop(limit).await?,
             () = tokio::time::sleep_until(wake.into()) => {}
         }
     }
@@ -424,7 +439,7 @@ const SUSPECT: i64 = 3;
 /// an entry in its log. A process that dies before it is given the jobs again, and the ledger knows them.
 const ACK_MANY: usize = 64;
 const ACK_WAIT: Duration = Duration::from_millis(40);
-/// How often the lane looks after what waits.
+/// How often the consumer looks after what waits.
 const TICK: Duration = Duration::from_millis(200);
 /// Single acks in one tick.
 const STRAGGLERS: usize = 512;

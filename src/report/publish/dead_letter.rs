@@ -1,4 +1,4 @@
-//! Letters of the gateway's own: what is dead, and why. In clear they say nothing personal: the body of a job only
+//! Messages of the gateway's own: what is dead, and why. In clear they say nothing personal: the body of a job only
 //! sealed, the body of a report without everything that a person would call theirs.
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::{
 
 /// A message of ours that is no report.
 #[derive(Clone)]
-pub struct Letter {
+pub struct DeadLetterMessage {
     pub exchange: Arc<str>,
     pub routing_key: Arc<str>,
     /// Returned as unroutable, it is tried again for ever; otherwise that is its end.
@@ -28,7 +28,7 @@ pub struct Letter {
 }
 
 /// Shows where it goes, never what it says.
-impl std::fmt::Debug for Letter {
+impl std::fmt::Debug for DeadLetterMessage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Letter(to {:?}/{:?})", self.exchange, self.routing_key)
     }
@@ -107,10 +107,10 @@ impl<'a> DeadLetter<'a> {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The letter that carries it to the dead letters' exchange.
-    pub fn letter(&self, dead: &Arc<str>, now: Millis) -> Letter {
+    /// The message that carries it to the dead letters' exchange.
+    pub fn letter(&self, dead: &Arc<str>, now: Millis) -> DeadLetterMessage {
         dead_counter(self.reason);
-        Letter {
+        DeadLetterMessage {
             exchange: dead.clone(),
             routing_key: "".into(),
             mandatory: true,

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     ReportKey, Wipe,
-    apply::Desk,
+    apply::RowCodec,
     clock_mark,
     pack::{Rest, RestReport},
     read::open_rest,
@@ -33,7 +33,7 @@ pub(super) struct Settings {
 
 /// Where it stands; a step that is rolled back takes the clone made before it.
 #[derive(Clone)]
-pub(super) struct House {
+pub(super) struct Retention {
     settings: Settings,
     /// No open challenge lies below; written down now and then, recovery begins there.
     open_from: i64,
@@ -58,11 +58,11 @@ struct Sweep {
     below: i64,
 }
 
-impl House {
-    pub fn new(conn: &Connection, settings: &Settings) -> House {
+impl Retention {
+    pub fn new(conn: &Connection, settings: &Settings) -> Retention {
         let place = |name| meta(conn, name).unwrap_or(0);
         let (open, wipe) = (place("open_from"), place("wipe_from"));
-        House {
+        Retention {
             settings: *settings,
             open_from: open,
             open_written: open,
@@ -87,8 +87,8 @@ impl House {
     }
 
     /// A look without a transaction: an idle ledger writes nothing.
-    pub fn has_work(&mut self, conn: &Connection, desk: &Desk, now: Millis) -> bool {
-        if self.reseal.is_some() && !reseal::older_key(conn, desk).unwrap_or(true) {
+    pub fn has_work(&mut self, conn: &Connection, codec: &RowCodec, now: Millis) -> bool {
+        if self.reseal.is_some() && !reseal::older_key(conn, codec).unwrap_or(true) {
             self.reseal = None;
         }
         let opened = *self.opened.get_or_insert(now);
@@ -97,7 +97,7 @@ impl House {
             || self.clock_was_set()
             || self.sweep.is_some()
             || self.sweep_due(now)
-            || self.early_due(desk, now)
+            || self.early_due(codec, now)
             || self.open_from - self.open_written > OPEN_LAG
             || self.any_due(conn, opened, now)
             || self.old(conn, now).map_or(true, |old| !old.is_empty())
@@ -115,7 +115,7 @@ impl House {
     pub fn step(
         &mut self,
         conn: &Connection,
-        desk: &mut Desk,
+        codec: &mut RowCodec,
         now: Millis,
     ) -> rusqlite::Result<bool> {
         let opened = *self.opened.get_or_insert(now);
@@ -128,7 +128,7 @@ impl House {
                 (from, more) = (*key, true);
                 break;
             }
-            self.wipe_one(conn, desk, *key)?;
+            self.wipe_one(conn, codec, *key)?;
         }
         let mut retired = None;
         for key in self.old(conn, now)? {
@@ -136,7 +136,7 @@ impl House {
             if more {
                 break;
             }
-            self.retire(conn, desk, key, now)?;
+            self.retire(conn, codec, key, now)?;
             retired = Some(key);
         }
         for key in self.old_outcomes(conn, now)? {
@@ -144,13 +144,13 @@ impl House {
                 .execute([key])?;
         }
         let sweeping = self.sweep_step(conn, now)?;
-        if self.early_due(desk, now) {
+        if self.early_due(codec, now) {
             conn.execute("DELETE FROM early WHERE until < ?", [now.0])?;
-            desk.early = any_early(conn)?;
+            codec.early = any_early(conn)?;
             self.early_checked = Some(now);
         }
         if let Some(reseal) = self.reseal {
-            self.reseal = reseal.step(conn, desk)?;
+            self.reseal = reseal.step(conn, codec)?;
         }
         if self.clock_was_set() {
             self.mark = clock::mark();
@@ -226,7 +226,7 @@ impl House {
     }
 
     /// What is left of it is packed into one record, with its reports that were kept for HTTP.
-    fn wipe_one(&self, conn: &Connection, desk: &mut Desk, key: i64) -> rusqlite::Result<()> {
+    fn wipe_one(&self, conn: &Connection, codec: &mut RowCodec, key: i64) -> rusqlite::Result<()> {
         let row = conn
             .prepare_cached("SELECT job, life, last FROM challenges WHERE key = ?")?
             .query_row([key], |row| {
@@ -238,9 +238,9 @@ impl House {
         };
         let wipe = self.settings.wipe;
         let mut rest = Rest {
-            job: stripped(desk, Part::Job, key, job.as_deref(), wipe.job),
-            life: stripped(desk, Part::Life, key, life.as_deref(), wipe.life),
-            last: stripped(desk, Part::Last, key, last.as_deref(), wipe.report),
+            job: stripped(codec, Part::Job, key, job.as_deref(), wipe.job),
+            life: stripped(codec, Part::Life, key, life.as_deref(), wipe.life),
+            last: stripped(codec, Part::Last, key, last.as_deref(), wipe.report),
             reports: Vec::new(),
         };
         let mut kept = conn.prepare_cached(
@@ -250,7 +250,7 @@ impl House {
         while let Some(row) = rows.next()? {
             let report = row.get(0)?;
             let sealed: Vec<u8> = row.get(4)?;
-            let body = stripped(desk, Part::Kept, report, Some(&sealed), wipe.report);
+            let body = stripped(codec, Part::Kept, report, Some(&sealed), wipe.report);
             if !body.is_empty() {
                 rest.reports.push(RestReport {
                     report: ReportKey(report),
@@ -262,11 +262,11 @@ impl House {
             }
         }
         drop(rows);
-        let packed = desk.packer.pack(&rest);
+        let packed = codec.packer.pack(&rest);
         if packed.is_none() {
             tracing::error!(key, "what is left of a wiped challenge is too long to keep");
         }
-        let sealed = packed.and_then(|packed| sealed(desk, Part::Rest, key, &packed));
+        let sealed = packed.and_then(|packed| sealed(codec, Part::Rest, key, &packed));
         shrink(conn, key, sealed.as_deref())?;
         conn.prepare_cached("DELETE FROM kept WHERE challenge = ?")?
             .execute([key])?;
@@ -277,12 +277,12 @@ impl House {
     fn retire(
         &self,
         conn: &Connection,
-        desk: &mut Desk,
+        codec: &mut RowCodec,
         key: i64,
         now: Millis,
     ) -> rusqlite::Result<()> {
         if self.settings.outcomes > self.settings.retention {
-            self.keep_outcome(conn, desk, key, now - self.settings.outcomes)?;
+            self.keep_outcome(conn, codec, key, now - self.settings.outcomes)?;
         }
         conn.prepare_cached("DELETE FROM challenges WHERE key = ?")?
             .execute([key])?;
@@ -294,7 +294,7 @@ impl House {
     fn keep_outcome(
         &self,
         conn: &Connection,
-        desk: &mut Desk,
+        codec: &mut RowCodec,
         key: i64,
         before: Millis,
     ) -> rusqlite::Result<()> {
@@ -314,10 +314,10 @@ impl House {
         };
         let wipe = self.settings.wipe;
         let last = match rest {
-            Some(rest) => open_rest(&mut desk.opener, key, &rest).map_or(Vec::new(), |r| r.last),
-            None => stripped(desk, Part::Last, key, last.as_deref(), wipe.report),
+            Some(rest) => open_rest(&mut codec.opener, key, &rest).map_or(Vec::new(), |r| r.last),
+            None => stripped(codec, Part::Last, key, last.as_deref(), wipe.report),
         };
-        let Some(body) = sealed(desk, Part::Outcome, key, &(wipe.outcome)(&last)) else {
+        let Some(body) = sealed(codec, Part::EndedChallenge, key, &(wipe.outcome)(&last)) else {
             return Ok(());
         };
         conn.prepare_cached(
@@ -415,8 +415,8 @@ impl House {
         Ok(true)
     }
 
-    fn early_due(&self, desk: &Desk, now: Millis) -> bool {
-        desk.early && self.early_checked.is_none_or(|at| now >= at + EARLY_CHECK)
+    fn early_due(&self, codec: &RowCodec, now: Millis) -> bool {
+        codec.early && self.early_checked.is_none_or(|at| now >= at + EARLY_CHECK)
     }
 }
 
@@ -457,21 +457,21 @@ fn shrink(conn: &Connection, key: i64, rest: Option<&[u8]>) -> rusqlite::Result<
 
 /// What is left of a part; a part that can't be opened can't be stripped, and goes.
 fn stripped(
-    desk: &mut Desk,
+    codec: &mut RowCodec,
     part: Part,
     row: i64,
     sealed: Option<&[u8]>,
     strip: fn(&[u8]) -> Vec<u8>,
 ) -> Vec<u8> {
     sealed
-        .and_then(|sealed| desk.opener.open(part, row, sealed).ok())
+        .and_then(|sealed| codec.opener.open(part, row, sealed).ok())
         .map_or(Vec::new(), |plain| strip(&plain))
 }
 
 /// None: too long to seal.
-fn sealed(desk: &mut Desk, part: Part, row: i64, plain: &[u8]) -> Option<Vec<u8>> {
+fn sealed(codec: &mut RowCodec, part: Part, row: i64, plain: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
-    desk.sealer.seal(part, row, plain, &mut out).ok()?;
+    codec.sealer.seal(part, row, plain, &mut out).ok()?;
     Some(out)
 }
 

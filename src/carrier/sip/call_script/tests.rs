@@ -18,7 +18,7 @@ fn voice() -> Arc<Voice> {
     CATALOGUE.get_or_init(load).best("en-US").clone()
 }
 
-fn script(ask: Ask, start: Instant) -> Script {
+fn script(ask: Prompt, start: Instant) -> Script {
     Script {
         ask,
         voice: voice(),
@@ -30,8 +30,8 @@ fn script(ask: Ask, start: Instant) -> Script {
     }
 }
 
-fn code() -> Ask {
-    Ask::Code(Code::new("407731"))
+fn code() -> Prompt {
+    Prompt::Code(Code::new("407731"))
 }
 
 /// What a play says, clip by clip; keys as `key`.
@@ -64,8 +64,8 @@ fn length(segments: &[Segment]) -> Duration {
 }
 
 /// A call in virtual time: plays take as long as they last; a person presses keys and hangs up.
-struct Line {
-    talk: Conversation,
+struct SimulatedLine {
+    talk: CallScript,
     start: Instant,
     now: Instant,
     playing: Option<(u32, Instant)>,
@@ -76,14 +76,14 @@ struct Line {
     hung_up: Option<Duration>,
 }
 
-impl Line {
-    fn new(change: impl FnOnce(&mut Script), ask: Ask) -> Line {
+impl SimulatedLine {
+    fn new(change: impl FnOnce(&mut Script), ask: Prompt) -> SimulatedLine {
         let start = Instant::now();
         let mut script = script(ask, start);
         change(&mut script);
-        let talk = Conversation::new(script);
+        let talk = CallScript::new(script);
         let (heard, outcome, playing) = (Vec::new(), None, None);
-        let mut line = Line {
+        let mut line = SimulatedLine {
             talk,
             start,
             now: start,
@@ -115,7 +115,7 @@ impl Line {
             assert!(
                 outputs
                     .iter()
-                    .all(|output| matches!(output, Output::Outcome { .. })),
+                    .all(|output| matches!(output, ScriptOutput::Outcome { .. })),
                 "{outputs:?}"
             );
         }
@@ -123,16 +123,16 @@ impl Line {
             let at = self.now - self.start;
             assert!(self.hung_up.is_none(), "{output:?} after hanging up");
             match output {
-                Output::Play { tag, segments } => {
+                ScriptOutput::Play { tag, segments } => {
                     self.playing = Some((tag, self.now + length(&segments)));
                     self.heard.push((at, words(&segments)));
                 }
-                Output::KeyPressed(key) => self.pressed.push(key),
-                Output::Outcome { ending, digits } => {
+                ScriptOutput::KeyPressed(key) => self.pressed.push(key),
+                ScriptOutput::Outcome { ending, digits } => {
                     self.outcomes += 1;
                     self.outcome = Some((at, ending, digits));
                 }
-                Output::HangUp => self.hung_up = Some(at),
+                ScriptOutput::HangUp => self.hung_up = Some(at),
             }
         }
     }
@@ -167,7 +167,7 @@ impl Line {
         self.give(Input::Key(Key::from_char(sign).unwrap()));
     }
 
-    fn end(mut self) -> Line {
+    fn end(mut self) -> SimulatedLine {
         self.until(1000 * SECOND);
         assert!(self.talk.is_over() && self.outcomes == 1, "{:?}", self.talk);
         self

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn pound_approves_and_a_goodbye_follows() {
-    let mut line = Line::new(|_| {}, Ask::Confirm);
+    let mut line = SimulatedLine::new(|_| {}, Prompt::Confirm);
     line.press(9.0, '#');
     assert_eq!(line.ending(), (Ending::Confirmed, "#"));
     assert_eq!(line.outcome.as_ref().unwrap().0, 9 * SECOND);
@@ -15,14 +15,14 @@ fn pound_approves_and_a_goodbye_follows() {
 
 #[test]
 fn pound_counts_while_the_prompt_is_still_playing() {
-    let mut line = Line::new(|_| {}, Ask::Confirm);
+    let mut line = SimulatedLine::new(|_| {}, Prompt::Confirm);
     line.press(0.5, '#');
     assert_eq!(line.ending().0, Ending::Confirmed);
 }
 
 #[test]
 fn without_farewell_the_call_ends_at_once() {
-    let mut line = Line::new(|script| script.farewell = false, Ask::Confirm);
+    let mut line = SimulatedLine::new(|script| script.farewell = false, Prompt::Confirm);
     line.press(9.0, '#');
     assert_eq!(line.hung_up, Some(9 * SECOND));
     assert_eq!(line.end().said().len(), 1);
@@ -30,7 +30,7 @@ fn without_farewell_the_call_ends_at_once() {
 
 #[test]
 fn silence_is_asked_three_times_and_is_no_approval() {
-    let line = Line::new(|_| {}, Ask::Confirm).end();
+    let line = SimulatedLine::new(|_| {}, Prompt::Confirm).end();
     assert_eq!(line.ending(), (Ending::NoKeypress, ""));
     let asked = [
         vec!["greeting", "confirm"],
@@ -46,8 +46,8 @@ fn silence_is_asked_three_times_and_is_no_approval() {
 }
 
 /// Presses these keys at these times, in a call that asks for #.
-fn confirm(keys: &[(f32, char)]) -> Line {
-    let mut line = Line::new(|_| {}, Ask::Confirm);
+fn confirm(keys: &[(f32, char)]) -> SimulatedLine {
+    let mut line = SimulatedLine::new(|_| {}, Prompt::Confirm);
     for (at, sign) in keys {
         line.press(*at, *sign);
     }
@@ -131,7 +131,7 @@ fn a_wrong_key_is_said_to_be_wrong_and_the_question_put_again() {
 fn what_rules_an_approval_out_is_told_when_the_entry_is_over() {
     let line = confirm(&[(9.0, '0'), (10.0, '#')]);
     assert_eq!(line.outcome.as_ref().unwrap().0, 10 * SECOND + ENTRY);
-    let line = Line::new(|script| script.farewell = false, Ask::Confirm);
+    let line = SimulatedLine::new(|script| script.farewell = false, Prompt::Confirm);
     let mut line = line;
     line.press(9.0, '0');
     assert_eq!(line.end().hung_up, Some(9 * SECOND + ENTRY));
@@ -140,7 +140,7 @@ fn what_rules_an_approval_out_is_told_when_the_entry_is_over() {
 #[test]
 fn wrong_keys_for_ever_end_the_call() {
     for apart in [0.2, 2.0] {
-        let mut line = Line::new(|_| {}, Ask::Confirm);
+        let mut line = SimulatedLine::new(|_| {}, Prompt::Confirm);
         for i in 0..400 {
             line.press(1.0 + i as f32 * apart, '7');
         }
@@ -156,7 +156,7 @@ fn wrong_keys_for_ever_end_the_call() {
 #[test]
 fn keys_are_told_in_order_whatever_the_ending() {
     let wrong = |change: fn(&mut Script)| {
-        let mut line = Line::new(change, Ask::Confirm);
+        let mut line = SimulatedLine::new(change, Prompt::Confirm);
         line.press(5.0, '4');
         line.press(8.0, '5');
         line
@@ -180,9 +180,9 @@ fn keys_are_told_in_order_whatever_the_ending() {
 
 #[test]
 fn an_approval_may_come_after_the_deadline_of_an_answered_call() {
-    let mut line = Line::new(
+    let mut line = SimulatedLine::new(
         |script| script.deadline = Instant::now() + 10 * SECOND,
-        Ask::Confirm,
+        Prompt::Confirm,
     );
     line.press(20.0, '#');
     assert_eq!(line.ending().0, Ending::Confirmed);

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Ask, Conversation, Opening, Output, State};
+use super::{CallScript, Opening, Prompt, ScriptOutput, State};
 use crate::{message::speech::Clip, protocol::rtp::Segment};
 
-impl Conversation {
+impl CallScript {
     pub(super) fn dial(&mut self) {
         let mut segments = vec![Segment::Silence(BEFORE_EXTENSION)];
         segments.extend(self.script.extension.iter().map(|key| Segment::Key(*key)));
@@ -17,8 +17,8 @@ impl Conversation {
     pub(super) fn ask(&mut self, asked: u8, opening: Opening) {
         let voice = &self.script.voice;
         let prompt = match self.script.ask {
-            Ask::Confirm => Clip::Confirm,
-            Ask::Code(_) => Clip::CodeIntro,
+            Prompt::Confirm => Clip::Confirm,
+            Prompt::Code(_) => Clip::CodeIntro,
         };
         let opening = match opening {
             Opening::First => Clip::Greeting,
@@ -42,7 +42,7 @@ impl Conversation {
     }
 
     pub(super) fn read(&mut self, time: u8) {
-        let Ask::Code(code) = &self.script.ask else {
+        let Prompt::Code(code) = &self.script.ask else {
             return;
         };
         let voice = &self.script.voice;
@@ -72,7 +72,7 @@ impl Conversation {
         self.tag += 1;
         // On hold it would play to nobody; it begins when somebody hears it.
         if self.held_until.is_none() {
-            self.outputs.push_back(Output::Play {
+            self.outputs.push_back(ScriptOutput::Play {
                 tag: self.tag,
                 segments,
             });

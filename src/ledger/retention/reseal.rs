@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 
 use crate::ledger::{
-    apply::Desk,
+    apply::RowCodec,
     read::Head,
     seal::{Lookup, Part, key_number},
 };
@@ -24,30 +24,30 @@ impl Reseal {
     }
 
     /// One step; None: that was all.
-    pub fn step(self, conn: &Connection, desk: &mut Desk) -> rusqlite::Result<Option<Reseal>> {
+    pub fn step(self, conn: &Connection, codec: &mut RowCodec) -> rusqlite::Result<Option<Reseal>> {
         Ok(match self {
-            Reseal::Challenges { from } => Some(match challenges(conn, desk, from)? {
+            Reseal::Challenges { from } => Some(match challenges(conn, codec, from)? {
                 Some(from) => Reseal::Challenges { from },
                 None => Reseal::Outbox { from: 0 },
             }),
-            Reseal::Outbox { from } => Some(match bodies(conn, desk, OUTBOX, from)? {
+            Reseal::Outbox { from } => Some(match bodies(conn, codec, OUTBOX, from)? {
                 Some(from) => Reseal::Outbox { from },
                 None => Reseal::Kept { from: 0 },
             }),
-            Reseal::Kept { from } => Some(match bodies(conn, desk, KEPT, from)? {
+            Reseal::Kept { from } => Some(match bodies(conn, codec, KEPT, from)? {
                 Some(from) => Reseal::Kept { from },
                 None => Reseal::Inbox { from: 0 },
             }),
-            Reseal::Inbox { from } => Some(match bodies(conn, desk, INBOX, from)? {
+            Reseal::Inbox { from } => Some(match bodies(conn, codec, INBOX, from)? {
                 Some(from) => Reseal::Inbox { from },
                 None => Reseal::Outcomes { from: 0 },
             }),
-            Reseal::Outcomes { from } => match bodies(conn, desk, OUTCOMES, from)? {
+            Reseal::Outcomes { from } => match bodies(conn, codec, OUTCOMES, from)? {
                 Some(from) => Some(Reseal::Outcomes { from }),
                 None => {
                     conn.execute(
                         "UPDATE keys SET sealed = 0 WHERE number <> ?",
-                        [desk.ring.number()],
+                        [codec.ring.number()],
                     )?;
                     tracing::info!("the ledger is sealed by its first key alone");
                     None
@@ -58,21 +58,21 @@ impl Reseal {
 }
 
 /// Has another key than the first sealed rows here?
-pub(super) fn older_key(conn: &Connection, desk: &Desk) -> rusqlite::Result<bool> {
+pub(super) fn older_key(conn: &Connection, codec: &RowCodec) -> rusqlite::Result<bool> {
     conn.query_row(
         "SELECT EXISTS (SELECT 1 FROM keys WHERE sealed = 1 AND number <> ?)",
-        [desk.ring.number()],
+        [codec.ring.number()],
         |row| row.get(0),
     )
 }
 
 /// Seals a record again where another key than the first has sealed it. None: leave it as it is.
-fn again(desk: &mut Desk, part: Part, row: i64, sealed: &[u8]) -> Option<Vec<u8>> {
-    if key_number(sealed) == Some(desk.ring.number()) {
+fn again(codec: &mut RowCodec, part: Part, row: i64, sealed: &[u8]) -> Option<Vec<u8>> {
+    if key_number(sealed) == Some(codec.ring.number()) {
         return None;
     }
-    match desk.opener.open(part, row, sealed) {
-        Ok(plain) => super::sealed(desk, part, row, &plain),
+    match codec.opener.open(part, row, sealed) {
+        Ok(plain) => super::sealed(codec, part, row, &plain),
         Err(error) => {
             tracing::error!(row, ?part, %error, "left as it is");
             None
@@ -81,7 +81,7 @@ fn again(desk: &mut Desk, part: Part, row: i64, sealed: &[u8]) -> Option<Vec<u8>
 }
 
 /// Where to go on; None: that was all.
-fn challenges(conn: &Connection, desk: &mut Desk, from: i64) -> rusqlite::Result<Option<i64>> {
+fn challenges(conn: &Connection, codec: &mut RowCodec, from: i64) -> rusqlite::Result<Option<i64>> {
     let rows = conn
         .prepare_cached(
             "SELECT key, head, last, life, job, rest FROM challenges
@@ -93,16 +93,16 @@ fn challenges(conn: &Connection, desk: &mut Desk, from: i64) -> rusqlite::Result
         })?
         .collect::<rusqlite::Result<Vec<(i64, Vec<u8>, _)>>>()?;
     for (key, head, [last, life, job, rest]) in &rows {
-        if let Some(new) = again(desk, Part::Head, *key, head)
-            && let Ok(plain) = desk.opener.open(Part::Head, *key, &new)
+        if let Some(new) = again(codec, Part::Head, *key, head)
+            && let Ok(plain) = codec.opener.open(Part::Head, *key, &new)
             && let Ok(whose) = Head::parse(&plain)
         {
-            let mac = desk.ring.mac(Lookup::Id, &whose.tenant, &whose.id);
+            let mac = codec.ring.mac(Lookup::Id, &whose.tenant, &whose.id);
             conn.prepare_cached("UPDATE challenges SET head = ?, id_hmac = ? WHERE key = ?")?
                 .execute(params![new, mac, key])?;
         }
         let mut part = |part, sealed: &Option<Vec<u8>>| {
-            sealed.as_ref().and_then(|s| again(desk, part, *key, s))
+            sealed.as_ref().and_then(|s| again(codec, part, *key, s))
         };
         let parts = [
             part(Part::Last, last),
@@ -126,12 +126,12 @@ type Bodies = (&'static str, &'static str, Part);
 const OUTBOX: Bodies = ("outbox", "report", Part::Outbox);
 const KEPT: Bodies = ("kept", "report", Part::Kept);
 const INBOX: Bodies = ("inbox", "message", Part::Inbox);
-const OUTCOMES: Bodies = ("outcomes", "key", Part::Outcome);
+const OUTCOMES: Bodies = ("outcomes", "key", Part::EndedChallenge);
 
 /// The same for these.
 fn bodies(
     conn: &Connection,
-    desk: &mut Desk,
+    codec: &mut RowCodec,
     (table, key, part): Bodies,
     from: i64,
 ) -> rusqlite::Result<Option<i64>> {
@@ -144,7 +144,7 @@ fn bodies(
         })?
         .collect::<rusqlite::Result<Vec<(i64, Vec<u8>)>>>()?;
     for (report, body) in &rows {
-        if let Some(new) = again(desk, part, *report, body) {
+        if let Some(new) = again(codec, part, *report, body) {
             conn.prepare_cached(&format!("UPDATE {table} SET body = ? WHERE {key} = ?"))?
                 .execute(params![new, report])?;
         }

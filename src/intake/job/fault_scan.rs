@@ -25,7 +25,7 @@ enum Tree<'a> {
 }
 
 /// Reads the body; the one fault is that it is no JSON object at all.
-pub(super) fn walk(body: &[u8]) -> Result<(Raw<'_>, Vec<JobFault>), JobFault> {
+pub(super) fn fault_scan(body: &[u8]) -> Result<(Raw<'_>, Vec<JobFault>), JobFault> {
     let tree: Tree<'_> = serde_json::from_slice(body).map_err(|e| {
         let why = match e.classify() {
             serde_json::error::Category::Eof => "ends too early",

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A connection to the broker, and what was declared there for this run.
-pub struct Door {
+pub struct SimBroker {
     client: Client,
     amqp: Amqp,
     confirms: mpsc::Sender<(Arc<str>, PublisherConfirm)>,
@@ -33,9 +33,9 @@ const UNCONFIRMED: usize = 1_000;
 /// Challenges of which it is remembered what was heard: the same report may come twice.
 const REMEMBERED: usize = 200_000;
 
-impl Door {
+impl SimBroker {
     /// Connects, and declares what the gateway will find there.
-    pub async fn open(broker: &Amqp) -> Result<(Door, Replies), String> {
+    pub async fn open(broker: &Amqp) -> Result<(SimBroker, Replies), String> {
         let amqp = named(broker, &prefix());
         let (client, replies) = Client::connect(&amqp, "ringback simulate").await?;
         if let Err(reason) = client.declare(&amqp).await {
@@ -47,7 +47,7 @@ impl Door {
         let (confirms, sent) = mpsc::channel(UNCONFIRMED);
         let exchange = client.exchange().clone();
         let confirming = tokio::spawn(confirm(sent, exchange));
-        let door = Door {
+        let door = SimBroker {
             client,
             amqp,
             confirms,

@@ -6,7 +6,7 @@ use super::*;
 fn what_a_hold_interrupts_is_said_again() {
     // Within the greeting, and while a key is awaited.
     for at in [1, 12] {
-        let mut line = Line::new(|_| {}, Ask::Confirm);
+        let mut line = SimulatedLine::new(|_| {}, Prompt::Confirm);
         line.until(at * SECOND);
         line.give(Input::Held);
         line.until(25 * SECOND);
@@ -21,12 +21,12 @@ fn what_a_hold_interrupts_is_said_again() {
 
 #[test]
 fn a_code_on_hold_is_not_delivered_and_is_read_again_from_its_beginning() {
-    let held = |line: &mut Line| {
+    let held = |line: &mut SimulatedLine| {
         line.press(7.0, '5');
         line.until(10 * SECOND);
         line.give(Input::Held);
     };
-    let mut line = Line::new(|_| {}, code());
+    let mut line = SimulatedLine::new(|_| {}, code());
     held(&mut line);
     line.until(30 * SECOND);
     assert!(line.outcome.is_none());
@@ -37,13 +37,13 @@ fn a_code_on_hold_is_not_delivered_and_is_read_again_from_its_beginning() {
     assert_eq!(said[1], said[2]);
     assert_eq!(said[3][0], "again");
     // Who never comes back has not heard it.
-    let mut line = Line::new(|_| {}, code());
+    let mut line = SimulatedLine::new(|_| {}, code());
     held(&mut line);
     let line = line.end();
     assert_eq!(line.ending(), (Ending::Cancelled, "5"));
     assert_eq!(line.hung_up, Some(10 * SECOND + MAX_HOLD));
     // Nor does one begin after the deadline.
-    let mut line = Line::new(
+    let mut line = SimulatedLine::new(
         |script| script.deadline = Instant::now() + 12 * SECOND,
         code(),
     );
@@ -55,13 +55,13 @@ fn a_code_on_hold_is_not_delivered_and_is_read_again_from_its_beginning() {
 
 #[test]
 fn keys_on_hold_approve_nothing() {
-    let mut line = Line::new(|_| {}, Ask::Confirm);
+    let mut line = SimulatedLine::new(|_| {}, Prompt::Confirm);
     line.until(9 * SECOND);
     line.give(Input::Held);
     line.press(10.0, '#');
     assert!(line.outcome.is_none());
     line.give(Input::Unheld);
-    let mut reads = Line::new(|_| {}, code());
+    let mut reads = SimulatedLine::new(|_| {}, code());
     reads.give(Input::Held);
     reads.press(10.0, '#');
     reads.give(Input::Unheld);
@@ -73,25 +73,25 @@ fn keys_on_hold_approve_nothing() {
 #[test]
 fn a_call_that_is_answered_on_hold_begins_when_it_is_heard() {
     let start = Instant::now();
-    let mut talk = Conversation::new(script(Ask::Confirm, start));
+    let mut talk = CallScript::new(script(Prompt::Confirm, start));
     talk.handle(start, Input::Held);
     talk.handle(start, Input::Answered);
     assert!(talk.poll().is_none());
     talk.handle(start + 5 * SECOND, Input::Unheld);
     assert!(
-        matches!(talk.poll(), Some(Output::Play { segments, .. }) if words(&segments)[0] == "greeting")
+        matches!(talk.poll(), Some(ScriptOutput::Play { segments, .. }) if words(&segments)[0] == "greeting")
     );
 }
 
 #[test]
 fn a_hold_in_the_goodbye_and_in_an_extension_is_waited_for() {
-    let mut line = Line::new(|_| {}, Ask::Confirm);
+    let mut line = SimulatedLine::new(|_| {}, Prompt::Confirm);
     line.press(9.0, '#');
     line.give(Input::Held);
     line.until(15 * SECOND);
     line.give(Input::Unheld);
     assert_eq!(line.end().said()[1..], [vec!["approved"], vec!["approved"]]);
-    let mut line = Line::new(|script| script.extension = vec![Key::STAR], Ask::Confirm);
+    let mut line = SimulatedLine::new(|script| script.extension = vec![Key::STAR], Prompt::Confirm);
     line.until(SECOND);
     line.give(Input::Held);
     line.until(15 * SECOND);

@@ -11,7 +11,7 @@ use lapin::{BasicProperties, message::BasicReturnMessage};
 use tokio::sync::oneshot;
 
 use super::{
-    letter::{DeadLetter, Letter, dead_counter, properties, report_properties},
+    dead_letter::{DeadLetter, DeadLetterMessage, dead_counter, properties, report_properties},
     published::Published,
 };
 use crate::{
@@ -22,17 +22,17 @@ use crate::{
 
 /// Something to be published.
 pub(super) struct Item {
-    what: What,
+    what: Content,
     tries: u32,
     /// No queue took it the last time.
     returned: bool,
 }
 
-enum What {
+enum Content {
     Report(OutboxReport),
     /// The dead letter that a report became; done, the report is done.
-    Dead(ReportKey, Letter),
-    Letter(Letter, Option<oneshot::Sender<()>>),
+    Dead(ReportKey, DeadLetterMessage),
+    DeadLetterMessage(DeadLetterMessage, Option<oneshot::Sender<()>>),
 }
 
 /// The words of one `basic.publish`.
@@ -46,7 +46,7 @@ pub(super) struct Words {
     pub lane: usize,
 }
 
-struct Flying {
+struct InFlight {
     item: Item,
     since: Instant,
     returned: bool,
@@ -56,13 +56,13 @@ struct Flying {
 }
 
 #[derive(Default)]
-pub(super) struct Desk {
+pub(super) struct PublishQueue {
     reports: Arc<str>,
     dead: Arc<str>,
     node: Arc<str>,
     fresh: VecDeque<Item>,
     again: BTreeMap<(Instant, u64), Item>,
-    flying: BTreeMap<u64, Flying>,
+    in_flight: BTreeMap<u64, InFlight>,
     known: HashSet<ReportKey>,
     published: Published,
     next: u64,
@@ -71,13 +71,13 @@ pub(super) struct Desk {
     done: Vec<ReportKey>,
 }
 
-impl Desk {
-    pub fn new(reports: Arc<str>, dead: Arc<str>, node: Arc<str>) -> Desk {
-        Desk {
+impl PublishQueue {
+    pub fn new(reports: Arc<str>, dead: Arc<str>, node: Arc<str>) -> PublishQueue {
+        PublishQueue {
             reports,
             dead,
             node,
-            ..Desk::default()
+            ..PublishQueue::default()
         }
     }
 
@@ -87,16 +87,16 @@ impl Desk {
     }
 
     /// Little enough in hand that the ledger may be asked for more.
-    pub fn hungry(&self) -> bool {
+    pub fn below_low_water(&self) -> bool {
         self.fresh.len() < FRESH / 4
     }
 
     pub fn idle(&self) -> bool {
-        self.fresh.is_empty() && self.flying.is_empty()
+        self.fresh.is_empty() && self.in_flight.is_empty()
     }
 
-    pub fn flying(&self) -> usize {
-        self.flying.len()
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
     }
 
     /// A report from dispatch or from the ledger; the second time it is known already.
@@ -106,16 +106,16 @@ impl Desk {
             && self.known.insert(report.report)
         {
             self.fresh.push_back(Item {
-                what: What::Report(report),
+                what: Content::Report(report),
                 tries: 0,
                 returned: false,
             });
         }
     }
 
-    pub fn letter(&mut self, letter: Letter, told: oneshot::Sender<()>) {
+    pub fn letter(&mut self, letter: DeadLetterMessage, told: oneshot::Sender<()>) {
         self.fresh.push_back(Item {
-            what: What::Letter(letter, Some(told)),
+            what: Content::DeadLetterMessage(letter, Some(told)),
             tries: 0,
             returned: false,
         });
@@ -129,7 +129,7 @@ impl Desk {
         };
         let slot = self.slot();
         let words = self.words(&item, slot, wall);
-        let flying = Flying {
+        let in_flight = InFlight {
             item,
             since: mono,
             returned: false,
@@ -146,7 +146,7 @@ impl Desk {
                 })
                 .flatten(),
         };
-        self.flying.insert(slot, flying);
+        self.in_flight.insert(slot, in_flight);
         Some((slot, words))
     }
 
@@ -157,15 +157,15 @@ impl Desk {
 
     /// Since when the oldest has been waiting for its confirm.
     pub fn oldest(&self) -> Option<Instant> {
-        self.flying
+        self.in_flight
             .first_key_value()
-            .map(|(_, flying)| flying.since)
+            .map(|(_, in_flight)| in_flight.since)
     }
 
     /// The broker was unreachable for a while, or blocked: nobody's confirm is late for that.
     pub fn forgive(&mut self, mono: Instant) {
-        for flying in self.flying.values_mut() {
-            flying.since = mono;
+        for in_flight in self.in_flight.values_mut() {
+            in_flight.since = mono;
         }
     }
 
@@ -177,45 +177,45 @@ impl Desk {
             .message_id()
             .as_ref()
             .map(|id| id.to_string());
-        let whose = self.flying.values_mut().find(|flying| {
-            !flying.returned
-                && flying.message_id == id
-                && *flying.exchange == *message.exchange.as_str()
-                && *flying.routing_key == *message.routing_key.as_str()
+        let whose = self.in_flight.values_mut().find(|in_flight| {
+            !in_flight.returned
+                && in_flight.message_id == id
+                && *in_flight.exchange == *message.exchange.as_str()
+                && *in_flight.routing_key == *message.routing_key.as_str()
         });
         metrics::counter!("ringback_reports_returned_total").increment(1);
-        if let Some(flying) = whose {
-            flying.returned = true;
+        if let Some(in_flight) = whose {
+            in_flight.returned = true;
         }
     }
 
     /// The broker has answered for a slot.
-    pub fn landed(&mut self, slot: u64, ack: bool, mono: Instant, wall: Millis) {
-        let Some(flying) = self.flying.remove(&slot) else {
+    pub fn confirmed(&mut self, slot: u64, ack: bool, mono: Instant, wall: Millis) {
+        let Some(in_flight) = self.in_flight.remove(&slot) else {
             return;
         };
-        if !ack || flying.returned {
+        if !ack || in_flight.returned {
             let item = Item {
-                returned: flying.returned,
-                ..flying.item
+                returned: in_flight.returned,
+                ..in_flight.item
             };
             self.once_more(item, mono, wall);
             return;
         }
-        match flying.item.what {
-            What::Report(report) => self.finished(report.report),
-            What::Dead(key, _) => self.finished(key),
-            What::Letter(_, told) => {
-                // The door may have gone with its connection; the letter is at the broker all the same.
+        match in_flight.item.what {
+            Content::Report(report) => self.finished(report.report),
+            Content::Dead(key, _) => self.finished(key),
+            Content::DeadLetterMessage(_, told) => {
+                // The door may have gone with its connection; the message is at the broker all the same.
                 let _ = told.map(|told| told.send(()));
             }
         }
     }
 
     /// The connection is gone: what was on its way goes first on the next one.
-    pub fn grounded(&mut self) {
-        while let Some((_, flying)) = self.flying.pop_last() {
-            self.fresh.push_front(flying.item);
+    pub fn requeued(&mut self) {
+        while let Some((_, in_flight)) = self.in_flight.pop_last() {
+            self.fresh.push_front(in_flight.item);
         }
     }
 
@@ -224,14 +224,14 @@ impl Desk {
         let items = self
             .again
             .values()
-            .chain(self.flying.values().map(|flying| &flying.item));
+            .chain(self.in_flight.values().map(|in_flight| &in_flight.item));
         let mut waiting = items.filter_map(|item| match &item.what {
-            What::Report(report) if item.returned => Some(match &report.target {
+            Content::Report(report) if item.returned => Some(match &report.target {
                 Target::ReplyTo { queue, .. } => &**queue,
                 Target::Exchange { routing_key, .. } => &**routing_key,
                 Target::Http => "",
             }),
-            What::Report(_) | What::Dead(..) | What::Letter(..) => None,
+            Content::Report(_) | Content::Dead(..) | Content::DeadLetterMessage(..) => None,
         });
         let one = waiting.next();
         (waiting.count() + usize::from(one.is_some()), one)
@@ -262,15 +262,20 @@ impl Desk {
         } = item;
         let wait = PAUSE.saturating_mul(1 << tries.min(6)).min(PAUSE_LONGEST);
         let (what, wait) = match what {
-            What::Report(report) if report.until <= wall => {
+            Content::Report(report) if report.until <= wall => {
                 let key = report.report;
-                (What::Dead(key, self.give_up(&report, wall)), Duration::ZERO)
+                (
+                    Content::Dead(key, self.give_up(&report, wall)),
+                    Duration::ZERO,
+                )
             }
-            What::Report(report) => {
+            Content::Report(report) => {
                 let left = report.until.since(wall);
-                (What::Report(report), wait.min(left))
+                (Content::Report(report), wait.min(left))
             }
-            What::Letter(letter, told) if !letter.mandatory && tries >= LETTER_TRIES => {
+            Content::DeadLetterMessage(letter, told)
+                if !letter.mandatory && tries >= LETTER_TRIES =>
+            {
                 tracing::warn!("an error message could not be delivered and is given up");
                 let _ = told.map(|told| told.send(()));
                 return;
@@ -278,7 +283,7 @@ impl Desk {
             other => (other, wait),
         };
         if self.again.len() >= AGAIN
-            && let What::Report(report) = &what
+            && let Content::Report(report) = &what
         {
             // It stays in the ledger and is read again.
             self.known.remove(&report.report);
@@ -296,7 +301,7 @@ impl Desk {
         );
     }
 
-    fn give_up(&self, report: &OutboxReport, wall: Millis) -> Letter {
+    fn give_up(&self, report: &OutboxReport, wall: Millis) -> DeadLetterMessage {
         metrics::counter!("ringback_reports_unroutable_total").increment(1);
         dead_counter("unroutable");
         tracing::error!(
@@ -304,7 +309,7 @@ impl Desk {
             is_final = report.is_final,
             "no queue took a report in time; dead-lettered as unroutable without its secrets"
         );
-        Letter {
+        DeadLetterMessage {
             exchange: self.dead.clone(),
             routing_key: "".into(),
             mandatory: true,
@@ -315,13 +320,13 @@ impl Desk {
 
     fn words(&self, item: &Item, slot: u64, wall: Millis) -> Words {
         let report = match &item.what {
-            What::Report(report) => report,
-            What::Dead(_, letter) | What::Letter(letter, _) => {
+            Content::Report(report) => report,
+            Content::Dead(_, letter) | Content::DeadLetterMessage(letter, _) => {
                 return Words {
                     exchange: letter.exchange.clone(),
                     routing_key: letter.routing_key.clone(),
                     mandatory: letter.mandatory,
-                    // Told from other letters by it, should it come back.
+                    // Told from other messages by it, should it come back.
                     properties: letter
                         .properties
                         .clone()
@@ -381,65 +386,69 @@ mod tests {
         }
     }
 
-    fn desk() -> (Desk, Instant) {
+    fn queue() -> (PublishQueue, Instant) {
         (
-            Desk::new("r".into(), "d".into(), "n".into()),
+            PublishQueue::new("r".into(), "d".into(), "n".into()),
             Instant::now(),
         )
     }
 
     #[test]
     fn a_report_is_in_hand_once_and_not_again_when_done() {
-        let (mut desk, now) = desk();
-        desk.report(report(1, 9));
-        desk.report(report(1, 9));
-        let (slot, _) = desk.take(now, Millis(0)).unwrap();
-        assert!(desk.take(now, Millis(0)).is_none());
-        desk.landed(slot, true, now, Millis(0));
-        assert_eq!(desk.done(), [ReportKey(1)]);
-        desk.report(report(1, 9));
-        assert!(desk.take(now, Millis(0)).is_none());
+        let (mut queue, now) = queue();
+        queue.report(report(1, 9));
+        queue.report(report(1, 9));
+        let (slot, _) = queue.take(now, Millis(0)).unwrap();
+        assert!(queue.take(now, Millis(0)).is_none());
+        queue.confirmed(slot, true, now, Millis(0));
+        assert_eq!(queue.done(), [ReportKey(1)]);
+        queue.report(report(1, 9));
+        assert!(queue.take(now, Millis(0)).is_none());
     }
 
     #[test]
     fn what_was_on_its_way_goes_first_and_in_order() {
-        let (mut desk, now) = desk();
+        let (mut queue, now) = queue();
         for key in 1..=3 {
-            desk.report(report(key, 9));
+            queue.report(report(key, 9));
         }
         for _ in 0..2 {
-            desk.take(now, Millis(0)).unwrap();
+            queue.take(now, Millis(0)).unwrap();
         }
-        desk.grounded();
+        queue.requeued();
         let lanes: Vec<usize> =
-            std::iter::from_fn(|| desk.take(now, Millis(0)).map(|(_, words)| words.lane)).collect();
+            std::iter::from_fn(|| queue.take(now, Millis(0)).map(|(_, words)| words.lane))
+                .collect();
         assert_eq!(lanes, [1, 2, 3]);
     }
 
     #[test]
     fn refused_it_waits_longer_each_time_and_ends_as_a_dead_letter() {
-        let (mut desk, now) = desk();
-        desk.report(report(1, 2_000));
-        let (slot, _) = desk.take(now, Millis(0)).unwrap();
-        desk.landed(slot, false, now, Millis(0));
-        assert!(desk.take(now, Millis(0)).is_none(), "not at once");
-        assert_eq!(desk.due(), Some(now + PAUSE));
+        let (mut queue, now) = queue();
+        queue.report(report(1, 2_000));
+        let (slot, _) = queue.take(now, Millis(0)).unwrap();
+        queue.confirmed(slot, false, now, Millis(0));
+        assert!(queue.take(now, Millis(0)).is_none(), "not at once");
+        assert_eq!(queue.due(), Some(now + PAUSE));
         let later = now + PAUSE;
-        let (slot, words) = desk.take(later, Millis(1_000)).unwrap();
+        let (slot, words) = queue.take(later, Millis(1_000)).unwrap();
         assert_eq!(&*words.routing_key, "q");
-        desk.landed(slot, false, later, Millis(1_000));
+        queue.confirmed(slot, false, later, Millis(1_000));
         assert_eq!(
-            desk.due(),
+            queue.due(),
             Some(later + Duration::from_secs(1)),
             "not beyond its time"
         );
         let end = later + Duration::from_secs(1);
-        let (slot, _) = desk.take(end, Millis(2_000)).unwrap();
-        desk.landed(slot, false, end, Millis(2_000));
-        let (slot, words) = desk.take(end, Millis(2_000)).unwrap();
+        let (slot, _) = queue.take(end, Millis(2_000)).unwrap();
+        queue.confirmed(slot, false, end, Millis(2_000));
+        let (slot, words) = queue.take(end, Millis(2_000)).unwrap();
         assert_eq!(&*words.exchange, "d");
-        assert!(desk.done().is_empty(), "not before the dead letter is held");
-        desk.landed(slot, true, end, Millis(2_000));
-        assert_eq!(desk.done(), [ReportKey(1)]);
+        assert!(
+            queue.done().is_empty(),
+            "not before the dead letter is held"
+        );
+        queue.confirmed(slot, true, end, Millis(2_000));
+        assert_eq!(queue.done(), [ReportKey(1)]);
     }
 }

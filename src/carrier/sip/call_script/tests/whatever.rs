@@ -23,8 +23,8 @@ proptest! {
     /// call is over by its cap.
     #[test]
     fn the_laws_hold(inputs in proptest::collection::vec(input(), 0..30), reads in any::<bool>(), farewell in any::<bool>()) {
-        let ask = if reads { code() } else { Ask::Confirm };
-        let mut line = Line::new(|script| script.farewell = farewell, ask);
+        let ask = if reads { code() } else { Prompt::Confirm };
+        let mut line = SimulatedLine::new(|script| script.farewell = farewell, ask);
         let mut pressed = false;
         for (wait, input) in inputs {
             let at = line.now - line.start + Duration::from_millis(wait);

@@ -4,12 +4,12 @@ use super::*;
 
 #[test]
 fn the_cap_ends_everything() {
-    let line = Line::new(|script| script.call = 20 * SECOND, Ask::Confirm).end();
+    let line = SimulatedLine::new(|script| script.call = 20 * SECOND, Prompt::Confirm).end();
     assert_eq!(
         (line.ending().0, line.hung_up),
         (Ending::NoKeypress, Some(20 * SECOND))
     );
-    let mut line = Line::new(|script| script.call = 10 * SECOND, code());
+    let mut line = SimulatedLine::new(|script| script.call = 10 * SECOND, code());
     line.press(8.0, '1');
     let line = line.end();
     assert_eq!(
@@ -20,7 +20,7 @@ fn the_cap_ends_everything() {
 
 #[test]
 fn a_play_that_never_ends_is_ended_by_the_cap() {
-    let mut line = Line::new(|_| {}, Ask::Confirm);
+    let mut line = SimulatedLine::new(|_| {}, Prompt::Confirm);
     line.playing = None;
     assert_eq!(line.end().hung_up, Some(90 * SECOND));
 }
@@ -28,8 +28,8 @@ fn a_play_that_never_ends_is_ended_by_the_cap() {
 #[test]
 fn an_extension_is_dialled_first_and_its_echo_is_no_answer() {
     let keys = ['1', '2', '#'].map(|sign| Key::from_char(sign).unwrap());
-    for ask in [Ask::Confirm, code()] {
-        let mut line = Line::new(|script| script.extension = keys.to_vec(), ask);
+    for ask in [Prompt::Confirm, code()] {
+        let mut line = SimulatedLine::new(|script| script.extension = keys.to_vec(), ask);
         line.press(1.8, '#');
         line.press(2.2, '1');
         assert_eq!(line.said(), [vec!["key", "key", "key"]]);
@@ -41,14 +41,14 @@ fn an_extension_is_dialled_first_and_its_echo_is_no_answer() {
 
 #[test]
 fn a_cancelled_call_is_hung_up_and_a_settled_one_stays_settled() {
-    let mut line = Line::new(|_| {}, Ask::Confirm);
+    let mut line = SimulatedLine::new(|_| {}, Prompt::Confirm);
     line.until(3 * SECOND);
     line.give(Input::Cancel);
     assert_eq!(
         (line.ending().0, line.hung_up),
         (Ending::Cancelled, Some(3 * SECOND))
     );
-    let mut line = Line::new(|_| {}, Ask::Confirm);
+    let mut line = SimulatedLine::new(|_| {}, Prompt::Confirm);
     line.press(3.0, '#');
     line.give(Input::Cancel);
     assert_eq!(
@@ -59,7 +59,7 @@ fn a_cancelled_call_is_hung_up_and_a_settled_one_stays_settled() {
 
 #[test]
 fn hanging_up_at_the_very_cap_needs_no_bye() {
-    let mut line = Line::new(|script| script.call = 5 * SECOND, Ask::Confirm);
+    let mut line = SimulatedLine::new(|script| script.call = 5 * SECOND, Prompt::Confirm);
     line.now = line.start + 6 * SECOND;
     line.give(Input::RemoteHangUp);
     assert_eq!(
@@ -70,7 +70,7 @@ fn hanging_up_at_the_very_cap_needs_no_bye() {
 
 #[test]
 fn nothing_is_said_before_the_answer() {
-    let mut talk = Conversation::new(script(code(), Instant::now()));
+    let mut talk = CallScript::new(script(code(), Instant::now()));
     for input in [
         Input::Key(Key::POUND),
         Input::PlayDone(0),

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn any_key_has_the_code_read_once() {
     for keys in ["0", "#", "*", "A", "00", "12#", "0#"] {
-        let mut line = Line::new(|_| {}, code());
+        let mut line = SimulatedLine::new(|_| {}, code());
         for (i, sign) in keys.chars().enumerate() {
             line.press(7.0 + i as f32 * 0.2, sign);
         }
@@ -17,7 +17,7 @@ fn any_key_has_the_code_read_once() {
 
 #[test]
 fn a_code_is_read_twice_after_a_key_and_delivered_after_once() {
-    let mut line = Line::new(|_| {}, code());
+    let mut line = SimulatedLine::new(|_| {}, code());
     line.press(7.0, '5');
     assert!(line.outcome.is_none(), "a key alone is no delivery");
     let line = line.end();
@@ -41,7 +41,7 @@ fn a_code_is_read_twice_after_a_key_and_delivered_after_once() {
 
 #[test]
 fn no_code_without_a_key() {
-    let line = Line::new(|_| {}, code()).end();
+    let line = SimulatedLine::new(|_| {}, code()).end();
     assert_eq!(line.ending(), (Ending::NoKeypress, ""));
     assert!(
         !line
@@ -54,7 +54,7 @@ fn no_code_without_a_key() {
 
 #[test]
 fn hanging_up_within_the_first_reading_is_no_delivery() {
-    let mut line = Line::new(|_| {}, code());
+    let mut line = SimulatedLine::new(|_| {}, code());
     line.press(7.0, '5');
     line.until(9 * SECOND);
     line.give(Input::RemoteHangUp);
@@ -65,7 +65,7 @@ fn hanging_up_within_the_first_reading_is_no_delivery() {
 
 #[test]
 fn hanging_up_within_the_second_reading_is_delivery() {
-    let mut line = Line::new(|_| {}, code());
+    let mut line = SimulatedLine::new(|_| {}, code());
     line.press(7.0, '5');
     while line.heard.len() < 3 {
         let later = line.now - line.start + SECOND;
@@ -77,7 +77,7 @@ fn hanging_up_within_the_second_reading_is_delivery() {
 
 #[test]
 fn no_code_starts_after_the_deadline() {
-    let mut line = Line::new(
+    let mut line = SimulatedLine::new(
         |script| script.deadline = Instant::now() + 10 * SECOND,
         code(),
     );
@@ -89,7 +89,7 @@ fn no_code_starts_after_the_deadline() {
         [vec!["greeting", "code-intro"], vec!["goodbye"]]
     );
     // One that has begun is finished, and not begun again.
-    let mut line = Line::new(
+    let mut line = SimulatedLine::new(
         |script| script.deadline = Instant::now() + 10 * SECOND,
         code(),
     );
@@ -100,11 +100,11 @@ fn no_code_starts_after_the_deadline() {
 
 #[test]
 fn what_is_printed_tells_no_code_and_no_digits() {
-    let mut line = Line::new(|_| {}, code());
+    let mut line = SimulatedLine::new(|_| {}, code());
     line.press(7.0, '5');
     let shown = format!("{:?}", line.talk.script);
     assert!(!shown.contains("407731"), "{shown}");
-    let output = Output::Outcome {
+    let output = ScriptOutput::Outcome {
         ending: Ending::CodeRead,
         digits: "98765".into(),
     };

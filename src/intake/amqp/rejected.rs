@@ -9,7 +9,7 @@ use crate::{
     broker::octets::{self, NoText},
     clock,
     intake::job::{JobFault, is_own_queue},
-    report::publish::{DeadLetter, Letter, message_properties},
+    report::publish::{DeadLetter, DeadLetterMessage, message_properties},
 };
 
 /// A job as far as the door knows it.
@@ -53,7 +53,7 @@ struct ErrorBody<'a> {
 }
 
 /// Publishes both and waits until the broker holds them. False: the publisher has ended; the job must not be acked.
-pub(super) async fn bury(
+pub(super) async fn dead_letter(
     intake: Intake,
     body: Body,
     why: Why,
@@ -96,7 +96,7 @@ pub(super) async fn bury(
     if let Some(id) = &body.correlation_id {
         properties = octets::with_correlation_id(properties, id);
     }
-    let error = intake.publisher.deliver(Letter {
+    let error = intake.publisher.deliver(DeadLetterMessage {
         exchange: "".into(),
         routing_key: reply_to,
         mandatory: false,

@@ -16,7 +16,7 @@ use ring::digest::{SHA256, digest};
 
 /// The mark's file.
 #[derive(Debug)]
-pub(super) struct Mark {
+pub(super) struct PoisonGuard {
     path: PathBuf,
     /// Opened with the first suspect.
     file: Option<File>,
@@ -26,12 +26,12 @@ pub(super) struct Mark {
     parsed: Option<String>,
 }
 
-impl Mark {
-    pub fn read(path: PathBuf) -> Mark {
+impl PoisonGuard {
+    pub fn read(path: PathBuf) -> PoisonGuard {
         let text = crate::regular::read_text(&path).unwrap_or_default();
         let lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
         let found = lines.map(str::to_owned).take(FOUND).collect();
-        Mark {
+        PoisonGuard {
             path,
             file: None,
             found,
@@ -111,18 +111,18 @@ mod tests {
     fn only_what_was_being_parsed_is_named_and_once() {
         let path = std::env::temp_dir().join(format!("ringback-mark-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
-        let mut mark = Mark::read(path.clone());
+        let mut mark = PoisonGuard::read(path.clone());
         mark.set(b"good");
         mark.clear();
         mark.set(b"one");
         assert!(!mark.names(b"one"), "still in this process");
         // Other suspects are parsed before the one that is named comes again, and the process ends once more.
-        let mut after = Mark::read(path.clone());
+        let mut after = PoisonGuard::read(path.clone());
         assert!(!after.names(b"two"));
         after.set(b"two");
-        let mut after = Mark::read(path.clone());
+        let mut after = PoisonGuard::read(path.clone());
         assert!(after.names(b"one") && after.names(b"two"));
         assert!(!after.names(b"one") && !after.names(b"good"));
-        assert!(!Mark::read(path).names(b"two"));
+        assert!(!PoisonGuard::read(path).names(b"two"));
     }
 }

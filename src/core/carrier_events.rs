@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Core, effects::Change, pipeline::Action};
 use crate::{
-    carrier::{CallState, Event, Incoming, Said, What, reference},
+    carrier::{AttemptEvent, CallState, CarrierEvent, CarrierMessage, Incoming, reference},
     challenge::{AttemptKey, Channel, Millis},
     delivery::Phase,
     ledger::Op,
@@ -12,20 +12,20 @@ use crate::{
 };
 
 impl Core {
-    pub(super) fn said(&mut self, said: Said, now: Millis) {
+    pub(super) fn said(&mut self, said: CarrierMessage, now: Millis) {
         let carrier = said.carrier;
         match said.what {
-            What::Attempt(key, event) => self.attempt_said(&carrier, key, event, now),
-            What::Incoming(Incoming::Receipt(receipt), slip) => {
-                self.receipt_came(&carrier, receipt, slip, now);
+            CarrierEvent::Attempt(key, event) => self.attempt_said(&carrier, key, event, now),
+            CarrierEvent::Incoming(Incoming::Receipt(receipt), ack) => {
+                self.receipt_came(&carrier, receipt, ack, now);
             }
-            What::Incoming(Incoming::Text(inbound), slip) => {
+            CarrierEvent::Incoming(Incoming::Text(inbound), ack) => {
                 // Two-way texts aren't served yet: it is counted, and that is all.
                 metrics::inbound(&carrier);
                 tracing::debug!(%carrier, to = %inbound.to, "a person wrote to us");
-                self.pipeline.then(Action::GiveBack(slip));
+                self.pipeline.then(Action::Acknowledge(ack));
             }
-            What::Link(link) => self.link_said(&carrier, &link),
+            CarrierEvent::Link(link) => self.link_said(&carrier, &link),
         }
     }
 
@@ -33,12 +33,12 @@ impl Core {
         &mut self,
         name: &Arc<str>,
         key: AttemptKey,
-        event: Event,
+        event: AttemptEvent,
         now: Millis,
     ) {
         self.pipeline.heard_of(key);
         match event {
-            Event::CallState(CallState(state), mark) => {
+            AttemptEvent::CallState(CallState(state), mark) => {
                 let (at, carrier) = (key, name.clone());
                 self.pipeline.then(Action::Recorded { at, carrier, mark });
                 let carrier = name.clone();
@@ -48,12 +48,12 @@ impl Core {
                     state,
                 });
             }
-            Event::CallCleared => {
+            AttemptEvent::CallCleared => {
                 self.pipeline.write(Op::CallDown { key });
             }
             // A call that can't be placed. Its challenge's id may turn out to be known: until then nothing is told.
             event if self.open.get(key.challenge).is_some_and(|o| !o.durable) => {
-                self.unheard.push((name.clone(), key, event));
+                self.pending_events.push((name.clone(), key, event));
             }
             event => {
                 self.evidence(name, key, &event);
@@ -62,7 +62,13 @@ impl Core {
         }
     }
 
-    fn attempt_goes_on(&mut self, name: &Arc<str>, key: AttemptKey, event: Event, now: Millis) {
+    fn attempt_goes_on(
+        &mut self,
+        name: &Arc<str>,
+        key: AttemptKey,
+        event: AttemptEvent,
+        now: Millis,
+    ) {
         let event = with_normal_references(event);
         let Some(open) = self.open.get_mut(key.challenge) else {
             self.answer_after_the_end(name, key, event);
@@ -73,11 +79,11 @@ impl Core {
         };
         let change = change_by(&event, attempt.channel());
         let references = match &event {
-            Event::Accepted { references } => references.clone(),
+            AttemptEvent::Accepted { references } => references.clone(),
             _ => Vec::new(),
         };
         let wait = match (&event, self.carriers.get(name)) {
-            (Event::InDoubt { .. }, Some(carrier)) => carrier.doubt_wait(),
+            (AttemptEvent::InDoubt { .. }, Some(carrier)) => carrier.doubt_wait(),
             _ => Duration::ZERO,
         };
         open.life
@@ -100,8 +106,8 @@ impl Core {
     }
 
     /// The challenge is over; the reference of a text that the carrier took after all leads to it still.
-    fn answer_after_the_end(&mut self, name: &Arc<str>, key: AttemptKey, event: Event) {
-        if let Event::Accepted { references } = event {
+    fn answer_after_the_end(&mut self, name: &Arc<str>, key: AttemptKey, event: AttemptEvent) {
+        if let AttemptEvent::Accepted { references } = event {
             for (part, reference) in (0..).zip(references) {
                 self.pipeline.write(Op::Reference {
                     carrier: name.clone(),
@@ -116,9 +122,9 @@ impl Core {
 }
 
 /// The references as they are compared, whatever the carrier puts around them.
-fn with_normal_references(event: Event) -> Event {
+fn with_normal_references(event: AttemptEvent) -> AttemptEvent {
     match event {
-        Event::Accepted { references } => Event::Accepted {
+        AttemptEvent::Accepted { references } => AttemptEvent::Accepted {
             references: references
                 .into_iter()
                 .filter_map(reference::normal)
@@ -129,10 +135,12 @@ fn with_normal_references(event: Event) -> Event {
 }
 
 /// What an event changes that must be durable, if anything.
-fn change_by(event: &Event, channel: Channel) -> Option<Change> {
+fn change_by(event: &AttemptEvent, channel: Channel) -> Option<Change> {
     match (event, channel) {
-        (Event::KeyPressed(_), _) => None,
-        (Event::Ringing, _) | (Event::Accepted { .. }, Channel::Voice) => Some(Change::Passing),
+        (AttemptEvent::KeyPressed(_), _) => None,
+        (AttemptEvent::Ringing, _) | (AttemptEvent::Accepted { .. }, Channel::Voice) => {
+            Some(Change::Passing)
+        }
         _ => Some(Change::Life),
     }
 }

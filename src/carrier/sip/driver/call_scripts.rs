@@ -1,13 +1,13 @@
-//! The talks of answered calls: what is heard goes to the machine of the talk, and what it wants is done.
+//! The call scripts of answered calls: what is heard goes to the call script, and what it wants is done.
 
 use std::{cmp::Reverse, time::Instant};
 
 use super::{Trunk, calls::time_left};
 use crate::{
     carrier::{
-        Call, CallEnd, Event,
+        AttemptEvent, Call, CallEnd,
         sip::{
-            conversation::{Ask, Conversation, Input, Output as Saying, Script},
+            call_script::{CallScript, Input, Prompt, Script, ScriptOutput as Saying},
             media::MediaEvent,
         },
     },
@@ -52,11 +52,11 @@ impl Trunk {
     }
 
     pub(super) fn talk_timeouts(&mut self, now: Instant) {
-        while let Some(Reverse((at, call))) = self.talks.peek().copied() {
+        while let Some(Reverse((at, call))) = self.call_scripts.peek().copied() {
             if at > now {
                 break;
             }
-            self.talks.pop();
+            self.call_scripts.pop();
             if self
                 .calls
                 .get(&call)
@@ -88,7 +88,9 @@ impl Trunk {
             let (key, media) = (active.key, active.media.id);
             match talk.poll() {
                 Some(Saying::Play { tag, segments }) => self.media.play(media, tag, &segments),
-                Some(Saying::KeyPressed(pressed)) => self.tell(key, Event::KeyPressed(pressed)),
+                Some(Saying::KeyPressed(pressed)) => {
+                    self.tell(key, AttemptEvent::KeyPressed(pressed))
+                }
                 Some(Saying::Outcome { ending, digits }) => {
                     active.settled = true;
                     let end = CallEnd {
@@ -96,7 +98,7 @@ impl Trunk {
                         digits: digits.into(),
                         carrier_code: active.way.code.clone(),
                     };
-                    self.tell(key, Event::CallEnded(end));
+                    self.tell(key, AttemptEvent::CallEnded(end));
                 }
                 Some(Saying::HangUp) => self.endpoint.hangup(now, call),
                 None => break,
@@ -105,10 +107,10 @@ impl Trunk {
         let Some(active) = self.calls.get_mut(&call) else {
             return;
         };
-        let next = active.talk.as_ref().and_then(Conversation::deadline);
+        let next = active.talk.as_ref().and_then(CallScript::deadline);
         if next != active.woken_at {
             active.woken_at = next;
-            self.talks.extend(next.map(|at| Reverse((at, call))));
+            self.call_scripts.extend(next.map(|at| Reverse((at, call))));
         }
     }
 }
@@ -118,7 +120,7 @@ pub(super) fn script(
     sip: &SipConfig,
     voices: &Catalogue,
     call: &Call,
-    ask: Ask,
+    ask: Prompt,
     deadline: Millis,
     now: Instant,
 ) -> Script {

@@ -13,7 +13,7 @@ const STEP: Duration = Duration::from_secs(1);
 const STEPS: u32 = 16;
 
 #[derive(Clone, Debug, Default)]
-pub struct Pressure {
+pub struct ThrottleLimiter {
     /// None: no pressure.
     limit: Option<Limit>,
 }
@@ -25,7 +25,7 @@ struct Limit {
     next_step: Instant,
 }
 
-impl Pressure {
+impl ThrottleLimiter {
     /// The slots of `all` that are given out now.
     pub fn slots(&self, all: u32) -> u32 {
         self.limit.map_or(all, |limit| limit.slots.min(all))
@@ -65,7 +65,7 @@ impl Pressure {
         true
     }
 
-    /// When [`Pressure::recover`] wants to be called next.
+    /// When [`ThrottleLimiter::recover`] wants to be called next.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.limit.map(|limit| limit.next_step)
     }
@@ -78,37 +78,37 @@ mod tests {
     #[test]
     fn it_halves_once_a_moment_and_comes_back_slowly() {
         let start = Instant::now();
-        let mut pressure = Pressure::default();
-        assert_eq!((pressure.slots(100), pressure.next_deadline()), (100, None));
+        let mut throttle = ThrottleLimiter::default();
+        assert_eq!((throttle.slots(100), throttle.next_deadline()), (100, None));
         for _ in 0..50 {
-            pressure.throttled(100, None, start);
+            throttle.throttled(100, None, start);
         }
-        assert_eq!(pressure.slots(100), 50);
+        assert_eq!(throttle.slots(100), 50);
         let later = start + SAME_MOMENT;
-        pressure.throttled(100, None, later);
-        assert_eq!(pressure.slots(100), 25);
+        throttle.throttled(100, None, later);
+        assert_eq!(throttle.slots(100), 25);
 
-        assert!(!pressure.recover(100, later + STEP / 2));
+        assert!(!throttle.recover(100, later + STEP / 2));
         let mut now = later;
         let mut steps = 0;
-        while pressure.slots(100) < 100 {
+        while throttle.slots(100) < 100 {
             now += STEP;
-            assert!(pressure.recover(100, now));
+            assert!(throttle.recover(100, now));
             steps += 1;
         }
         assert_eq!(steps, 13);
-        assert_eq!(pressure.next_deadline(), None);
+        assert_eq!(throttle.next_deadline(), None);
     }
 
     #[test]
     fn it_never_reaches_nothing_and_keeps_a_named_pause() {
         let start = Instant::now();
-        let mut pressure = Pressure::default();
+        let mut throttle = ThrottleLimiter::default();
         for n in 0..20 {
-            pressure.throttled(4, Some(Duration::from_secs(30)), start + SAME_MOMENT * n);
+            throttle.throttled(4, Some(Duration::from_secs(30)), start + SAME_MOMENT * n);
         }
-        assert_eq!(pressure.slots(4), 1);
-        assert!(pressure.next_deadline() >= Some(start + Duration::from_secs(30)));
-        assert_eq!(pressure.slots(0), 0, "no session, no slot");
+        assert_eq!(throttle.slots(4), 1);
+        assert!(throttle.next_deadline() >= Some(start + Duration::from_secs(30)));
+        assert_eq!(throttle.slots(0), 0, "no session, no slot");
     }
 }

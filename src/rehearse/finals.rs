@@ -1,0 +1,56 @@
+//! Finals, held against what was promised before them.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{callers::Told, world::World};
+use crate::ledger::OutboxReport;
+
+/// Finals that say of a text that it did not arrive, or that nobody knows.
+pub(super) const NOT_DELIVERED: [&str; 4] = ["unconfirmed", "undelivered", "failed", "expired"];
+/// A text's final is there by then: longer than the disk refuses, and than a crash takes.
+const OVERTIME: Duration = Duration::from_secs(30);
+
+impl World<'_, '_> {
+    /// A final leaves the core.
+    pub(super) fn check_final(&mut self, report: &OutboxReport) {
+        let Some(n) = self.keys.get(&report.challenge).copied() else {
+            return;
+        };
+        let Ok(body) = serde_json::from_slice::<Value>(&report.body) else {
+            return self.violate("a report that is no JSON".to_owned());
+        };
+        let event = body["event"].as_str().unwrap_or_default();
+        let job = &mut self.jobs[n];
+        if std::mem::replace(&mut job.final_out, true) {
+            // It is told again.
+            return;
+        }
+        if !NOT_DELIVERED.contains(&event) {
+            return;
+        }
+        let proven = job.attempts.iter().filter(|(_, truth)| truth.is_proven());
+        let (unanswered, known): (Vec<_>, Vec<_>) =
+            proven.partition(|(_, truth)| truth.told == Told::Nothing);
+        // Whose it was could not be known in time: the carrier had said nothing of the text. So it is told late.
+        let owed = unanswered.into_iter().flat_map(|(attempt, truth)| {
+            let parts = truth.proven.keys();
+            parts.map(|part| (*attempt, *part))
+        });
+        job.late_owed.extend(owed);
+        if let Some((attempt, _)) = known.first() {
+            let id = &job.id;
+            let what = format!(
+                "{id}: the final is {event}, though the receipt of attempt {attempt} was taken before"
+            );
+            self.violate(what);
+        }
+        let job = &self.jobs[n];
+        let texts = job.attempts.values().all(|truth| !truth.voice);
+        if texts && self.time().wall > job.deadline + OVERTIME {
+            let what = format!("{}: its final comes long after its deadline", job.id);
+            self.violate(what);
+        }
+    }
+}
