@@ -13,7 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    carrier::{Acknowledgement, Receipt},
+    carrier::{Acknowledgement, Receipt, ReceiptState},
     challenge::Millis,
     ledger::{InboxKey, InboxMessage},
     number::written::Tail,
@@ -132,24 +132,32 @@ impl Inbox {
         self.held.get_mut(&key)
     }
 
-    /// Those that may mean this reference, in the order in which they came.
+    /// Those that may mean this reference: those that say "delivered" first, each in the order in which they came.
     pub fn by_reference(&self, carrier: &Arc<str>, reference: &Arc<str>) -> Vec<InboxKey> {
         match self.held.is_empty() {
             true => Vec::new(),
-            false => sorted(
-                self.references
-                    .get(&(carrier.clone(), reference.clone()))
-                    .cloned(),
-            ),
+            false => self.sorted(self.references.get(&(carrier.clone(), reference.clone()))),
         }
     }
 
-    /// Those that may mean this phone, in the order in which they came.
+    /// Those that may mean this phone, in the same order.
     pub fn by_phone(&self, carrier: &Arc<str>, phone: Tail) -> Vec<InboxKey> {
         match self.held.is_empty() {
             true => Vec::new(),
-            false => sorted(self.phones.get(&(carrier.clone(), phone)).cloned()),
+            false => self.sorted(self.phones.get(&(carrier.clone(), phone))),
         }
+    }
+
+    /// A final must not be made by a bad one while a good one waits behind it.
+    fn sorted(&self, keys: Option<&Vec<InboxKey>>) -> Vec<InboxKey> {
+        let mut keys = keys.cloned().unwrap_or_default();
+        let rank = |key: &InboxKey| {
+            let state = self.held.get(key).map(|held| held.receipt.state);
+            (state != Some(ReceiptState::Delivered), *key)
+        };
+        keys.sort_unstable_by_key(rank);
+        keys.dedup();
+        keys
     }
 
     /// One whose wait is over; it stays until it is removed. Asked again until none is left.
@@ -214,13 +222,6 @@ pub fn tails(receipt: &Receipt) -> impl Iterator<Item = Tail> + '_ {
         .chain(sender.filter(|sender| Some(*sender) != phone))
 }
 
-fn sorted(keys: Option<Vec<InboxKey>>) -> Vec<InboxKey> {
-    let mut keys = keys.unwrap_or_default();
-    keys.sort_unstable();
-    keys.dedup();
-    keys
-}
-
 fn drop_from<K: std::hash::Hash + Eq>(
     table: &mut HashMap<K, Vec<InboxKey>>,
     place: K,
@@ -278,7 +279,6 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::carrier::ReceiptState;
 
     fn receipt(id: &str, phone: &str) -> Receipt {
         Receipt {

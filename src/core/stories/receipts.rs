@@ -115,3 +115,19 @@ fn a_hedge_waits_for_a_receipt_that_is_not_looked_up_but_not_for_ever() {
         assert!(other != silent && hedge.key.attempt == 2);
     });
 }
+
+#[test]
+fn of_two_early_receipts_that_contradict_each_other_the_good_one_makes_the_final() {
+    story(|story| {
+        story.ask("only", PHONE);
+        let (silent, order) = story.order();
+        story.brings(&silent, "4711", &order, ReceiptState::Undelivered);
+        story.passes(Duration::from_secs(1));
+        story.brings(&silent, "4711", &order, ReceiptState::Delivered);
+        story.is_silent(&silent, &order);
+        story.passes(Duration::from_secs(10));
+        let events = story.events("only");
+        assert_eq!(events[..3], ["attempt_failed", "sent", "delivered"]);
+        assert!(!events.contains(&"undelivered".to_owned()), "{events:?}");
+    });
+}
