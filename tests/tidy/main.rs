@@ -10,6 +10,7 @@ use source::{
 
 mod imports;
 mod names;
+mod planted;
 mod source;
 
 /// Lines of a file, its tests not counted.
