@@ -152,6 +152,12 @@ impl Engine<'_> {
     pub fn reports_of(&self, key: ChallengeKey) -> Result<Vec<OutboxReport>, ReadError> {
         self.reader.reports_of(key, 0)
     }
+
+    /// Messages of carriers that nothing has been made of yet.
+    pub fn held_messages(&self) -> rusqlite::Result<i64> {
+        let count = "SELECT count(*) FROM inbox";
+        self.conn.query_row(count, [], |row| row.get(0))
+    }
 }
 
 fn connect(name: &Path) -> Result<Connection, OpenError> {

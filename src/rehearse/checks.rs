@@ -364,6 +364,10 @@ impl World<'_, '_> {
         if let Some(rest) = rest {
             return self.violate(format!("something is left in the core: {rest:?}"));
         }
+        let held = engine.held_messages();
+        if !matches!(held, Ok(0)) {
+            return self.violate(format!("receipts are left in the ledger's inbox: {held:?}"));
+        }
         for n in 0..self.jobs.len() {
             if let Some(what) = self.unkept(&self.jobs[n], engine) {
                 let id = &self.jobs[n].id;
