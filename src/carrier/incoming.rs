@@ -91,6 +91,15 @@ pub enum ReceiptState {
 }
 
 impl ReceiptState {
+    pub const ALL: [ReceiptState; 6] = [
+        ReceiptState::Delivered,
+        ReceiptState::Intermediate,
+        ReceiptState::Undelivered,
+        ReceiptState::Expired,
+        ReceiptState::Rejected,
+        ReceiptState::Unknown,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             ReceiptState::Delivered => "delivered",

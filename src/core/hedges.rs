@@ -1,5 +1,5 @@
-//! Hedges that may not be needed after all: while a hedge's intent was on its way to the disk, the carrier that was silent
-//! may have answered, or brought a receipt that is not looked up yet.
+//! What waits for a receipt that is safe, and not yet known whose it is: a hedge that may not be needed after all, since its
+//! carrier has answered or brought that receipt while the intent was on its way to the disk; a final at the deadline.
 
 use std::{sync::Arc, time::Duration};
 

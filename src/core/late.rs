@@ -24,9 +24,9 @@ use super::{
 };
 use crate::{
     carrier::ReceiptState,
-    challenge::{AttemptKey, Challenge, ChallengeKey},
+    challenge::{AttemptKey, Challenge, ChallengeKey, Millis},
     clock::Now,
-    delivery::DeliveryState,
+    delivery::{Attempt, DeliveryState},
     ledger::{Candidates, InboxKey, Op, OutboxReport, Referred, Stored, Target, Whose},
     number::written::Tail,
     operate::metrics,
@@ -194,12 +194,7 @@ impl Core {
     }
 
     /// The answers of a round; what is missing in them is asked again.
-    pub(super) fn late_found(&mut self, mut round: Vec<Found>, now: Now) {
-        // Of two receipts for one text the positive one is believed, however they came.
-        round.sort_by_key(|found| {
-            let held = self.inbox.get(found.key);
-            held.is_none_or(|held| held.receipt.state != ReceiptState::Delivered)
-        });
+    pub(super) fn late_found(&mut self, round: Vec<Found>, now: Now) {
         let mut asked = std::mem::take(&mut self.late.asked);
         let mut told: BTreeMap<ChallengeKey, Told> = BTreeMap::new();
         for found in round {
@@ -236,8 +231,8 @@ impl Core {
         let Some(held) = self.inbox.get(key) else {
             return;
         };
-        let mut others = candidates.by_phone;
-        others.retain(|candidate| may_mean(held, candidate));
+        let others = candidates.by_phone.into_iter().map(Ended::of);
+        let others: Vec<Ended> = others.filter(|other| other.may_be_meant(held)).collect();
         let decided = only(candidates.literal, candidates.by_reference, held);
         if decided.is_none() && self.sent_to_phone(&held.carrier, &held.receipt) {
             // Another text had its reference. It will be known by the answer to the one to this phone, or by the doubt.
@@ -279,17 +274,15 @@ impl Core {
         &mut self,
         held: &Held,
         known: bool,
-        mut others: Vec<(Referred, Stored)>,
+        mut others: Vec<Ended>,
         told: &mut BTreeMap<ChallengeKey, Told>,
         now: Now,
     ) {
         let (name, receipt) = (&held.carrier, &held.receipt);
         let lead = self.lead(name, receipt, Some(&held.forms), held.at);
         if let Lead::ByPhone(at) = lead {
-            others.retain(|(referred, stored)| {
-                let life =
-                    serde_json::from_slice::<DeliveryState>(&stored.life).unwrap_or_default();
-                let attempt = life.attempt(referred.key.attempt);
+            others.retain(|other| {
+                let attempt = other.attempt();
                 attempt.is_none_or(|a| self.fits_as_well(receipt, at, &a.sender))
             });
         }
@@ -299,11 +292,7 @@ impl Core {
             }
             (Lead::Nobody, 0) => self.unmatched(held, known),
             (Lead::Nobody, 1) => {
-                if let Some((referred, stored)) = others.pop() {
-                    let at = PartOf {
-                        attempt: referred.key,
-                        part: referred.part,
-                    };
+                if let Some(Ended { at, stored, .. }) = others.pop() {
                     self.late_receipt(at, &stored, held, told, now);
                 }
             }
@@ -389,21 +378,40 @@ fn only(
     one.then(|| pick(&mut fits, held, attempt)).flatten()
 }
 
-/// Can the receipt mean this text, which ended without a reference? Not where it ended long ago, was sent later, or to
-/// another phone.
-fn may_mean(held: &Held, (referred, stored): &(Referred, Stored)) -> bool {
-    if stored
-        .ended
-        .is_some_and(|ended| held.at.since(ended) > ENDED_LATELY)
-    {
-        return false;
+/// A text without a reference whose challenge has ended.
+struct Ended {
+    at: PartOf,
+    stored: Stored,
+    life: DeliveryState,
+}
+
+impl Ended {
+    fn of((referred, stored): (Referred, Stored)) -> Ended {
+        Ended {
+            at: PartOf {
+                attempt: referred.key,
+                part: referred.part,
+            },
+            life: serde_json::from_slice(&stored.life).unwrap_or_default(),
+            stored,
+        }
     }
-    let job = serde_json::from_slice::<Challenge>(&stored.job).ok();
-    let life = serde_json::from_slice::<DeliveryState>(&stored.life).unwrap_or_default();
-    let attempt = life.attempt(referred.key.attempt);
-    let sender = attempt.map_or("", |a| a.sender.trim_start_matches('+'));
-    let named = job.and_then(|ch| names(&held.receipt, ch.to?, sender));
-    attempt.is_none_or(|a| a.started <= held.at) && named != Some(false)
+
+    fn attempt(&self) -> Option<&Attempt> {
+        self.life.attempt(self.at.attempt.attempt)
+    }
+
+    /// Not where it ended long ago, was sent later, or to another phone.
+    fn may_be_meant(&self, held: &Held) -> bool {
+        let lately = |ended: Millis| held.at.since(ended) <= ENDED_LATELY;
+        let attempt = self.attempt();
+        let sender = attempt.map_or("", |a| a.sender.trim_start_matches('+'));
+        let job = serde_json::from_slice::<Challenge>(&self.stored.job).ok();
+        let named = job.and_then(|ch| names(&held.receipt, ch.to?, sender));
+        self.stored.ended.is_none_or(lately)
+            && attempt.is_none_or(|a| a.started <= held.at)
+            && named != Some(false)
+    }
 }
 
 /// What stands in the ledger as the reference of texts to this phone that have none. No carrier can write it: the
@@ -437,7 +445,6 @@ fn pick(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::challenge::Millis;
 
     fn stored(late: &[u8]) -> Stored {
         Stored {

@@ -1,7 +1,7 @@
 //! Every reason that a report can have: words of other tables, and the few that stand in none. The handbook tells them all,
 //! and its test asks here.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use crate::{
     admission,
@@ -13,25 +13,18 @@ use crate::{
 /// All, but the method that a `fallback` names.
 pub fn reasons() -> BTreeSet<&'static str> {
     let numbers = [number::Reason::InvalidNumber, number::Reason::NumberType];
-    let receipts = [
-        ReceiptState::Delivered,
-        ReceiptState::Intermediate,
-        ReceiptState::Undelivered,
-        ReceiptState::Expired,
-        ReceiptState::Rejected,
-        ReceiptState::Unknown,
-    ];
     let mut all = BTreeSet::from(OTHERS);
     all.extend(Cause::ALL.map(Cause::name));
     all.extend(admission::Kind::ALL.map(admission::Kind::reason));
     all.extend(numbers.map(number::Reason::as_str));
-    all.extend(receipts.map(ReceiptState::name));
+    all.extend(ReceiptState::ALL.map(ReceiptState::name));
     all
 }
 
 /// Is it one of them, or a method?
 pub(super) fn is_known(reason: &str) -> bool {
-    reasons().contains(reason) || Method::parse(reason).is_some()
+    static KNOWN: LazyLock<BTreeSet<&str>> = LazyLock::new(reasons);
+    KNOWN.contains(reason) || Method::parse(reason).is_some()
 }
 
 /// Reasons that no other table has.

@@ -13,7 +13,7 @@ use crate::{
     },
     challenge::{Millis, Origin},
     clock::{Mono, Now},
-    config::Config,
+    config::{CarrierConfig, Config},
     gateway,
     intake::{
         Arrival, Ticket,
@@ -59,8 +59,7 @@ fn story(tell: impl FnOnce(&mut Story<'_>)) {
 
 /// One life on this ledger; everything that is not committed is lost at its end.
 fn life<T>(memory: &Memory, now: Mono, tell: impl FnOnce(&mut Story<'_>) -> T) -> T {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rehearsal/ringback.toml");
-    let config = Arc::new(Config::load(&file).expect("the rehearsal's configuration"));
+    let config = Arc::new(config());
     let keeping = Keeping {
         wipe: gateway::WIPE,
         retention: DAY,
@@ -85,11 +84,8 @@ impl<'c> Story<'c> {
             epoch: recovered.epoch(),
         };
         let mut core = Core::new(settings, time(now));
-        let update = |(place, name): (u64, &Arc<str>)| CarrierUpdate {
-            config: config.carriers[name].clone(),
-            driver: DriverId(place),
-            slots: slots(10),
-            link: UpdateLink::New,
+        let update = |(place, name): (u64, &Arc<str>)| {
+            carrier_update(&config.carriers[name], DriverId(place), 10)
         };
         let updates = (0..).zip(&config.used()).map(update).collect();
         core.configure(config.clone(), updates);
@@ -127,25 +123,7 @@ impl<'c> Story<'c> {
         let body = serde_json::json!({
             "id": id, "tenant": "bank", "to": to, "method": "sms_code", "code": "123456", "lifetime_s": lifetime,
         });
-        let properties = Properties {
-            door: Origin::Amqp,
-            reply_to: None,
-            correlation_id: None,
-        };
-        let body = body.to_string().into_bytes();
-        let jobs = &self.config.settings.jobs;
-        let job = job::parse(
-            JobKind::Challenge,
-            &body,
-            properties,
-            time(self.now).wall,
-            jobs,
-        );
-        let job = job.unwrap_or_else(|bad| panic!("{:?}", bad.faults));
-        self.gives(Input::Arrival(Arrival {
-            job,
-            ticket: Ticket::None,
-        }));
+        self.gives(arrival(&self.config, body, self.now));
     }
 
     fn said(&mut self, carrier: &str, what: CarrierEvent) {
@@ -271,10 +249,36 @@ impl<'c> Story<'c> {
     }
 }
 
-fn slots(count: u32) -> Slots {
-    let slots = Slots::default();
-    slots.set(count);
-    slots
+/// That of the rehearsals.
+fn config() -> Config {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rehearsal");
+    Config::load(&folder.join("ringback.toml")).expect("it is sound")
+}
+
+/// A job by the queue, that nobody waits for.
+fn arrival(config: &Config, body: serde_json::Value, now: Mono) -> Input {
+    let properties = Properties {
+        door: Origin::Amqp,
+        reply_to: None,
+        correlation_id: None,
+    };
+    let (body, jobs) = (body.to_string().into_bytes(), &config.settings.jobs);
+    let job = job::parse(JobKind::Challenge, &body, properties, time(now).wall, jobs);
+    Input::Arrival(Arrival {
+        job: job.unwrap_or_else(|bad| panic!("{:?}", bad.faults)),
+        ticket: Ticket::None,
+    })
+}
+
+fn carrier_update(config: &Arc<CarrierConfig>, driver: DriverId, slots: u32) -> CarrierUpdate {
+    let free = Slots::default();
+    free.set(slots);
+    CarrierUpdate {
+        config: config.clone(),
+        driver,
+        slots: free,
+        link: UpdateLink::New,
+    }
 }
 
 fn time(now: Mono) -> Now {

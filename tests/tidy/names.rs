@@ -44,12 +44,6 @@ const RETIRED: &[(&str, &str)] = &[
     ("words", "types"),
 ];
 
-/// Those that mean something else where they stand, which the module says.
-const KEPT: &[(&str, &str)] = &[];
-
-/// Public names that stand in more than two modules, and still have to be told apart. None is added.
-const SEVERAL: &[&str] = &[];
-
 const KINDS: [&str; 5] = ["struct ", "enum ", "trait ", "type ", "mod "];
 
 /// What is declared in this line, if anything: public?, its kind, its name.
@@ -73,7 +67,6 @@ fn names_that_were_given_up_stay_away() {
         for line in source.code.split_inclusive('\n') {
             if let Some((_, _, name)) = declared(line)
                 && let Some((_, instead)) = RETIRED.iter().find(|(retired, _)| *retired == name)
-                && !KEPT.contains(&(source.path.as_str(), name))
             {
                 let line = line_of(&source.code, at);
                 faults.push(format!("{}:{line}: {name}: say {instead}", source.path));
@@ -100,16 +93,9 @@ fn a_public_name_stands_in_two_modules_at_most() {
     }
     let mut faults = Vec::new();
     for (name, paths) in &modules {
-        if paths.len() > 2 && !SEVERAL.contains(&name.as_str()) {
+        if paths.len() > 2 {
             let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
             faults.push(format!("{name}: {}", paths.join(", ")));
-        }
-    }
-    for name in SEVERAL {
-        if modules.get(*name).is_none_or(|paths| paths.len() <= 2) {
-            faults.push(format!(
-                "{name} stands in two modules at most: take it off the list"
-            ));
         }
     }
     none(

@@ -50,14 +50,6 @@ fn says() -> impl Strategy<Value = Says> {
 
 impl Story {
     fn hear(&mut self, says: Says) {
-        let states = [
-            ReceiptState::Delivered,
-            ReceiptState::Intermediate,
-            ReceiptState::Undelivered,
-            ReceiptState::Expired,
-            ReceiptState::Rejected,
-            ReceiptState::Unknown,
-        ];
         let outcomes = [
             CallOutcome::Confirmed,
             CallOutcome::CodeRead,
@@ -81,7 +73,7 @@ impl Story {
             ),
             Says::Fails(n, c) => self.fails(n, Cause::ALL[c]),
             Says::Ends(n, o) => self.ends(n, outcomes[usize::from(o)]),
-            Says::Receipt(n, s) => self.receipt(n, 0, states[usize::from(s)]),
+            Says::Receipt(n, s) => self.receipt(n, 0, ReceiptState::ALL[usize::from(s)]),
             Says::Pass(ms) => {
                 let to = (self.now.0 + i64::from(ms)) as f64 / 1000.0;
                 self.at(to);

@@ -3,26 +3,29 @@
 //! A seed shakes how long the disk, the network and the people take, within what a machine that is well does; nothing else
 //! is left to chance.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     carrier::{
         AttemptEvent, CallEnd, CallMark, CallOutcome, CallState, CarrierEvent, CarrierMessage,
-        Cause, Command, DriverId, Link, Order, Slots,
+        Cause, Command, DriverId, Link, Order,
     },
-    challenge::{AttemptKey, Challenge, Expect, Method, Millis, Origin, Until},
-    clock::{Mono, Now},
+    challenge::{AttemptKey, ChallengeKey},
+    clock::Mono,
     config::{CarrierConfig, Config, carrier::Transport},
-    core::{CarrierUpdate, Core, CoreSettings, Input, Output, UpdateLink},
-    intake::{Arrival, Job, Ticket},
+    core::{
+        Core, CoreSettings, Input, Output,
+        stories::{arrival, carrier_update, config, time},
+    },
     ledger::{Batch, Done, Epoch, InboxKey, ReportKey},
-    number::{self, Number},
+    number::Number,
     protocol::rtp::Key,
     routing::plan,
 };
 
 /// A core, its disk, its trunks, and what comes when.
 pub struct Stage {
+    config: Arc<Config>,
     core: Core,
     seed: u64,
     rolls: u16,
@@ -43,9 +46,6 @@ pub struct Stage {
 
 struct Trunk {
     name: Arc<str>,
-    driver: DriverId,
-    slots: Slots,
-    config: Arc<CarrierConfig>,
     calls: Vec<TrunkCall>,
 }
 
@@ -56,23 +56,23 @@ struct TrunkCall {
 }
 
 enum Happening {
-    Ask(Box<Challenge>),
+    Arrives(Box<Input>),
     Disk,
     Says(usize, CarrierEvent),
     PicksUp(usize, usize),
     Presses(usize, usize),
 }
 
-const WALL: i64 = 1_800_000_000_000;
 const RINGS: Duration = Duration::from_millis(100);
-const LIFE: Duration = Duration::from_secs(180);
+/// Seconds.
+const LIFE: u32 = 180;
 
 impl Stage {
     pub fn new(seed: u64, pause: Duration) -> Stage {
-        let config = Arc::new(config());
+        let config = Arc::new(unpaced());
         let now = Mono::after_start(Duration::from_secs(1));
         let epoch = Epoch {
-            first_challenge: crate::challenge::ChallengeKey(1),
+            first_challenge: ChallengeKey(1),
             first_report: ReportKey(1),
             first_message: InboxKey(1),
             limiter: [0; 32],
@@ -83,26 +83,31 @@ impl Stage {
             epoch,
         };
         let mut stage = Stage {
-            core: Core::new(settings, moment(now)),
+            config: config.clone(),
+            core: Core::new(settings, time(now)),
             seed,
             rolls: 0,
             now,
             due: BTreeMap::new(),
             last: 0,
-            trunks: config.carriers.values().filter_map(trunk).collect(),
+            trunks: Vec::new(),
             disk: Vec::new(),
             pause,
             invited: Vec::new(),
             asked: BTreeMap::new(),
             pressed: BTreeMap::new(),
         };
-        let updates = stage.trunks.iter().map(|trunk| CarrierUpdate {
-            config: trunk.config.clone(),
-            driver: trunk.driver,
-            slots: trunk.slots.clone(),
-            link: UpdateLink::New,
-        });
-        stage.core.configure(config, updates.collect());
+        let is_trunk =
+            |carrier: &&Arc<CarrierConfig>| matches!(carrier.transport, Transport::Sip(_));
+        let mut updates = Vec::new();
+        for (at, carrier) in (0..).zip(config.carriers.values().filter(is_trunk)) {
+            updates.push(carrier_update(carrier, DriverId(at), 500));
+            stage.trunks.push(Trunk {
+                name: carrier.name.clone(),
+                calls: Vec::new(),
+            });
+        }
+        stage.core.configure(config, updates);
         for at in 0..stage.trunks.len() {
             for link in [Link::Up, Link::Probe { ok: true }] {
                 stage.says(at, Duration::ZERO, CarrierEvent::Link(link));
@@ -135,9 +140,13 @@ impl Stage {
     /// Somebody asks for a call, after a while.
     pub fn ask(&mut self, after: Duration, id: &str, to: &str) {
         let at = self.now + after;
-        let challenge = challenge(id, to, moment(at).wall);
-        self.asked.extend(challenge.to.map(|to| (to, at)));
-        self.later(after, Happening::Ask(Box::new(challenge)));
+        let body = serde_json::json!({
+            "id": id, "to": to, "method": "voice_confirm", "lifetime_s": LIFE,
+        });
+        let to = Number::from_e164(to).expect("a number");
+        self.asked.insert(to, at);
+        let job = arrival(&self.config, body, at);
+        self.later(after, Happening::Arrives(Box::new(job)));
     }
 
     /// Goes on until then.
@@ -145,7 +154,7 @@ impl Stage {
         let until = Mono::after_start(until);
         while self.now < until {
             self.carry_out();
-            let wake = self.core.deadline(moment(self.now)).max(self.now);
+            let wake = self.core.deadline(time(self.now)).max(self.now);
             let next = self.due.first_key_value().map(|((at, _), _)| *at);
             match next.filter(|at| *at <= wake) {
                 Some(at) => {
@@ -156,7 +165,7 @@ impl Stage {
                 }
                 None => self.now = wake,
             }
-            self.core.turn(moment(self.now));
+            self.core.turn(time(self.now));
         }
     }
 
@@ -183,14 +192,9 @@ impl Stage {
     }
 
     fn happens(&mut self, what: Happening) {
-        let now = moment(self.now);
+        let now = time(self.now);
         match what {
-            Happening::Ask(challenge) => {
-                let job = Job::Challenge(challenge);
-                let ticket = Ticket::None;
-                self.core
-                    .handle(now, Input::Arrival(Arrival { job, ticket }));
-            }
+            Happening::Arrives(job) => self.core.handle(now, *job),
             Happening::Disk => {
                 for batch in std::mem::take(&mut self.disk) {
                     let done = Done {
@@ -233,9 +237,7 @@ impl Stage {
     }
 
     fn command(&mut self, driver: DriverId, command: Command) {
-        let Some(trunk) = self.trunks.iter().position(|t| t.driver == driver) else {
-            return;
-        };
+        let trunk = driver.0 as usize;
         match command {
             Command::Submit(order) => self.prepared(trunk, &order),
             Command::Recorded(CallMark(call)) => self.recorded(trunk, call as usize),
@@ -289,18 +291,9 @@ fn comes_later(to: Number) -> bool {
     to.e164().ends_with("9028")
 }
 
-fn moment(now: Mono) -> Now {
-    Now {
-        wall: Millis(WALL + now.since_start().as_millis() as i64),
-        mono: now,
-        ahead: 0,
-    }
-}
-
 /// That of the rehearsals, without the paces of its trunks.
-fn config() -> Config {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rehearsal");
-    let mut config = Config::load(&folder.join("ringback.toml")).expect("it is sound");
+fn unpaced() -> Config {
+    let mut config = config();
     let unpaced = |(name, carrier): (&Arc<str>, &Arc<CarrierConfig>)| {
         let carrier = CarrierConfig {
             pace: None,
@@ -310,49 +303,4 @@ fn config() -> Config {
     };
     config.carriers = Arc::new(config.carriers.iter().map(unpaced).collect());
     config
-}
-
-fn trunk(config: &Arc<CarrierConfig>) -> Option<Trunk> {
-    let Transport::Sip(_) = config.transport else {
-        return None;
-    };
-    let slots = Slots::default();
-    slots.set(500);
-    Some(Trunk {
-        name: config.name.clone(),
-        driver: DriverId::fresh(),
-        slots,
-        config: config.clone(),
-        calls: Vec::new(),
-    })
-}
-
-fn challenge(id: &str, to: &str, now: Millis) -> Challenge {
-    let analysis = number::analyse(to, None);
-    Challenge {
-        id: id.into(),
-        tenant: "default".into(),
-        user: None,
-        to: analysis.number,
-        country: analysis.country,
-        refused: None,
-        extension: None,
-        method: Method::VoiceConfirm,
-        fallback: Vec::new(),
-        until: Until::Delivered,
-        expect: Expect::Code,
-        code: None,
-        code_made: false,
-        pin: None,
-        text: None,
-        locale: "en-US".into(),
-        issued: now,
-        deadline: now + LIFE,
-        arrived: now,
-        caller_id: None,
-        meta: Default::default(),
-        reply_to: None,
-        door: Origin::Amqp,
-        content: [0; 32],
-    }
 }
