@@ -26,7 +26,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -35,38 +35,20 @@ use crate::{
     number::written::Tail,
 };
 
-mod apply;
-pub mod check;
 mod claim;
-mod clock_mark;
 mod ending;
-mod files;
-pub mod in_memory;
-mod keys;
 mod letters;
-mod limiter;
-mod loss;
-mod mark;
 mod pack;
-mod read;
-mod recover;
-mod retention;
-mod schema;
 mod seal;
+mod store;
 mod types;
-mod verdict;
-mod whose;
-mod writer;
 
 #[cfg(test)]
 mod conformance;
-#[cfg(test)]
-mod tests;
 
 pub use claim::{Claim, Waiting};
 pub use ending::Unwritten;
-pub use loss::Missing;
-pub use recover::{Recovered, UnterminatedCall};
+pub use store::sqlite::{Missing, Recovered, UnterminatedCall, check, in_memory};
 pub use types::*;
 
 /// The handle: cheap to clone, one ledger behind all of them. The writer ends when the last one is dropped and all
@@ -76,10 +58,10 @@ pub struct Ledger {
     work: mpsc::Sender<Work>,
     reads: Reads,
     trouble: Arc<ArcSwapOption<String>>,
-    pulse: Arc<writer::Pulse>,
+    pulse: Arc<store::sqlite::writer::Pulse>,
     ending: Arc<ending::Ending>,
     #[cfg(test)]
-    fault: Arc<writer::Fault>,
+    fault: Arc<store::sqlite::writer::Fault>,
 }
 
 /// Where each batch's [`Done`] arrives, in the order in which the batches were given. It holds no more than was
@@ -93,61 +75,7 @@ impl Ledger {
         node: &str,
         wipe: Wipe,
     ) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
-        let path = &settings.path;
-        schema::make_folder(path)?;
-        schema::only_regular(path)?;
-        let lock = schema::lock(path)?;
-        let mark = verdict::admit(settings)?;
-        schema::make_file(path)?;
-        let conn = schema::open_writer(path)?;
-        let masters = keys::read(&conn, path, &settings.keys)?;
-        let ring = Arc::new(keys::register(&conn, path, masters)?);
-        clock_mark::go_on(&conn).map_err(|e| schema::sqlite(path, e))?;
-        let least = mark.map_or(0, |mark| recover::epoch_of(mark.tally.newest));
-        let epoch = recover::next_epoch(&conn, least).map_err(|e| schema::sqlite(path, e))?;
-        let secret = limiter::secret(&conn, path, &ring)?;
-        let (mark, tally) = mark::begin(&conn, path).map_err(|e| schema::sqlite(path, e))?;
-        let recovered = Recovered::new(path, ring.clone(), epoch, secret)?;
-        let ring = Arc::new(ArcSwap::new(ring));
-        let reader = read::Reader::new(schema::open_reader(path)?, ring.clone());
-        let trouble = Arc::new(ArcSwapOption::empty());
-        let pulse = Arc::new(writer::Pulse::default());
-        let ending = Arc::new(ending::Ending::default());
-        #[cfg(test)]
-        let fault = Arc::new(writer::Fault::default());
-        let (work, todo) = mpsc::channel(BATCHES);
-        let (done, receiver) = mpsc::unbounded_channel();
-        let writer = writer::Writer {
-            path: path.clone(),
-            files: std::cell::RefCell::new(files::Files::of(&conn, path)?),
-            conn,
-            _lock: lock,
-            ring,
-            owner: node.into(),
-            epoch,
-            retention: retention::Settings {
-                wipe,
-                retention: settings.retention,
-                outcomes: settings.outcomes,
-            },
-            done,
-            trouble: trouble.clone(),
-            pulse: pulse.clone(),
-            ending: ending.clone(),
-            #[cfg(test)]
-            fault: fault.clone(),
-        };
-        writer.start(todo, mark, tally)?;
-        let ledger = Ledger {
-            work,
-            reads: Reads::Sqlite(Arc::new(reader)),
-            trouble,
-            pulse,
-            ending,
-            #[cfg(test)]
-            fault,
-        };
-        Ok((ledger, receiver, recovered))
+        store::sqlite::open(settings, node, wipe)
     }
 
     /// Gives a batch to the writer; waits while [`BATCHES`] are waiting. Receiving `Done`s need not go on meanwhile.
@@ -317,7 +245,7 @@ impl Ledger {
 
     async fn read<T: Send + 'static>(
         &self,
-        what: impl FnOnce(&read::Reader) -> Result<T, ReadError> + Send + 'static,
+        what: impl FnOnce(&store::sqlite::read::Reader) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
         let Reads::Sqlite(reader) = &self.reads;
         let reader = reader.clone();
@@ -330,7 +258,7 @@ impl Ledger {
 /// The seam: who answers reads. The writer's side of it is [`Work`].
 #[derive(Clone)]
 enum Reads {
-    Sqlite(Arc<read::Reader>),
+    Sqlite(Arc<store::sqlite::read::Reader>),
 }
 
 /// What the writer is asked.

@@ -422,7 +422,7 @@ fn release(group: &[Batch]) {
 
 /// Since when the present transaction has been going on: a disk that stalls gives no error.
 #[derive(Debug, Default)]
-pub(super) struct Pulse(std::sync::Mutex<Option<Instant>>);
+pub(in crate::ledger) struct Pulse(std::sync::Mutex<Option<Instant>>);
 
 impl Pulse {
     fn begins(&self) {
@@ -468,7 +468,7 @@ fn gather(
 /// Makes the disk full, for tests: the bound on the file's pages, set before each transaction where it has changed.
 #[cfg(test)]
 #[derive(Default)]
-pub(super) struct Fault {
+pub(in crate::ledger) struct Fault {
     pub max_pages: std::sync::atomic::AtomicI64,
 }
 

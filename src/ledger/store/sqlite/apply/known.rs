@@ -7,8 +7,8 @@ use crate::{
     challenge::{ChallengeKey, Millis},
     ledger::{
         ControlMessage, Known, PendingControl,
-        read::{Head, number_of, open_rest},
         seal::{Lookup, Mac, Part},
+        store::sqlite::read::{Head, number_of, open_rest},
     },
 };
 

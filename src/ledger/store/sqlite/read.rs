@@ -16,7 +16,7 @@ use crate::{
     number::written::Tail,
 };
 
-pub(super) struct Reader {
+pub(in crate::ledger) struct Reader {
     inner: Mutex<Inner>,
     ring: Arc<ArcSwap<Keyring>>,
 }

@@ -3,9 +3,8 @@
 use rusqlite::{Connection, params};
 
 use crate::ledger::{
-    apply::RowCodec,
-    read::Head,
     seal::{Lookup, Part, key_number},
+    store::sqlite::{apply::RowCodec, read::Head},
 };
 
 /// A walk over everything that is sealed.

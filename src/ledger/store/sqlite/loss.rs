@@ -58,7 +58,7 @@ impl Missing {
     }
 
     /// What `on_loss = "continue"` would do.
-    pub(super) fn remedy(&self) -> &'static str {
+    pub(in crate::ledger) fn remedy(&self) -> &'static str {
         match self.is_damage() {
             true => "to have it set aside and begin with an empty one",
             false => "to go on without what is missing",

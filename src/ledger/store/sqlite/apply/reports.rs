@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use super::{Fault, RowCodec, Statements, twice};
-use crate::ledger::{OutboxReport, Target, read, seal::Part};
+use crate::ledger::{OutboxReport, Target, seal::Part, store::sqlite::read};
 
 impl Statements<'_> {
     pub(super) fn report(

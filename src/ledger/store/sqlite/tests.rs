@@ -6,11 +6,18 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    conformance::{self, Home, T0, end, new, report, write},
-    *,
+use super::*;
+use crate::{
+    challenge::{AttemptKey, ChallengeKey},
+    config::{
+        carrier::Secret,
+        settings::{LedgerKey, OnLoss},
+    },
+    ledger::{
+        Claim, InboxMessage, PendingControl,
+        conformance::{self, Home, T0, end, new, report, write},
+    },
 };
-use crate::config::{carrier::Secret, settings::OnLoss};
 
 /// A folder of its own, gone with it.
 struct Place {
