@@ -49,6 +49,7 @@ mod conformance;
 pub use claim::{Claim, Waiting};
 pub use ending::Unwritten;
 pub use store::sqlite::{Missing, Recovered, UnterminatedCall, check, in_memory};
+pub use store::{StoreError, StoreErrorKind};
 pub use types::*;
 
 /// The handle: cheap to clone, one ledger behind all of them. The writer ends when the last one is dropped and all
@@ -313,10 +314,7 @@ pub enum OpenError {
         source: std::io::Error,
     },
     #[error("{}: {source}", path.display())]
-    Sqlite {
-        path: PathBuf,
-        source: rusqlite::Error,
-    },
+    Store { path: PathBuf, source: StoreError },
     #[error("the ledger is closed")]
     Ended,
 }
@@ -325,7 +323,6 @@ impl OpenError {
     /// Nothing in the configuration is wrong: the disk is full or can't be written, or somebody else has the file for a
     /// while. Another start may go well.
     pub fn may_pass(&self) -> bool {
-        use rusqlite::ErrorCode as Code;
         use std::io::ErrorKind as Kind;
         match self {
             OpenError::File { source, .. } => matches!(
@@ -336,15 +333,9 @@ impl OpenError {
                     | Kind::ResourceBusy
                     | Kind::TimedOut
             ),
-            OpenError::Sqlite { source, .. } => matches!(
-                source.sqlite_error_code(),
-                Some(
-                    Code::DatabaseBusy
-                        | Code::DatabaseLocked
-                        | Code::DiskFull
-                        | Code::ReadOnly
-                        | Code::SystemIoFailure
-                )
+            OpenError::Store { source, .. } => matches!(
+                source.kind,
+                StoreErrorKind::Busy | StoreErrorKind::Unavailable
             ),
             OpenError::InUse(_)
             | OpenError::Newer { .. }
@@ -362,7 +353,7 @@ impl OpenError {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("the ledger can't be read: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Store(#[from] StoreError),
     #[error("a record of the ledger can't be opened: it was changed, or its key is missing")]
     Sealed,
     #[error("the ledger is closed")]

@@ -42,6 +42,9 @@ const IMPURE: &[&[&str]] = &[
     &["thread", "spawn"],
 ];
 
+/// Libraries that are known to one place alone: what they are, and where.
+const KNOWN_TO: &[(&str, &str)] = &[("rusqlite", "src/ledger/store/sqlite")];
+
 /// The only places that read the wall clock: the clock, and names and times of what is simulated.
 const WALL: &[&str] = &["src/clock.rs", "src/simulate/", "src/cli/simulate.rs"];
 
@@ -123,6 +126,26 @@ fn machines_know_no_runtime_no_clock_no_dice() {
     none(
         faults,
         "pure modules take bytes and time, and give bytes, events and a deadline",
+    );
+}
+
+#[test]
+fn no_type_of_a_database_crosses_the_seam() {
+    let mut faults = Vec::new();
+    for source in sources().iter().filter(|s| s.path.starts_with("src/")) {
+        for (library, place) in KNOWN_TO {
+            if source.path.starts_with(place) {
+                continue;
+            }
+            for (at, _) in words(&source.code).filter(|(_, word)| word == library) {
+                let line = line_of(&source.code, at);
+                faults.push(format!("{}:{line}: {library}", source.path));
+            }
+        }
+    }
+    none(
+        faults,
+        "a database's library is named below its store alone",
     );
 }
 

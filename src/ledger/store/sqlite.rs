@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use rusqlite::ErrorCode;
 use tokio::sync::mpsc;
 
 use super::super::{
@@ -12,6 +13,7 @@ use super::super::{
     ReadError, Reads, Referred, ReportKey, Stored, Target, Whose, Wipe, Work, ending, pack, seal,
     types,
 };
+use super::{StoreError, StoreErrorKind};
 use crate::config::settings::LedgerSettings;
 
 mod apply;
@@ -36,6 +38,30 @@ mod tests;
 
 pub use loss::Missing;
 pub use recover::{Recovered, UnterminatedCall};
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> StoreError {
+        let kind = match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreErrorKind::Busy,
+            Some(ErrorCode::DiskFull | ErrorCode::ReadOnly | ErrorCode::SystemIoFailure) => {
+                StoreErrorKind::Unavailable
+            }
+            Some(ErrorCode::DatabaseCorrupt) => StoreErrorKind::Damaged,
+            Some(ErrorCode::NotADatabase) => StoreErrorKind::NotADatabase,
+            _ => StoreErrorKind::Other,
+        };
+        StoreError {
+            reason: error.to_string(),
+            kind,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> ReadError {
+        ReadError::Store(error.into())
+    }
+}
 
 /// Opens the ledger, or makes it, and takes it for this process.
 pub(in crate::ledger) fn open(

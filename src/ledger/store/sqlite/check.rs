@@ -6,7 +6,7 @@ use std::{fs, io};
 use rusqlite::Connection;
 
 use super::{
-    Missing, OpenError, schema,
+    Missing, OpenError, StoreError, schema,
     verdict::{self, Verdict},
 };
 use crate::{
@@ -126,8 +126,8 @@ pub fn check(settings: &LedgerSettings) -> Result<LedgerStatus, OpenError> {
     };
     if octets > 0 {
         let looked = match schema::open_untouched(path) {
-            Ok(conn) => look(&conn, unknown, &mut standing),
-            Err(OpenError::Sqlite { source, .. }) => Err(source),
+            Ok(conn) => look(&conn, unknown, &mut standing).map_err(StoreError::from),
+            Err(OpenError::Store { source, .. }) => Err(source),
             Err(error) => return Err(error),
         };
         if let Err(error) = looked {

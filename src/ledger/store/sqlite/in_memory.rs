@@ -154,9 +154,9 @@ impl Engine<'_> {
     }
 
     /// Messages of carriers that nothing has been made of yet.
-    pub fn held_messages(&self) -> rusqlite::Result<i64> {
+    pub fn held_messages(&self) -> Result<i64, ReadError> {
         let count = "SELECT count(*) FROM inbox";
-        self.conn.query_row(count, [], |row| row.get(0))
+        Ok(self.conn.query_row(count, [], |row| row.get(0))?)
     }
 }
 

@@ -117,9 +117,9 @@ pub(super) fn open_untouched(path: &Path) -> Result<Connection, OpenError> {
 }
 
 pub(super) fn sqlite(path: &Path, source: rusqlite::Error) -> OpenError {
-    OpenError::Sqlite {
+    OpenError::Store {
         path: path.to_path_buf(),
-        source,
+        source: source.into(),
     }
 }
 

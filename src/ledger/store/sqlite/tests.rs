@@ -125,7 +125,7 @@ async fn a_newer_or_a_foreign_file_is_refused() {
     let other = Place::new();
     std::fs::create_dir_all(other.folder.join("data")).unwrap();
     std::fs::write(other.file(), "a letter to my aunt, not a database").unwrap();
-    assert!(matches!(refused(&other), OpenError::Sqlite { .. }));
+    assert!(matches!(refused(&other), OpenError::Store { .. }));
     let left = std::fs::read_to_string(other.file()).unwrap();
     assert!(left.starts_with("a letter"));
 }

@@ -3,10 +3,10 @@
 
 use std::{fs, io, path::Path, sync::Arc};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 use super::{
-    OpenError, keys, limiter,
+    OpenError, StoreErrorKind, keys, limiter,
     loss::{self, Lost, Missing},
     mark::{self, Mark, Unreadable},
     schema,
@@ -106,13 +106,13 @@ fn find(settings: &LedgerSettings, mark: Option<&Mark>) -> Result<Found, OpenErr
     }
     match look(settings, mark, octets) {
         // No database and no mark beside it: somebody else's file for all that is known, and not to be set aside.
-        Err(error @ OpenError::Sqlite { .. }) if mark.is_none() && is_no_database(&error) => {
+        Err(error @ OpenError::Store { .. }) if mark.is_none() && is_no_database(&error) => {
             Ok(Found {
                 lost: None,
                 refusal: Some(error),
             })
         }
-        Err(OpenError::Sqlite { source, .. }) if is_damage(&source) => {
+        Err(OpenError::Store { source, .. }) if source.is_damage() => {
             Ok(Lost::Damaged(source.to_string()).into())
         }
         found => found,
@@ -147,8 +147,8 @@ fn look(settings: &LedgerSettings, mark: Option<&Mark>, octets: u64) -> Result<F
         None => None,
     };
     let refusal = match keys_of(&conn, version, settings) {
-        Err(OpenError::Sqlite { source, path }) if is_damage(&source) => {
-            return Err(OpenError::Sqlite { source, path });
+        Err(OpenError::Store { source, path }) if source.is_damage() => {
+            return Err(OpenError::Store { source, path });
         }
         kept => kept.err(),
     };
@@ -194,18 +194,11 @@ fn read_all(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-    )
-}
-
 fn is_no_database(error: &OpenError) -> bool {
-    let OpenError::Sqlite { source, .. } = error else {
+    let OpenError::Store { source, .. } = error else {
         return false;
     };
-    source.sqlite_error_code() == Some(ErrorCode::NotADatabase)
+    source.kind == StoreErrorKind::NotADatabase
 }
 
 /// A tenth of a second's reading.
