@@ -5,15 +5,16 @@
 
 use crate::{
     challenge::{Challenge, Channel},
-    config::{Settings, settings::CountrySet},
     number::{self, Analysis, Detail, NumberPolicy, Reach},
 };
 
 pub mod alarm;
 pub mod countries;
+mod settings;
 mod windows;
 
-pub use windows::{Kind, Taken, Windows, longest};
+pub use settings::{Countries, CountrySet, Guard, Limits};
+pub use windows::{Kind, LimitKeys, Taken, Windows, longest};
 
 /// What admission says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl<F: Fn(&Challenge, Channel) -> bool> Routes for F {
 /// What admission goes by.
 #[derive(Clone, Copy)]
 pub struct Rules<'a> {
-    pub settings: &'a Settings,
+    pub countries: &'a Countries,
     pub numbers: &'a NumberPolicy,
 }
 
@@ -99,8 +100,8 @@ fn refuse(
         return Some(refusal.reason.as_str());
     }
     let (reach, countries) = match channel {
-        Channel::Sms => (Reach::Text, &rules.settings.countries.sms),
-        Channel::Voice => (Reach::Call, &rules.settings.countries.voice),
+        Channel::Sms => (Reach::Text, &rules.countries.sms),
+        Channel::Voice => (Reach::Call, &rules.countries.voice),
     };
     if let Some(refusal) = analysis.refused_for(reach, rules.numbers) {
         return Some(refusal.reason.as_str());

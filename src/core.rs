@@ -23,7 +23,6 @@ use crate::{
     intake::{Answer, Ticket},
     ledger::{ControlMessage, Done, Op},
     number::{Number, NumberPolicy},
-    operate::metrics,
     overlay::Overlay,
     report::body::Frame,
     routing::{Availability, table::SenderRotation},
@@ -44,6 +43,7 @@ mod input;
 mod late;
 mod lead;
 mod leaving;
+mod observer;
 mod open;
 mod operator;
 mod output;
@@ -63,6 +63,7 @@ mod turns;
 mod unsent;
 mod update;
 mod view;
+mod wipe;
 
 use arrivals::Arrivals;
 use carriers::Carriers;
@@ -71,15 +72,17 @@ use doubts::Doubts;
 use inbox::Inbox;
 pub use input::{CoreSettings, Input, Rest, Wants};
 pub use late::{Found, LookUp};
+pub use observer::{Observer, Unobserved};
 use open::OpenTable;
 pub use operator::{OpenChallenge, Ordered, OverlayOrder, Step};
 pub use output::{OrderId, Output, Outputs};
 use pipeline::{Action, Pipeline, Released};
 use queue::Queue;
 pub use reasons::reasons;
-pub use room::NoRoom;
+pub use resume::take_up;
 pub use update::{CarrierUpdate, UpdateLink};
 pub use view::{CarrierView, Seen, View};
+pub use wipe::WIPE;
 
 pub struct Core {
     config: Arc<Config>,
@@ -87,6 +90,7 @@ pub struct Core {
     call_rules: Arc<CallRules>,
     frame: Frame,
     broker: bool,
+    observer: Box<dyn Observer>,
     open: OpenTable,
     arrivals: Arrivals,
     queue: Queue,
@@ -174,6 +178,7 @@ impl Core {
             config,
             broker,
             epoch,
+            observer,
         } = settings;
         let mut core = Core {
             numbers: NumberPolicy::default(),
@@ -184,6 +189,7 @@ impl Core {
                 ahead: now.ahead,
             },
             broker,
+            observer,
             open: OpenTable::default(),
             arrivals: Arrivals::default(),
             queue: Queue::default(),
@@ -378,7 +384,7 @@ impl Core {
         let figures = (self.open.len(), self.queue.len());
         // To find the gauges costs more than most turns do.
         if self.shown.replace(figures) != Some(figures) {
-            metrics::dispatch(figures.0, figures.1);
+            self.observer.open(figures.0, figures.1);
         }
         self.over = self.stopped(now.mono);
     }

@@ -11,19 +11,21 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    carrier::{self, Blame, Cause, Failure, ReceiptState, Verdict},
+    carrier::{self, ReceiptState},
+    cause::{Blame, Cause, Failure, Verdict},
     challenge::{Challenge, Channel, Method, Millis, Until},
-    report::{self, Final, Note},
 };
 
 mod attempt;
 mod conclude;
+mod note;
 mod steps;
 #[cfg(test)]
 mod tests;
 mod wait;
 
 pub use attempt::{Attempt, Outcome, Phase};
+pub use note::{Event, Final, Note};
 
 /// The life of one challenge so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +61,7 @@ pub struct DeliveryState {
 
 /// A report that was given, in little room: there are a few for every open challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Told(u32, report::Event, u8);
+struct Told(u32, Event, u8);
 
 /// How and when it ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,14 +162,14 @@ impl DeliveryState {
     }
 
     /// The reports so far, in order: when, what, of which attempt.
-    pub fn told(&self) -> impl Iterator<Item = (Millis, report::Event, Option<u16>)> {
+    pub fn told(&self) -> impl Iterator<Item = (Millis, Event, Option<u16>)> {
         self.told.iter().map(|Told(after, event, attempt)| {
             let at = Millis(self.first_told.0 + i64::from(*after));
             (at, *event, (*attempt > 0).then_some(u16::from(*attempt)))
         })
     }
 
-    fn remember_told(&mut self, now: Millis, event: report::Event, attempt: Option<u16>) {
+    fn remember_told(&mut self, now: Millis, event: Event, attempt: Option<u16>) {
         if self.told.is_empty() {
             self.first_told = now;
         }
@@ -182,7 +184,7 @@ impl DeliveryState {
 
     /// Admitted: `closed` are the legs that admission refused (their cause in words stands in the log).
     pub fn start(&mut self, ch: &Challenge, now: Millis, refused: &[bool], out: &mut Vec<Effect>) {
-        self.note(now, report::Event::Accepted, None, None, out);
+        self.note(now, Event::Accepted, None, None, out);
         for (leg, refused) in self.legs.iter_mut().zip(refused) {
             if *refused {
                 leg.state = StepState::Closed(None);

@@ -13,8 +13,8 @@ use crate::{
     challenge::ChallengeKey,
     clock::Now,
     config::{CarrierConfig, Config},
-    core::{CarrierUpdate, Core, Input, NoRoom, OpenChallenge, OrderId, Output, View},
-    intake::Arrival,
+    core::{CarrierUpdate, Core, Input, OpenChallenge, OrderId, Output, View},
+    intake::{Arrival, NoRoom},
     ledger::{DoneReceiver, Ledger, OutboxReport, ReportKey},
     overlay::Entry,
 };

@@ -1,324 +1,155 @@
-//! The gateway: wires the way together and runs it.
+//! The gateway: what it consists of, in the order in which it starts.
 //!
-//! Everything is started here and nothing is decided here: the ledger is opened, every carrier gets its driver, what
-//! the ledger held goes on, and the doors are opened last. It ends when it is told to drain.
+//! Everything is started here and nothing is decided here. First the ports are taken and the tokens read, so that a start
+//! that can't be comes to nothing; then the [`service`] runs the way of a challenge; the listeners serve last.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{broadcast, mpsc, oneshot, watch},
-    task::JoinHandle,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    broker::Status,
-    carrier::SAID,
-    challenge::{ChallengeKey, Millis},
-    clock::Now,
-    config::{Config, LiveSettings},
-    core::{Core, CoreSettings, NoRoom},
-    dispatch::{Dispatch, Inputs, Outputs, Query},
-    intake::{ARRIVALS, Arrival},
-    ledger::{Ledger, OpenError, OutboxReport, ReadError, Recovered, ReportKey, Unwritten},
+    carrier::callbacks,
+    config::{Config, Reloader, watch::Follow},
+    intake::http,
+    ledger::Unwritten,
+    operate::{
+        BindError, Bound, Control, Guard, Measures, Parts, TokenError, admin, descriptors, recorder,
+    },
 };
 
 mod broker;
 mod drivers;
-mod wipe;
+mod reconfigure;
+pub mod service;
 
-use broker::{Broker, Out};
-use drivers::Drivers;
 pub use drivers::{DriverError, DriverErrors};
-pub(crate) use wipe::WIPE;
+pub use service::{Prepared, Publishing, Service, StartError};
 
-/// A running gateway.
+/// A running gateway with its listeners. Dropped, its listeners close at once; [`Gateway::drain`] is the good end.
 pub struct Gateway {
-    pub intake: IntakeHandle,
-    pub ledger: Ledger,
-    /// For the `[callbacks]` listener.
-    pub callbacks: crate::carrier::callbacks::Table,
-    config: Arc<Config>,
-    drivers: Drivers,
-    broker: Option<Broker>,
-    dispatch: JoinHandle<()>,
-    over: CancellationToken,
-    clock: JoinHandle<()>,
+    pub http: SocketAddr,
+    pub callbacks: SocketAddr,
+    pub admin: SocketAddr,
+    pub control: Arc<Control>,
+    stop: DropGuard,
+    listeners: Vec<JoinHandle<()>>,
+    service: reconfigure::SharedService,
 }
 
-/// How the doors and the operator reach dispatch. Cheap to clone.
-#[derive(Clone)]
-pub struct IntakeHandle {
-    pub jobs: mpsc::Sender<Arrival>,
-    /// Cancels and feedback.
-    pub control: mpsc::Sender<Arrival>,
-    pub queries: mpsc::Sender<Query>,
-    /// Says which challenge has a new report for those who follow by HTTP.
-    pub reports: broadcast::Sender<ChallengeKey>,
-    /// Cancelled once nothing new is taken any more.
-    pub draining: CancellationToken,
-    pub settings: LiveSettings,
-    /// The setting that jobs wait for, where there is no room for more challenges.
-    pub no_room: watch::Receiver<Option<NoRoom>>,
-}
-
-/// Where dispatch puts reports instead of on the configured broker: for tests, and for what runs without one.
-pub struct Publishing {
-    pub publish: Box<dyn FnMut(OutboxReport) + Send>,
-}
-
-/// Why the gateway can't start.
+/// Why it can't run. All but a broken ledger's reading are the configuration's or the machine's: exit code 2.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum RunError {
     #[error(transparent)]
-    Ledger(#[from] OpenError),
+    Bind(#[from] BindError),
     #[error(transparent)]
-    Driver(#[from] DriverErrors),
-    #[error("the ledger can't be read: {0}")]
-    Recover(String),
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Start(#[from] StartError),
 }
 
-/// After all else has ended, so long for the reports at hand; the others stay in the ledger.
-const LAST_REPORTS: Duration = Duration::from_secs(3);
-/// Bound of an operator's questions that wait.
-const QUERIES: usize = 64;
-/// Bound of batches of published reports that wait for dispatch.
-const PUBLISHED: usize = 1_024;
-/// Bound of wake-ups that a slow follower may be behind before it looks into the ledger again by itself.
-const WAKES: usize = 1_024;
-
-/// A configuration for which all is made ready.
-pub struct ReadyConfig {
-    config: Arc<Config>,
-    drivers: drivers::PreparedDrivers,
-}
-
-/// A gateway that is set up but not yet running: the broker's doors are attached in between.
-pub struct Prepared {
-    config: Arc<Config>,
-    pub ledger: Ledger,
-    recovered: Recovered,
-    pub intake: IntakeHandle,
-    inputs: Inputs,
-    /// Where a publisher says which reports are done.
-    pub published: mpsc::Sender<Vec<ReportKey>>,
-    said: mpsc::Sender<crate::carrier::CarrierMessage>,
-    no_room: watch::Sender<Option<NoRoom>>,
-}
-
-impl Prepared {
-    /// Opens the ledger. Nothing runs yet.
-    pub fn open(config: Config) -> Result<Prepared, StartError> {
-        let node = config.settings.node.name.clone();
-        let (ledger, done, recovered) = Ledger::open(&config.settings.ledger, &node, wipe::WIPE)?;
-        let (jobs, jobs_in) = mpsc::channel(ARRIVALS);
-        let (control, control_in) = mpsc::channel(ARRIVALS);
-        let (queries, queries_in) = mpsc::channel(QUERIES);
-        let (published, published_in) = mpsc::channel(PUBLISHED);
-        let (said, said_in) = mpsc::channel(SAID);
-        let (reports, _) = broadcast::channel(WAKES);
-        let (no_room, crowded) = watch::channel(None);
-        let settings = LiveSettings::new(config.settings.clone().into());
-        Ok(Prepared {
-            config: Arc::new(config),
-            ledger,
-            recovered,
-            intake: IntakeHandle {
-                jobs,
-                control,
-                queries,
-                reports,
-                draining: CancellationToken::new(),
-                settings,
-                no_room: crowded,
-            },
-            inputs: Inputs {
-                jobs: jobs_in,
-                control: control_in,
-                said: said_in,
-                done,
-                published: published_in,
-                queries: queries_in,
-            },
-            published,
-            said,
-            no_room,
-        })
-    }
-
-    /// Starts the drivers, takes up what the ledger held, and runs.
-    pub async fn start(mut self, publishing: Option<Publishing>) -> Result<Gateway, StartError> {
-        let now = Now::read();
-        let reports = self.intake.reports.clone();
-        let amqp = self.config.settings.jobs.amqp.clone();
-        let out = match &publishing {
-            Some(_) => None,
-            None => amqp.map(|amqp| {
-                Out::start(
-                    Arc::new(amqp),
-                    self.config.settings.node.name.clone(),
-                    self.ledger.clone(),
-                    self.published.clone(),
-                )
-            }),
-        };
-        let publish = publishing.map(|p| p.publish).or_else(|| {
-            let handle = out.as_ref()?.handle();
-            Some(Box::new(move |report| handle.offer(report)) as _)
-        });
-        let outputs = Outputs {
-            ledger: self.ledger.clone(),
-            publish,
-            wake: Box::new(move |key| {
-                // Nobody follows: nobody is woken.
-                let _ = reports.send(key);
-            }),
-            no_room: self.no_room,
-        };
-        let settings = CoreSettings {
-            config: self.config.clone(),
-            broker: outputs.publish.is_some(),
-            epoch: self.recovered.epoch(),
-        };
-        let core = Core::new(settings, now);
-        let mut dispatch = Dispatch::new(core, outputs);
-        let mut drivers = Drivers::new(self.said);
-        let broken = |e: ReadError| StartError::Recover(e.to_string());
-        let left_up = self.recovered.calls().map_err(broken)?;
-        drivers.left_up(&left_up);
-        let ready = drivers.prepare(&self.config).await?;
-        dispatch.configure(self.config.clone(), drivers.commit(ready));
-        dispatch
-            .core()
-            .overlay(self.recovered.overlay().map_err(broken)?);
-        let longest = crate::admission::longest(&self.config.settings.limits);
-        take_up(&mut self.recovered, dispatch.core(), now.wall, longest).map_err(broken)?;
-        for call in left_up {
-            dispatch.core().left_up(call.key);
-        }
-        let over = CancellationToken::new();
-        // Dropped however dispatch ends, by a panic as well.
-        let ends = over.clone().drop_guard();
-        let inputs = self.inputs;
-        let dispatch = tokio::spawn(async move {
-            dispatch.run(inputs).await;
-            drop(ends);
-        });
-        let broker = out.map(|out| out.open(&self.config, self.ledger.clone(), &self.intake));
-        Ok(Gateway {
-            intake: self.intake,
-            callbacks: drivers.callbacks(),
-            drivers,
-            config: self.config,
-            broker,
-            dispatch,
-            over,
-            clock: tokio::spawn(crate::clock::watch()),
-            ledger: self.ledger,
-        })
+impl RunError {
+    /// The configuration may be right, and another start go well.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, RunError::Start(StartError::Ledger(e)) if e.may_pass())
     }
 }
+
+/// How a drain went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Drained {
+    Whole,
+    /// All has ended, but the ledger could not be written.
+    Unwritten(Unwritten),
+    /// Something did not end; the ledger has what was answered.
+    Late,
+}
+
+/// After the limit of a drain, once for the broker and once for what is in the air: for unbinding, hanging up and closing the ledger.
+const LAST_WORDS: Duration = Duration::from_secs(15);
 
 impl Gateway {
-    pub fn config(&self) -> &Arc<Config> {
-        &self.config
+    /// Takes the ports, opens the ledger, starts the carriers' drivers and serves. Port 0 takes a free one.
+    pub async fn start(config: Config) -> Result<Gateway, RunError> {
+        Gateway::start_watched(config, None).await
     }
 
-    /// How the links to the broker stand; None: there is none.
-    pub fn broker(&self) -> Option<Status> {
-        self.broker.as_ref().map(|broker| broker.status.clone())
-    }
-
-    /// Cancelled once dispatch has ended. Without a drain that is a fault of ours (a panic, the ledger's writer gone):
-    /// nothing goes on, and the process must end so that what is open is taken up by the next one.
-    pub fn over(&self) -> CancellationToken {
-        self.over.clone()
-    }
-
-    /// Makes everything ready for another configuration, or says what stands in its way. What runs is not touched, and
-    /// nothing has happened when this is given up.
-    pub async fn prepare(&self, config: Config) -> Result<ReadyConfig, StartError> {
-        let drivers = self.drivers.prepare(&config).await?;
-        Ok(ReadyConfig {
-            config: Arc::new(config),
-            drivers,
+    /// The same; whoever watches the files is told which ones there are after each reload.
+    pub async fn start_watched(
+        config: Config,
+        follow: Option<Follow>,
+    ) -> Result<Gateway, RunError> {
+        recorder::install();
+        let settings = config.settings.clone();
+        let http = Bound::take("http", settings.http.listen).await?;
+        let callbacks = Bound::take("callbacks", settings.callbacks.listen).await?;
+        let admin = Bound::take("admin", settings.admin.listen).await?;
+        let guards = vec![
+            Guard::new("http", &settings.http)?,
+            Guard::new("callbacks", &settings.callbacks)?,
+            Guard::new("admin", &settings.admin)?,
+        ];
+        descriptors::ask(&config);
+        let reloader = Reloader::new(&config);
+        let measures = Measures::default();
+        let prepared = Prepared::open(config, Box::new(measures.clone()))?;
+        let service = prepared.start(None).await?;
+        let stop = CancellationToken::new();
+        let jobs = http::routes(service.intake.clone(), service.ledger.clone(), stop.clone());
+        let receipts = callbacks::router(service.callbacks.clone());
+        let parts = Parts {
+            node: settings.node.name.clone(),
+            intake: service.intake.clone(),
+            queries: service.queries.clone(),
+            ledger: service.ledger.clone(),
+            broker: service.broker(),
+            over: service.over(),
+            measures,
+            guards,
+            reloader,
+            follow,
+        };
+        let service = reconfigure::SharedService::new(service);
+        let control = Arc::new(Control::new(parts, Box::new(service.clone())));
+        let desk = admin::routes(control.clone());
+        let addresses = (http.address, callbacks.address, admin.address);
+        let served = [http, callbacks, admin]
+            .into_iter()
+            .zip([jobs, receipts, desk]);
+        let listeners = served
+            .zip(control.guards())
+            .map(|((bound, router), guard)| bound.serve(guard.before(router), stop.clone()))
+            .collect();
+        Ok(Gateway {
+            http: addresses.0,
+            callbacks: addresses.1,
+            admin: addresses.2,
+            control,
+            stop: stop.drop_guard(),
+            listeners,
+            service,
         })
     }
 
-    /// The configuration takes over. Nothing of it can fail.
-    pub async fn commit(&mut self, ready: ReadyConfig) {
-        let ReadyConfig { config, drivers } = ready;
-        let updates = self.drivers.commit(drivers);
-        let (done, wait) = oneshot::channel();
-        let taken = Query::Reload(config.clone(), updates, done);
-        if self.intake.queries.send(taken).await.is_ok() {
-            // Dispatch answers at its next turn; only its end would drop the question.
-            let _ = wait.await;
-        }
-        let (before, now) = (&self.config.settings.ledger, &config.settings.ledger);
-        if (before.retention, before.outcomes) != (now.retention, now.outcomes) {
-            // Refused only where the ledger has ended: then so has dispatch.
-            let _ = self.ledger.retain(now.retention, now.outcomes).await;
-        }
-        self.intake.settings.store(config.settings.clone());
-        if let Some(broker) = &self.broker {
-            broker.reloaded(&config);
-        }
-        self.config = config;
-    }
-
-    /// Stops taking, lets what is in the air settle within the limit, unbinds and hangs up, closes the ledger.
-    /// Says what of it could not be written.
-    pub async fn drain(self, limit: Duration) -> Option<Unwritten> {
-        self.intake.draining.cancel();
-        let publisher = match self.broker {
-            Some(broker) => Some(broker.close_door(limit).await),
-            None => None,
+    /// Takes nothing new, lets what is in the air settle within the limit, then closes all. The listeners answer
+    /// until the end: receipts still come in, and `/readyz` says that it drains.
+    pub async fn drain(self, limit: Duration) -> Drained {
+        self.control.leave();
+        let ended = match self.service.take().await {
+            Some(service) => {
+                tokio::time::timeout(limit * 2 + LAST_WORDS, service.drain(limit)).await
+            }
+            None => Ok(None),
         };
-        let _ = self.intake.queries.send(Query::Drain(limit)).await;
-        if self.dispatch.await.is_err() {
-            tracing::error!(
-                "dispatch ended by a fault of ours; open challenges stay in the ledger"
-            );
+        drop(self.stop);
+        for listener in self.listeners {
+            // A listener that was broken by a fault of ours is closed as well.
+            let _ = listener.await;
         }
-        self.drivers.finished().await;
-        if let Some(publisher) = publisher {
-            publisher.stop(LAST_REPORTS).await;
-        }
-        self.clock.abort();
-        self.ledger.close().await
-    }
-}
-
-/// What was open goes on, and what counts for the limiter counts.
-pub(crate) fn take_up(
-    recovered: &mut Recovered,
-    core: &mut Core,
-    now: Millis,
-    longest: Duration,
-) -> Result<(), ReadError> {
-    recovered.arrivals(now - longest, |at, keys| core.counted(at, keys))?;
-    let mut open = 0;
-    loop {
-        let page = recovered.next_page(now)?;
-        if page.is_empty() {
-            break;
-        }
-        for stored in page {
-            open += usize::from(stored.ended.is_none());
-            core.resume(stored, now);
+        match ended {
+            Ok(None) => Drained::Whole,
+            Ok(Some(unwritten)) => Drained::Unwritten(unwritten),
+            Err(_) => Drained::Late,
         }
     }
-    let messages = recovered.inbox()?;
-    if open > 0 || !messages.is_empty() {
-        tracing::info!(
-            challenges = open,
-            receipts = messages.len(),
-            "taken up from the ledger"
-        );
-    }
-    for message in messages {
-        core.take_up_message(message);
-    }
-    Ok(())
 }

@@ -6,13 +6,36 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
-use crate::{challenge::Challenge, ledger::Claim};
+use crate::{
+    challenge::{Challenge, ChallengeKey},
+    config::LiveSettings,
+    ledger::Claim,
+};
 
 pub mod amqp;
 pub mod http;
 pub mod job;
+mod room;
+
+pub use room::NoRoom;
+
+/// How the doors reach dispatch. Cheap to clone.
+#[derive(Clone)]
+pub struct IntakeHandle {
+    pub jobs: mpsc::Sender<Arrival>,
+    /// Cancels and feedback.
+    pub control: mpsc::Sender<Arrival>,
+    /// Says which challenge has a new report for those who follow by HTTP.
+    pub reports: broadcast::Sender<ChallengeKey>,
+    /// Cancelled once nothing new is taken any more.
+    pub draining: CancellationToken,
+    pub settings: LiveSettings,
+    /// The setting that jobs wait for, where there is no room for more challenges.
+    pub no_room: watch::Receiver<Option<NoRoom>>,
+}
 
 /// Something that came in by a door and was understood.
 #[derive(Debug)]

@@ -43,6 +43,9 @@ macro_rules! private_debug {
 /// The unit: a challenge with a deadline, and its secrets that never print themselves.
 pub mod challenge;
 
+/// Why a carrier failed, in our words.
+pub mod cause;
+
 /// The number it goes to: E.164, country, line type, what is refused and why.
 pub mod number;
 
@@ -101,8 +104,14 @@ pub mod regular;
 /// The clocks, and the one place that reads the wall's: what is waited for, and what is said.
 pub mod clock;
 
+/// Lines that are written once a minute, errors in words, counters.
+pub mod telemetry;
+
 /// The one place that computes waits before a reconnect.
 pub mod retry;
+
+/// So many in so long, and a bucket that keeps to it.
+pub mod pace;
 
 // --- Who sets it going -------------------------------------------------------------------------------------------
 

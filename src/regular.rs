@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use crate::operate::descriptors;
+use crate::telemetry::descriptors;
 
 /// Largest file that is read where nothing else is said: far above any certificate chain or key.
 const MOST: u64 = 16 << 20;

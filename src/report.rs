@@ -1,129 +1,24 @@
 //! Reports: what the caller of the gateway is told.
 //!
-//! `delivery` says that something is to be told ([`Note`]); [`body`] makes the JSON of it, once with and once without
-//! secrets; the ledger's outbox keeps it until [`publish`] has brought it to the broker. Order by `seq`, drop repeats
-//! by `report_id`.
-
-use serde::{Deserialize, Serialize};
-
-use crate::challenge::Millis;
+//! `delivery` says that something is to be told ([`crate::delivery::Note`]); [`body`] makes the JSON of it, once with and
+//! once without secrets; the ledger's outbox keeps it until [`publish`] has brought it to the broker. Order by `seq`,
+//! drop repeats by `report_id`.
 
 pub mod body;
 pub mod publish;
 
-/// Something that happened to a challenge and that its caller may want to know.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Note {
-    /// 1, 2, ... per challenge, given before any event is suppressed.
-    pub seq: u32,
-    pub at: Millis,
-    pub event: Event,
-    /// The attempt spoken of; on the final the deciding one.
-    pub attempt: Option<u16>,
-    pub reason: Option<&'static str>,
-    /// This report carries a made code to the asking server.
-    pub tells_code: bool,
-    /// Keys heard, for the asking server.
-    pub digits: Option<std::sync::Arc<str>>,
+/// One thing that is wrong with a job. Names the field and says what to do; never the value.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct JobFault {
+    pub field: String,
+    pub reason: String,
 }
 
-private_debug!(Note);
-
-/// What a report is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Event {
-    Accepted,
-    Sent,
-    Ringing,
-    Answered,
-    AttemptFailed,
-    Fallback,
-    /// After the final, exchange copy only.
-    Late,
-    Final(Final),
-}
-
-impl Event {
-    pub fn name(self) -> &'static str {
-        match self {
-            Event::Accepted => "accepted",
-            Event::Sent => "sent",
-            Event::Ringing => "ringing",
-            Event::Answered => "answered",
-            Event::AttemptFailed => "attempt_failed",
-            Event::Fallback => "fallback",
-            Event::Late => "late",
-            Event::Final(end) => end.name(),
-        }
-    }
-}
-
-/// The finals, strongest first: with several methods the strongest wins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Final {
-    Confirmed,
-    Replied,
-    Verified,
-    Denied,
-    Fraud,
-    Delivered,
-    Unconfirmed,
-    /// `sms_reply`: no reply by the deadline.
-    NoReply,
-    Undelivered,
-    Failed,
-    Expired,
-    Rejected,
-    Cancelled,
-}
-
-impl Final {
-    pub const ALL: [Final; 13] = [
-        Final::Confirmed,
-        Final::Replied,
-        Final::Verified,
-        Final::Denied,
-        Final::Fraud,
-        Final::Delivered,
-        Final::Unconfirmed,
-        Final::NoReply,
-        Final::Undelivered,
-        Final::Failed,
-        Final::Expired,
-        Final::Rejected,
-        Final::Cancelled,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Final::Confirmed => "confirmed",
-            Final::Replied => "replied",
-            Final::Verified => "verified",
-            Final::Denied => "denied",
-            Final::Fraud => "fraud",
-            Final::Delivered => "delivered",
-            Final::Unconfirmed => "unconfirmed",
-            Final::NoReply | Final::Expired => "expired",
-            Final::Undelivered => "undelivered",
-            Final::Failed => "failed",
-            Final::Rejected => "rejected",
-            Final::Cancelled => "cancelled",
-        }
-    }
-
-    /// `success`, `denied` or `undetermined`.
-    pub fn result(self) -> &'static str {
-        match self {
-            Final::Confirmed | Final::Replied | Final::Verified => "success",
-            Final::Denied | Final::Fraud | Final::NoReply | Final::Rejected => "denied",
-            Final::Delivered
-            | Final::Unconfirmed
-            | Final::Undelivered
-            | Final::Failed
-            | Final::Expired
-            | Final::Cancelled => "undetermined",
+impl JobFault {
+    pub fn new(field: impl Into<String>, reason: impl Into<String>) -> JobFault {
+        JobFault {
+            field: field.into(),
+            reason: reason.into(),
         }
     }
 }

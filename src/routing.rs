@@ -1,15 +1,12 @@
 //! Routing: which carrier brings a challenge to its country, from which sender, and why.
 //!
 //! [`table`] is the routes compiled for speed, [`plan`] the pure choice over it (dispatch and `ringback explain` call
-//! the very same function), [`health`] what is known of each carrier, [`pace`] how fast a carrier may be used.
-//! Nothing here reads the clock, rolls dice, or knows a socket.
+//! the very same function), [`health`] what is known of each carrier. here reads the clock, rolls dice, or knows a socket.
 
 pub mod health;
-pub mod pace;
 pub mod plan;
 pub mod table;
 
 pub use health::{Health, HealthSettings};
-pub use pace::Bucket;
 pub use plan::{Availability, Candidate, Choice, LeftOut, Plan, PlanRequest, Tried, View, Why};
 pub use table::{CarrierIx, RouteEntry, RouteEntryIx, Sender, SenderIx, SenderKind, Table};

@@ -10,12 +10,12 @@ use std::{
 
 use clap::CommandFactory;
 use ringback::{
-    carrier::Cause,
+    cause::Cause,
     challenge::{Method, Millis},
     config::{Config, Settings},
     core::reasons,
+    delivery::{Event, Final},
     intake::job::{JobKind, Properties, parse},
-    report::{Event, Final},
     routing::plan::Why,
 };
 

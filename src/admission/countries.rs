@@ -2,7 +2,8 @@
 
 use std::{collections::HashSet, sync::LazyLock};
 
-use crate::{config::settings::CountrySet, number::Country};
+use super::CountrySet;
+use crate::number::Country;
 
 /// Is this country on? A named one always; under `all`, all but the high-cost list.
 pub fn on(set: &CountrySet, country: Country) -> bool {

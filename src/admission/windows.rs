@@ -12,14 +12,15 @@ use std::{
 
 use ring::hmac;
 
+use super::{Guard, Limits};
 use crate::{
     challenge::{Challenge, Millis},
-    config::{
-        carrier::Pace,
-        settings::{Guard, Limits},
-    },
-    ledger::LimitKeys,
+    pace::Pace,
 };
+
+/// What a challenge counts in: a hash for each kind of window (user, number, prefix, country, tenant), made with
+/// a secret of the ledger. 0: nothing of this kind.
+pub type LimitKeys = [u64; 5];
 
 /// The arrivals that still count, by key.
 pub struct Windows {

@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, Limited};
 use super::http::{self, CallbackHandle, MAX_CALLBACK, Refused};
 use crate::{
     clock,
-    operate::{metrics, minutely::Minutely},
+    telemetry::{counters, minutely::Minutely},
 };
 
 /// Carriers by name.
@@ -81,7 +81,7 @@ async fn receive(
         Err(why) => (why, 1),
     };
     let carrier = handle.map(|(name, _)| name);
-    metrics::callback_refused(carrier.as_ref(), refused.name(), count as u64);
+    counters::callback_refused(carrier.as_ref(), refused.name(), count as u64);
     callbacks.refused.note((carrier, refused));
     StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

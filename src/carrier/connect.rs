@@ -11,7 +11,7 @@ use tokio_rustls::TlsConnector;
 use super::tls;
 use crate::{
     config::carrier::{Carry, Endpoint, Tls},
-    operate::descriptors,
+    telemetry::descriptors,
 };
 
 /// What a connection is made of; one virtual call per read and write, which no measurement shows.

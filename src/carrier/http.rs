@@ -35,10 +35,11 @@ use self::{
     client::{Exchange, Requester, Seen},
 };
 use super::{
-    AttemptEvent, COMMANDS, CarrierEvent, CarrierMessage, Cause, Command, Commit, DriverId, Handle,
-    Link, Order, Slots, connect, throttle::ThrottleLimiter,
+    AttemptEvent, COMMANDS, CarrierEvent, CarrierMessage, Command, Commit, DriverId, Handle, Link,
+    Order, Slots, connect, throttle::ThrottleLimiter,
 };
 use crate::{
+    cause::Cause,
     challenge::AttemptKey,
     clock,
     config::carrier::{CarrierConfig, Transport},

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::Cause;
+use crate::cause::Cause;
 
 /// What a carrier brings us unasked.
 #[derive(Clone, Debug)]

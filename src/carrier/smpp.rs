@@ -27,10 +27,13 @@ use self::{
     shared::Shared,
 };
 use super::{
-    AttemptEvent, COMMANDS, CarrierEvent, CarrierMessage, Cause, Command, Commit, DriverId,
-    Failure, Handle, Link, Order,
+    AttemptEvent, COMMANDS, CarrierEvent, CarrierMessage, Command, Commit, DriverId, Handle, Link,
+    Order,
 };
-use crate::config::carrier::{CarrierConfig, SmppConfig, Transport};
+use crate::{
+    cause::{Cause, Failure},
+    config::carrier::{CarrierConfig, SmppConfig, Transport},
+};
 
 /// Orders on their way to one bind: all that the carrier's command channel can hold.
 const BIND_INBOX: usize = COMMANDS;

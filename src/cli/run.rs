@@ -11,7 +11,8 @@ use tokio::{
 use super::configured::{BAD_CONFIGURATION, ConfigArgs};
 use crate::{
     config::{Config, watch::Watch},
-    operate::{self, Control, Drained, Running},
+    gateway::{Drained, Gateway},
+    operate::{self, Control},
 };
 
 /// What the verb takes.
@@ -91,7 +92,7 @@ async fn serve(config: Config, allow_empty: bool) -> ExitCode {
     // Watching begins before the start is over: a change meanwhile is a change.
     let mut watch = Watch::start(&config);
     let running = tokio::select! {
-        started = Running::start_watched(config, Some(watch.follow())) => match started {
+        started = Gateway::start_watched(config, Some(watch.follow())) => match started {
             Ok(running) => running,
             Err(e) => {
                 eprintln!("{e}");

@@ -10,7 +10,9 @@ use std::{
 };
 
 use super::source;
-use crate::{carrier::Cause, protocol::cidr::Cidr, regular};
+use crate::{cause::Cause, protocol::cidr::Cidr, regular};
+
+pub use crate::pace::Pace;
 
 /// One file of `carriers/`.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,19 +167,6 @@ pub struct Tls {
 impl Tls {
     pub fn certificates(&self) -> impl Iterator<Item = &PathBuf> {
         [&self.ca, &self.cert].into_iter().flatten()
-    }
-}
-
-/// So many a span.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pace {
-    pub count: u32,
-    pub per: Duration,
-}
-
-impl Pace {
-    pub fn per_second(&self) -> f64 {
-        f64::from(self.count) / self.per.as_secs_f64()
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     table::{Cursor, Value, quoted},
     values,
 };
-use crate::carrier::Cause;
+use crate::cause::Cause;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// The most submits that all binds of a carrier may have in flight: below the bound of its driver's commands.

@@ -9,7 +9,9 @@ use std::{
 };
 
 use super::carrier::{Pace, Secret, Tls};
-use crate::number::{Country, NumberPolicy};
+use crate::number::NumberPolicy;
+
+pub use crate::admission::{Countries, CountrySet, Guard, Limits};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -264,39 +266,6 @@ pub struct Listener {
     pub token: Option<Secret>,
     /// Names that are taken as `Host` where no token is set, beside loopback names and IP addresses.
     pub hosts: Vec<Arc<str>>,
-}
-
-/// Sliding windows; None: off.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Limits {
-    pub per_user: Option<Pace>,
-    pub per_number: Option<Pace>,
-    pub per_prefix: Option<Pace>,
-    pub per_country: Option<Pace>,
-    pub per_tenant: Option<Pace>,
-    /// For prefix, country and tenant.
-    pub guard: Guard,
-    /// Where it differs for the prefix: left out of the file, that limit only records.
-    pub prefix_guard: Option<Guard>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Guard {
-    Deny,
-    Record,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Countries {
-    pub sms: CountrySet,
-    pub voice: CountrySet,
-}
-
-/// `all` means all but the high-cost list; a named country is on, high-cost or not.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CountrySet {
-    pub all: bool,
-    pub named: BTreeSet<Country>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -19,7 +19,6 @@ use crate::{
     delivery::DeliveryState,
     intake::{Answer, Arrival, Job, Ticket},
     ledger::{ControlMessage, Known, NewChallenge, Op, OutboxReport, PendingControl, Target},
-    operate::metrics,
 };
 
 /// A cancel or feedback for an unknown id is remembered this long.
@@ -98,7 +97,7 @@ impl Core {
                 .is_some_and(|country| !table.route(country, channel).1.is_empty())
         };
         let rules = Rules {
-            settings: &self.config.settings,
+            countries: &self.config.settings.countries,
             numbers: &self.numbers,
         };
         let keys = self.windows.keys(&ch);
@@ -158,7 +157,7 @@ impl Core {
         let recorded = recorded.filter_map(|(kind, over)| over.then_some((kind, Over::Recorded)));
         let refused = taken.refused.map(|kind| (kind, Over::Refused));
         for (kind, action) in recorded.chain(refused) {
-            metrics::over_limit(kind.name(), action.name());
+            self.observer.over_limit(kind, action);
             if let Some(line) = self.alarms.over(kind, action, now) {
                 self.say_limit(line, Some(ch));
             }

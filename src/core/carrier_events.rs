@@ -8,7 +8,6 @@ use crate::{
     challenge::{AttemptKey, Channel, Millis},
     delivery::Phase,
     ledger::Op,
-    operate::metrics,
 };
 
 impl Core {
@@ -21,7 +20,7 @@ impl Core {
             }
             CarrierEvent::Incoming(Incoming::Text(inbound), ack) => {
                 // Two-way texts aren't served yet: it is counted, and that is all.
-                metrics::inbound(&carrier);
+                self.observer.inbound(&carrier);
                 tracing::debug!(%carrier, to = %inbound.to, "a person wrote to us");
                 self.pipeline.then(Action::Acknowledge(ack));
             }

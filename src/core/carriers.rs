@@ -15,8 +15,9 @@ use crate::{
         CarrierConfig,
         carrier::{Pace, Transport},
     },
+    pace::Bucket,
     routing::{
-        Availability, Bucket, Health, HealthSettings,
+        Availability, Health, HealthSettings,
         health::{Evidence, Outcome, Reason, Scopes, Unmatched},
     },
 };

@@ -10,14 +10,10 @@ use super::{
 use crate::{
     challenge::{AttemptKey, ChallengeKey, Channel, Millis, Origin},
     config::settings::Events,
-    delivery::Effect,
+    delivery::{Effect, Event, Final, Note},
     ledger::{Op, OutboxReport, ReportKey, Target},
     number::written::Tail,
-    operate::metrics,
-    report::{
-        Event, Final, Note,
-        body::{self, Reader},
-    },
+    report::body::{self, Reader},
 };
 
 /// A report is tried for so long after the deadline, then dead-lettered as unroutable.
@@ -113,7 +109,7 @@ impl Core {
             note.reason.is_none_or(reasons::is_known),
             "an untold reason"
         );
-        metrics::report(ch, life, note);
+        self.observer.report(ch, life, note);
         let made = note.tells_code && ch.code_made && !last;
         if !last && !made && !wanted(&self.config.settings.jobs.events, note.event) {
             return None;
@@ -171,7 +167,7 @@ impl Core {
         let Some(open) = self.open.remove(key) else {
             return;
         };
-        metrics::ended(&open.ch, &open.life);
+        self.observer.ended(&open.ch, &open.life);
         self.recent.ended(key, &open, reason);
         if !open.sent {
             self.unsent = self.unsent.saturating_sub(1);

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Core, Running};
 use crate::{
-    carrier::{About, AttemptEvent, Blame, Cause, Failure, Link, ReceiptState, Verdict},
+    carrier::{AttemptEvent, Link, ReceiptState},
+    cause::{About, Blame, Cause, Failure, Verdict},
     challenge::{AttemptKey, ChallengeKey, Channel, Millis},
     clock::{Mono, Now},
     config::carrier::Transport,

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Core, open::Open};
 use crate::{
-    carrier::{Cause, ReceiptState},
+    carrier::ReceiptState,
+    cause::Cause,
     challenge::{AttemptKey, ChallengeKey, Channel, Millis},
     delivery::{Attempt, Outcome, Phase},
     number::written::Tail,

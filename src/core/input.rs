@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::late::Found;
+use super::{late::Found, observer::Observer};
 use crate::{
     carrier::{CarrierMessage, DriverId, Order},
     config::Config,
@@ -56,4 +56,5 @@ pub struct CoreSettings {
     /// Is there a broker that reports go to?
     pub broker: bool,
     pub epoch: Epoch,
+    pub observer: Box<dyn Observer>,
 }

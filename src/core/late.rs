@@ -26,14 +26,10 @@ use crate::{
     carrier::ReceiptState,
     challenge::{AttemptKey, Challenge, ChallengeKey, Millis},
     clock::Now,
-    delivery::{Attempt, DeliveryState},
+    delivery::{Attempt, DeliveryState, Event, Note},
     ledger::{Candidates, InboxKey, Op, OutboxReport, Referred, Stored, Target, Whose},
     number::written::Tail,
-    operate::metrics,
-    report::{
-        Event, Note,
-        body::{self, Reader},
-    },
+    report::body::{self, Reader},
 };
 
 /// Most look-ups of one round.
@@ -310,7 +306,8 @@ impl Core {
         told: &mut BTreeMap<ChallengeKey, Told>,
         now: Now,
     ) {
-        metrics::receipt(&held.carrier, held.receipt.state, true);
+        self.observer
+            .receipt(&held.carrier, held.receipt.state, true);
         let job = serde_json::from_slice::<Challenge>(&stored.job);
         let life = serde_json::from_slice::<DeliveryState>(&stored.life);
         let (Ok(ch), Ok(life)) = (job, life) else {

@@ -17,11 +17,11 @@ use super::{
     standing::{left_out, nobody_at_all},
 };
 use crate::{
-    carrier::{Call, CallMark, Cause, Command, Content, Order, Text},
+    carrier::{Call, CallMark, Command, Content, Order, Text},
+    cause::Cause,
     challenge::{AttemptKey, ChallengeKey, Channel, Method, Millis},
     delivery::{Attempt, Placement, Want},
     message::templates,
-    operate::metrics,
     routing::plan::{self, Availability, Avoid, Choice, PlanRequest, Tried, View},
 };
 
@@ -430,7 +430,7 @@ impl Core {
         };
         open.life.handed(at.attempt);
         if at.attempt == 1 {
-            metrics::job_to_wire(now.since(open.ch.arrived));
+            self.observer.job_to_wire(now.since(open.ch.arrived));
         }
     }
 

@@ -3,12 +3,7 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use crate::{
-    admission,
-    carrier::{Cause, ReceiptState},
-    challenge::Method,
-    number,
-};
+use crate::{admission, carrier::ReceiptState, cause::Cause, challenge::Method, number};
 
 /// All, but the method that a `fallback` names.
 pub fn reasons() -> BTreeSet<&'static str> {

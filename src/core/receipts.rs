@@ -20,7 +20,6 @@ use crate::{
     clock::Mono,
     ledger::{InboxKey, InboxMessage, Op},
     number::{Number, written::Tail},
-    operate::metrics,
 };
 
 /// How long a receipt waits for a response that it overtook.
@@ -58,7 +57,7 @@ impl Core {
             Lead::To(at) => self.receipt_for(name, at, &receipt, now),
             Lead::Undecided if nameless => self.unclear(name, &receipt),
             Lead::Nobody if nameless && receipt.references.is_empty() => {
-                metrics::receipt(name, receipt.state, false);
+                self.observer.receipt(name, receipt.state, false);
             }
             Lead::ByPhone(_) | Lead::Undecided | Lead::Contradicted | Lead::Nobody => {
                 let key = self.hold(name, receipt, nameless, ack, now);
@@ -88,12 +87,12 @@ impl Core {
             .any(|reference| self.open.references.ended_lately(name, reference));
         let passing = receipt.state == ReceiptState::Intermediate;
         if passing && ended {
-            metrics::receipt(name, receipt.state, true);
+            self.observer.receipt(name, receipt.state, true);
             self.pipeline.then(Action::Acknowledge(ack));
             return None;
         }
         if self.inbox.is_full(name) {
-            metrics::receipt_refused(name);
+            self.observer.receipt_refused(name);
             self.outputs.push(Output::Refuse(ack));
             return None;
         }
@@ -220,7 +219,7 @@ impl Core {
                     (true, _) => self.refuse(key),
                     (false, true) => {
                         if let Some(held) = self.done_with(key) {
-                            metrics::receipt(&name, held.receipt.state, false);
+                            self.observer.receipt(&name, held.receipt.state, false);
                         }
                     }
                     (false, false) => self.ask_ledger(key),
@@ -234,7 +233,7 @@ impl Core {
     fn refuse(&mut self, key: InboxKey) {
         if let Some(held) = self.inbox.remove(key) {
             self.late.waits_no_longer(key);
-            metrics::receipt_refused(&held.carrier);
+            self.observer.receipt_refused(&held.carrier);
             let ack = held.ack.into_iter();
             ack.for_each(|ack| self.outputs.push(Output::Refuse(ack)));
         }
@@ -250,7 +249,7 @@ impl Core {
     /// Nobody is known for it, open or ended. `known`: its reference is that of a text that ended lately.
     pub(super) fn unmatched(&mut self, held: &Held, known: bool) {
         let (name, state) = (&held.carrier, held.receipt.state);
-        metrics::receipt(name, state, known);
+        self.observer.receipt(name, state, known);
         if !known && state != ReceiptState::Intermediate {
             self.unmatched_receipt(name);
         }
@@ -284,8 +283,8 @@ impl Core {
 
     /// Nothing decides whose it is: nothing is believed.
     pub(super) fn unclear(&mut self, name: &Arc<str>, receipt: &Receipt) {
-        metrics::receipt(name, receipt.state, false);
-        metrics::receipt_ambiguous(name);
+        self.observer.receipt(name, receipt.state, false);
+        self.observer.receipt_ambiguous(name);
         let (count, last) = (1, self.mono);
         match self.unclear.get_mut(name) {
             Some(unclear) => {
@@ -320,7 +319,7 @@ impl Core {
         receipt: &Receipt,
         now: Millis,
     ) {
-        metrics::receipt(name, receipt.state, true);
+        self.observer.receipt(name, receipt.state, true);
         let key = at.attempt;
         let Some(open) = self.open.get_mut(key.challenge) else {
             return;

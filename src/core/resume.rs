@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::{Core, effects::Change, open::Open};
 use crate::{
+    admission::LimitKeys,
     challenge::{AttemptKey, Challenge, Channel, Millis},
     delivery::DeliveryState,
-    ledger::{ControlMessage, LimitKeys, Op, Stored},
+    ledger::{ControlMessage, Op, ReadError, Recovered, Stored},
 };
 
 /// After a restart a text in doubt is given this long for its receipt, before it is hedged.
@@ -91,4 +92,37 @@ impl Core {
             self.pipeline.write(Op::CallDown { key });
         }
     }
+}
+
+/// What was open goes on, and what counts for the limiter counts.
+pub fn take_up(
+    recovered: &mut Recovered,
+    core: &mut Core,
+    now: Millis,
+    longest: Duration,
+) -> Result<(), ReadError> {
+    recovered.arrivals(now - longest, |at, keys| core.counted(at, keys))?;
+    let mut open = 0;
+    loop {
+        let page = recovered.next_page(now)?;
+        if page.is_empty() {
+            break;
+        }
+        for stored in page {
+            open += usize::from(stored.ended.is_none());
+            core.resume(stored, now);
+        }
+    }
+    let messages = recovered.inbox()?;
+    if open > 0 || !messages.is_empty() {
+        tracing::info!(
+            challenges = open,
+            receipts = messages.len(),
+            "taken up from the ledger"
+        );
+    }
+    for message in messages {
+        core.take_up_message(message);
+    }
+    Ok(())
 }

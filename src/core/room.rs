@@ -1,51 +1,8 @@
 //! Whether there is room for more challenges, and which setting says that there is none: logged when jobs begin to wait
 //! for it and when that is over.
 
-use std::fmt;
-
 use super::Core;
-use crate::clock::Mono;
-
-/// The setting that is reached, with its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoRoom {
-    /// So many challenges are open.
-    MaxOpen(usize),
-    /// So many wait for their first attempt.
-    MaxUnsent(usize),
-}
-
-impl NoRoom {
-    /// The key, as `ringback.toml` has it.
-    pub fn setting(self) -> &'static str {
-        match self {
-            NoRoom::MaxOpen(_) => "jobs.max_open",
-            NoRoom::MaxUnsent(_) => "jobs.max_unsent",
-        }
-    }
-
-    /// How many that allows; `max_unsent` may be written as a span of the carriers' pace.
-    pub fn most(self) -> usize {
-        match self {
-            NoRoom::MaxOpen(most) | NoRoom::MaxUnsent(most) => most,
-        }
-    }
-}
-
-/// For whoever is told to come again.
-impl fmt::Display for NoRoom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NoRoom::MaxOpen(most) => {
-                write!(f, "{most} challenges are open, and max_open is {most}")
-            }
-            NoRoom::MaxUnsent(most) => write!(
-                f,
-                "{most} challenges wait for their first attempt, and max_unsent is {most}: more comes in than the carriers take"
-            ),
-        }
-    }
-}
+use crate::{clock::Mono, intake::NoRoom};
 
 /// Since when jobs wait for room, and what they wait for.
 #[derive(Debug, Default)]

@@ -5,16 +5,19 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
-use super::{CarrierUpdate, Core, CoreSettings, Found, Input, LookUp, Output, UpdateLink};
+use super::{
+    CarrierUpdate, Core, CoreSettings, Found, Input, LookUp, Output, Unobserved, UpdateLink, WIPE,
+    take_up,
+};
 use crate::{
     carrier::{
-        Acknowledgement, AttemptEvent, CarrierEvent, CarrierMessage, Cause, Command, DriverId,
-        Incoming, Link, Order, Receipt, ReceiptState, Reply, Slots,
+        Acknowledgement, AttemptEvent, CarrierEvent, CarrierMessage, Command, DriverId, Incoming,
+        Link, Order, Receipt, ReceiptState, Reply, Slots,
     },
+    cause::Cause,
     challenge::{Millis, Origin},
     clock::{Mono, Now},
     config::{CarrierConfig, Config},
-    gateway,
     intake::{
         Arrival, Ticket,
         job::{self, JobKind, Properties},
@@ -61,7 +64,7 @@ fn story(tell: impl FnOnce(&mut Story<'_>)) {
 fn life<T>(memory: &Memory, now: Mono, tell: impl FnOnce(&mut Story<'_>) -> T) -> T {
     let config = Arc::new(config());
     let keeping = Keeping {
-        wipe: gateway::WIPE,
+        wipe: WIPE,
         retention: DAY,
         outcomes: DAY,
     };
@@ -82,6 +85,7 @@ impl<'c> Story<'c> {
             config: config.clone(),
             broker: true,
             epoch: recovered.epoch(),
+            observer: Box::new(Unobserved),
         };
         let mut core = Core::new(settings, time(now));
         let update = |(place, name): (u64, &Arc<str>)| {
@@ -90,7 +94,7 @@ impl<'c> Story<'c> {
         let updates = (0..).zip(&config.used()).map(update).collect();
         core.configure(config.clone(), updates);
         let longest = crate::admission::longest(&config.settings.limits);
-        gateway::take_up(&mut recovered, &mut core, time(now).wall, longest).expect("it starts");
+        take_up(&mut recovered, &mut core, time(now).wall, longest).expect("it starts");
         let (acks, answers) = mpsc::unbounded_channel();
         let mut story = Story {
             config,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Core;
 use crate::{
-    carrier::{AttemptEvent, Cause, Order, Verdict},
+    carrier::{AttemptEvent, Order},
+    cause::{Cause, Verdict},
     challenge::{AttemptKey, Millis},
 };
 
@@ -35,7 +36,7 @@ impl Core {
         cause: Cause,
         now: Millis,
     ) {
-        let failure = crate::carrier::Failure {
+        let failure = crate::cause::Failure {
             verdict: Verdict::NextCandidate,
             ..cause.failure(None)
         };

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    carrier::{Cause, ReceiptState, Verdict},
+    carrier::ReceiptState,
+    cause::{Cause, Verdict},
     challenge::{Channel, Method, Millis},
 };
 

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Attempt, CALL_OVERTIME, DeliveryState, Effect, End, Outcome, Phase, StepState};
+use super::{
+    Attempt, CALL_OVERTIME, DeliveryState, Effect, End, Event, Final, Note, Outcome, Phase,
+    StepState,
+};
 use crate::{
-    carrier::{Blame, Cause},
+    cause::{Blame, Cause},
     challenge::{Challenge, Channel, Method, Millis, Until},
-    report::{Event, Final, Note},
 };
 
 impl DeliveryState {

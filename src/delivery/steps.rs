@@ -3,11 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{DeliveryState, Effect, MethodStep, Outcome, Phase, StepState};
+use super::{DeliveryState, Effect, Event, Final, MethodStep, Note, Outcome, Phase, StepState};
 use crate::{
-    carrier::{self, Blame, CallOutcome, Cause, Failure, Verdict},
+    carrier::{self, CallOutcome},
+    cause::{Blame, Cause, Failure, Verdict},
     challenge::{Challenge, Channel, Method, Millis, Until},
-    report::{self, Final, Note},
 };
 
 impl DeliveryState {
@@ -29,7 +29,7 @@ impl DeliveryState {
         attempt.phase = Phase::Taken;
         let n = attempt.n;
         let tells = attempt.channel() == Channel::Sms;
-        self.note_with_code(now, report::Event::Sent, n, tells, out);
+        self.note_with_code(now, Event::Sent, n, tells, out);
     }
 
     pub(super) fn ringing(&mut self, now: Millis, at: usize, out: &mut Vec<Effect>) {
@@ -38,7 +38,7 @@ impl DeliveryState {
         if attempt.phase != Phase::Ringing {
             attempt.phase = Phase::Ringing;
             let n = attempt.n;
-            self.note(now, report::Event::Ringing, Some(n), None, out);
+            self.note(now, Event::Ringing, Some(n), None, out);
         }
     }
 
@@ -48,7 +48,7 @@ impl DeliveryState {
         if attempt.phase != Phase::Answered {
             attempt.phase = Phase::Answered;
             let n = attempt.n;
-            self.note_with_code(now, report::Event::Answered, n, true, out);
+            self.note_with_code(now, Event::Answered, n, true, out);
         }
     }
 
@@ -131,7 +131,7 @@ impl DeliveryState {
         let (n, leg) = (attempt.n, attempt.leg);
         self.note(
             now,
-            report::Event::AttemptFailed,
+            Event::AttemptFailed,
             Some(n),
             Some(failure.cause.name()),
             out,
@@ -163,7 +163,7 @@ impl DeliveryState {
         let n = attempt.n;
         self.note(
             now,
-            report::Event::AttemptFailed,
+            Event::AttemptFailed,
             Some(n),
             Some(Cause::InDoubt.name()),
             out,
@@ -207,7 +207,7 @@ impl DeliveryState {
             let last = self.attempts.last().map(|a| a.n);
             self.note(
                 now,
-                report::Event::Fallback,
+                Event::Fallback,
                 last,
                 Some(self.legs[at].method.name()),
                 out,
@@ -260,7 +260,7 @@ impl DeliveryState {
     pub(super) fn note(
         &mut self,
         now: Millis,
-        event: report::Event,
+        event: Event,
         attempt: Option<u16>,
         reason: Option<&'static str>,
         out: &mut Vec<Effect>,
@@ -281,7 +281,7 @@ impl DeliveryState {
     pub(super) fn note_with_code(
         &mut self,
         now: Millis,
-        event: report::Event,
+        event: Event,
         n: u16,
         tells: bool,
         out: &mut Vec<Effect>,

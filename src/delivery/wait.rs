@@ -9,7 +9,7 @@ use super::{
     Outcome, Phase, StepState, Tried, Want,
 };
 use crate::{
-    carrier::{Cause, Verdict},
+    cause::{Cause, Verdict},
     challenge::{Challenge, Channel, Millis},
 };
 

@@ -4,11 +4,13 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
 
-use super::IntakeHandle;
 use crate::{
     broker::{Status, Topology},
     config::{Config, Settings, account, settings::Amqp},
-    intake::amqp::{self, Accounts, Consumer, Intake},
+    intake::{
+        IntakeHandle,
+        amqp::{self, Accounts, Consumer, Intake},
+    },
     ledger::{Ledger, ReportKey},
     report::publish::{Publisher, PublisherHandle, Publishing},
 };

@@ -22,13 +22,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Answer, Arrival, Job, Ticket,
-    job::{self, JobFault, JobKind, Properties},
+    Answer, Arrival, IntakeHandle, Job, Ticket,
+    job::{self, JobKind, Properties},
 };
 use crate::{
     clock,
-    gateway::IntakeHandle,
     ledger::{Claim, Ledger, Waiting},
+    report::JobFault,
 };
 
 mod body;

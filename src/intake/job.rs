@@ -11,6 +11,7 @@ use crate::{
     challenge::Millis,
     config::settings::{Amqp, Jobs},
     intake::Job,
+    report::JobFault,
 };
 
 mod canonical;
@@ -61,22 +62,6 @@ impl JobKind {
             Some("cancel") => Some(JobKind::Cancel),
             Some("feedback") => Some(JobKind::Feedback),
             Some(_) => None,
-        }
-    }
-}
-
-/// One thing that is wrong with a job. Names the field and says what to do; never the value.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct JobFault {
-    pub field: String,
-    pub reason: String,
-}
-
-impl JobFault {
-    pub fn new(field: impl Into<String>, reason: impl Into<String>) -> JobFault {
-        JobFault {
-            field: field.into(),
-            reason: reason.into(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::Claim;
 use crate::{
+    admission::LimitKeys,
     challenge::{AttemptKey, ChallengeKey, Millis},
     number::written::Tail,
 };
@@ -129,10 +130,6 @@ pub struct NewChallenge {
     /// The limiter's windows that it counts in; None: the limiter refused it, so it counts in none.
     pub limits: Option<LimitKeys>,
 }
-
-/// What a challenge counts in: a hash for each kind of window (user, number, prefix, country, tenant), made with
-/// [`Recovered::limiter`](super::Recovered). 0: nothing of this kind.
-pub type LimitKeys = [u64; 5];
 
 /// A report's own key in the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::operate::descriptors;
 use crate::protocol::rtp::{SAMPLE_RATE, Segment, Sound};
+use crate::telemetry::descriptors;
 
 /// What a voice can say: a recording of its own, or for two of them the one that stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

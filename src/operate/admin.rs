@@ -135,8 +135,8 @@ async fn overview(State(state): State<AdminState>) -> Response {
         "reports_pending": waiting.map(|waiting| waiting.count),
         "reports_oldest_s": waiting.map(|waiting| waiting.longest.as_secs()),
         "broker": broker_word(control),
-        "finals": super::metrics::finals(),
-        "open": super::metrics::open(),
+        "finals": control.measures.finals(),
+        "open": control.measures.open(),
         "carriers": carriers.unwrap_or_default(),
         "challenges": challenges,
     }))

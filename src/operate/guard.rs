@@ -23,8 +23,8 @@ use ring::{hmac, rand::SystemRandom};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::minutely::Minutely;
 use crate::config::{carrier::Secret, settings::Listener};
+use crate::telemetry::minutely::Minutely;
 
 mod delays;
 mod elsewhere;

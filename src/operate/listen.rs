@@ -27,11 +27,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    descriptors,
-    guard::{Peer, source},
-    minutely::Minutely,
-};
+use super::guard::{Peer, source};
+use crate::telemetry::{descriptors, minutely::Minutely};
 
 /// Open connections of one listener; more wait in the system's backlog.
 pub const CONNECTIONS: usize = 4_096;

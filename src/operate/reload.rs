@@ -10,20 +10,38 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
 use super::{Control, log};
-use crate::{
-    config::{
-        Change, Diff, Fault, ReloadOutcome,
-        reach::{Losses, Named},
-        reload::{Gone, New},
-    },
-    gateway::Gateway,
+use crate::config::{
+    Change, Config, Diff, Fault, ReloadOutcome,
+    reach::{Losses, Named},
+    reload::{Gone, New},
 };
 
 /// How often a refused set is tried again.
 pub const RETRY: Duration = Duration::from_secs(2);
 /// Changes that are logged one by one; of the others the log says how many there are.
 const CHANGES_LOGGED: usize = 50;
+
+/// What runs, as a reload changes it.
+pub trait Reconfigure: Send + Sync {
+    /// Makes everything ready for another configuration and lets it take over, or says what stands in its way: then
+    /// nothing has happened. Given up once `leaves` is cancelled, as long as nothing has been taken over.
+    fn change(
+        &self,
+        config: Config,
+        leaves: CancellationToken,
+    ) -> BoxFuture<'_, Result<(), NotChanged>>;
+}
+
+/// Why another configuration did not take over.
+#[derive(Debug)]
+pub enum NotChanged {
+    Refused(String),
+    Draining,
+}
 
 /// What a reload came to.
 #[derive(Debug)]
@@ -98,10 +116,10 @@ impl Control {
     }
 
     async fn read_and_take(&self, allow_empty: bool) -> Reloaded {
-        let mut gateway = self.gateway.lock().await;
-        let Some(gateway) = gateway.as_mut() else {
+        let _one = self.reloading.lock().await;
+        if self.draining() {
             return Reloaded::Draining;
-        };
+        }
         let reloader = self.reloader.clone();
         let read = move || lock(&reloader).read(allow_empty);
         // None only while the runtime is ending.
@@ -130,12 +148,12 @@ impl Control {
                 }
                 Reloaded::Faulty(faults)
             }
-            ReloadOutcome::New(new) => self.take(gateway, *new).await,
+            ReloadOutcome::New(new) => self.take(*new).await,
         }
     }
 
     /// The files are good: now the drivers are asked.
-    async fn take(&self, gateway: &mut Gateway, new: New) -> Reloaded {
+    async fn take(&self, new: New) -> Reloaded {
         let New {
             config,
             diff,
@@ -145,17 +163,15 @@ impl Control {
             gone,
             losses,
         } = new;
-        let before = gateway.config().clone();
-        // Until everything is ready nothing has happened, and a drain need not wait for it.
-        let ready = tokio::select! {
-            biased;
-            () = self.leaves.cancelled() => return Reloaded::Draining,
-            ready = gateway.prepare(config.clone()) => ready,
-        };
-        match ready {
-            Ok(ready) => gateway.commit(ready).await,
-            Err(e) => {
-                let reason = e.to_string();
+        let before = lock(&self.reloader).config().clone();
+        match self
+            .service
+            .change(config.clone(), self.leaves.clone())
+            .await
+        {
+            Ok(()) => {}
+            Err(NotChanged::Draining) => return Reloaded::Draining,
+            Err(NotChanged::Refused(reason)) => {
                 if self.standing.is_news(&reason) {
                     tracing::error!("not reloaded: {reason}");
                 }

@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 use super::Control;
 use crate::{
     challenge::{Challenge, Millis, Origin},
-    delivery::DeliveryState,
+    delivery::{DeliveryState, Event},
     dispatch::Query,
     ledger::{ReadError, Stored},
-    report::{Event, body},
+    report::body,
 };
 
 /// None: nobody knows this id.

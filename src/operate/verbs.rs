@@ -169,7 +169,7 @@ async fn order(control: &Control, carrier: &str, said: VerbAnswer, step: Step) -
     let (to, answer) = oneshot::channel();
     let waiting = Waiting::new(answer, order.claim.clone());
     let query = Query::Overlay(order, to);
-    let hand_over = async { control.intake.queries.send(query).await.is_ok() };
+    let hand_over = async { control.queries.send(query).await.is_ok() };
     match waiting.within(KEEPS, hand_over).await {
         Some(Ordered::InForce(until)) => Json(json!({
             "carrier": carrier,

@@ -6,8 +6,9 @@ use super::carriers::{self, Effect, Stage};
 use crate::{
     carrier::{
         AttemptEvent, Call as CallOrder, CallEnd, CallMark, CallOutcome, CallState, CarrierEvent,
-        Cause, Content, Order,
+        Content, Order,
     },
+    cause::Cause,
     challenge::{AttemptKey, Method, Millis},
     protocol::rtp::Key,
 };

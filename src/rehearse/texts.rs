@@ -7,9 +7,9 @@ use tokio::sync::mpsc;
 use super::carriers::{self, Effect, Stage};
 use crate::{
     carrier::{
-        About, Acknowledgement, AttemptEvent, Blame, CarrierEvent, Cause, Failure, Incoming, Order,
-        Receipt, ReceiptState, Reply, Verdict,
+        Acknowledgement, AttemptEvent, CarrierEvent, Incoming, Order, Receipt, ReceiptState, Reply,
     },
+    cause::{About, Blame, Cause, Failure, Verdict},
     challenge::{AttemptKey, Millis},
     number::Number,
 };

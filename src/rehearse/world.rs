@@ -22,8 +22,10 @@ use crate::{
     carrier::{CarrierEvent, CarrierMessage, DriverId},
     challenge::{AttemptKey, ChallengeKey, Millis},
     clock::{Mono, Now},
-    core::{CarrierUpdate, Core, CoreSettings, Found, Input, LookUp, UpdateLink},
-    gateway,
+    core::{
+        CarrierUpdate, Core, CoreSettings, Found, Input, LookUp, Unobserved, UpdateLink, WIPE,
+        take_up,
+    },
     ledger::{
         Batch, Recovered, ReportKey,
         in_memory::{Engine, Keeping, Memory},
@@ -157,7 +159,7 @@ impl<'r, 't> World<'r, 't> {
         };
         let settings = &self.rehearsal.config.settings.ledger;
         let keeping = Keeping {
-            wipe: gateway::WIPE,
+            wipe: WIPE,
             retention: settings.retention,
             outcomes: settings.outcomes,
         };
@@ -281,6 +283,7 @@ impl<'r, 't> World<'r, 't> {
             config: config.clone(),
             broker: true,
             epoch: recovered.epoch(),
+            observer: Box::new(Unobserved),
         };
         let now = self.time();
         let mut core = Core::new(settings, now);
@@ -300,7 +303,7 @@ impl<'r, 't> World<'r, 't> {
         core.configure(config.clone(), updates);
         let left_up = recovered.calls().map_err(|e| e.to_string())?;
         let longest = crate::admission::longest(&config.settings.limits);
-        gateway::take_up(recovered, &mut core, now.wall, longest).map_err(|e| e.to_string())?;
+        take_up(recovered, &mut core, now.wall, longest).map_err(|e| e.to_string())?;
         for call in left_up {
             core.left_up(call.key);
             let mut carriers = self.carriers.iter();

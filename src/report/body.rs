@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Event, Note};
 use crate::{
     challenge::{Challenge, ChallengeKey, Channel, Meta, Millis},
     clock,
-    delivery::{Attempt, DeliveryState, Phase},
+    delivery::{Attempt, DeliveryState, Event, Note, Phase},
     number::Country,
 };
 

@@ -12,7 +12,7 @@
 //!
 //! While probing, one attempt at a time is let through. What an attempt says counts for the state in which it was
 //! sent: an old attempt's bad end is no answer to a probe, and makes no pause longer. What a failure means was decided
-//! where it happened (`carrier::Failure`); here it is only counted.
+//! where it happened (`cause::Failure`); here it is only counted.
 //!
 //! A link's own probe (enquire_link, OPTIONS) proves the link, not the traffic: it ends what it has begun, and nothing
 //! else. Whoever takes texts and answers none has answered every enquire_link meanwhile.

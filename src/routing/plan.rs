@@ -17,7 +17,7 @@ use super::{
     health::Reason,
     table::{CarrierIx, RouteEntry, RouteEntryIx, SenderIx, SenderRotation, Table},
 };
-use crate::{carrier::Cause, challenge::Method, number::Country};
+use crate::{cause::Cause, challenge::Method, number::Country};
 
 /// What is to be brought, and what was done for it before.
 #[derive(Clone, Copy, Debug)]

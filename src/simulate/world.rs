@@ -26,11 +26,12 @@ use crate::{
         watch::{Changed, Watch},
     },
     dispatch::{CarrierView, Query},
+    gateway::{Gateway, RunError},
     intake::{
         Answer, Arrival, Job, Ticket,
         job::{self, JobKind, Properties},
     },
-    operate::{Reloaded, RunError, Running},
+    operate::Reloaded,
 };
 
 /// What a run needs of its world.
@@ -58,7 +59,7 @@ pub struct World {
     pub far: FarEnd,
     pub follow: Follow,
     pub folder: Folder,
-    pub gateway: Running,
+    pub gateway: Gateway,
     /// None: jobs are handed over within the process.
     pub door: Option<SimBroker>,
     following: JoinHandle<()>,
@@ -139,7 +140,7 @@ impl World {
         let config = Arc::new(config);
         // Watching begins before the start is over: a change meanwhile is a change.
         let watch = Watch::start(&config);
-        let gateway = Running::start_watched((*config).clone(), Some(watch.follow())).await?;
+        let gateway = Gateway::start_watched((*config).clone(), Some(watch.follow())).await?;
         let (follow, following) = match broker {
             Some((_, replies)) => sim_broker::follow(replies),
             None => by_ledger(&gateway, order.rest),
@@ -216,7 +217,7 @@ impl World {
     /// The carriers as the operator sees them.
     pub async fn carriers(&self) -> Vec<CarrierView> {
         let (to, answer) = oneshot::channel();
-        let queries = &self.gateway.control.intake.queries;
+        let queries = &self.gateway.control.queries;
         let asked = async {
             queries.send(Query::Carriers(to)).await.ok()?;
             answer.await.ok()
@@ -286,7 +287,7 @@ impl World {
 }
 
 /// Follows by the gateway's own ledger.
-fn by_ledger(gateway: &Running, rest: Duration) -> (Follow, JoinHandle<()>) {
+fn by_ledger(gateway: &Gateway, rest: Duration) -> (Follow, JoinHandle<()>) {
     let control = &gateway.control;
     let wakes = control.intake.reports.subscribe();
     Follow::start(control.ledger.clone(), wakes, rest)

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use ringback::operate::Running;
+use ringback::gateway::Gateway;
 use serde_json::{Value, json};
 
 use crate::{
@@ -55,7 +55,7 @@ async fn again(w: World) -> World {
         tailspin,
     } = w;
     running.drain(Duration::from_secs(2)).await;
-    let running = Running::start(folder.config()).await;
+    let running = Gateway::start(folder.config()).await;
     let running = running.unwrap_or_else(|e| panic!("{e}"));
     World {
         folder,

@@ -13,7 +13,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use ringback::{config::Config, operate::Running};
+use ringback::{config::Config, gateway::Gateway};
 use serde_json::{Value, json};
 use simulators::{http_carrier, record::Record, smsc};
 
@@ -129,7 +129,7 @@ pub async fn ask_with(
 /// The gateway and its far end: `northwind` over SMPP for US, `tailspin` over HTTP for SE.
 pub struct World {
     pub folder: Folder,
-    pub running: Running,
+    pub running: Gateway,
     pub record: Record,
     pub smsc: smsc::SmscHandle,
     pub tailspin: http_carrier::HttpHandle,
@@ -175,7 +175,7 @@ impl World {
             "[[sms]]\ncarrier = \"tailspin\"\nsenders = [\"Ringback\"]\n",
         );
         folder.write("ringback.toml", &settings_file(callbacks, settings));
-        let running = Running::start(folder.config()).await;
+        let running = Gateway::start(folder.config()).await;
         let running = running.unwrap_or_else(|e| panic!("{e}"));
         let world = World {
             folder,

@@ -17,7 +17,6 @@ use crate::world::{LIMIT, Plan, World, challenge, then};
 pub async fn carriers(w: &World) -> Vec<CarrierView> {
     let (ask, answer) = oneshot::channel();
     w.gateway
-        .intake
         .queries
         .send(Query::Carriers(ask))
         .await

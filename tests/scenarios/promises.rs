@@ -96,7 +96,7 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 /// Ids that dispatch has in hand, durable or not.
 async fn in_hand(w: &World) -> Vec<String> {
     let (ask, shown) = oneshot::channel();
-    let sent = w.gateway.intake.queries.send(Query::Challenges(ask)).await;
+    let sent = w.gateway.queries.send(Query::Challenges(ask)).await;
     sent.expect("dispatch runs");
     let shown = shown.await.expect("dispatch answers");
     shown.into_iter().map(|view| view.id.to_string()).collect()

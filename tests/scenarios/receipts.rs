@@ -8,8 +8,9 @@ use std::{
 use ringback::{
     challenge::{Challenge, Method},
     config::Config,
+    core::Unobserved,
     dispatch::{CarrierView, Query},
-    gateway::{Gateway, Prepared, Publishing},
+    gateway::{Prepared, Publishing, Service},
     intake::{Arrival, Job, Ticket},
     ledger::{OutboxReport, Target},
 };
@@ -76,7 +77,7 @@ struct Rig {
     first: Smsc,
     second: Smsc,
     exchange: Exchange,
-    gateway: Gateway,
+    gateway: Service,
 }
 
 const ROUTE: &str = "[[sms]]\ncarrier = \"first\"\nsenders = [\"97671\"]\n\
@@ -125,12 +126,12 @@ async fn rig_with(route: &str) -> Rig {
     rig
 }
 
-async fn start(folder: &Folder, exchange: &Exchange) -> Gateway {
+async fn start(folder: &Folder, exchange: &Exchange) -> Service {
     let config = Config::load(&folder.0.join("ringback.toml")).unwrap_or_else(|faults| {
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
         panic!("the scenario's configuration:\n{}", lines.join("\n"))
     });
-    let prepared = Prepared::open(config).expect("a gateway");
+    let prepared = Prepared::open(config, Box::new(Unobserved)).expect("a gateway");
     let (exchange, published) = (exchange.clone(), prepared.published.clone());
     let publish = Box::new(move |report: OutboxReport| {
         if matches!(report.target, Target::Exchange { .. }) {
@@ -203,7 +204,7 @@ impl Rig {
 
     async fn carriers(&self) -> Vec<CarrierView> {
         let (ask, answer) = oneshot::channel();
-        let queries = &self.gateway.intake.queries;
+        let queries = &self.gateway.queries;
         queries
             .send(Query::Carriers(ask))
             .await

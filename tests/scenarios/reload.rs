@@ -66,7 +66,7 @@ async fn fixed(bind: SocketAddr) -> World {
 
 async fn carrier(w: &World, name: &str) -> CarrierView {
     let (to, answer) = oneshot::channel();
-    let asked = w.gateway.intake.queries.send(Query::Carriers(to)).await;
+    let asked = w.gateway.queries.send(Query::Carriers(to)).await;
     asked.expect("dispatch runs");
     let all = answer.await.expect("an answer");
     let found = all.into_iter().find(|view| &*view.name == name);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ringback::{
     challenge::{Challenge, Method},
     config::Config,
+    core::Unobserved,
     gateway::Prepared,
     intake::{Answer, Arrival, Job, Ticket},
 };
@@ -14,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::world::{LIMIT, Plan, World, challenge};
 
 /// Hands it in and waits for what the door is told.
-async fn answer(doors: &ringback::gateway::IntakeHandle, ch: Challenge) -> Answer {
+async fn answer(doors: &ringback::intake::IntakeHandle, ch: Challenge) -> Answer {
     let (ticket, answered) = oneshot::channel();
     let arrival = Arrival {
         job: Job::Challenge(Box::new(ch)),
@@ -69,7 +70,7 @@ async fn a_gateway_without_a_broker_takes_jobs() {
             .replace("[node]", "[ledger]\nurl = \"sqlite:alone.db\"\n[node]"),
     );
     let config = Config::load(&folder.0.join("alone.toml")).expect("a configuration");
-    let prepared = Prepared::open(config).expect("a gateway");
+    let prepared = Prepared::open(config, Box::new(Unobserved)).expect("a gateway");
     let gateway = prepared.start(None).await.expect("a running gateway");
     let taken = answer(
         &gateway.intake,

@@ -15,7 +15,8 @@ use ringback::{
     challenge::{Challenge, Code, Expect, Fallback, Method, Millis, Origin, ReplyTo, Until},
     clock,
     config::Config,
-    gateway::{Gateway, Prepared, Publishing},
+    core::Unobserved,
+    gateway::{Prepared, Publishing, Service},
     intake::{Arrival, Job, Ticket},
     ledger::{OutboxReport, Target},
     number,
@@ -103,7 +104,7 @@ impl Caller {
 pub struct World {
     pub folder: Folder,
     pub caller: Caller,
-    pub gateway: Gateway,
+    pub gateway: Service,
     pub record: Record,
     pub smsc: BTreeMap<&'static str, smsc::SmscHandle>,
     pub trunks: BTreeMap<&'static str, trunk::TrunkHandle>,
@@ -267,12 +268,12 @@ impl Plan {
 }
 
 /// Starts a gateway on the folder's configuration.
-pub async fn run(folder: &Folder, caller: &Caller) -> Gateway {
+pub async fn run(folder: &Folder, caller: &Caller) -> Service {
     let config = Config::load(&folder.0.join("ringback.toml")).unwrap_or_else(|faults| {
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
         panic!("the scenario's configuration:\n{}", lines.join("\n"))
     });
-    let prepared = Prepared::open(config).expect("a gateway");
+    let prepared = Prepared::open(config, Box::new(Unobserved)).expect("a gateway");
     let (caller, published) = (caller.clone(), prepared.published.clone());
     let publish = Box::new(move |report: OutboxReport| {
         caller.hear(&report);

@@ -10,7 +10,8 @@ use super::{
     json,
 };
 use crate::{
-    carrier::{AttemptEvent, Blame, Cause, Failure},
+    carrier::AttemptEvent,
+    cause::{Blame, Cause, Failure},
     challenge::Millis,
     config::carrier::{HttpResponse, HttpVerdict},
 };

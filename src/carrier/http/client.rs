@@ -34,7 +34,8 @@ use super::{
     template::{Fields, Kind, Template},
 };
 use crate::{
-    carrier::{AttemptEvent, Blame, Cause, Content, Failure, Order, tls},
+    carrier::{AttemptEvent, Content, Order, tls},
+    cause::{Blame, Cause, Failure},
     challenge::Millis,
     config::carrier::{CarrierConfig, Carry, Endpoint, HttpAuth, HttpConfig},
 };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::answer::{Oddity, Reading};
-use crate::{carrier::AttemptEvent, operate::metrics};
+use crate::{carrier::AttemptEvent, telemetry::counters};
 
 /// So long, and for so many answers, nothing odd may have come until it is over.
 const CALM: (Duration, u32) = (Duration::from_secs(60), 20);
@@ -43,7 +43,7 @@ impl Oddities {
 
     pub fn note(&self, status: u16, reading: &Reading, now: Instant) {
         if let Some(oddity) = reading.oddity {
-            metrics::odd_answer(&self.carrier, oddity.name());
+            counters::odd_answer(&self.carrier, oddity.name());
         }
         let usual = matches!(reading.event, AttemptEvent::Accepted { .. });
         // Nothing panics while it is held.

@@ -13,7 +13,8 @@ use tokio::{
 
 use super::*;
 use crate::{
-    carrier::{Content, Failure, Incoming, Receipt, ReceiptState, Text, Verdict, callbacks},
+    carrier::{Content, Incoming, Receipt, ReceiptState, Text, callbacks},
+    cause::{Failure, Verdict},
     challenge::ChallengeKey,
     config::carrier::{HttpAuth, HttpCallback, HttpConfig, HttpRequest, HttpResponse, Secret, Tls},
     number::Number,

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
-    carrier::{About, Blame, Cause, Failure, Verdict},
+    cause::{About, Blame, Cause, Failure, Verdict},
     protocol::sip::End,
 };
 

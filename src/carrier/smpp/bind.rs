@@ -25,9 +25,10 @@ use super::{
 };
 use crate::{
     carrier::{
-        Acknowledgement, AttemptEvent, CarrierEvent, Cause, Link, Order, Reply,
+        Acknowledgement, AttemptEvent, CarrierEvent, Link, Order, Reply,
         connect::{self, Stream},
     },
+    cause::Cause,
     clock,
     protocol::smpp::{self, Closed, Deliver, Session},
     retry::{SHORTEST, Waits},

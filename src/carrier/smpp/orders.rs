@@ -12,7 +12,8 @@ use std::{
 
 use super::{addresses, status::Statuses};
 use crate::{
-    carrier::{About, AttemptEvent, Blame, Cause, Content, Failure, Order, Verdict},
+    carrier::{AttemptEvent, Content, Order},
+    cause::{About, Blame, Cause, Failure, Verdict},
     challenge::{AttemptKey, Millis},
     message::text,
     number::Number,

@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_receipt_says_state_code_and_addresses() {
-        let own = [(Arc::from("027"), crate::carrier::Cause::HandsetOff)].into();
+        let own = [(Arc::from("027"), crate::cause::Cause::HandsetOff)].into();
         let statuses = Statuses::new(&own);
         let message = b"id:4711 sub:001 dlvrd:000 submit date:2401011200 done date:2401011201 stat:UNDELIV err:027 text:";
         let Some(Incoming::Receipt(receipt)) = read(&deliver(4, message), &statuses) else {
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(receipt.references, ["4711".into()]);
         assert_eq!(receipt.state, ReceiptState::Undelivered);
         assert_eq!(receipt.carrier_code.as_deref(), Some("027"));
-        assert_eq!(receipt.cause, Some(crate::carrier::Cause::HandsetOff));
+        assert_eq!(receipt.cause, Some(crate::cause::Cause::HandsetOff));
         assert_eq!(
             (receipt.phone.as_deref(), receipt.sender.as_deref()),
             (Some("12025550123"), Some("97671"))

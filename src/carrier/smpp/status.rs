@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::carrier::{About, Blame, Cause, Failure, Verdict};
+use crate::cause::{About, Blame, Cause, Failure, Verdict};
 
 /// `command_status` of a submit_sm_resp as a failure (SMPP 3.4, 5.1.3; 5.0, 4.7.6 from 0x100).
 #[derive(Clone, Debug, Default)]

@@ -11,7 +11,8 @@ use tokio::io::AsyncReadExt;
 
 use super::*;
 use crate::{
-    carrier::{Incoming, ReceiptState, Verdict, reference::other_forms},
+    carrier::{Incoming, ReceiptState, reference::other_forms},
+    cause::Verdict,
     config::carrier::{Carry, ReceiptId, Tls},
 };
 use rig::{LIMIT, Rig, Setting, bound, config, phone, rig, smsc, wall};

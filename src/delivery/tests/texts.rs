@@ -132,7 +132,7 @@ fn throttled_means_later_not_never() {
 fn a_challenge_keeps_to_the_pause_that_it_was_told() {
     let mut s = Story::of(challenge(Method::SmsCode, &[]));
     let n = s.place("northwind");
-    let failure = carrier::Failure {
+    let failure = Failure {
         retry_after: Some(Duration::from_secs(30)),
         ..Cause::Throttled.failure(None)
     };

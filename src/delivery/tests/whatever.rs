@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::{super::*, Story, challenge};
 use crate::{
-    carrier::{AttemptEvent, CallOutcome, Cause, ReceiptState},
+    carrier::{AttemptEvent, CallOutcome, ReceiptState},
+    cause::Cause,
     challenge::{Method, Until},
-    report::{self, Note},
 };
 
 /// Anything that the world may say, in any order.
@@ -117,7 +117,7 @@ proptest! {
         }
         s.at(180.0 + 601.0);
         let finals = s.out.iter().filter(|e| {
-            matches!(e, Effect::Report(Note { event: report::Event::Final(_), .. }))
+            matches!(e, Effect::Report(Note { event: Event::Final(_), .. }))
         });
         prop_assert_eq!(finals.count(), 1);
         prop_assert!(s.life.ended.is_some() && s.wants().is_none());

@@ -36,8 +36,9 @@ use crate::{
     clock,
     intake::{
         self, Answer, Arrival, Job,
-        job::{BadJob, JobFault, Properties, parse_typed},
+        job::{BadJob, Properties, parse_typed},
     },
+    report::JobFault,
 };
 
 /// A channel with its consumer, and everything that came on it.

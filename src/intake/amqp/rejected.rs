@@ -8,8 +8,11 @@ use super::Intake;
 use crate::{
     broker::octets::{self, NoText},
     clock,
-    intake::job::{JobFault, is_own_queue},
-    report::publish::{DeadLetter, DeadLetterMessage, message_properties},
+    intake::job::is_own_queue,
+    report::{
+        JobFault,
+        publish::{DeadLetter, DeadLetterMessage, message_properties},
+    },
 };
 
 /// A job as far as the door knows it.

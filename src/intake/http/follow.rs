@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{come_again, unreadable};
 use crate::{
     challenge::ChallengeKey,
-    gateway::IntakeHandle,
+    intake::IntakeHandle,
     ledger::{Ledger, OutboxReport, Stored},
 };
 

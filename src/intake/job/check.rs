@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    BadJob, FAULTS, JobFault, JobKind, Properties, code,
+    BadJob, FAULTS, JobKind, Properties, code,
     fault_scan::shown,
     given::{Given, To},
     is_own_queue,
@@ -20,6 +20,7 @@ use crate::{
     intake::Job,
     message::templates,
     number::{self, Number},
+    report::JobFault,
 };
 
 /// Everything that is wrong, or the job.

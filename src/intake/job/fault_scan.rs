@@ -1,5 +1,6 @@
 //! The long way through a job that the short one refused: any JSON, field by field, all faults kept.
 
+use crate::report::JobFault;
 use std::{borrow::Cow, fmt};
 
 use serde::{
@@ -8,7 +9,7 @@ use serde::{
 };
 
 use super::{
-    FAULTS, JobFault,
+    FAULTS,
     raw::{META_PAIRS, Meta, Raw, RawFallback, Text},
     rules::FALLBACKS,
 };

@@ -11,9 +11,8 @@ use serde::Serialize;
 use crate::{
     broker::{octets, short},
     challenge::Millis,
-    intake::job::JobFault,
     ledger::OutboxReport,
-    report::body::report_id,
+    report::{JobFault, body::report_id},
 };
 
 /// A message of ours that is no report.

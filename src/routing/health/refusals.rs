@@ -9,7 +9,7 @@ use std::{
 
 use crate::clock::Mono;
 
-use crate::{carrier::About, number::Country};
+use crate::{cause::About, number::Country};
 
 /// The last answers of a carrier as a whole.
 #[derive(Clone, Debug, Default)]

@@ -1,7 +1,7 @@
 //! Stories of one carrier, in time that stands still between the lines.
 
 use super::*;
-use crate::carrier::About;
+use crate::cause::About;
 
 mod later;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Mono;
 
 use super::{BASELINE_LEAST, Health, Out, Outcome, Phase, Reason, begun_since};
-use crate::carrier::About;
+use crate::cause::About;
 
 impl Health {
     pub(super) fn started(&mut self, now: Mono, left: Duration) {

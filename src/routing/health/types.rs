@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::carrier::About;
+use crate::cause::About;
 
 /// What one carrier's health is told by.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{carrier::Cause, routing::health::Reason};
+use crate::{cause::Cause, routing::health::Reason};
 
 /// Why a candidate is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,7 +1,7 @@
 //! What answers are read as: those of the documents, and those that carriers really give.
 
 use super::*;
-use crate::carrier::Verdict;
+use crate::cause::Verdict;
 use proptest::prelude::*;
 
 const NOW: Millis = Millis(1_445_412_460_000);

@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 
 use super::json;
 use crate::{
-    carrier::{Cause, Inbound, Incoming, Receipt, ReceiptState},
+    carrier::{Inbound, Incoming, Receipt, ReceiptState},
+    cause::Cause,
     config::carrier::{CarrierConfig, HttpCallback},
 };
 

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::{
-    carrier::{Cause, Receipt, ReceiptState},
+    carrier::{Receipt, ReceiptState},
+    cause::Cause,
     config::carrier::{HttpConfig, HttpRequest, HttpResponse, Secret, Tls, Transport},
 };
 use hyper::header::HeaderName;

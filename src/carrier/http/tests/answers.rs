@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Mutex};
 
 use super::*;
-use crate::carrier::Blame;
+use crate::cause::Blame;
 
 /// A far end that answers each request with the next of these, and keeps what it was asked.
 struct Far {

@@ -12,8 +12,7 @@ use std::{
 use super::{Trunk, call_scripts::script, targets::Target, way::Way};
 use crate::{
     carrier::{
-        self, AttemptEvent, CallMark, CallState, CarrierEvent, CarrierMessage, Cause, Content,
-        Failure, Order,
+        self, AttemptEvent, CallMark, CallState, CarrierEvent, CarrierMessage, Content, Order,
         sip::{
             address,
             call_script::{CallScript, Input, Prompt},
@@ -22,6 +21,7 @@ use crate::{
             redirect::RedirectStep,
         },
     },
+    cause::{Cause, Failure},
     challenge::{AttemptKey, Millis},
     clock,
     config::carrier::Codec as Named,

@@ -16,8 +16,8 @@ use tokio::{
 
 use crate::{
     carrier::connect::describe,
-    operate::{descriptors, minutely::Minutely},
     protocol::sip::codec::Framer,
+    telemetry::{descriptors, minutely::Minutely},
 };
 
 /// What the connections say to the trunk's task.

@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use crate::operate::descriptors;
+use crate::telemetry::descriptors;
 
 /// The range and where the next search begins.
 #[derive(Debug)]

@@ -8,13 +8,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use crate::{
     carrier::{
         AttemptEvent, CallEnd, CallMark, CallOutcome, CallState, CarrierEvent, CarrierMessage,
-        Cause, Command, DriverId, Link, Order,
+        Command, DriverId, Link, Order,
     },
+    cause::Cause,
     challenge::{AttemptKey, ChallengeKey},
     clock::Mono,
     config::{CarrierConfig, Config, carrier::Transport},
     core::{
-        Core, CoreSettings, Input, Output,
+        Core, CoreSettings, Input, Output, Unobserved,
         stories::{arrival, carrier_update, config, time},
     },
     ledger::{Batch, Done, Epoch, InboxKey, ReportKey},
@@ -81,6 +82,7 @@ impl Stage {
             config: config.clone(),
             broker: false,
             epoch,
+            observer: Box::new(Unobserved),
         };
         let mut stage = Stage {
             config: config.clone(),

@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     OpenError, schema,
     seal::{Keyring, Opener, Part, Sealer, Unsealable, key_number},
-    types::LimitKeys,
 };
+use crate::admission::LimitKeys;
 use std::{path::Path, sync::Arc};
 
 /// What the hashes are made with.

@@ -9,12 +9,15 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    Epoch, InboxKey, InboxMessage, LimitKeys, OpenError, ReadError, ReportKey, Stored, limiter,
+    Epoch, InboxKey, InboxMessage, OpenError, ReadError, ReportKey, Stored, limiter,
     read::{raw_stored, select_stored},
     schema,
     seal::{Keyring, Opener, Part},
 };
-use crate::challenge::{AttemptKey, ChallengeKey, Millis};
+use crate::{
+    admission::LimitKeys,
+    challenge::{AttemptKey, ChallengeKey, Millis},
+};
 
 /// What the ledger held when it was opened. Also says which keys are free: those from `first_challenge`,
 /// `first_report` and `first_message` on, upwards by one. They are above all that were ever given, on any node, since the epoch is in them.

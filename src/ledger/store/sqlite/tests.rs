@@ -1,5 +1,6 @@
 //! What is true of the SQLite ledger in particular: its file, its keys, its lock, its disk.
 
+use crate::admission::LimitKeys;
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},

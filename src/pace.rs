@@ -4,7 +4,18 @@ use std::time::Duration;
 
 use crate::clock::Mono;
 
-use crate::config::carrier::Pace;
+/// So many a span.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    pub count: u32,
+    pub per: Duration,
+}
+
+impl Pace {
+    pub fn per_second(&self) -> f64 {
+        f64::from(self.count) / self.per.as_secs_f64()
+    }
+}
 
 /// How much of its pace a carrier may get at once after a pause: 50 ms worth of it, at least one.
 const BURST: Duration = Duration::from_millis(50);
