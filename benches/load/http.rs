@@ -25,7 +25,7 @@ impl Client {
     /// Status and body.
     pub async fn ask(&mut self, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         self.stream.write_all(request.as_bytes()).await?;
