@@ -45,6 +45,9 @@ pub async fn bare(world: &World) -> Result<Vec<Figure>> {
     .await?;
     let floor = part(&["sip", &trunk.address().to_string(), &count.to_string()]).await?;
     let folder = world.folder.join(format!("driver-{}", std::process::id()));
+    // Defaults hold; a file that is named must be there.
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("ringback.toml"), "")?;
     for (path, text) in &Setup::calls(trunk.address(), 1_000).files {
         let path = folder.join(path);
         std::fs::create_dir_all(path.parent().unwrap_or(&folder))?;
