@@ -9,9 +9,8 @@ use tokio::sync::mpsc;
 
 use super::super::{
     AGES, BATCHES, Batch, Candidates, ControlMessage, Done, DoneReceiver, EndedChallenge, Epoch,
-    InboxKey, InboxMessage, Ledger, LimitKeys, NewChallenge, Op, OpenError, OutboxReport, Pending,
-    ReadError, Reads, Referred, ReportKey, Stored, Target, Whose, Wipe, Work, ending, pack, seal,
-    types,
+    InboxKey, InboxMessage, Ledger, NewChallenge, Op, OpenError, OutboxReport, Pending, ReadError,
+    Reads, Referred, ReportKey, Stored, Target, Whose, Wipe, Work, ending, pack, seal,
 };
 use super::{StoreError, StoreErrorKind};
 use crate::config::settings::LedgerSettings;
