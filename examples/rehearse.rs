@@ -13,7 +13,7 @@ use std::{
 use clap::Parser;
 use ringback::{
     config::Config,
-    rehearse::{Profile, Rehearsal, Summary, Violation},
+    rehearse::{MemoryKind, Profile, Rehearsal, Summary, Violation},
 };
 
 /// The gateway in invented time, with everything around it going wrong on purpose.
@@ -32,6 +32,9 @@ struct Options {
     /// This seed alone
     #[arg(long)]
     seed: Option<u64>,
+    /// What the ledger is held in, maps or sqlite: the same happens over both
+    #[arg(long, default_value = "maps", value_parser = store)]
+    store: MemoryKind,
     /// Prints each event of it
     #[arg(long, requires = "seed")]
     trace: bool,
@@ -49,6 +52,14 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
 fn profile(name: &str) -> Result<Profile, String> {
     let names = || Profile::ALL.map(|profile| profile.name).join(", ");
     Profile::named(name).ok_or_else(|| format!("it is one of {}", names()))
+}
+
+fn store(name: &str) -> Result<MemoryKind, String> {
+    match name {
+        "maps" => Ok(MemoryKind::Maps),
+        "sqlite" => Ok(MemoryKind::Sqlite),
+        _ => Err("it is maps or sqlite".to_owned()),
+    }
 }
 
 /// A line is printed for so many seeds.
@@ -93,6 +104,7 @@ fn rehearsals(options: &Options, config: &Arc<Config>) -> Vec<Rehearsal> {
         config: config.clone(),
         profile,
         challenges: options.challenges,
+        store: options.store,
     };
     profiles.into_iter().map(of).collect()
 }

@@ -4,7 +4,9 @@
 //! channel. Many batches share one commit (group commit), so durability costs milliseconds, not throughput. A batch
 //! that can't be written (disk full) is tried again until it can; meanwhile nothing is acked and `/readyz` is false.
 //!
-//! What a challenge's life looks like is the business of `delivery`; here it is an opaque sealed octet string.
+//! What a challenge's life looks like is the business of `delivery`; here it is an opaque sealed octet string. Sealing,
+//! grouping, patience and answers are the same over every store; the store (`store`) keeps sealed rows and knows nothing of
+//! what is in them.
 //!
 //! # For the operator
 //!
@@ -26,7 +28,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -36,20 +38,32 @@ use crate::{
 };
 
 mod claim;
+mod codec;
 mod ending;
+mod engine;
+pub mod in_memory;
+mod keys;
 mod letters;
+mod limiter;
 mod pack;
+mod read;
+mod records;
+mod recover;
 mod seal;
 mod store;
 mod types;
+mod writer;
 
 #[cfg(test)]
 mod conformance;
 
 pub use claim::{Claim, Waiting};
 pub use ending::Unwritten;
-pub use store::sqlite::{Missing, Recovered, UnterminatedCall, check, in_memory};
-pub use store::{StoreError, StoreErrorKind};
+pub use recover::{Recovered, UnterminatedCall};
+pub use store::{
+    StoreError, StoreErrorKind,
+    sqlite::{Missing, check},
+};
 pub use types::*;
 
 /// The handle: cheap to clone, one ledger behind all of them. The writer ends when the last one is dropped and all
@@ -57,12 +71,8 @@ pub use types::*;
 #[derive(Clone)]
 pub struct Ledger {
     work: mpsc::Sender<Work>,
-    reads: Reads,
-    trouble: Arc<ArcSwapOption<String>>,
-    pulse: Arc<store::sqlite::writer::Pulse>,
-    ending: Arc<ending::Ending>,
-    #[cfg(test)]
-    fault: Arc<store::sqlite::writer::Fault>,
+    reader: Arc<read::Reader>,
+    signs: writer::Signs,
 }
 
 /// Where each batch's [`Done`] arrives, in the order in which the batches were given. It holds no more than was
@@ -76,7 +86,45 @@ impl Ledger {
         node: &str,
         wipe: Wipe,
     ) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
-        store::sqlite::open(settings, node, wipe)
+        let store = store::sqlite::Sqlite::open(settings, node)?;
+        Ledger::over(Box::new(store), settings, wipe)
+    }
+
+    /// Over a store that is open for this process, and a writer of its own.
+    fn over(
+        store: Box<dyn store::Store>,
+        settings: &LedgerSettings,
+        wipe: Wipe,
+    ) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
+        let path = &settings.path;
+        let keeping = Keeping {
+            wipe,
+            retention: settings.retention,
+            outcomes: settings.outcomes,
+        };
+        let masters = keys::read(store.as_ref(), path, &settings.keys)?;
+        let (engine, ring, recovered) = engine::Engine::begin(store, path, masters, keeping)?;
+        let rows = engine.store.reader();
+        let rows = rows.map_err(|source| engine::failed(path, source))?;
+        let ring = Arc::new(ArcSwap::new(ring));
+        let reader = Arc::new(read::Reader::new(rows, ring.clone()));
+        let signs = writer::Signs::default();
+        let (work, todo) = mpsc::channel(BATCHES);
+        let (done, receiver) = mpsc::unbounded_channel();
+        let writer = writer::Writer {
+            path: path.clone(),
+            engine,
+            ring,
+            done,
+            signs: signs.clone(),
+        };
+        writer.start(todo)?;
+        let ledger = Ledger {
+            work,
+            reader,
+            signs,
+        };
+        Ok((ledger, receiver, recovered))
     }
 
     /// Gives a batch to the writer; waits while [`BATCHES`] are waiting. Receiving `Done`s need not go on meanwhile.
@@ -103,7 +151,7 @@ impl Ledger {
 
     /// Why nothing becomes durable just now, for `/readyz`.
     pub fn healthy(&self) -> Result<(), String> {
-        match (self.trouble.load_full(), self.pulse.stalled()) {
+        match (self.signs.trouble.load_full(), self.signs.pulse.stalled()) {
             (None, None) => Ok(()),
             (Some(reason), _) => Err(reason.as_ref().clone()),
             (None, Some(since)) => Err(format!(
@@ -144,13 +192,13 @@ impl Ledger {
     /// Everything submitted before is durable, the file is closed and free for another process. Other handles are of
     /// no use afterwards. A ledger that can't be written is given a few seconds, and says what was left.
     pub async fn close(self) -> Option<Unwritten> {
-        self.ending.ask();
+        self.signs.ending.ask();
         let (reply, answer) = oneshot::channel();
         if self.work.send(Work::Close { reply }).await.is_ok() {
             // Refused only where the writer is gone: closed as well.
             let _ = answer.await;
         }
-        self.ending.unwritten()
+        self.signs.ending.unwritten()
     }
 
     pub async fn find(&self, tenant: &str, id: &str) -> Result<Option<Stored>, ReadError> {
@@ -246,20 +294,13 @@ impl Ledger {
 
     async fn read<T: Send + 'static>(
         &self,
-        what: impl FnOnce(&store::sqlite::read::Reader) -> Result<T, ReadError> + Send + 'static,
+        what: impl FnOnce(&read::Reader) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let Reads::Sqlite(reader) = &self.reads;
-        let reader = reader.clone();
+        let reader = self.reader.clone();
         tokio::task::spawn_blocking(move || what(&reader))
             .await
             .map_err(|_| ReadError::Gone)?
     }
-}
-
-/// The seam: who answers reads. The writer's side of it is [`Work`].
-#[derive(Clone)]
-enum Reads {
-    Sqlite(Arc<store::sqlite::read::Reader>),
 }
 
 /// What the writer is asked.
@@ -356,14 +397,12 @@ pub enum ReadError {
     Store(#[from] StoreError),
     #[error("a record of the ledger can't be opened: it was changed, or its key is missing")]
     Sealed,
+    #[error(
+        "a record of the ledger is of version {0}, which this ringback does not know; run the one that wrote it"
+    )]
+    Version(u8),
     #[error("the ledger is closed")]
     Gone,
-}
-
-impl From<seal::Unsealable> for ReadError {
-    fn from(_: seal::Unsealable) -> ReadError {
-        ReadError::Sealed
-    }
 }
 
 /// Bound of batches waiting for the writer: beyond it dispatch waits.

@@ -1,7 +1,7 @@
 //! The rehearsal: the gateway's core in invented time, in one thread, with everything around it going wrong on purpose.
 //!
 //! Real are the [`core`](crate::core) with delivery, routing and admission, the parsing of jobs, and the ledger's engine over
-//! a database in memory that loses what was not committed. Played are the broker and the servers that ask (`callers`), the
+//! a store in memory that loses what was not committed. Played are the broker and the servers that ask (`callers`), the
 //! carriers and their drivers (`texts`, `calls`), the people at the phones, and the disk. A seed decides everything: the same
 //! seed gives the same trace, and its hash, on any machine.
 //!
@@ -12,6 +12,8 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use crate::config::{Config, Fault};
+
+pub use crate::ledger::in_memory::MemoryKind;
 
 mod callers;
 mod calls;
@@ -34,6 +36,8 @@ pub struct Rehearsal {
     pub config: Arc<Config>,
     pub profile: Profile,
     pub challenges: usize,
+    /// What the ledger is held in.
+    pub store: MemoryKind,
 }
 
 /// What a run that kept the promise has seen.

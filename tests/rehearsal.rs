@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ringback::rehearse::{Profile, Rehearsal};
+use ringback::rehearse::{MemoryKind, Profile, Rehearsal};
 
 /// Of each seed.
 const CHALLENGES: usize = 50;
@@ -15,6 +15,7 @@ fn rehearsal(seed: u64) -> Rehearsal {
         config,
         profile: profiles[seed as usize % profiles.len()].clone(),
         challenges: CHALLENGES,
+        store: MemoryKind::Maps,
     }
 }
 
@@ -61,5 +62,21 @@ fn a_seed_does_the_same_each_time() {
             run.expect("the promise is kept").hash
         };
         assert_eq!(hash(), hash(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_seed_does_the_same_over_each_store() {
+    for seed in 1..=16 {
+        let hash = |store| {
+            let rehearsal = Rehearsal {
+                store,
+                ..rehearsal(seed)
+            };
+            let run = rehearsal.run(seed, None);
+            run.expect("the promise is kept").hash
+        };
+        let (maps, sqlite) = (hash(MemoryKind::Maps), hash(MemoryKind::Sqlite));
+        assert_eq!(maps, sqlite, "seed {seed}");
     }
 }

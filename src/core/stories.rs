@@ -23,8 +23,8 @@ use crate::{
         job::{self, JobKind, Properties},
     },
     ledger::{
-        OutboxReport, Recovered,
-        in_memory::{Engine, Keeping, Memory},
+        Keeping, OutboxReport, Recovered,
+        in_memory::{Engine, Memory, MemoryKind},
     },
 };
 
@@ -33,10 +33,10 @@ mod receipts;
 mod trunks;
 
 /// One life of a process.
-struct Story<'c> {
+struct Story {
     config: Arc<Config>,
     core: Core,
-    engine: Engine<'c>,
+    engine: Engine,
     now: Mono,
     /// Orders that no answer has been given to, with the carrier's name.
     orders: Vec<(Arc<str>, Order)>,
@@ -54,33 +54,27 @@ const WALL: i64 = 1_800_000_000_000;
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// Tells a story on an empty ledger.
-fn story(tell: impl FnOnce(&mut Story<'_>)) {
-    let memory = Memory::new().expect("a ledger");
+fn story(tell: impl FnOnce(&mut Story)) {
+    let memory = Memory::new(MemoryKind::Maps).expect("a ledger");
     let start = Mono::after_start(Duration::from_secs(1));
     life(&memory, start, tell);
 }
 
 /// One life on this ledger; everything that is not committed is lost at its end.
-fn life<T>(memory: &Memory, now: Mono, tell: impl FnOnce(&mut Story<'_>) -> T) -> T {
+fn life<T>(memory: &Memory, now: Mono, tell: impl FnOnce(&mut Story) -> T) -> T {
     let config = Arc::new(config());
     let keeping = Keeping {
         wipe: WIPE,
         retention: DAY,
         outcomes: DAY,
     };
-    let told = memory.open("gw-1", keeping, |engine, recovered| {
-        tell(&mut Story::begin(config, engine, recovered, now))
-    });
-    told.expect("a ledger that opens")
+    let opened = memory.open("gw-1", keeping);
+    let (engine, recovered) = opened.expect("a ledger that opens");
+    tell(&mut Story::begin(config, engine, recovered, now))
 }
 
-impl<'c> Story<'c> {
-    fn begin(
-        config: Arc<Config>,
-        engine: Engine<'c>,
-        mut recovered: Recovered,
-        now: Mono,
-    ) -> Story<'c> {
+impl Story {
+    fn begin(config: Arc<Config>, engine: Engine, mut recovered: Recovered, now: Mono) -> Story {
         let settings = CoreSettings {
             config: config.clone(),
             broker: true,

@@ -1,7 +1,7 @@
 //! Sealing for what leaves the ledger's file: the bodies in dead letters. The same keys as the rows, a place of its own.
 
 use super::{
-    Ledger, Reads,
+    Ledger,
     seal::{Keyring, Opener, Part, Sealer},
 };
 use std::sync::Arc;
@@ -25,7 +25,6 @@ impl Ledger {
     }
 
     fn keyring(&self) -> Arc<Keyring> {
-        let Reads::Sqlite(reader) = &self.reads;
-        reader.keyring()
+        self.reader.keyring()
     }
 }

@@ -8,7 +8,7 @@
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::ReportKey;
+use super::{ReportKey, seal::Unsealable};
 use crate::challenge::Millis;
 
 /// As it is packed; empty parts were empty or not there.
@@ -68,12 +68,19 @@ impl Packer {
     }
 }
 
-/// None: it was changed, or another version has packed it.
-pub(super) fn unpack(packed: &[u8]) -> Option<Rest> {
-    let (&version, rest) = packed.split_first()?;
+pub(super) fn unpack(packed: &[u8]) -> Result<Rest, Unsealable> {
+    match packed.split_first() {
+        Some((&VERSION, rest)) => inflate(rest).ok_or(Unsealable::Changed),
+        Some((&version, _)) => Err(Unsealable::Version(version)),
+        None => Err(Unsealable::Changed),
+    }
+}
+
+/// What stands behind the version.
+fn inflate(rest: &[u8]) -> Option<Rest> {
     let (length, deflated) = rest.split_first_chunk::<4>()?;
     let length = u32::from_le_bytes(*length) as usize;
-    if version != VERSION || length > MOST {
+    if length > MOST {
         return None;
     }
     let mut decompress = Decompress::new(false);
@@ -200,11 +207,11 @@ mod tests {
     fn what_was_changed_or_cut_never_comes_back_as_another() {
         let packed = Packer::new().pack(&rest()).unwrap();
         for end in 0..packed.len() {
-            assert!(unpack(&packed[..end]).is_none(), "{end}");
+            assert!(unpack(&packed[..end]).is_err(), "{end}");
         }
         let mut other = packed.clone();
         other[0] = 2;
-        assert!(unpack(&other).is_none());
+        assert!(unpack(&other).err() == Some(Unsealable::Version(2)));
     }
 
     /// The first version's octets, packed by zlib: what they say must be read for as long as a ledger may hold them.

@@ -3,7 +3,9 @@
 //! A sealed record is `version (1) | key number (2) | salt (16) | counter (8) | ciphertext | tag (16)`. The key that
 //! seals is derived (HKDF-SHA-256) from the master key and a salt that is drawn anew at each start, so that the nonce
 //! may simply count: a restored backup draws another salt and never meets its own nonces again. The associated data
-//! names table, column and row, so that records can't be moved about. Look-ups go by HMAC-SHA-256 (128 bits of it)
+//! names table, column and row, so that records can't be moved about. The version is of the sealing and of what is sealed:
+//! a part that changes so that an older ringback would misread it is written under another one, and a record of a version
+//! that is not known is refused and left as it is. Look-ups go by HMAC-SHA-256 (128 bits of it)
 //! under a further derived key. Knows no SQL and no file.
 
 use std::{collections::HashMap, fmt, sync::Arc};
@@ -48,6 +50,9 @@ pub(super) enum Lookup {
 
 pub(super) type Mac = [u8; MAC];
 
+/// A sealed record.
+pub(super) type Sealed = Vec<u8>;
+
 /// One master key and what is derived from it.
 #[derive(Clone)]
 pub(super) struct Master {
@@ -70,10 +75,10 @@ impl Master {
         let mut fingerprint = [0; 8];
         prk.expand(&[b"fingerprint"], Octets(8))
             .and_then(|okm| okm.fill(&mut fingerprint))
-            .map_err(|_| Unsealable)?;
+            .map_err(|_| Unsealable::Changed)?;
         let index = prk
             .expand(&[b"index"], hmac::HMAC_SHA256)
-            .map_err(|_| Unsealable)?
+            .map_err(|_| Unsealable::Changed)?
             .into();
         Ok(Master {
             id,
@@ -87,7 +92,7 @@ impl Master {
         let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(&self.secret);
         let key: UnboundKey = prk
             .expand(&[b"ringback ledger 1 seal"], &AES_256_GCM)
-            .map_err(|_| Unsealable)?
+            .map_err(|_| Unsealable::Changed)?
             .into();
         Ok(LessSafeKey::new(key))
     }
@@ -160,25 +165,30 @@ impl Opener {
     }
 
     pub fn open(&mut self, part: Part, row: i64, sealed: &[u8]) -> Result<Vec<u8>, Unsealable> {
-        let number = key_number(sealed).ok_or(Unsealable)?;
-        let salt: [u8; SALT] = sealed[3..3 + SALT].try_into().map_err(|_| Unsealable)?;
+        if let Some(&version) = sealed.first().filter(|version| **version != VERSION) {
+            return Err(Unsealable::Version(version));
+        }
+        let number = key_number(sealed).ok_or(Unsealable::Changed)?;
+        let salt: [u8; SALT] = sealed[3..3 + SALT]
+            .try_into()
+            .map_err(|_| Unsealable::Changed)?;
         let nonce = nonce(
             sealed[3 + SALT..HEADER]
                 .try_into()
-                .map_err(|_| Unsealable)?,
+                .map_err(|_| Unsealable::Changed)?,
         );
         if !self.met.contains_key(&(number, salt)) {
             if self.met.len() >= DERIVED {
                 self.met.clear();
             }
-            let master = self.ring.master(number).ok_or(Unsealable)?;
+            let master = self.ring.master(number).ok_or(Unsealable::Changed)?;
             self.met.insert((number, salt), master.sealing(&salt)?);
         }
-        let key = self.met.get(&(number, salt)).ok_or(Unsealable)?;
+        let key = self.met.get(&(number, salt)).ok_or(Unsealable::Changed)?;
         let mut plain = sealed[HEADER..].to_vec();
         let length = key
             .open_in_place(nonce, Aad::from(associated(part, row)), &mut plain)
-            .map_err(|_| Unsealable)?
+            .map_err(|_| Unsealable::Changed)?
             .len();
         plain.truncate(length);
         Ok(plain)
@@ -198,7 +208,7 @@ impl Sealer {
         let mut salt = [0; SALT];
         SystemRandom::new()
             .fill(&mut salt)
-            .map_err(|_| Unsealable)?;
+            .map_err(|_| Unsealable::Changed)?;
         Ok(Sealer {
             key: ring.first.1.sealing(&salt)?,
             number: ring.first.0,
@@ -215,9 +225,21 @@ impl Sealer {
         plain: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), Unsealable> {
-        self.counter = self.counter.checked_add(1).ok_or(Unsealable)?;
-        let counter = self.counter.to_le_bytes();
         out.clear();
+        self.seal_onto(part, row, plain, out)
+    }
+
+    /// Seals `plain` behind what stands in `out`.
+    pub fn seal_onto(
+        &mut self,
+        part: Part,
+        row: i64,
+        plain: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unsealable> {
+        self.counter = self.counter.checked_add(1).ok_or(Unsealable::Changed)?;
+        let counter = self.counter.to_le_bytes();
+        let sealed = out.len() + HEADER;
         out.reserve(HEADER + plain.len() + TAG);
         out.push(VERSION);
         out.extend_from_slice(&self.number.to_le_bytes());
@@ -229,9 +251,9 @@ impl Sealer {
             .seal_in_place_separate_tag(
                 nonce(counter),
                 Aad::from(associated(part, row)),
-                &mut out[HEADER..],
+                &mut out[sealed..],
             )
-            .map_err(|_| Unsealable)?;
+            .map_err(|_| Unsealable::Changed)?;
         out.extend_from_slice(tag.as_ref());
         Ok(())
     }
@@ -245,10 +267,18 @@ pub(super) fn key_number(sealed: &[u8]) -> Option<u16> {
     Some(u16::from_le_bytes([sealed[1], sealed[2]]))
 }
 
-/// A record that no key opens, or that was changed, or too long to seal.
+/// Why a record can't be opened, or not be sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a sealed record can't be opened: it was changed, or its key is missing")]
-pub(super) struct Unsealable;
+pub(super) enum Unsealable {
+    /// Also: too long to seal.
+    #[error("a sealed record can't be opened: it was changed, or its key is missing")]
+    Changed,
+    /// It stays as it is.
+    #[error(
+        "a sealed record is of version {0}, which this ringback does not know; run the one that wrote it"
+    )]
+    Version(u8),
+}
 
 struct Octets(usize);
 
@@ -305,14 +335,19 @@ mod tests {
         let record = sealed(&ring, Part::Job, 7, b"+14255550100");
         let mut opener = Opener::new(Arc::new(ring));
         assert_eq!(opener.open(Part::Job, 7, &record).unwrap(), b"+14255550100");
-        assert_eq!(opener.open(Part::Job, 8, &record), Err(Unsealable));
-        assert_eq!(opener.open(Part::Life, 7, &record), Err(Unsealable));
+        let changed = Err(Unsealable::Changed);
+        assert_eq!(opener.open(Part::Job, 8, &record), changed);
+        assert_eq!(opener.open(Part::Life, 7, &record), changed);
         for place in 0..record.len() {
             let mut bent = record.clone();
             bent[place] ^= 1;
-            assert_eq!(opener.open(Part::Job, 7, &bent), Err(Unsealable), "{place}");
-            assert_eq!(opener.open(Part::Job, 7, &record[..place]), Err(Unsealable));
+            assert!(opener.open(Part::Job, 7, &bent).is_err(), "{place}");
+            assert_eq!(opener.open(Part::Job, 7, &record[..place]), changed);
         }
+        let mut later = record;
+        later[0] = 2;
+        let unknown = Err(Unsealable::Version(2));
+        assert_eq!(opener.open(Part::Job, 7, &later), unknown);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The words of the ledger: what is asked of it and what it says back. No logic.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::Claim;
 use crate::{
@@ -317,6 +317,15 @@ pub struct Wipe {
     pub report: fn(&[u8]) -> Vec<u8>,
     /// Of a stripped `last`: what is remembered beyond retention.
     pub outcome: fn(&[u8]) -> Vec<u8>,
+}
+
+/// How long what is kept is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keeping {
+    pub wipe: Wipe,
+    pub retention: Duration,
+    /// Outcomes are kept for so long; nothing of a challenge after retention, where this is no longer.
+    pub outcomes: Duration,
 }
 
 /// What is remembered of a challenge beyond retention.

@@ -30,7 +30,7 @@ impl World<'_, '_> {
     // --- what leaves ---------------------------------------------------------------------------------------------
 
     /// A text is about to be sent: its intent must be durable, its time not over, and nothing else under way.
-    pub(super) fn check_text(&mut self, order: &Order, parts: u16, engine: &Engine<'_>) {
+    pub(super) fn check_text(&mut self, order: &Order, parts: u16, engine: &Engine) {
         let Some(n) = self.check_intent(order.key, engine) else {
             return;
         };
@@ -63,7 +63,7 @@ impl World<'_, '_> {
     }
 
     /// Gives the job whose challenge it is.
-    fn check_intent(&mut self, key: AttemptKey, engine: &Engine<'_>) -> Option<usize> {
+    fn check_intent(&mut self, key: AttemptKey, engine: &Engine) -> Option<usize> {
         let (challenge, attempt) = (key.challenge, key.attempt);
         let stored = engine.get(challenge).ok().flatten();
         let Some(stored) = stored else {
@@ -111,7 +111,7 @@ impl World<'_, '_> {
     }
 
     /// An INVITE leaves.
-    pub(super) fn check_call(&mut self, key: AttemptKey, engine: &Engine<'_>) {
+    pub(super) fn check_call(&mut self, key: AttemptKey, engine: &Engine) {
         if let Some(n) = self.check_intent(key, engine) {
             self.remember(n, key, true, 0);
         }
@@ -359,7 +359,7 @@ impl World<'_, '_> {
         }
     }
 
-    pub(super) fn check_end(&mut self, core: &Core, engine: &Engine<'_>) {
+    pub(super) fn check_end(&mut self, core: &Core, engine: &Engine) {
         let rest = core.rest();
         if let Some(rest) = rest {
             return self.violate(format!("something is left in the core: {rest:?}"));
@@ -387,7 +387,7 @@ impl World<'_, '_> {
         }
     }
 
-    fn unkept(&self, job: &Job, engine: &Engine<'_>) -> Option<String> {
+    fn unkept(&self, job: &Job, engine: &Engine) -> Option<String> {
         let stored = match engine.find(&job.tenant, &job.id) {
             Ok(stored) => stored,
             Err(error) => return Some(format!("the ledger: {error}")),

@@ -49,7 +49,7 @@ const PAGE: usize = 256;
 
 impl World<'_, '_> {
     /// Does what the core wants done.
-    pub(super) fn carry_out(&mut self, core: &mut Core, engine: &mut Engine<'_>) {
+    pub(super) fn carry_out(&mut self, core: &mut Core, engine: &mut Engine) {
         while let Some(output) = core.poll_output() {
             match output {
                 Output::Commit(batch) => {
@@ -87,7 +87,7 @@ impl World<'_, '_> {
         }
     }
 
-    fn command(&mut self, driver: DriverId, command: Command, engine: &Engine<'_>) {
+    fn command(&mut self, driver: DriverId, command: Command, engine: &Engine) {
         let mut carriers = self.carriers.iter();
         let Some(place) = carriers.position(|carrier| carrier.driver == driver) else {
             return;
@@ -332,7 +332,7 @@ impl World<'_, '_> {
     }
 
     /// A new life's publisher takes up what waits in the ledger.
-    pub(super) fn reconnect(&mut self, engine: &Engine<'_>) {
+    pub(super) fn reconnect(&mut self, engine: &Engine) {
         let mut after = ReportKey(i64::MIN);
         loop {
             let page = engine.pending_reports(after, PAGE).unwrap_or_default();

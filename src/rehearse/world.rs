@@ -27,8 +27,8 @@ use crate::{
         take_up,
     },
     ledger::{
-        Batch, Recovered, ReportKey,
-        in_memory::{Engine, Keeping, Memory},
+        Batch, Keeping, Recovered, ReportKey,
+        in_memory::{Engine, Memory},
     },
 };
 
@@ -153,7 +153,7 @@ impl<'r, 't> World<'r, 't> {
     }
 
     pub fn run(mut self) -> Result<Summary, Box<Violation>> {
-        let memory = match Memory::new() {
+        let memory = match Memory::new(self.rehearsal.store) {
             Ok(memory) => memory,
             Err(error) => return Err(self.broken(format!("no ledger: {error}"))),
         };
@@ -164,17 +164,17 @@ impl<'r, 't> World<'r, 't> {
             outcomes: settings.outcomes,
         };
         loop {
-            let life = memory.open("gw-1", keeping, |engine, recovered| {
-                self.live(engine, recovered)
-            });
-            match life {
-                Ok(End::Over) => break,
-                Ok(End::Crashed) => self.crashed(),
-                Ok(End::Broken) => {
+            let (engine, recovered) = match memory.open("gw-1", keeping) {
+                Ok(opened) => opened,
+                Err(error) => return Err(self.broken(format!("the ledger: {error}"))),
+            };
+            match self.live(engine, recovered) {
+                End::Over => break,
+                End::Crashed => self.crashed(),
+                End::Broken => {
                     let what = self.violation.take().unwrap_or_default();
                     return Err(self.broken(what));
                 }
-                Err(error) => return Err(self.broken(format!("the ledger: {error}"))),
             }
         }
         Ok(Summary {
@@ -234,7 +234,7 @@ impl<'r, 't> World<'r, 't> {
 
     // --- one life of the process ---------------------------------------------------------------------------------
 
-    fn live(&mut self, mut engine: Engine<'_>, mut recovered: Recovered) -> End {
+    fn live(&mut self, mut engine: Engine, mut recovered: Recovered) -> End {
         self.life += 1;
         self.trace
             .event(self.now.since_start(), format_args!("life {}", self.life));
@@ -335,7 +335,7 @@ impl<'r, 't> World<'r, 't> {
 
     // --- what happens --------------------------------------------------------------------------------------------
 
-    fn happen(&mut self, event: Event, core: &mut Core, engine: &mut Engine<'_>) {
+    fn happen(&mut self, event: Event, core: &mut Core, engine: &mut Engine) {
         let now = self.time();
         let takes = core.wants();
         let waits = match &event {
@@ -411,7 +411,7 @@ impl<'r, 't> World<'r, 't> {
     }
 
     /// A transaction ends, and with it all that waited.
-    fn disk(&mut self, core: &mut Core, engine: &mut Engine<'_>) {
+    fn disk(&mut self, core: &mut Core, engine: &mut Engine) {
         self.disk.busy = false;
         if self.now < self.disk.refuses_until {
             return self.begin_transaction();

@@ -5,7 +5,7 @@ use super::*;
 const PHONE: &str = "+12025550123";
 
 /// A text whose carrier says nothing, and that ends by another carrier's.
-fn ends_in_doubt(story: &mut Story<'_>, id: &str) -> (Arc<str>, Order) {
+fn ends_in_doubt(story: &mut Story, id: &str) -> (Arc<str>, Order) {
     story.ask(id, PHONE);
     let (silent, order) = story.order();
     story.is_silent(&silent, &order);
@@ -78,7 +78,7 @@ fn a_receipt_without_a_reference_settles_the_only_text_to_its_phone() {
 
 #[test]
 fn a_receipt_that_was_safe_before_a_crash_spares_the_hedge_after_it() {
-    let memory = Memory::new().expect("a ledger");
+    let memory = Memory::new(MemoryKind::Maps).expect("a ledger");
     let start = Mono::after_start(Duration::from_secs(1));
     let then = life(&memory, start, |story| {
         story.ask("only", PHONE);

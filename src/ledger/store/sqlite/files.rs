@@ -16,7 +16,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{OpenError, schema};
+use super::{StoreError, StoreErrorKind, schema};
 
 /// What no longer is as the writer has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,12 +109,12 @@ impl Known {
 
 impl Files {
     /// Of a connection that has written already, so that its WAL is there.
-    pub fn of(conn: &Connection, path: &Path) -> Result<Files, OpenError> {
-        let file = |source| OpenError::File {
-            path: path.to_path_buf(),
-            source,
+    pub fn of(conn: &Connection, path: &Path) -> Result<Files, StoreError> {
+        let file = |error: io::Error| StoreError {
+            reason: error.to_string(),
+            kind: StoreErrorKind::Unavailable,
         };
-        let page = pragma(conn, "PRAGMA page_size").map_err(|e| schema::sqlite(path, e))?;
+        let page = pragma(conn, "PRAGMA page_size")?;
         Ok(Files {
             database: Known::of(path.to_path_buf()).map_err(file)?,
             wal: Known::of(schema::beside(path, "-wal")).map_err(file)?,

@@ -21,7 +21,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::{loss::Lost, recover::meta, schema};
+use super::{loss::Lost, meta, schema};
 use crate::{challenge::Millis, clock, regular};
 
 /// How much there is, as of the last commit. The writer counts along.
@@ -199,9 +199,10 @@ pub(super) fn begin(conn: &Connection, path: &Path) -> rusqlite::Result<(Keeper,
         ledger,
         written: Instant::now(),
         behind: false,
+        stamped: Some(tally),
         failing: false,
     };
-    keeper.keep(tally);
+    keeper.follow();
     Ok((keeper, tally))
 }
 
@@ -248,6 +249,8 @@ pub(super) struct Keeper {
     written: Instant,
     /// Something was committed since.
     behind: bool,
+    /// A stamp that the file does not follow yet.
+    stamped: Option<Tally>,
     failing: bool,
 }
 
@@ -257,9 +260,13 @@ impl Keeper {
         self.written.elapsed() >= EVERY
     }
 
-    /// A commit without a stamp.
-    pub fn committed(&mut self) {
-        self.behind = true;
+    /// A commit, and what it counted itself as, if it carried a stamp.
+    pub fn committed(&mut self, stamped: Option<Tally>) {
+        self.behind = stamped.is_none();
+        if stamped.is_some() {
+            self.written = Instant::now();
+            self.stamped = stamped;
+        }
     }
 
     /// Nothing more has come that could carry the stamp.
@@ -277,10 +284,11 @@ impl Keeper {
             .then(|| EVERY.saturating_sub(self.written.elapsed()))
     }
 
-    /// The stamp is durable. A disk that refuses the mark leaves the older one, which is said once.
-    pub fn keep(&mut self, tally: Tally) {
-        self.written = Instant::now();
-        self.behind = false;
+    /// Writes the mark of the last stamp, which is durable. A disk that refuses it leaves the older one, which is said once.
+    pub fn follow(&mut self) {
+        let Some(tally) = self.stamped.take() else {
+            return;
+        };
         let mark = Mark {
             version: VERSION,
             ledger: name(self.ledger),

@@ -1,40 +1,35 @@
 //! Housekeeping: what is over is wiped, what is old is deleted, what an old key sealed is sealed anew.
 //!
-//! Each step is one transaction of bounded work between two groups of batches. Keys of challenges rise with time, so
-//! age is a place in the table: no index serves the housekeeping alone. A challenge of the longest life may hold up
+//! Each step is one transaction of bounded work between two groups of batches. One process writes the file, so keys of
+//! challenges rise with time, and age is a place in the table: no index serves the housekeeping alone. A challenge of the longest life may hold up
 //! the wiping of those behind it by at most its own life (900 s).
 
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{
-    ReportKey, Wipe,
-    apply::RowCodec,
-    clock_mark,
-    pack::{Rest, RestReport},
-    read::open_rest,
-    recover::meta,
-    seal::Part,
+use super::{apply::Context, clock_mark, meta, reads};
+use crate::{
+    challenge::Millis,
+    clock,
+    ledger::{Keeping, codec::Codec, store::KeptRow},
 };
-use crate::{challenge::Millis, clock};
 
 mod reseal;
 
 use reseal::Reseal;
 
-#[derive(Clone, Copy)]
-pub(super) struct Settings {
-    pub wipe: Wipe,
-    pub retention: Duration,
-    /// Outcomes are kept for so long; nothing of a challenge after retention, where this is no longer.
-    pub outcomes: Duration,
+/// What a step works with.
+pub(super) struct Step<'a> {
+    pub conn: &'a Connection,
+    pub codec: &'a mut Codec,
+    pub keeping: &'a Keeping,
+    pub now: Millis,
 }
 
 /// Where it stands; a step that is rolled back takes the clone made before it.
 #[derive(Clone)]
 pub(super) struct Retention {
-    settings: Settings,
     /// No open challenge lies below; written down now and then, recovery begins there.
     open_from: i64,
     open_written: i64,
@@ -59,11 +54,10 @@ struct Sweep {
 }
 
 impl Retention {
-    pub fn new(conn: &Connection, settings: &Settings) -> Retention {
+    pub fn new(conn: &Connection) -> Retention {
         let place = |name| meta(conn, name).unwrap_or(0);
         let (open, wipe) = (place("open_from"), place("wipe_from"));
         Retention {
-            settings: *settings,
             open_from: open,
             open_written: open,
             wipe_from: wipe,
@@ -77,18 +71,14 @@ impl Retention {
         }
     }
 
-    pub fn retain(&mut self, retention: Duration, outcomes: Duration) {
-        self.settings.retention = retention;
-        self.settings.outcomes = outcomes;
-    }
-
     pub fn reseal(&mut self) {
         self.reseal = Some(Reseal::begin());
     }
 
     /// A look without a transaction: an idle ledger writes nothing.
-    pub fn has_work(&mut self, conn: &Connection, codec: &RowCodec, now: Millis) -> bool {
-        if self.reseal.is_some() && !reseal::older_key(conn, codec).unwrap_or(true) {
+    pub fn has_work(&mut self, step: &Step<'_>, context: &Context) -> bool {
+        let (conn, keeping, now) = (step.conn, step.keeping, step.now);
+        if self.reseal.is_some() && !reseal::older_key(conn, step.codec).unwrap_or(true) {
             self.reseal = None;
         }
         let opened = *self.opened.get_or_insert(now);
@@ -96,14 +86,12 @@ impl Retention {
         self.reseal.is_some()
             || self.clock_was_set()
             || self.sweep.is_some()
-            || self.sweep_due(now)
-            || self.early_due(codec, now)
+            || self.sweep_due(keeping, now)
+            || self.early_due(context, now)
             || self.open_from - self.open_written > OPEN_LAG
             || self.any_due(conn, opened, now)
-            || self.old(conn, now).map_or(true, |old| !old.is_empty())
-            || self
-                .old_outcomes(conn, now)
-                .map_or(true, |old| !old.is_empty())
+            || old(conn, keeping, now).map_or(true, |old| !old.is_empty())
+            || old_outcomes(conn, keeping, now).map_or(true, |old| !old.is_empty())
     }
 
     /// By more than what a reading of two clocks may differ.
@@ -112,12 +100,8 @@ impl Retention {
     }
 
     /// One step of everything. True: there is more.
-    pub fn step(
-        &mut self,
-        conn: &Connection,
-        codec: &mut RowCodec,
-        now: Millis,
-    ) -> rusqlite::Result<bool> {
+    pub fn step(&mut self, step: &mut Step<'_>, context: &mut Context) -> rusqlite::Result<bool> {
+        let (conn, keeping, now) = (step.conn, step.keeping, step.now);
         let opened = *self.opened.get_or_insert(now);
         self.watch_open(conn)?;
         let began = Instant::now();
@@ -128,29 +112,29 @@ impl Retention {
                 (from, more) = (*key, true);
                 break;
             }
-            self.wipe_one(conn, codec, *key)?;
+            wipe_one(conn, step.codec, *key)?;
         }
         let mut retired = None;
-        for key in self.old(conn, now)? {
+        for key in old(conn, keeping, now)? {
             more = began.elapsed() >= SLICE * 2;
             if more {
                 break;
             }
-            self.retire(conn, codec, key, now)?;
+            retire(step, key)?;
             retired = Some(key);
         }
-        for key in self.old_outcomes(conn, now)? {
+        for key in old_outcomes(conn, keeping, now)? {
             conn.prepare_cached("DELETE FROM outcomes WHERE key = ?")?
                 .execute([key])?;
         }
-        let sweeping = self.sweep_step(conn, now)?;
-        if self.early_due(codec, now) {
+        let sweeping = self.sweep_step(conn, keeping, now)?;
+        if self.early_due(context, now) {
             conn.execute("DELETE FROM early WHERE until < ?", [now.0])?;
-            codec.early = any_early(conn)?;
+            context.early = any_early(conn)?;
             self.early_checked = Some(now);
         }
         if let Some(reseal) = self.reseal {
-            self.reseal = reseal.step(conn, codec)?;
+            self.reseal = reseal.step(conn, step.codec)?;
         }
         if self.clock_was_set() {
             self.mark = clock::mark();
@@ -225,156 +209,24 @@ impl Retention {
         Ok((due, from))
     }
 
-    /// What is left of it is packed into one record, with its reports that were kept for HTTP.
-    fn wipe_one(&self, conn: &Connection, codec: &mut RowCodec, key: i64) -> rusqlite::Result<()> {
-        let row = conn
-            .prepare_cached("SELECT job, life, last FROM challenges WHERE key = ?")?
-            .query_row([key], |row| {
-                Ok([row.get(0)?, row.get(1)?, row.get(2)?] as [Option<Vec<u8>>; 3])
-            })
-            .optional()?;
-        let Some([job, life, last]) = row else {
-            return Ok(());
-        };
-        let wipe = self.settings.wipe;
-        let mut rest = Rest {
-            job: stripped(codec, Part::Job, key, job.as_deref(), wipe.job),
-            life: stripped(codec, Part::Life, key, life.as_deref(), wipe.life),
-            last: stripped(codec, Part::Last, key, last.as_deref(), wipe.report),
-            reports: Vec::new(),
-        };
-        let mut kept = conn.prepare_cached(
-            "SELECT report, seq, final, until, body FROM kept WHERE challenge = ? ORDER BY seq",
-        )?;
-        let mut rows = kept.query([key])?;
-        while let Some(row) = rows.next()? {
-            let report = row.get(0)?;
-            let sealed: Vec<u8> = row.get(4)?;
-            let body = stripped(codec, Part::Kept, report, Some(&sealed), wipe.report);
-            if !body.is_empty() {
-                rest.reports.push(RestReport {
-                    report: ReportKey(report),
-                    seq: row.get(1)?,
-                    is_final: row.get(2)?,
-                    until: Millis(row.get(3)?),
-                    body,
-                });
-            }
-        }
-        drop(rows);
-        let packed = codec.packer.pack(&rest);
-        if packed.is_none() {
-            tracing::error!(key, "what is left of a wiped challenge is too long to keep");
-        }
-        let sealed = packed.and_then(|packed| sealed(codec, Part::Rest, key, &packed));
-        shrink(conn, key, sealed.as_deref())?;
-        conn.prepare_cached("DELETE FROM kept WHERE challenge = ?")?
-            .execute([key])?;
-        Ok(())
-    }
-
-    /// Retention is over: only its outcome stays, where outcomes are kept for longer.
-    fn retire(
-        &self,
-        conn: &Connection,
-        codec: &mut RowCodec,
-        key: i64,
-        now: Millis,
-    ) -> rusqlite::Result<()> {
-        if self.settings.outcomes > self.settings.retention {
-            self.keep_outcome(conn, codec, key, now - self.settings.outcomes)?;
-        }
-        conn.prepare_cached("DELETE FROM challenges WHERE key = ?")?
-            .execute([key])?;
-        conn.prepare_cached("DELETE FROM kept WHERE challenge = ?")?
-            .execute([key])?;
-        Ok(())
-    }
-
-    fn keep_outcome(
-        &self,
-        conn: &Connection,
-        codec: &mut RowCodec,
-        key: i64,
-        before: Millis,
-    ) -> rusqlite::Result<()> {
-        let row = conn
-            .prepare_cached(
-                "SELECT arrived, ended, id_hmac, last, rest FROM challenges
-                 WHERE key = ? AND arrived >= ?",
-            )?
-            .query_row(params![key, before.0], |row| {
-                let times: (i64, i64) = (row.get(0)?, row.get(1)?);
-                let parts: [Option<Vec<u8>>; 2] = [row.get(3)?, row.get(4)?];
-                Ok((times, row.get::<_, Vec<u8>>(2)?, parts))
-            })
-            .optional()?;
-        let Some(((arrived, ended), mac, [last, rest])) = row else {
-            return Ok(());
-        };
-        let wipe = self.settings.wipe;
-        let last = match rest {
-            Some(rest) => open_rest(&mut codec.opener, key, &rest).map_or(Vec::new(), |r| r.last),
-            None => stripped(codec, Part::Last, key, last.as_deref(), wipe.report),
-        };
-        let Some(body) = sealed(codec, Part::EndedChallenge, key, &(wipe.outcome)(&last)) else {
-            return Ok(());
-        };
-        conn.prepare_cached(
-            "INSERT OR REPLACE INTO outcomes (key, arrived, ended, id_hmac, body)
-             VALUES (?, ?, ?, ?, ?)",
-        )?
-        .execute(params![key, arrived, ended, mac, body])?;
-        Ok(())
-    }
-
-    /// The oldest outcomes, as far as their time is over.
-    fn old_outcomes(&self, conn: &Connection, now: Millis) -> rusqlite::Result<Vec<i64>> {
-        let before = now - self.settings.outcomes.max(self.settings.retention);
-        let mut statement =
-            conn.prepare_cached("SELECT key, arrived FROM outcomes ORDER BY key LIMIT ?")?;
-        let mut rows = statement.query([STEP as i64])?;
-        let mut old = Vec::new();
-        while let Some(row) = rows.next()? {
-            if row.get::<_, i64>(1)? >= before.0 {
-                break;
-            }
-            old.push(row.get(0)?);
-        }
-        Ok(old)
-    }
-
-    /// The oldest challenges, as far as retention is over for them.
-    fn old(&self, conn: &Connection, now: Millis) -> rusqlite::Result<Vec<i64>> {
-        let before = now - self.settings.retention;
-        let mut statement =
-            conn.prepare_cached("SELECT key, arrived, ended FROM challenges ORDER BY key LIMIT ?")?;
-        let mut rows = statement.query([STEP as i64])?;
-        let mut old = Vec::new();
-        while let Some(row) = rows.next()? {
-            if row.get::<_, i64>(1)? >= before.0 {
-                break;
-            }
-            if row.get::<_, Option<i64>>(2)?.is_some_and(|e| e < before.0) {
-                old.push(row.get(0)?);
-            }
-        }
-        Ok(old)
-    }
-
-    fn sweep_due(&self, now: Millis) -> bool {
+    fn sweep_due(&self, keeping: &Keeping, now: Millis) -> bool {
         match self.swept {
             None => self.retired_below > 0,
             Some((at, below)) => {
-                self.retired_below > below && now >= at + self.settings.retention / SWEEPS
+                self.retired_below > below && now >= at + keeping.retention / SWEEPS
             }
         }
     }
 
     /// Deletes references of deleted challenges, a slice of the table at a time.
-    fn sweep_step(&mut self, conn: &Connection, now: Millis) -> rusqlite::Result<bool> {
+    fn sweep_step(
+        &mut self,
+        conn: &Connection,
+        keeping: &Keeping,
+        now: Millis,
+    ) -> rusqlite::Result<bool> {
         if self.sweep.is_none() {
-            if !self.sweep_due(now) {
+            if !self.sweep_due(keeping, now) {
                 return Ok(false);
             }
             self.sweep = Some(Sweep {
@@ -415,9 +267,114 @@ impl Retention {
         Ok(true)
     }
 
-    fn early_due(&self, codec: &RowCodec, now: Millis) -> bool {
-        codec.early && self.early_checked.is_none_or(|at| now >= at + EARLY_CHECK)
+    fn early_due(&self, context: &Context, now: Millis) -> bool {
+        context.early && self.early_checked.is_none_or(|at| now >= at + EARLY_CHECK)
     }
+}
+
+/// What is left of it is packed into one record, with its reports that were kept for HTTP.
+fn wipe_one(conn: &Connection, codec: &mut Codec, key: i64) -> rusqlite::Result<()> {
+    let row = conn
+        .prepare_cached("SELECT job, life, last FROM challenges WHERE key = ?")?
+        .query_row([key], |row| {
+            Ok([row.get(0)?, row.get(1)?, row.get(2)?] as [Option<Vec<u8>>; 3])
+        })
+        .optional()?;
+    let Some(parts) = row else {
+        return Ok(());
+    };
+    let kept = conn
+        .prepare_cached(
+            "SELECT report, seq, final, until, body FROM kept WHERE challenge = ? ORDER BY seq",
+        )?
+        .query_map([key], reads::kept)?
+        .collect::<rusqlite::Result<Vec<KeptRow>>>()?;
+    let Ok(rest) = codec.wiped(key, parts.each_ref().map(Option::as_deref), &kept) else {
+        // A later version's: it waits for that one, or for the end of retention.
+        return Ok(());
+    };
+    shrink(conn, key, rest.as_deref())?;
+    conn.prepare_cached("DELETE FROM kept WHERE challenge = ?")?
+        .execute([key])?;
+    Ok(())
+}
+
+/// Retention is over: only its outcome stays, where outcomes are kept for longer.
+fn retire(step: &mut Step<'_>, key: i64) -> rusqlite::Result<()> {
+    let (conn, keeping) = (step.conn, step.keeping);
+    if keeping.outcomes > keeping.retention {
+        keep_outcome(conn, step.codec, key, step.now - keeping.outcomes)?;
+    }
+    conn.prepare_cached("DELETE FROM challenges WHERE key = ?")?
+        .execute([key])?;
+    conn.prepare_cached("DELETE FROM kept WHERE challenge = ?")?
+        .execute([key])?;
+    Ok(())
+}
+
+fn keep_outcome(
+    conn: &Connection,
+    codec: &mut Codec,
+    key: i64,
+    before: Millis,
+) -> rusqlite::Result<()> {
+    let row = conn
+        .prepare_cached(
+            "SELECT arrived, ended, id_hmac, last, rest FROM challenges
+             WHERE key = ? AND arrived >= ?",
+        )?
+        .query_row(params![key, before.0], |row| {
+            let times: (i64, i64) = (row.get(0)?, row.get(1)?);
+            let parts: [Option<Vec<u8>>; 2] = [row.get(3)?, row.get(4)?];
+            Ok((times, row.get::<_, Vec<u8>>(2)?, parts))
+        })
+        .optional()?;
+    let Some(((arrived, ended), mac, [last, rest])) = row else {
+        return Ok(());
+    };
+    let Some(body) = codec.outcome(key, last.as_deref(), rest.as_deref()) else {
+        return Ok(());
+    };
+    conn.prepare_cached(
+        "INSERT OR REPLACE INTO outcomes (key, arrived, ended, id_hmac, body)
+         VALUES (?, ?, ?, ?, ?)",
+    )?
+    .execute(params![key, arrived, ended, mac, body])?;
+    Ok(())
+}
+
+/// The oldest outcomes, as far as their time is over.
+fn old_outcomes(conn: &Connection, keeping: &Keeping, now: Millis) -> rusqlite::Result<Vec<i64>> {
+    let before = now - keeping.outcomes.max(keeping.retention);
+    let mut statement =
+        conn.prepare_cached("SELECT key, arrived FROM outcomes ORDER BY key LIMIT ?")?;
+    let mut rows = statement.query([STEP as i64])?;
+    let mut old = Vec::new();
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(1)? >= before.0 {
+            break;
+        }
+        old.push(row.get(0)?);
+    }
+    Ok(old)
+}
+
+/// The oldest challenges, as far as retention is over for them.
+fn old(conn: &Connection, keeping: &Keeping, now: Millis) -> rusqlite::Result<Vec<i64>> {
+    let before = now - keeping.retention;
+    let mut statement =
+        conn.prepare_cached("SELECT key, arrived, ended FROM challenges ORDER BY key LIMIT ?")?;
+    let mut rows = statement.query([STEP as i64])?;
+    let mut old = Vec::new();
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(1)? >= before.0 {
+            break;
+        }
+        if row.get::<_, Option<i64>>(2)?.is_some_and(|e| e < before.0) {
+            old.push(row.get(0)?);
+        }
+    }
+    Ok(old)
 }
 
 pub(super) fn any_early(conn: &Connection) -> rusqlite::Result<bool> {
@@ -453,26 +410,6 @@ fn shrink(conn: &Connection, key: i64, rest: Option<&[u8]>) -> rusqlite::Result<
     )?
     .execute(rusqlite::params_from_iter(values))?;
     Ok(())
-}
-
-/// What is left of a part; a part that can't be opened can't be stripped, and goes.
-fn stripped(
-    codec: &mut RowCodec,
-    part: Part,
-    row: i64,
-    sealed: Option<&[u8]>,
-    strip: fn(&[u8]) -> Vec<u8>,
-) -> Vec<u8> {
-    sealed
-        .and_then(|sealed| codec.opener.open(part, row, sealed).ok())
-        .map_or(Vec::new(), |plain| strip(&plain))
-}
-
-/// None: too long to seal.
-fn sealed(codec: &mut RowCodec, part: Part, row: i64, plain: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
-    codec.sealer.seal(part, row, plain, &mut out).ok()?;
-    Some(out)
 }
 
 /// Milliseconds.

@@ -14,7 +14,10 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use super::OpenError;
-use crate::regular::{self, ReadFault};
+use crate::{
+    ledger::engine::failed,
+    regular::{self, ReadFault},
+};
 
 /// Holds the file for this process. The kernel lets go of it however the process ends.
 pub(super) struct Lock {
@@ -95,32 +98,27 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
 }
 
 /// A connection that only reads.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )
-    .map_err(|e| sqlite(path, e))?;
-    conn.busy_timeout(BUSY)
-        .and_then(|()| conn.pragma_update(None, "cache_size", -READER_CACHE_KIB))
-        .map_err(|e| sqlite(path, e))?;
+    )?;
+    conn.busy_timeout(BUSY)?;
+    conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     Ok(conn)
 }
 
 /// A connection that looks and leaves everything as it is, the WAL above all: the last one that closes would else move
 /// what is good of it into the file, and delete it.
 pub(super) fn open_untouched(path: &Path) -> Result<Connection, OpenError> {
-    let conn = open_reader(path)?;
+    let conn = open_reader(path).map_err(|e| sqlite(path, e))?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .map_err(|e| sqlite(path, e))?;
     Ok(conn)
 }
 
 pub(super) fn sqlite(path: &Path, source: rusqlite::Error) -> OpenError {
-    OpenError::Store {
-        path: path.to_path_buf(),
-        source: source.into(),
-    }
+    failed(path, source.into())
 }
 
 /// `secure_delete = FAST` overwrites what is wiped in pages that are written anyway, and costs no I/O of its own. Pages
@@ -339,8 +337,8 @@ const APPLICATION_ID: i64 = 0x5269_6e67;
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// Another program may look into the file (`sqlite3`, a backup) and hold it for a moment.
 const BUSY: Duration = Duration::from_secs(5);
-/// Prepared statements kept besides those of the hot path: all there are.
-const STATEMENTS: usize = 64;
+/// Prepared statements that are kept: all there are.
+pub(super) const STATEMENTS: usize = 128;
 /// The system keeps the file's pages anyway: with eight times as much, neither texts nor calls took less.
 const WRITER_CACHE_KIB: i64 = 2 * 1024;
 const READER_CACHE_KIB: i64 = 1024;

@@ -7,16 +7,12 @@ use std::{
     time::Duration,
 };
 
-use super::*;
+use super::{Fault, Sqlite, schema};
 use crate::{
-    challenge::{AttemptKey, ChallengeKey},
-    config::{
-        carrier::Secret,
-        settings::{LedgerKey, OnLoss},
-    },
+    config::{carrier::Secret, settings::OnLoss},
     ledger::{
-        Claim, InboxMessage, PendingControl,
         conformance::{self, Home, T0, end, new, report, write},
+        *,
     },
 };
 
@@ -53,6 +49,25 @@ impl Place {
         }
     }
 
+    fn settings(&self) -> LedgerSettings {
+        LedgerSettings {
+            path: self.file(),
+            keys: self.keys.clone(),
+            retention: Duration::from_secs(86_400),
+            outcomes: Duration::ZERO,
+            on_loss: OnLoss::Refuse,
+        }
+    }
+
+    /// With a disk that can be made full.
+    fn open_faulty(&self) -> (Ledger, DoneReceiver, Recovered, Arc<Fault>) {
+        let store = Sqlite::open(&self.settings(), "gw-1").unwrap();
+        let fault = store.fault.clone();
+        let opened = Ledger::over(Box::new(store), &self.settings(), conformance::WIPE);
+        let (ledger, done, recovered) = opened.unwrap();
+        (ledger, done, recovered, fault)
+    }
+
     fn octets(&self) -> Vec<u8> {
         let mut all = Vec::new();
         for entry in std::fs::read_dir(self.folder.join("data")).unwrap() {
@@ -64,20 +79,7 @@ impl Place {
 
 impl Home for Place {
     fn open(&self) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
-        let settings = LedgerSettings {
-            path: self.file(),
-            keys: self.keys.clone(),
-            retention: Duration::from_secs(86_400),
-            outcomes: Duration::ZERO,
-            on_loss: OnLoss::Refuse,
-        };
-        let wipe = Wipe {
-            job: |_| Vec::new(),
-            life: <[u8]>::to_vec,
-            report: |_| b"stripped".to_vec(),
-            outcome: |_| b"outcome".to_vec(),
-        };
-        Ledger::open(&settings, "gw-1", wipe)
+        Ledger::open(&self.settings(), "gw-1", conformance::WIPE)
     }
 }
 
@@ -319,10 +321,10 @@ async fn nothing_personal_is_in_the_files_in_clear() {
 #[tokio::test]
 async fn a_full_disk_is_waited_for() {
     let place = Place::new();
-    let (ledger, mut done, recovered) = place.open().unwrap();
+    let (ledger, mut done, recovered, fault) = place.open_faulty();
     let key = recovered.first_challenge.0;
     write(&ledger, &mut done, vec![Op::Accept(new(key, "before"))]).await;
-    ledger.fault.max_pages.store(1, Ordering::SeqCst);
+    fault.max_pages.store(1, Ordering::SeqCst);
     let batch = |n: i64| Batch {
         number: n as u64,
         ops: (0..100)
@@ -339,7 +341,7 @@ async fn a_full_disk_is_waited_for() {
     assert!(reason.contains("full"), "{reason}");
     let stored = ledger.find("contoso-bank", "5-99").await.unwrap();
     assert!(stored.is_none(), "rolled back");
-    ledger.fault.max_pages.store(1 << 30, Ordering::SeqCst);
+    fault.max_pages.store(1 << 30, Ordering::SeqCst);
     for n in 1..=5 {
         let done = done.recv().await.unwrap();
         assert_eq!(done.number, n);
@@ -471,5 +473,55 @@ async fn done_is_said_once_the_disk_has_it() {
         .query_row("PRAGMA synchronous", [], |row| row.get(0))
         .unwrap();
     assert_eq!(synchronous, 2);
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_record_of_an_unknown_version_is_refused_aloud_and_kept() {
+    let place = Place::new();
+    let (ledger, mut done, recovered) = place.open().unwrap();
+    let key = recovered.first_challenge.0;
+    let ops = vec![
+        Op::Accept(new(key, "later")),
+        Op::Report(Box::new(report(1, key, 1, Target::Http))),
+        end(key, T0),
+        Op::Accept(new(key + 1, "ours")),
+    ];
+    write(&ledger, &mut done, ops).await;
+    ledger.close().await;
+    let row = || {
+        let conn = rusqlite::Connection::open(place.file()).unwrap();
+        conn.query_row("SELECT hex(life) FROM challenges LIMIT 1", [], |row| {
+            row.get::<_, String>(0)
+        })
+        .unwrap()
+    };
+    let conn = rusqlite::Connection::open(place.file()).unwrap();
+    // The version is the first octet.
+    conn.execute(
+        "UPDATE challenges SET life = unhex('09' || substr(hex(life), 3)) WHERE key = ?",
+        [key],
+    )
+    .unwrap();
+    drop(conn);
+    let before = row();
+    assert!(before.starts_with("09"));
+
+    let (ledger, mut done, mut recovered) = place.open().unwrap();
+    let page = recovered.next_page(T0).unwrap();
+    assert_eq!(page.len(), 1, "the others are taken up");
+    let error = ledger.get(ChallengeKey(key)).await.unwrap_err();
+    assert!(error.to_string().contains("version 9"), "{error}");
+    // Its id stays taken.
+    let said = write(&ledger, &mut done, vec![Op::Accept(new(key + 9, "later"))]).await;
+    assert_eq!(said.known.len(), 1);
+    // Nor is it wiped: nothing of it could be stripped. With retention it goes, as everything does.
+    let at = |seconds| T0 + Duration::from_secs(seconds);
+    while ledger.housekeep(at(400)).await.unwrap() {}
+    assert_eq!(row(), before);
+    let kept = ledger.reports_of(ChallengeKey(key), 0).await.unwrap();
+    assert_eq!(kept.len(), 1);
+    while ledger.housekeep(at(86_401)).await.unwrap() {}
+    assert!(ledger.get(ChallengeKey(key)).await.unwrap().is_none());
     ledger.close().await;
 }

@@ -6,12 +6,15 @@ use std::{fs, io, path::Path, sync::Arc};
 use rusqlite::Connection;
 
 use super::{
-    OpenError, StoreErrorKind, keys, limiter,
+    known_keys,
     loss::{self, Lost, Missing},
     mark::{self, Mark, Unreadable},
-    schema,
+    schema, secret,
 };
-use crate::config::settings::{LedgerSettings, OnLoss};
+use crate::{
+    config::settings::{LedgerSettings, OnLoss},
+    ledger::{OpenError, StoreErrorKind, keys, limiter},
+};
 
 pub(super) struct Verdict {
     pub mark: Result<Option<Mark>, Unreadable>,
@@ -96,7 +99,7 @@ fn find(settings: &LedgerSettings, mark: Option<&Mark>) -> Result<Found, OpenErr
             };
             return Ok(Found {
                 lost: mark.is_some().then_some(lost),
-                refusal: keys::judge(None, path, &settings.keys).err(),
+                refusal: keys::judge(&[], path, &settings.keys).err(),
             });
         }
         Some(octets) => octets,
@@ -158,10 +161,16 @@ fn look(settings: &LedgerSettings, mark: Option<&Mark>, octets: u64) -> Result<F
 fn keys_of(conn: &Connection, version: i64, settings: &LedgerSettings) -> Result<(), OpenError> {
     let path = &settings.path;
     if version == 0 {
-        return keys::judge(None, path, &settings.keys).map(drop);
+        return keys::judge(&[], path, &settings.keys).map(drop);
     }
-    match keys::judge(Some(conn), path, &settings.keys)? {
-        Some(ring) if version >= limiter::SINCE => limiter::judge(conn, path, &Arc::new(ring)),
+    let known = known_keys(conn).map_err(|e| schema::sqlite(path, e))?;
+    match keys::judge(&known, path, &settings.keys)? {
+        Some(ring) if version >= SECRETS_SINCE => {
+            let sealed = secret(conn, limiter::NAME).map_err(|e| schema::sqlite(path, e))?;
+            sealed.map_or(Ok(()), |sealed| {
+                limiter::open(&sealed, &Arc::new(ring)).map(drop)
+            })
+        }
         _ => Ok(()),
     }
 }
@@ -201,6 +210,8 @@ fn is_no_database(error: &OpenError) -> bool {
     source.kind == StoreErrorKind::NotADatabase
 }
 
+/// The version of the tables that has them.
+const SECRETS_SINCE: i64 = 3;
 /// A tenth of a second's reading.
 const READ_WHOLE: u64 = 64 << 20;
 const START_READS: [&str; 7] = [

@@ -2,61 +2,46 @@
 
 use rusqlite::{Connection, params};
 
-use crate::ledger::ClaimedOrder;
+use crate::ledger::store::{Group, OverlayRow};
 
 /// Audit records that are kept: years of an operator's work, a few megabytes.
 const AUDIT_KEPT: i64 = 20_000;
 
-/// Writes a change, or leaves it out where its asker has given it up.
-pub(super) fn change(
-    conn: &Connection,
-    subject: &str,
-    entry: Option<&[u8]>,
-    audit: &[u8],
-    order: Option<&ClaimedOrder>,
-) -> rusqlite::Result<()> {
-    match order {
-        Some(order) if !order.claim.begin() => undo(conn, subject, order.before.as_deref(), audit),
-        _ => write(conn, subject, entry, audit),
+/// Puts what is in force for this subject (None: nothing), and the record of it: once, also where the answer of its commit
+/// was lost.
+pub(super) fn write(conn: &Connection, group: &Group, row: &OverlayRow) -> rusqlite::Result<()> {
+    put(conn, group, row)?;
+    let recorded = conn.execute(
+        "INSERT INTO audit (record) SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM audit
+         WHERE record = ?1 AND number > (SELECT max(number) FROM audit) - ?2)",
+        params![group.get(row.audit), AUDIT_LATE],
+    )?;
+    if recorded == 0 {
+        return Ok(());
     }
-}
-
-/// Puts what is in force for this subject (None: nothing), and the record of it.
-fn write(
-    conn: &Connection,
-    subject: &str,
-    entry: Option<&[u8]>,
-    audit: &[u8],
-) -> rusqlite::Result<()> {
-    put(conn, subject, entry)?;
-    conn.execute("INSERT INTO audit (record) VALUES (?)", [audit])?;
     let newest = conn.last_insert_rowid();
     conn.execute("DELETE FROM audit WHERE number <= ?", [newest - AUDIT_KEPT])?;
     Ok(())
 }
 
-/// Of a change that its asker gave up nothing is there, unless a commit took effect whose success was not told.
-fn undo(
-    conn: &Connection,
-    subject: &str,
-    before: Option<&[u8]>,
-    audit: &[u8],
-) -> rusqlite::Result<()> {
+/// Of a change that its asker gave up nothing is there, unless a commit took effect whose answer was lost.
+pub(super) fn undo(conn: &Connection, group: &Group, row: &OverlayRow) -> rusqlite::Result<()> {
     let undone = conn.execute(
         "DELETE FROM audit WHERE record = ?1 AND number > (SELECT max(number) FROM audit) - ?2",
-        params![audit, AUDIT_LATE],
+        params![group.get(row.audit), AUDIT_LATE],
     )?;
     match undone {
         0 => Ok(()),
-        _ => put(conn, subject, before),
+        _ => put(conn, group, row),
     }
 }
 
-fn put(conn: &Connection, subject: &str, entry: Option<&[u8]>) -> rusqlite::Result<()> {
-    match entry {
+fn put(conn: &Connection, group: &Group, row: &OverlayRow) -> rusqlite::Result<()> {
+    let subject = group.text(row.subject);
+    match row.entry {
         Some(entry) => conn.execute(
             "INSERT OR REPLACE INTO overlay (subject, entry) VALUES (?, ?)",
-            params![subject, entry],
+            params![subject, group.get(entry)],
         )?,
         None => conn.execute("DELETE FROM overlay WHERE subject = ?", [subject])?,
     };

@@ -2,10 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use crate::ledger::{
-    seal::{Lookup, Part, key_number},
-    store::sqlite::{apply::RowCodec, read::Head},
-};
+use crate::ledger::{codec::Codec, seal::Part};
 
 /// A walk over everything that is sealed.
 #[derive(Clone, Copy)]
@@ -23,7 +20,7 @@ impl Reseal {
     }
 
     /// One step; None: that was all.
-    pub fn step(self, conn: &Connection, codec: &mut RowCodec) -> rusqlite::Result<Option<Reseal>> {
+    pub fn step(self, conn: &Connection, codec: &mut Codec) -> rusqlite::Result<Option<Reseal>> {
         Ok(match self {
             Reseal::Challenges { from } => Some(match challenges(conn, codec, from)? {
                 Some(from) => Reseal::Challenges { from },
@@ -57,7 +54,7 @@ impl Reseal {
 }
 
 /// Has another key than the first sealed rows here?
-pub(super) fn older_key(conn: &Connection, codec: &RowCodec) -> rusqlite::Result<bool> {
+pub(super) fn older_key(conn: &Connection, codec: &Codec) -> rusqlite::Result<bool> {
     conn.query_row(
         "SELECT EXISTS (SELECT 1 FROM keys WHERE sealed = 1 AND number <> ?)",
         [codec.ring.number()],
@@ -65,22 +62,8 @@ pub(super) fn older_key(conn: &Connection, codec: &RowCodec) -> rusqlite::Result
     )
 }
 
-/// Seals a record again where another key than the first has sealed it. None: leave it as it is.
-fn again(codec: &mut RowCodec, part: Part, row: i64, sealed: &[u8]) -> Option<Vec<u8>> {
-    if key_number(sealed) == Some(codec.ring.number()) {
-        return None;
-    }
-    match codec.opener.open(part, row, sealed) {
-        Ok(plain) => super::sealed(codec, part, row, &plain),
-        Err(error) => {
-            tracing::error!(row, ?part, %error, "left as it is");
-            None
-        }
-    }
-}
-
 /// Where to go on; None: that was all.
-fn challenges(conn: &Connection, codec: &mut RowCodec, from: i64) -> rusqlite::Result<Option<i64>> {
+fn challenges(conn: &Connection, codec: &mut Codec, from: i64) -> rusqlite::Result<Option<i64>> {
     let rows = conn
         .prepare_cached(
             "SELECT key, head, last, life, job, rest FROM challenges
@@ -92,16 +75,12 @@ fn challenges(conn: &Connection, codec: &mut RowCodec, from: i64) -> rusqlite::R
         })?
         .collect::<rusqlite::Result<Vec<(i64, Vec<u8>, _)>>>()?;
     for (key, head, [last, life, job, rest]) in &rows {
-        if let Some(new) = again(codec, Part::Head, *key, head)
-            && let Ok(plain) = codec.opener.open(Part::Head, *key, &new)
-            && let Ok(whose) = Head::parse(&plain)
-        {
-            let mac = codec.ring.mac(Lookup::Id, &whose.tenant, &whose.id);
+        if let Some((new, mac)) = codec.head_again(*key, head) {
             conn.prepare_cached("UPDATE challenges SET head = ?, id_hmac = ? WHERE key = ?")?
                 .execute(params![new, mac, key])?;
         }
         let mut part = |part, sealed: &Option<Vec<u8>>| {
-            sealed.as_ref().and_then(|s| again(codec, part, *key, s))
+            sealed.as_ref().and_then(|s| codec.again(part, *key, s))
         };
         let parts = [
             part(Part::Last, last),
@@ -130,7 +109,7 @@ const OUTCOMES: Bodies = ("outcomes", "key", Part::EndedChallenge);
 /// The same for these.
 fn bodies(
     conn: &Connection,
-    codec: &mut RowCodec,
+    codec: &mut Codec,
     (table, key, part): Bodies,
     from: i64,
 ) -> rusqlite::Result<Option<i64>> {
@@ -143,7 +122,7 @@ fn bodies(
         })?
         .collect::<rusqlite::Result<Vec<(i64, Vec<u8>)>>>()?;
     for (report, body) in &rows {
-        if let Some(new) = again(codec, part, *report, body) {
+        if let Some(new) = codec.again(part, *report, body) {
             conn.prepare_cached(&format!("UPDATE {table} SET body = ? WHERE {key} = ?"))?
                 .execute(params![new, report])?;
         }

@@ -1,4 +1,4 @@
-//! The ledger's keys: from the configuration, or made once beside the database; and which of them the file knows.
+//! The ledger's keys: from the configuration, or made once beside the database; and which of them the store knows.
 //!
 //! Nothing is written before every key that has sealed something here is at hand: a wrong key is an error with a
 //! name, and nothing is destroyed.
@@ -7,49 +7,48 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 use ring::rand::{SecureRandom, SystemRandom};
-use rusqlite::{Connection, params};
 
 use super::{
-    OpenError, schema,
+    OpenError,
+    engine::failed,
     seal::{Keyring, Master},
+    store::{KnownKey, Store},
 };
 use crate::{config::settings::LedgerKey, regular};
 
 /// The keys to use, the sealing one first: the configured ones, then the one beside the database where there is one.
 /// Without any, and only for a database that has sealed nothing yet, one is made.
 pub(super) fn read(
-    conn: &Connection,
+    store: &dyn Store,
     path: &Path,
     configured: &[LedgerKey],
 ) -> Result<Vec<Master>, OpenError> {
     let mut masters = at_hand(path, configured)?;
-    let file = schema::beside(path, ".key");
+    let file = beside(path);
     if file.exists() {
         warn_if_open_to_others(&file);
     }
     if masters.is_empty() {
-        let known = known(conn).map_err(|e| schema::sqlite(path, e))?;
+        let known = store.keys().map_err(|source| failed(path, source))?;
         refuse_without(path, &known, &masters)?;
         masters.push(make(&file)?);
     }
     Ok(masters)
 }
 
-/// Would a start refuse these keys? Else the ring of those that the file knows, if any.
+/// Would a start refuse these keys, where the store knows those? Else the ring of the ones that it knows, if any.
 pub(super) fn judge(
-    conn: Option<&Connection>,
+    known: &[KnownKey],
     path: &Path,
     configured: &[LedgerKey],
 ) -> Result<Option<Keyring>, OpenError> {
     let masters = at_hand(path, configured)?;
-    let Some(conn) = conn else { return Ok(None) };
-    let known = known(conn).map_err(|e| schema::sqlite(path, e))?;
-    refuse_without(path, &known, &masters)?;
+    refuse_without(path, known, &masters)?;
     let mut numbered = masters.into_iter().filter_map(|master| {
         let one = known.iter().find(|k| k.fingerprint == master.fingerprint)?;
         Some((one.number, master))
@@ -68,7 +67,7 @@ fn at_hand(path: &Path, configured: &[LedgerKey]) -> Result<Vec<Master>, OpenErr
         })?;
         masters.push(parse(&key.id, &text)?);
     }
-    let file = schema::beside(path, ".key");
+    let file = beside(path);
     match regular::read_text(&file) {
         Ok(text) => {
             let master = parse(&file.display().to_string(), &text)?;
@@ -82,37 +81,27 @@ fn at_hand(path: &Path, configured: &[LedgerKey]) -> Result<Vec<Master>, OpenErr
     Ok(masters)
 }
 
-/// Checks the keys against the file and gives each its number there.
+/// Checks the keys against the store and gives each its number there.
 pub(super) fn register(
-    conn: &Connection,
+    store: &mut dyn Store,
     path: &Path,
     masters: Vec<Master>,
 ) -> Result<Keyring, OpenError> {
-    let known = known(conn).map_err(|e| schema::sqlite(path, e))?;
+    let known = store.keys().map_err(|source| failed(path, source))?;
     refuse_without(path, &known, &masters)?;
     let mut numbered = Vec::new();
     for (place, master) in masters.into_iter().enumerate() {
         let sealing = place == 0;
         match known.iter().find(|k| k.fingerprint == master.fingerprint) {
-            Some(one) => {
-                if sealing && !one.sealed {
-                    conn.execute("UPDATE keys SET sealed = 1 WHERE number = ?", [one.number])
-                        .map_err(|e| schema::sqlite(path, e))?;
-                }
-                numbered.push((one.number, master));
-            }
-            None if sealing => {
-                let number = conn
-                    .query_row(
-                        "INSERT INTO keys (fingerprint, id, sealed) VALUES (?, ?, 1) RETURNING number",
-                        params![master.fingerprint, &*master.id],
-                        |row| row.get(0),
-                    )
-                    .map_err(|e| schema::sqlite(path, e))?;
+            Some(one) if one.sealed || !sealing => numbered.push((one.number, master)),
+            Some(_) | None if sealing => {
+                let number = store
+                    .seals_with(master.fingerprint, &master.id)
+                    .map_err(|source| failed(path, source))?;
                 numbered.push((number, master));
             }
             // Has sealed nothing here: there is nothing it could open.
-            None => {}
+            Some(_) | None => {}
         }
     }
     let mut numbered = numbered.into_iter();
@@ -123,8 +112,8 @@ pub(super) fn register(
 }
 
 /// Every key that has sealed something must be there.
-fn refuse_without(path: &Path, known: &[Known], masters: &[Master]) -> Result<(), OpenError> {
-    let is_there = |one: &Known| masters.iter().any(|m| m.fingerprint == one.fingerprint);
+fn refuse_without(path: &Path, known: &[KnownKey], masters: &[Master]) -> Result<(), OpenError> {
+    let is_there = |one: &KnownKey| masters.iter().any(|m| m.fingerprint == one.fingerprint);
     let Some(one) = known.iter().find(|k| k.sealed && !is_there(k)) else {
         return Ok(());
     };
@@ -137,24 +126,11 @@ fn refuse_without(path: &Path, known: &[Known], masters: &[Master]) -> Result<()
     })
 }
 
-struct Known {
-    number: u16,
-    fingerprint: [u8; 8],
-    id: String,
-    sealed: bool,
-}
-
-fn known(conn: &Connection) -> rusqlite::Result<Vec<Known>> {
-    conn.prepare("SELECT number, fingerprint, id, sealed FROM keys ORDER BY number")?
-        .query_map([], |row| {
-            Ok(Known {
-                number: row.get(0)?,
-                fingerprint: row.get(1)?,
-                id: row.get(2)?,
-                sealed: row.get(3)?,
-            })
-        })?
-        .collect()
+/// `ringback.db.key`
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".key");
+    PathBuf::from(name)
 }
 
 fn missing(path: &Path, id: &str) -> OpenError {
