@@ -31,8 +31,14 @@ impl Core {
         }
         let key = stored.key;
         let min_call = self.config.settings.jobs.min_call;
-        let mut life = serde_json::from_slice::<DeliveryState>(&stored.life)
-            .unwrap_or_else(|_| DeliveryState::new(&ch, min_call));
+        // A fresh one in its place would forget what was sent.
+        let mut life = match serde_json::from_slice::<DeliveryState>(&stored.life) {
+            Ok(life) => life,
+            Err(error) => {
+                tracing::error!(challenge = %stored.id, %error, "how far an open challenge has come can't be read from the ledger: it is left alone");
+                return;
+            }
+        };
         life.min_call = min_call;
         let sent = !life.attempts.is_empty();
         if !sent {

@@ -16,6 +16,7 @@ use ringback::{
     ledger::{Batch, Ledger, ReportKey},
 };
 
+mod golden;
 mod loss;
 mod place;
 
