@@ -7,25 +7,20 @@
 //!
 //! A turn: take what is there, place who waits, flush one batch. So the batches grow with the load.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     admission::{CallRules, Windows, alarm::Alarms},
-    carrier::{AttemptEvent, Command},
-    challenge::{AttemptKey, ChallengeKey, Channel, Millis},
+    carrier::Command,
+    challenge::{AttemptKey, ChallengeKey, Millis},
     clock::{Mono, Now},
     config::{Config, settings::MaxUnsent},
     delivery::Effect,
-    intake::{Answer, Ticket},
-    ledger::{ControlMessage, Done, Op},
-    number::{Number, NumberPolicy},
-    overlay::Overlay,
+    intake::Answer,
+    ledger::{Done, Op},
+    number::NumberPolicy,
     report::body::Frame,
-    routing::{Availability, table::SenderRotation},
+    routing::table::SenderRotation,
 };
 
 mod arrivals;
@@ -34,6 +29,8 @@ mod carrier_events;
 mod carrier_log;
 mod carriers;
 mod change_log;
+mod commit;
+mod correlation;
 mod doubts;
 mod effects;
 mod evidence;
@@ -47,12 +44,13 @@ mod observer;
 mod open;
 mod operator;
 mod output;
-mod pipeline;
 mod place;
+mod placement;
 mod queue;
 mod reasons;
 mod receipts;
 mod references;
+mod registry;
 mod resume;
 mod room;
 mod standing;
@@ -65,20 +63,17 @@ mod update;
 mod view;
 mod wipe;
 
-use arrivals::Arrivals;
-use carriers::Carriers;
 pub use carriers::Running;
-use doubts::Doubts;
-use inbox::Inbox;
+use commit::{Action, CommitQueue, Released};
+use correlation::Correlation;
 pub use input::{CoreSettings, Input, Rest, Wants};
 pub use late::{Found, LookUp};
 pub use observer::{Observer, Unobserved};
-use open::OpenTable;
 pub use operator::{OpenChallenge, Ordered, OverlayOrder, Step};
 pub use output::{OrderId, Output, Outputs};
-use pipeline::{Action, Pipeline, Released};
-use queue::Queue;
+use placement::Placement;
 pub use reasons::reasons;
+use registry::Registry;
 pub use resume::take_up;
 pub use update::{CarrierUpdate, UpdateLink};
 pub use view::{CarrierView, Seen, View};
@@ -91,44 +86,14 @@ pub struct Core {
     frame: Frame,
     broker: bool,
     observer: Box<dyn Observer>,
-    open: OpenTable,
-    arrivals: Arrivals,
-    queue: Queue,
-    carriers: Carriers,
-    standing: Vec<Availability>,
-    turns: SenderRotation,
+    registry: Registry,
+    placement: Placement,
+    correlation: Correlation,
+    commit: CommitQueue,
     windows: Windows,
     alarms: Alarms,
-    people: HashMap<(Number, Channel), Last>,
-    inbox: Inbox,
-    unclear: receipts::UnclearReceipts,
-    doubts: Doubts,
-    /// The same of those that are settled, of challenges that go on: another receipt may be theirs.
-    settled_doubts: Doubts,
-    leaving: leaving::Leaving,
-    pipeline: Pipeline,
     outputs: Outputs,
     effects: Vec<Effect>,
-    /// Ended before the ledger had said whether their ids are new: kept until it has, for the door's answer.
-    uncommitted: HashMap<ChallengeKey, open::Open>,
-    /// What drivers said of challenges that are on their way to the disk.
-    pending_events: Vec<(Arc<str>, AttemptKey, AttemptEvent)>,
-    /// Words for challenges that are on their way to the disk.
-    deferred: Vec<(Arc<str>, Arc<str>, ControlMessage, Ticket)>,
-    last_challenge: i64,
-    last_report: i64,
-    /// Accepted, without a first attempt.
-    unsent: usize,
-    max_unsent: usize,
-    late: late::Lookups,
-    crowd: room::Crowd,
-    /// What operators have changed for a while.
-    overlay: Overlay,
-    /// Calls of an earlier life that were told to end.
-    unterminated_calls: Vec<AttemptKey>,
-    /// Hedges that wait for a receipt to be looked up: since when.
-    hesitating: BTreeMap<AttemptKey, Mono>,
-    recent: view::Recent,
     /// Open and waiting, as the gauges show them.
     shown: Option<(usize, usize)>,
     mono: Mono,
@@ -138,15 +103,6 @@ pub struct Core {
     hung_up: bool,
     /// The drain is over.
     over: bool,
-}
-
-/// What a person's last challenge came by.
-#[derive(Debug)]
-struct Last {
-    carrier: Arc<str>,
-    sender: Arc<str>,
-    challenge: ChallengeKey,
-    at: Millis,
 }
 
 /// On the way out.
@@ -190,36 +146,14 @@ impl Core {
             },
             broker,
             observer,
-            open: OpenTable::default(),
-            arrivals: Arrivals::default(),
-            queue: Queue::default(),
-            carriers: Carriers::default(),
-            standing: Vec::new(),
-            turns: SenderRotation::of(&config.table),
+            registry: Registry::new(epoch.first_challenge),
+            placement: Placement::new(&config.table),
+            correlation: Correlation::new(epoch.first_message),
+            commit: CommitQueue::new(epoch.first_report),
             windows: Windows::new(&epoch.limiter),
             alarms: Alarms::default(),
-            people: HashMap::new(),
-            inbox: Inbox::new(epoch.first_message.0),
-            unclear: Default::default(),
-            doubts: Doubts::default(),
-            settled_doubts: Doubts::default(),
-            leaving: leaving::Leaving::default(),
-            pipeline: Pipeline::default(),
             outputs: Outputs::default(),
             effects: Vec::new(),
-            uncommitted: HashMap::new(),
-            pending_events: Vec::new(),
-            deferred: Vec::new(),
-            last_challenge: epoch.first_challenge.0 - 1,
-            last_report: epoch.first_report.0 - 1,
-            unsent: 0,
-            max_unsent: 0,
-            late: late::Lookups::default(),
-            crowd: room::Crowd::default(),
-            overlay: Overlay::default(),
-            unterminated_calls: Vec::new(),
-            hesitating: BTreeMap::new(),
-            recent: view::Recent::default(),
             shown: None,
             mono: now.mono,
             swept: now.mono,
@@ -241,27 +175,29 @@ impl Core {
             countries: config.settings.countries.voice.clone(),
         });
         self.frame.exchange_copy = config.settings.jobs.exchange_copy;
-        self.turns = SenderRotation::of(&config.table);
+        self.placement.rotation = SenderRotation::of(&config.table);
         let weights = &config.settings.jobs.tenant_weights;
-        self.arrivals.weigh(weights.clone());
-        self.queue.weigh(weights.clone());
+        self.registry.arrivals.weigh(weights.clone());
+        self.placement.queue.weigh(weights.clone());
         let used = config.used();
-        let unused = self
-            .carriers
-            .take_over(updates, &used, self.mono, &mut self.outputs);
+        let unused =
+            self.placement
+                .carriers
+                .take_over(updates, &used, self.mono, &mut self.outputs);
         self.leave(unused);
         self.config = config;
         self.recompute_max_unsent();
-        self.queue.room_changed();
+        self.placement.queue.room_changed();
     }
 
     fn recompute_max_unsent(&mut self) {
         let total: Option<f64> = self
+            .placement
             .carriers
             .iter()
             .map(|c| c.config.pace.map(|pace| pace.per_second()))
             .sum();
-        self.max_unsent = match self.config.settings.jobs.max_unsent {
+        self.registry.max_unsent = match self.config.settings.jobs.max_unsent {
             MaxUnsent::Count(count) => count,
             MaxUnsent::OfPace(span) => total
                 .map_or(UNSENT_UNPACED, |per_second| {
@@ -274,8 +210,8 @@ impl Core {
     /// What it takes just now.
     pub fn wants(&self) -> Wants {
         Wants {
-            jobs: self.stopping == Stopping::No && self.arrivals.wants_more(),
-            rest: self.pipeline.room(),
+            jobs: self.stopping == Stopping::No && self.registry.arrivals.wants_more(),
+            rest: self.commit.room(),
         }
     }
 
@@ -288,14 +224,14 @@ impl Core {
             Input::Committed(done) => self.batch_done(done, now),
             Input::Published(reports) => {
                 for report in reports {
-                    self.pipeline.write(Op::ReportDone { report });
+                    self.commit.write(Op::ReportDone { report });
                 }
             }
             Input::LookedUp(found) => self.late_found(found, now),
             Input::Undelivered(order) => self.undelivered(&order, now.wall),
             Input::DriverEnded(driver) => {
-                if self.carriers.ended(driver) {
-                    self.queue.room_changed();
+                if self.placement.carriers.ended(driver) {
+                    self.placement.queue.room_changed();
                 }
             }
         }
@@ -303,13 +239,13 @@ impl Core {
 
     /// What is not yet over; None: nothing is.
     pub fn rest(&self) -> Option<Rest> {
-        let in_flight = self.carriers.iter().map(Running::in_flight);
+        let in_flight = self.placement.carriers.iter().map(Running::in_flight);
         let rest = Rest {
-            open: self.open.len() + self.uncommitted.len(),
-            waiting: self.queue.len(),
+            open: self.registry.open.len() + self.registry.uncommitted.len(),
+            waiting: self.placement.queue.len(),
             in_flight: in_flight.sum(),
-            held: self.inbox.len(),
-            committing: !self.pipeline.idle(),
+            held: self.correlation.inbox.len(),
+            committing: !self.commit.idle(),
         };
         (rest != Rest::default()).then_some(rest)
     }
@@ -337,16 +273,16 @@ impl Core {
         self.take_up_hedges(now.wall);
         self.expire_overlay(now.wall);
         self.tick_carriers(now);
-        while let Some(key) = self.open.due(now.wall) {
+        while let Some(key) = self.registry.open.due(now.wall) {
             self.missing_receipts(key, now.wall);
             if self.end_waits(key, now.wall) {
-                self.open.wake_at(key, now.wall + END_AGAIN);
+                self.registry.open.wake_at(key, now.wall + END_AGAIN);
                 continue;
             }
-            if let Some(open) = self.open.get_mut(key) {
+            if let Some(open) = self.registry.open.get_mut(key) {
                 if !open.durable {
                     // Its id may turn out to be known: until then it tells nothing more.
-                    self.open.wake_at(key, now.wall + UNCOMMITTED_WAIT);
+                    self.registry.open.wake_at(key, now.wall + UNCOMMITTED_WAIT);
                     continue;
                 }
                 let min_call = self.config.settings.jobs.min_call;
@@ -364,14 +300,13 @@ impl Core {
         }
         if now.mono.saturating_duration_since(self.swept) >= SWEEP {
             self.swept = now.mono;
-            self.arrivals.drop_void();
+            self.registry.arrivals.drop_void();
             self.forget_orphans();
             self.sweep_unclear();
-            self.people
-                .retain(|_, last| last.at.0 + place::AVOID_MS > now.wall.0);
-            for running in self.carriers.iter_mut() {
+            self.placement.sweep(now.wall);
+            for running in self.placement.carriers.iter_mut() {
                 if running.sweep(now.mono) {
-                    self.queue.room_changed();
+                    self.placement.queue.room_changed();
                 }
             }
         }
@@ -379,9 +314,9 @@ impl Core {
         self.say_crowded(now.mono);
         self.log_carriers(now);
         self.tick_leaving(now.mono);
-        let free = self.pipeline.flush(now.mono, &mut self.outputs);
+        let free = self.commit.flush(now.mono, &mut self.outputs);
         self.act(free, now.wall);
-        let figures = (self.open.len(), self.queue.len());
+        let figures = (self.registry.open.len(), self.placement.queue.len());
         // To find the gauges costs more than most turns do.
         if self.shown.replace(figures) != Some(figures) {
             self.observer.open(figures.0, figures.1);
@@ -397,15 +332,15 @@ impl Core {
         let later = |at: Millis| now.mono + at.since(now.wall);
         let mut wake = now.mono + Duration::from_secs(1);
         let walls = [
-            self.open.next_wake(),
-            self.inbox.next_wake(),
-            self.overlay.next_expiry(),
+            self.registry.open.next_wake(),
+            self.correlation.inbox.next_wake(),
+            self.placement.overlay.next_expiry(),
         ];
         for at in walls.into_iter().flatten() {
             wake = wake.min(later(at));
         }
-        wake = wake.min(self.pipeline.due().unwrap_or(wake));
-        for running in self.carriers.iter() {
+        wake = wake.min(self.commit.due().unwrap_or(wake));
+        for running in self.placement.carriers.iter() {
             wake = wake.min(running.next_deadline(now.mono).unwrap_or(wake));
         }
         wake
@@ -418,7 +353,7 @@ impl Core {
             lost,
             early,
             words,
-        } = self.pipeline.done(done);
+        } = self.commit.done(done);
         for (key, ticket) in lost {
             self.undo(key);
             self.outputs.answer(ticket, Answer::Busy);
@@ -433,7 +368,7 @@ impl Core {
             self.word_answered(word, known, ticket, now.wall);
         }
         self.act(actions, now.wall);
-        for (carrier, key, event) in std::mem::take(&mut self.pending_events) {
+        for (carrier, key, event) in std::mem::take(&mut self.registry.pending_events) {
             self.attempt_said(&carrier, key, event, now.wall);
         }
         self.deferred_words(now.wall);
@@ -466,6 +401,7 @@ impl Core {
     fn hang_up(&mut self, at: AttemptKey) {
         // The challenge may be gone by now; whoever holds the slot has the call.
         for running in self
+            .placement
             .carriers
             .iter()
             .filter(|c| c.is_voice() && c.since(at).is_some())
@@ -476,16 +412,16 @@ impl Core {
 
     /// The ledger holds it. What had to wait for that goes on.
     fn committed(&mut self, key: ChallengeKey, now: Millis) {
-        let Some(open) = self.open.get_mut(key) else {
-            self.uncommitted.remove(&key);
+        let Some(open) = self.registry.open.get_mut(key) else {
+            self.registry.uncommitted.remove(&key);
             return;
         };
         open.durable = true;
         if let Some((_, line)) = open.waiting {
-            self.queue.unblock(line);
+            self.placement.queue.unblock(line);
         }
         if open.wake <= now + UNCOMMITTED_WAIT {
-            self.open.wake_at(key, now);
+            self.registry.open.wake_at(key, now);
         }
     }
 }

@@ -112,7 +112,7 @@ pub struct Want {
 
 /// The candidate that dispatch has chosen, with a slot.
 #[derive(Clone, Debug)]
-pub struct Placement {
+pub struct NewAttempt {
     pub carrier: Arc<str>,
     pub sender: Arc<str>,
     pub route: Arc<str>,
@@ -199,7 +199,7 @@ impl DeliveryState {
     }
 
     /// Dispatch has a slot for what was wanted: the attempt is made. Returns its number.
-    pub fn place(&mut self, ch: &Challenge, now: Millis, want: Want, by: Placement) -> u16 {
+    pub fn place(&mut self, ch: &Challenge, now: Millis, want: Want, by: NewAttempt) -> u16 {
         let n = u16::try_from(self.attempts.len() + 1).unwrap_or(u16::MAX);
         self.hedged |= want.hedge;
         // Nearly always there is one, and it is kept as long as the challenge is open.

@@ -69,12 +69,16 @@ impl Core {
     pub(super) fn take_arrivals(&mut self, now: Millis) {
         if self.stopping != super::Stopping::No {
             // They are free to go elsewhere; a broker keeps its jobs.
-            while let Some((_, ticket)) = self.arrivals.pop() {
+            while let Some((_, ticket)) = self.registry.arrivals.pop() {
                 self.outputs.answer(ticket, Answer::Busy);
             }
         }
         for _ in 0..super::TURN {
-            let Some((ch, ticket)) = self.may_take().then(|| self.arrivals.pop()).flatten() else {
+            let Some((ch, ticket)) = self
+                .may_take()
+                .then(|| self.registry.arrivals.pop())
+                .flatten()
+            else {
                 break;
             };
             self.repeated(*ch, ticket, now);
@@ -83,10 +87,10 @@ impl Core {
 
     /// Does a job wait that could be taken now?
     pub(super) fn may_take(&self) -> bool {
-        !self.arrivals.is_empty()
+        !self.registry.arrivals.is_empty()
             && self.stopping == super::Stopping::No
             && self.no_room().is_none()
-            && self.pipeline.room()
+            && self.commit.room()
     }
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{
     Core,
+    commit::Action,
     effects::{Change, encode},
     open::Open,
-    pipeline::Action,
 };
 use crate::{
     admission::{
@@ -31,7 +31,7 @@ impl Core {
         }
         match arrival.job {
             Job::Challenge(ch) => {
-                if let Some(ticket) = self.arrivals.push(ch, arrival.ticket) {
+                if let Some(ticket) = self.registry.arrivals.push(ch, arrival.ticket) {
                     self.outputs.answer(ticket, Answer::Busy);
                 }
             }
@@ -61,14 +61,14 @@ impl Core {
     }
 
     fn challenge_arrived(&mut self, ch: Challenge, ticket: Ticket, now: Millis) {
-        let mut known = self.open.by_id(&ch.tenant, &ch.id);
+        let mut known = self.registry.open.by_id(&ch.tenant, &ch.id);
         if let Some(key) = known
-            && self.open.get(key).is_some_and(Open::given_up)
+            && self.registry.open.get(key).is_some_and(Open::given_up)
         {
             self.undo(key);
             known = None;
         }
-        let Some(open) = known.and_then(|key| self.open.get(key)) else {
+        let Some(open) = known.and_then(|key| self.registry.open.get(key)) else {
             return self.begin(ch, ticket, now);
         };
         let answer = if open.ch.content == ch.content {
@@ -81,14 +81,13 @@ impl Core {
             true => Action::Answer(ticket, answer),
             false => Action::Repeat(Box::new(ch), ticket),
         };
-        self.pipeline.then(action);
+        self.commit.then(action);
     }
 
     /// An id that isn't open: new, as far as memory goes.
     fn begin(&mut self, mut ch: Challenge, ticket: Ticket, now: Millis) {
         ch.arrived = now;
-        self.last_challenge += 1;
-        let key = ChallengeKey(self.last_challenge);
+        let key = self.registry.next_key();
         let min_call = self.config.settings.jobs.min_call;
         let mut life = DeliveryState::new(&ch, min_call);
         let table = &self.config.table;
@@ -116,7 +115,7 @@ impl Core {
                 life.tick(&ch, now, min_call, &mut self.effects);
             }
         }
-        self.pipeline.write(Op::Accept(Box::new(NewChallenge {
+        self.commit.write(Op::Accept(Box::new(NewChallenge {
             key,
             tenant: ch.tenant.clone(),
             id: ch.id.clone(),
@@ -131,10 +130,10 @@ impl Core {
         })));
         self.over_limits(&ch, taken, now);
         let claim = ticket.claim().cloned();
-        self.pipeline.then(Action::Taken(key, ticket));
-        self.unsent += 1;
-        self.recent.arrived(key);
-        self.open.insert(
+        self.commit.then(Action::Taken(key, ticket));
+        self.registry.unsent += 1;
+        self.registry.recent.arrived(key);
+        self.registry.open.insert(
             key,
             Open {
                 ch,
@@ -214,30 +213,33 @@ impl Core {
         if ticket.is_void() {
             return;
         }
-        let key = self.open.by_id(&tenant, &id);
-        let open = key.and_then(|key| Some((key, self.open.get(key)?)));
+        let key = self.registry.open.by_id(&tenant, &id);
+        let open = key.and_then(|key| Some((key, self.registry.open.get(key)?)));
         let until = match open {
             Some((_, open)) if !open.durable => {
-                return self.deferred.push((tenant, id, word, ticket));
+                return self
+                    .registry
+                    .pending_control
+                    .push((tenant, id, word, ticket));
             }
             // Nobody can take it back.
             Some((key, _)) if ticket.claim().is_none() => {
                 self.word_for(key, word, now);
-                return self.pipeline.then(Action::Answer(ticket, Answer::Taken));
+                return self.commit.then(Action::Answer(ticket, Answer::Taken));
             }
             // Its asker may stop waiting until the ledger holds it: it takes effect then, and not before.
             Some((_, open)) => open.ch.deadline,
             None => now + EARLY,
         };
         let claim = ticket.claim().cloned();
-        let place = self.pipeline.write(Op::Early(PendingControl {
+        let place = self.commit.write(Op::Early(PendingControl {
             tenant,
             id,
             word,
             until,
             claim,
         }));
-        self.pipeline.then(Action::Word {
+        self.commit.then(Action::Word {
             place,
             word,
             ticket,
@@ -246,7 +248,7 @@ impl Core {
 
     /// A word for an open challenge.
     pub(super) fn word_for(&mut self, key: ChallengeKey, word: ControlMessage, now: Millis) {
-        let Some(open) = self.open.get_mut(key) else {
+        let Some(open) = self.registry.open.get_mut(key) else {
             return;
         };
         match word {
@@ -259,7 +261,7 @@ impl Core {
 
     /// Words that came while their challenge was on its way to the disk.
     pub(super) fn deferred_words(&mut self, now: Millis) {
-        for (tenant, id, word, ticket) in std::mem::take(&mut self.deferred) {
+        for (tenant, id, word, ticket) in std::mem::take(&mut self.registry.pending_control) {
             self.word_arrived(tenant, id, word, ticket, now);
         }
     }
@@ -279,7 +281,7 @@ impl Core {
             self.outputs.answer(ticket, Answer::Unknown);
             return;
         };
-        if self.open.get(known.key).is_some() {
+        if self.registry.open.get(known.key).is_some() {
             // A restart would know of it as well, so the answer waits for nothing more.
             self.word_for(known.key, word, now);
             self.outputs.answer(ticket, Answer::Taken);
@@ -291,41 +293,41 @@ impl Core {
             ControlMessage::NotVerified => Some(false),
         };
         if let Some(verified) = verified {
-            self.pipeline.write(Op::Feedback {
+            self.commit.write(Op::Feedback {
                 key: known.key,
                 verified,
                 at: now,
             });
         }
-        self.pipeline.then(Action::Answer(ticket, Answer::Taken));
+        self.commit.then(Action::Answer(ticket, Answer::Taken));
     }
 
     /// What was begun for a challenge that the ledger did not take is undone: nothing of it was told or sent, and it counts
     /// in no limit.
     pub(super) fn undo(&mut self, key: ChallengeKey) -> Option<Open> {
         self.unqueue(key);
-        let open = match self.open.remove(key) {
+        let open = match self.registry.open.remove(key) {
             Some(open) => {
                 if !open.sent {
-                    self.unsent = self.unsent.saturating_sub(1);
+                    self.registry.sent();
                 }
                 open
             }
             // Refused at the door, say: over before the ledger knew of it.
-            None => self.uncommitted.remove(&key)?,
+            None => self.registry.uncommitted.remove(&key)?,
         };
         for attempt in &open.life.attempts {
             let at = crate::challenge::AttemptKey {
                 challenge: key,
                 attempt: attempt.n,
             };
-            if let Some(carrier) = self.carriers.get_mut(&attempt.carrier) {
+            if let Some(carrier) = self.placement.carriers.get_mut(&attempt.carrier) {
                 // A call may have been prepared for it.
                 if carrier.is_voice() {
                     carrier.command(&mut self.outputs, Command::HangUp(at));
                 }
                 if carrier.free_slot(at) {
-                    self.queue.room_changed();
+                    self.placement.queue.room_changed();
                 }
             }
         }
@@ -348,7 +350,7 @@ impl Core {
         }
         if let (Some(last), Some(to)) = (&known.last, &open.ch.reply_to) {
             let report = OutboxReport {
-                report: self.next_report(),
+                report: self.commit.next_report(),
                 challenge: known.key,
                 seq: 0,
                 target: Target::ReplyTo {
@@ -359,12 +361,11 @@ impl Core {
                 is_final: true,
                 until: now + super::AGAIN_OVERTIME,
             };
-            self.pipeline
-                .then(Action::Publish(Box::new(report.clone())));
-            self.pipeline.write(Op::Report(Box::new(report)));
+            self.commit.then(Action::Publish(Box::new(report.clone())));
+            self.commit.write(Op::Report(Box::new(report)));
         }
         let last = known.last.map(Arc::from);
-        self.pipeline
+        self.commit
             .then(Action::Answer(ticket, Answer::Again { last }));
     }
 }

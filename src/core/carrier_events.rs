@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Core, effects::Change, pipeline::Action};
+use super::{Core, commit::Action, effects::Change};
 use crate::{
     carrier::{AttemptEvent, CallState, CarrierEvent, CarrierMessage, Incoming, reference},
     challenge::{AttemptKey, Channel, Millis},
@@ -22,7 +22,7 @@ impl Core {
                 // Two-way texts aren't served yet: it is counted, and that is all.
                 self.observer.inbound(&carrier);
                 tracing::debug!(%carrier, to = %inbound.to, "a person wrote to us");
-                self.pipeline.then(Action::Acknowledge(ack));
+                self.commit.then(Action::Acknowledge(ack));
             }
             CarrierEvent::Link(link) => self.link_said(&carrier, &link),
         }
@@ -35,24 +35,32 @@ impl Core {
         event: AttemptEvent,
         now: Millis,
     ) {
-        self.pipeline.heard_of(key);
+        self.commit.heard_of(key);
         match event {
             AttemptEvent::CallState(CallState(state), mark) => {
                 let (at, carrier) = (key, name.clone());
-                self.pipeline.then(Action::Recorded { at, carrier, mark });
+                self.commit.then(Action::Recorded { at, carrier, mark });
                 let carrier = name.clone();
-                self.pipeline.write(Op::CallUp {
+                self.commit.write(Op::CallUp {
                     key,
                     carrier,
                     state,
                 });
             }
             AttemptEvent::CallCleared => {
-                self.pipeline.write(Op::CallDown { key });
+                self.commit.write(Op::CallDown { key });
             }
             // A call that can't be placed. Its challenge's id may turn out to be known: until then nothing is told.
-            event if self.open.get(key.challenge).is_some_and(|o| !o.durable) => {
-                self.pending_events.push((name.clone(), key, event));
+            event
+                if self
+                    .registry
+                    .open
+                    .get(key.challenge)
+                    .is_some_and(|o| !o.durable) =>
+            {
+                self.registry
+                    .pending_events
+                    .push((name.clone(), key, event));
             }
             event => {
                 self.evidence(name, key, &event);
@@ -69,7 +77,7 @@ impl Core {
         now: Millis,
     ) {
         let event = with_normal_references(event);
-        let Some(open) = self.open.get_mut(key.challenge) else {
+        let Some(open) = self.registry.open.get_mut(key.challenge) else {
             self.answer_after_the_end(name, key, event);
             return;
         };
@@ -81,7 +89,7 @@ impl Core {
             AttemptEvent::Accepted { references } => references.clone(),
             _ => Vec::new(),
         };
-        let wait = match (&event, self.carriers.get(name)) {
+        let wait = match (&event, self.placement.carriers.get(name)) {
             (AttemptEvent::InDoubt { .. }, Some(carrier)) => carrier.doubt_wait(),
             _ => Duration::ZERO,
         };
@@ -108,7 +116,7 @@ impl Core {
     fn answer_after_the_end(&mut self, name: &Arc<str>, key: AttemptKey, event: AttemptEvent) {
         if let AttemptEvent::Accepted { references } = event {
             for (part, reference) in (0..).zip(references) {
-                self.pipeline.write(Op::Reference {
+                self.commit.write(Op::Reference {
                     carrier: name.clone(),
                     reference,
                     key,

@@ -113,7 +113,12 @@ impl CarrierLog {
 
 impl Core {
     pub(super) fn log_carriers(&mut self, now: Now) {
-        for running in self.carriers.iter_mut().filter(|running| !running.leaving) {
+        for running in self
+            .placement
+            .carriers
+            .iter_mut()
+            .filter(|running| !running.leaving)
+        {
             let name = &running.config.name;
             running.log.state(name, &running.health, now);
             running.log.login(name, running.login.as_ref(), now);

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use super::{
-    Core, late,
-    pipeline::{self, Action},
-    reasons,
+    Core,
+    commit::{self, Action},
+    late, reasons,
 };
 use crate::{
     challenge::{AttemptKey, ChallengeKey, Channel, Millis, Origin},
     config::settings::Events,
     delivery::{Effect, Event, Final, Note},
-    ledger::{Op, OutboxReport, ReportKey, Target},
+    ledger::{Op, OutboxReport, Target},
     number::written::Tail,
     report::body::{self, Reader},
 };
@@ -38,7 +38,7 @@ impl Core {
         for effect in &effects {
             match effect {
                 Effect::HangUp(n) => {
-                    self.pipeline.then(Action::HangUp(AttemptKey {
+                    self.commit.then(Action::HangUp(AttemptKey {
                         challenge: key,
                         attempt: *n,
                     }));
@@ -53,7 +53,7 @@ impl Core {
         self.effects = effects;
         self.effects.clear();
         self.note_kept_from(key, now);
-        let Some(open) = self.open.get(key) else {
+        let Some(open) = self.registry.open.get(key) else {
             return;
         };
         let ended = open.life.ended.is_some();
@@ -69,11 +69,11 @@ impl Core {
                 _ => Op::Life { key, life },
             };
             if change == Change::Passing && !ended {
-                self.pipeline.write_within(pipeline::NEWS, op);
+                self.commit.write_within(commit::NEWS, op);
             } else {
-                self.pipeline.write(op);
+                self.commit.write(op);
             }
-        } else if let Some(new) = self.pipeline.new_challenge(key) {
+        } else if let Some(new) = self.commit.new_challenge(key) {
             new.life = encode(&open.life);
             new.last = last;
         }
@@ -86,7 +86,7 @@ impl Core {
 
     /// A challenge that has ended without any attempt keeps why. What admission has refused says so itself.
     fn note_kept_from(&mut self, key: ChallengeKey, now: Millis) {
-        let open = self.open.get(key);
+        let open = self.registry.open.get(key);
         let life = open
             .map(|open| &open.life)
             .filter(|life| life.attempts.is_empty());
@@ -95,14 +95,14 @@ impl Core {
             return;
         }
         let left_out = self.kept_from(key, now);
-        if let Some(open) = self.open.get_mut(key) {
+        if let Some(open) = self.registry.open.get_mut(key) {
             open.life.left_out = left_out;
         }
     }
 
     /// Queues a report's copies. Gives the asker's body back if it is the final.
     fn tell(&mut self, key: ChallengeKey, note: &Note) -> Option<Vec<u8>> {
-        let open = self.open.get(key)?;
+        let open = self.registry.open.get(key)?;
         let (ch, life) = (&open.ch, &open.life);
         let last = matches!(note.event, Event::Final(_));
         debug_assert!(
@@ -142,7 +142,7 @@ impl Core {
         }
         for (target, body) in copies {
             let report = OutboxReport {
-                report: self.next_report(),
+                report: self.commit.next_report(),
                 challenge: key,
                 seq: note.seq,
                 target,
@@ -151,12 +151,11 @@ impl Core {
                 until,
             };
             if report.target == Target::Http {
-                self.pipeline.then(Action::Wake(key));
+                self.commit.then(Action::Wake(key));
             } else {
-                self.pipeline
-                    .then(Action::Publish(Box::new(report.clone())));
+                self.commit.then(Action::Publish(Box::new(report.clone())));
             }
-            self.pipeline.write(Op::Report(Box::new(report)));
+            self.commit.write(Op::Report(Box::new(report)));
         }
         last.then(|| asker.to_vec())
     }
@@ -164,13 +163,13 @@ impl Core {
     /// A challenge has ended, for this reason: nothing leads to it any more but the ledger.
     fn close(&mut self, key: ChallengeKey, reason: Option<&'static str>) {
         self.unqueue(key);
-        let Some(open) = self.open.remove(key) else {
+        let Some(open) = self.registry.open.remove(key) else {
             return;
         };
         self.observer.ended(&open.ch, &open.life);
-        self.recent.ended(key, &open, reason);
+        self.registry.recent.ended(key, &open, reason);
         if !open.sent {
-            self.unsent = self.unsent.saturating_sub(1);
+            self.registry.sent();
         }
         for attempt in &open.life.attempts {
             let at = AttemptKey {
@@ -182,7 +181,7 @@ impl Core {
             }
             // Also of those that are settled: a later receipt may contradict what was reported.
             for (part, reference) in (0..).zip(&attempt.references) {
-                self.pipeline.write(Op::Reference {
+                self.commit.write(Op::Reference {
                     carrier: attempt.carrier.clone(),
                     reference: reference.clone(),
                     key: at,
@@ -191,11 +190,13 @@ impl Core {
                 });
             }
             if let Some(phone) = open.ch.to.and_then(Tail::of) {
-                self.doubts.remove(&attempt.carrier, phone, at);
-                self.settled_doubts.remove(&attempt.carrier, phone, at);
-                self.late.text_ended(&attempt.carrier, phone);
+                self.correlation.doubts.remove(&attempt.carrier, phone, at);
+                self.correlation
+                    .settled_doubts
+                    .remove(&attempt.carrier, phone, at);
+                self.correlation.late.text_ended(&attempt.carrier, phone);
                 if attempt.known_by_phone() {
-                    self.pipeline.write(Op::Reference {
+                    self.commit.write(Op::Reference {
                         carrier: attempt.carrier.clone(),
                         reference: late::unreferenced(phone),
                         key: at,
@@ -206,13 +207,8 @@ impl Core {
             }
         }
         if !open.durable {
-            self.uncommitted.insert(key, open);
+            self.registry.uncommitted.insert(key, open);
         }
-    }
-
-    pub(super) fn next_report(&mut self) -> ReportKey {
-        self.last_report += 1;
-        ReportKey(self.last_report)
     }
 }
 

@@ -19,16 +19,16 @@ use crate::{
 
 impl Core {
     pub(super) fn link_said(&mut self, name: &Arc<str>, link: &Link) {
-        if let Some(carrier) = self.carriers.get_mut(name) {
+        if let Some(carrier) = self.placement.carriers.get_mut(name) {
             carrier.link(self.mono, link);
-            self.queue.room_changed();
+            self.placement.queue.room_changed();
         }
     }
 
     /// What an event says of the carrier itself, and whether it frees a slot.
     pub(super) fn evidence(&mut self, name: &Arc<str>, key: AttemptKey, event: &AttemptEvent) {
         let mono = self.mono;
-        let open = self.open.get(key.challenge);
+        let open = self.registry.open.get(key.challenge);
         let attempt = open.and_then(|open| open.life.attempt(key.attempt));
         let place = attempt.zip(open.and_then(|open| open.ch.country));
         let place = place.map(|(attempt, country)| (attempt.sender.clone(), country));
@@ -36,7 +36,7 @@ impl Core {
         let again = open.is_some_and(|open| open.life.throttled_by(name));
         let also = open.is_some_and(|open| open.life.throttled_elsewhere(name));
         let elsewhere = open.is_some_and(|open| open.life.refused_elsewhere(name));
-        let Some(carrier) = self.carriers.get_mut(name) else {
+        let Some(carrier) = self.placement.carriers.get_mut(name) else {
             return;
         };
         let stood = carrier.health.standing();
@@ -74,7 +74,7 @@ impl Core {
             });
             if let Some(change) = change {
                 carrier.log.scope_changed(change);
-                self.queue.room_changed();
+                self.placement.queue.room_changed();
             }
         }
         if matches!(event, AttemptEvent::Accepted { .. }) && !carrier.is_voice() && place.is_some()
@@ -84,7 +84,7 @@ impl Core {
         let freed = frees(event, carrier.is_voice()) && carrier.free_slot(key);
         // A probe that went well lets others in, though a call keeps its slot.
         if freed || carrier.health.standing() != stood {
-            self.queue.room_changed();
+            self.placement.queue.room_changed();
         }
     }
 
@@ -100,20 +100,20 @@ impl Core {
             ReceiptState::Undelivered | ReceiptState::Expired | ReceiptState::Rejected => false,
             ReceiptState::Intermediate | ReceiptState::Unknown => return,
         };
-        let Some(carrier) = self.carriers.get_mut(name) else {
+        let Some(carrier) = self.placement.carriers.get_mut(name) else {
             return;
         };
         let stood = carrier.health.standing();
         carrier.receipt(self.mono, key, delivered);
         if carrier.health.standing() != stood {
-            self.queue.room_changed();
+            self.placement.queue.room_changed();
         }
     }
 
     /// A receipt that nobody here is known for: another user of the account, perhaps. It says nothing of the carrier's
     /// health.
     pub(super) fn unmatched_receipt(&mut self, name: &Arc<str>) {
-        if let Some(carrier) = self.carriers.get_mut(name)
+        if let Some(carrier) = self.placement.carriers.get_mut(name)
             && let Some(Alarm::Begins { count }) = carrier.unmatched.add(self.mono)
         {
             tracing::warn!(carrier = %name, receipts = count, "receipts come for texts that are not ours: another user or gateway on this account?");
@@ -123,7 +123,7 @@ impl Core {
     /// Receipts that have not come by the end of the wait speak against their carriers. Asked before the tick that
     /// notices it; each attempt counts once.
     pub(super) fn missing_receipts(&mut self, key: ChallengeKey, now: Millis) {
-        let Some(open) = self.open.get(key) else {
+        let Some(open) = self.registry.open.get(key) else {
             return;
         };
         let late = |a: &&Attempt| {
@@ -133,7 +133,7 @@ impl Core {
                 && now >= a.receipt_by.min(open.ch.deadline)
         };
         for attempt in open.life.attempts.iter().filter(late) {
-            if let Some(carrier) = self.carriers.get_mut(&attempt.carrier) {
+            if let Some(carrier) = self.placement.carriers.get_mut(&attempt.carrier) {
                 let at = AttemptKey {
                     challenge: key,
                     attempt: attempt.n,
@@ -146,10 +146,10 @@ impl Core {
     /// Time passes for the carriers: pauses end, tokens come back, receipts are missed.
     pub(super) fn tick_carriers(&mut self, now: Now) {
         let mut changed = false;
-        for running in self.carriers.iter_mut() {
+        for running in self.placement.carriers.iter_mut() {
             let stood = running.health.standing();
             while let Some(key) = running.overdue_receipt(now.mono) {
-                let open = self.open.get(key.challenge);
+                let open = self.registry.open.get(key.challenge);
                 let attempt = open.and_then(|open| open.life.attempt(key.attempt));
                 match attempt {
                     Some(attempt) if attempt.phase == Phase::Taken => running.missed(now.mono, key),
@@ -166,19 +166,19 @@ impl Core {
             }
         }
         if changed {
-            self.queue.room_changed();
+            self.placement.queue.room_changed();
         }
     }
 
     /// What carriers refuse, for the plan.
     pub(super) fn refusals(&self) -> Vec<Refusal> {
         let mut all = Vec::new();
-        if self.carriers.iter().all(|c| c.scopes.is_empty()) {
+        if self.placement.carriers.iter().all(|c| c.scopes.is_empty()) {
             return all;
         }
         let table = &self.config.table;
         for (place, name) in (0..).zip(table.carriers()) {
-            let Some(running) = self.carriers.get(name) else {
+            let Some(running) = self.placement.carriers.get(name) else {
                 continue;
             };
             for (scope, free) in running.scopes.refusing() {

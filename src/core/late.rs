@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Core,
+    commit::Action,
     inbox::{Held, tails},
     lead::{Lead, names},
     output::Output,
-    pipeline::Action,
     receipts,
     references::PartOf,
 };
@@ -147,26 +147,26 @@ impl Told {
 impl Core {
     /// What was decided before is durable: this receipt may be looked up.
     pub(super) fn look_up(&mut self, key: InboxKey) {
-        self.late.queue.push_back(key);
+        self.correlation.late.queue.push_back(key);
         self.next_round();
     }
 
     /// What the last round told is durable.
     pub(super) fn round_over(&mut self) {
-        self.late.busy = false;
+        self.correlation.late.busy = false;
         self.next_round();
     }
 
     fn next_round(&mut self) {
-        if self.late.busy {
+        if self.correlation.late.busy {
             return;
         }
         let mut round = Vec::new();
         while round.len() < ROUND
-            && let Some(key) = self.late.queue.pop_front()
+            && let Some(key) = self.correlation.late.queue.pop_front()
         {
             // Else its response has come meanwhile.
-            if let Some(held) = self.inbox.get(key) {
+            if let Some(held) = self.correlation.inbox.get(key) {
                 let literal = held.receipt.references.len();
                 let forms = held.receipt.references.iter().chain(&held.forms);
                 round.push(LookUp {
@@ -184,47 +184,47 @@ impl Core {
         if round.is_empty() {
             return;
         }
-        self.late.busy = true;
-        self.late.asked = round.iter().map(|look_up| look_up.key).collect();
+        self.correlation.late.busy = true;
+        self.correlation.late.asked = round.iter().map(|look_up| look_up.key).collect();
         self.outputs.push(Output::LookUp(round));
     }
 
     /// The answers of a round; what is missing in them is asked again.
     pub(super) fn late_found(&mut self, round: Vec<Found>, now: Now) {
-        let mut asked = std::mem::take(&mut self.late.asked);
+        let mut asked = std::mem::take(&mut self.correlation.late.asked);
         let mut told: BTreeMap<ChallengeKey, Told> = BTreeMap::new();
         for found in round {
             asked.retain(|key| *key != found.key);
             self.found(found, &mut told, now);
         }
         let failing = !asked.is_empty();
-        if failing && !self.late.failing {
+        if failing && !self.correlation.late.failing {
             tracing::warn!(
                 receipts = asked.len(),
                 "the ledger can't be asked about receipts of challenges that are over; they wait"
             );
-        } else if !failing && self.late.failing {
+        } else if !failing && self.correlation.late.failing {
             tracing::info!("the ledger answers about receipts of challenges that are over again");
         }
-        self.late.failing = failing;
+        self.correlation.late.failing = failing;
         for key in asked {
-            self.inbox.wait_until(key, now.wall + AGAIN);
+            self.correlation.inbox.wait_until(key, now.wall + AGAIN);
         }
         if told.is_empty() {
             self.round_over();
         } else {
             for (key, told) in told {
                 let late = super::effects::encode(&told);
-                self.pipeline.write(Op::Late { key, late });
+                self.commit.write(Op::Late { key, late });
             }
-            self.pipeline.then(Action::RoundOver);
+            self.commit.then(Action::RoundOver);
         }
     }
 
     fn found(&mut self, found: Found, told: &mut BTreeMap<ChallengeKey, Told>, now: Now) {
         let Found { key, candidates } = found;
         let several = !candidates.by_reference.is_empty();
-        let Some(held) = self.inbox.get(key) else {
+        let Some(held) = self.correlation.inbox.get(key) else {
             return;
         };
         let others = candidates.by_phone.into_iter().map(Ended::of);
@@ -232,9 +232,12 @@ impl Core {
         let decided = only(candidates.literal, candidates.by_reference, held);
         if decided.is_none() && self.sent_to_phone(&held.carrier, &held.receipt) {
             // Another text had its reference. It will be known by the answer to the one to this phone, or by the doubt.
-            return self.inbox.wait_until(key, now.wall + receipts::OVERTAKEN);
+            return self
+                .correlation
+                .inbox
+                .wait_until(key, now.wall + receipts::OVERTAKEN);
         }
-        if decided.is_none() && self.late.any_ended_meanwhile(key, held) {
+        if decided.is_none() && self.correlation.late.any_ended_meanwhile(key, held) {
             // It may be that one's, of which the ledger could not know: it is asked again.
             return self.ask_ledger(key);
         }
@@ -246,14 +249,14 @@ impl Core {
             .receipt
             .references
             .iter()
-            .any(|reference| self.open.references.ended_lately(&name, reference));
+            .any(|reference| self.registry.open.references.ended_lately(&name, reference));
         match decided {
             Some((referred, stored)) => {
                 let at = PartOf {
                     attempt: referred.key,
                     part: referred.part,
                 };
-                if self.open.get(at.attempt.challenge).is_some() {
+                if self.registry.open.get(at.attempt.challenge).is_some() {
                     self.receipt_for(&name, at, &held.receipt, now.wall);
                 } else {
                     self.late_receipt(at, &stored, &held, told, now);
@@ -329,7 +332,7 @@ impl Core {
             digits: None,
         };
         let report = OutboxReport {
-            report: self.next_report(),
+            report: self.commit.next_report(),
             challenge: key,
             seq: note.seq,
             target: Target::Exchange {
@@ -340,9 +343,8 @@ impl Core {
             is_final: false,
             until: now.wall + LATE_OVERTIME,
         };
-        self.pipeline
-            .then(Action::Publish(Box::new(report.clone())));
-        self.pipeline.write(Op::Report(Box::new(report)));
+        self.commit.then(Action::Publish(Box::new(report.clone())));
+        self.commit.write(Op::Report(Box::new(report)));
     }
 }
 

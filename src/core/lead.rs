@@ -48,7 +48,7 @@ impl Core {
     ) -> Lead {
         let mut contradicted = false;
         for literal in &receipt.references {
-            match self.open.references.holder(name, literal) {
+            match self.registry.open.references.holder(name, literal) {
                 Holder::Nobody => {}
                 Holder::One(part) if self.names(receipt, part.attempt) == Some(false) => {
                     contradicted = true;
@@ -76,7 +76,7 @@ impl Core {
             }
         };
         for form in forms {
-            match self.open.references.holder(name, form) {
+            match self.registry.open.references.holder(name, form) {
                 Holder::Nobody => {}
                 Holder::One(part) => match self.names(receipt, part.attempt) {
                     Some(true) => return Lead::To(part),
@@ -105,7 +105,7 @@ impl Core {
     /// Is there a text to this phone that is settled, of a challenge that goes on, and that the receipt may mean as well?
     fn any_settled(&self, name: &Arc<str>, receipt: &Receipt, but: PartOf, at: Millis) -> bool {
         tails(receipt).any(|tail| {
-            let mut settled = self.settled_doubts.of(name, tail).iter();
+            let mut settled = self.correlation.settled_doubts.of(name, tail).iter();
             settled.any(|key| {
                 let sent = self
                     .attempt(*key)
@@ -132,7 +132,7 @@ impl Core {
     ) -> Lead {
         let mut found: Vec<(AttemptKey, &Attempt)> = Vec::new();
         for tail in tails(receipt) {
-            for key in self.doubts.of(name, tail) {
+            for key in self.correlation.doubts.of(name, tail) {
                 let attempt = self.attempt(*key).filter(|a| a.started <= at && fits(a));
                 if let Some(attempt) = attempt
                     && self.names(receipt, *key) == Some(true)
@@ -179,17 +179,26 @@ impl Core {
 
     /// Does the receipt name the phone of this attempt? None: it names no phone.
     pub(super) fn names(&self, receipt: &Receipt, key: AttemptKey) -> Option<bool> {
-        let to = self.open.get(key.challenge)?.ch.to?;
+        let to = self.registry.open.get(key.challenge)?.ch.to?;
         let ours = self.attempt(key)?.sender.trim_start_matches('+');
         names(receipt, to, ours)
     }
 
     fn attempt(&self, key: AttemptKey) -> Option<&Attempt> {
-        self.open.get(key.challenge)?.life.attempt(key.attempt)
+        self.registry
+            .open
+            .get(key.challenge)?
+            .life
+            .attempt(key.attempt)
     }
 
     pub(super) fn other_forms(&self, name: &Arc<str>, references: &[Arc<str>]) -> Vec<Arc<str>> {
-        let mode = match self.carriers.get(name).map(|c| &c.config.transport) {
+        let mode = match self
+            .placement
+            .carriers
+            .get(name)
+            .map(|c| &c.config.transport)
+        {
             Some(Transport::Smpp(smpp)) => smpp.receipt_id,
             Some(Transport::Http(_) | Transport::Sip(_)) | None => ReceiptId::Auto,
         };
@@ -208,7 +217,7 @@ impl Core {
             let attempt = self.attempt(key).filter(|a| a.channel() == Channel::Sms);
             if attempt.is_some_and(|attempt| attempt.references.contains(reference)) {
                 let at = PartOf { attempt: key, part };
-                before.extend(self.open.references.add(name, reference, at));
+                before.extend(self.registry.open.references.add(name, reference, at));
             }
         }
         for other in before {
@@ -219,7 +228,7 @@ impl Core {
 
     /// A text that no reference leads to for certain is found by its phone; another is not.
     pub(super) fn index_by_phone(&mut self, key: AttemptKey) {
-        let Some(open) = self.open.get(key.challenge) else {
+        let Some(open) = self.registry.open.get(key.challenge) else {
             return;
         };
         let tail = open.ch.to.and_then(Tail::of);
@@ -236,16 +245,16 @@ impl Core {
             Phase::Taken | Phase::Ringing | Phase::Answered => attempt.references.is_empty(),
             Phase::Settled(_) => false,
         };
-        let shared = |reference| self.open.references.is_shared(&name, reference);
+        let shared = |reference| self.registry.open.references.is_shared(&name, reference);
         if unreferenced || attempt.references.iter().any(shared) {
-            self.doubts.add(&name, tail, key);
+            self.correlation.doubts.add(&name, tail, key);
         } else {
-            self.doubts.remove(&name, tail, key);
+            self.correlation.doubts.remove(&name, tail, key);
         }
         if attempt.live() || !attempt.known_by_phone() {
-            self.settled_doubts.remove(&name, tail, key);
+            self.correlation.settled_doubts.remove(&name, tail, key);
         } else {
-            self.settled_doubts.add(&name, tail, key);
+            self.correlation.settled_doubts.add(&name, tail, key);
         }
     }
 }

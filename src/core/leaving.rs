@@ -44,20 +44,20 @@ impl Core {
                     "out of use: it gets nothing new, and its link stays until the receipts of its texts have come"
                 );
             }
-            self.leaving.left.push(Left {
+            self.correlation.leaving.left.push(Left {
                 carrier,
                 driver,
                 waits,
                 since: self.mono,
             });
         }
-        self.leaving.looked = None;
+        self.correlation.leaving.looked = None;
         self.tick_leaving(self.mono);
     }
 
     /// The texts that this carrier has, or may have, and that are not settled.
     fn texts_of(&self, carrier: &Arc<str>) -> HashSet<AttemptKey> {
-        let attempts = self.open.iter().flat_map(|(challenge, open)| {
+        let attempts = self.registry.open.iter().flat_map(|(challenge, open)| {
             let of_it = open.life.attempts.iter().filter(|attempt| {
                 attempt.live() && attempt.channel() == Channel::Sms && attempt.carrier == *carrier
             });
@@ -70,13 +70,13 @@ impl Core {
     }
 
     pub(super) fn tick_leaving(&mut self, now: Mono) {
-        let leaving = &mut self.leaving;
+        let leaving = &mut self.correlation.leaving;
         let due = leaving.looked.is_none_or(|looked| now >= looked + LOOK);
         if leaving.left.is_empty() || !due {
             return;
         }
         leaving.looked = Some(now);
-        let (open, out) = (&self.open, &mut self.outputs);
+        let (open, out) = (&self.registry.open, &mut self.outputs);
         leaving.left.retain_mut(|left| {
             left.waits.retain(|key| {
                 let challenge = open.get(key.challenge);

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Core,
+    commit::Action,
     effects::encode,
     output::{OrderId, Output},
-    pipeline::Action,
     view::CarrierView,
 };
 use crate::{
@@ -69,8 +69,8 @@ impl Core {
                 None
             }
         };
-        self.overlay = Overlay::of(entries.into_iter().filter_map(read));
-        for entry in self.overlay.entries() {
+        self.placement.overlay = Overlay::of(entries.into_iter().filter_map(read));
+        for entry in self.placement.overlay.entries() {
             in_force(entry, "still in force after the restart");
         }
     }
@@ -84,10 +84,14 @@ impl Core {
             step,
             claim,
         } = order;
-        let before = self.overlay.entries().find(|e| e.change == change);
+        let before = self
+            .placement
+            .overlay
+            .entries()
+            .find(|e| e.change == change);
         let before = before.map(encode);
         // In force once it is durable.
-        let mut next = self.overlay.clone();
+        let mut next = self.placement.overlay.clone();
         let (audit, entry, ordered) = match step {
             Step::Put(_) if !self.knows(&change) => {
                 return self
@@ -116,7 +120,7 @@ impl Core {
             before,
         };
         self.write_overlay(&audit, entry.as_ref(), Some(claimed));
-        self.pipeline.then(Action::Ordered(Box::new(PendingOrder {
+        self.commit.then(Action::Ordered(Box::new(PendingOrder {
             audit,
             entry,
             claim,
@@ -146,30 +150,32 @@ impl Core {
         match entry {
             Some(entry) => {
                 in_force(&entry, "in force");
-                self.overlay.put(entry);
+                self.placement.overlay.put(entry);
             }
             None => {
                 let (owner, reason) = (audit.owner.clone(), audit.reason.clone());
-                self.overlay.lift(&audit.change, owner, reason, audit.at);
+                self.placement
+                    .overlay
+                    .lift(&audit.change, owner, reason, audit.at);
                 no_longer(&audit);
             }
         }
-        self.queue.room_changed();
+        self.placement.queue.room_changed();
         self.outputs.push(Output::Ordered(id, ordered));
     }
 
     /// Entries whose time is over.
     pub(super) fn expire_overlay(&mut self, now: Millis) {
-        while let Some(audit) = self.overlay.expire(now) {
+        while let Some(audit) = self.placement.overlay.expire(now) {
             no_longer(&audit);
             self.write_overlay(&audit, None, None);
-            self.queue.room_changed();
+            self.placement.queue.room_changed();
         }
     }
 
     fn write_overlay(&mut self, audit: &Audit, entry: Option<&Entry>, order: Option<ClaimedOrder>) {
         let subject = format!("{} {}", audit.change.name(), audit.change.subject());
-        self.pipeline.write(Op::Overlay {
+        self.commit.write(Op::Overlay {
             subject: subject.into(),
             entry: entry.map(encode),
             audit: encode(audit),
@@ -185,13 +191,14 @@ impl Core {
 
     /// The carriers as the operator sees them: what operators have changed goes before what health says.
     pub fn carrier_views(&self) -> Vec<CarrierView> {
-        self.carriers
+        self.placement
+            .carriers
             .iter()
             .filter(|running| !running.leaving)
             .map(|running| {
                 let receipts = self.receipts_note(&running.config.name);
                 let view = super::view::carrier_view(running, receipts);
-                match self.overlay.suspended(&view.name) {
+                match self.placement.overlay.suspended(&view.name) {
                     Some(entry) => CarrierView {
                         state: "suspended",
                         reason: words(entry),
@@ -211,8 +218,8 @@ impl Core {
         now: Now,
     ) -> Option<OpenChallenge> {
         self.at(now);
-        let key = self.open.by_id(tenant, id)?;
-        let open = self.open.get(key)?;
+        let key = self.registry.open.by_id(tenant, id)?;
+        let open = self.registry.open.get(key)?;
         let (ch, mut life) = (open.ch.clone(), open.life.clone());
         if life.attempts.is_empty() {
             // It waits: what for, is of the moment.

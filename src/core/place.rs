@@ -10,9 +10,9 @@ use std::{
 
 use super::{
     Core,
+    commit::Action,
     effects::Change,
     open::Open,
-    pipeline::Action,
     queue::{self, RouteKey},
     standing::{left_out, nobody_at_all},
 };
@@ -20,15 +20,13 @@ use crate::{
     carrier::{Call, CallMark, Command, Content, Order, Text},
     cause::Cause,
     challenge::{AttemptKey, ChallengeKey, Channel, Method, Millis},
-    delivery::{Attempt, Placement, Want},
+    delivery::{Attempt, NewAttempt, Want},
     message::templates,
-    routing::plan::{self, Availability, Avoid, Choice, PlanRequest, Tried, View},
+    routing::plan::{self, Availability, Choice, PlanRequest, Tried, View},
 };
 
 /// How many of a line are asked before the line counts as blocked: the first may have tried what the next has not.
 const LOOK_AHEAD: usize = 8;
-/// What a person's last challenge came by is avoided this long.
-pub(super) const AVOID_MS: i64 = 300_000;
 
 /// What came of trying to place one challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,10 +81,10 @@ impl Core {
     /// A challenge just accepted: if a slot is free and nobody waits before it, its intent shares the accept's commit.
     pub(super) fn place_new(&mut self, key: ChallengeKey, now: Millis) {
         self.requeue(key, now);
-        let Some((_, at)) = self.open.get(key).and_then(|open| open.waiting) else {
+        let Some((_, at)) = self.registry.open.get(key).and_then(|open| open.waiting) else {
             return;
         };
-        if self.queue.heads(at, 1).first() == Some(&key) {
+        if self.placement.queue.heads(at, 1).first() == Some(&key) {
             self.try_place(key, now, Change::New, Probes::FIRST);
         }
     }
@@ -94,7 +92,7 @@ impl Core {
     /// Brings the queue into line with what the challenge wants, and sets its timer.
     pub(super) fn requeue(&mut self, key: ChallengeKey, now: Millis) {
         let min_call = self.config.settings.jobs.min_call;
-        let Some(open) = self.open.get_mut(key) else {
+        let Some(open) = self.registry.open.get_mut(key) else {
             return;
         };
         let wake = open.life.wake(&open.ch, now, min_call);
@@ -105,21 +103,21 @@ impl Core {
         if wanted != open.waiting {
             self.unqueue(key);
             if let Some((_, at)) = wanted
-                && let Some(open) = self.open.get_mut(key)
+                && let Some(open) = self.registry.open.get_mut(key)
             {
                 open.waiting = wanted;
-                self.queue.push(at, &open.ch, key);
+                self.placement.queue.push(at, &open.ch, key);
             }
         }
-        self.open.wake_at(key, wake);
+        self.registry.open.wake_at(key, wake);
     }
 
     pub(super) fn unqueue(&mut self, key: ChallengeKey) {
-        let Some(open) = self.open.get_mut(key) else {
+        let Some(open) = self.registry.open.get_mut(key) else {
             return;
         };
         if let Some((_, at)) = open.waiting.take() {
-            self.queue.remove(at, &open.ch, key);
+            self.placement.queue.remove(at, &open.ch, key);
         }
     }
 
@@ -128,27 +126,27 @@ impl Core {
         let free = Availability::Probing { free: true };
         for probes in Probes::ALL {
             let spared = self.place_lines(probes, now);
-            let all = self.carriers.iter();
+            let all = self.placement.carriers.iter();
             if spared.is_empty() || all.map(|c| c.health.standing()).all(|s| s != free) {
                 return;
             }
             // Those whom a carrier should be tried with didn't want it.
             for at in spared {
-                self.queue.unblock(at);
+                self.placement.queue.unblock(at);
             }
         }
     }
 
     /// Goes through the lines that may find a slot. Returns those in which somebody was spared.
     fn place_lines(&mut self, probes: Probes, now: Millis) -> Vec<RouteKey> {
-        let mut lines = self.queue.open_lines();
+        let mut lines = self.placement.queue.open_lines();
         let mut spared = Vec::new();
         while let Some((Reverse(rank), at)) = lines.pop() {
-            if !self.pipeline.room() {
+            if !self.commit.room() {
                 return Vec::new();
             }
             // Its tenant may have had a turn in another line meanwhile.
-            match self.queue.rank(at) {
+            match self.placement.queue.rank(at) {
                 None => continue,
                 Some(now) if now > rank => {
                     lines.push((Reverse(now), at));
@@ -157,8 +155,14 @@ impl Core {
                 Some(_) => {}
             }
             let (mut moved, mut spares) = (false, false);
-            let longest = self.queue.longest(at);
-            for key in self.queue.heads(at, LOOK_AHEAD).into_iter().chain(longest) {
+            let longest = self.placement.queue.longest(at);
+            for key in self
+                .placement
+                .queue
+                .heads(at, LOOK_AHEAD)
+                .into_iter()
+                .chain(longest)
+            {
                 match self.try_place(key, now, Change::Life, probes) {
                     Placed::Yes | Placed::Gone => {
                         moved = true;
@@ -169,10 +173,10 @@ impl Core {
                 }
             }
             if moved {
-                let rank = self.queue.rank(at);
+                let rank = self.placement.queue.rank(at);
                 lines.extend(rank.map(|rank| (Reverse(rank), at)));
             } else {
-                self.queue.block(at);
+                self.placement.queue.block(at);
                 spared.extend(spares.then_some(at));
             }
         }
@@ -187,7 +191,7 @@ impl Core {
         probes: Probes,
     ) -> Placed {
         self.requeue(key, now);
-        let Some(open) = self.open.get(key) else {
+        let Some(open) = self.registry.open.get(key) else {
             return Placed::Gone;
         };
         let Some((want, at)) = open.waiting else {
@@ -198,7 +202,7 @@ impl Core {
         }
         self.refresh_standing(want.hedge);
         let no_slot = self.spare_probes(probes, at, key);
-        let Some(open) = self.open.get(key) else {
+        let Some(open) = self.registry.open.get(key) else {
             return Placed::Gone;
         };
         let all = tried_by(open, want, now, true);
@@ -212,14 +216,16 @@ impl Core {
             tenant: &open.ch.tenant,
             caller_id: open.ch.caller_id.as_ref().map(|n| n.e164()),
             tried: &all,
-            avoid: self.avoided(key, open, want, now),
+            avoid: self
+                .placement
+                .avoided(open.ch.to, want.method.channel(), key, now),
             hedge: want.hedge,
             roll: plan::roll(&open.ch.id, attempt),
         };
         let refusals = self.refusals();
         let view = View {
-            standing: &self.standing,
-            turns: &self.turns,
+            standing: &self.placement.standing,
+            turns: &self.placement.rotation,
             refusals: &refusals,
         };
         match plan::first(&self.config.table, view, &ask) {
@@ -251,22 +257,6 @@ impl Core {
         }
     }
 
-    /// What the person's last challenge came by, if that was lately.
-    fn avoided<'a>(
-        &'a self,
-        key: ChallengeKey,
-        open: &Open,
-        want: Want,
-        now: Millis,
-    ) -> Option<Avoid<'a>> {
-        let last = self.people.get(&(open.ch.to?, want.method.channel()))?;
-        let lately = last.challenge != key && last.at.0 + AVOID_MS > now.0;
-        lately.then_some(Avoid {
-            carrier: &last.carrier,
-            sender: &last.sender,
-        })
-    }
-
     fn nobody_left(
         &mut self,
         key: ChallengeKey,
@@ -274,7 +264,7 @@ impl Core {
         now: Millis,
         change: Change,
     ) -> Placed {
-        if let Some(open) = self.open.get_mut(key) {
+        if let Some(open) = self.registry.open.get_mut(key) {
             if !open.durable && change == Change::Life {
                 // Its id may turn out to be known: until then it tells nothing more.
                 return Placed::NoSlot;
@@ -308,7 +298,7 @@ impl Core {
         ) else {
             return;
         };
-        let placement = Placement {
+        let placement = NewAttempt {
             carrier: name.clone(),
             sender: sender.id.clone(),
             route: line.name.clone(),
@@ -317,11 +307,11 @@ impl Core {
             receipt_wait: self.config.carriers.get(name).and_then(|c| c.receipt_wait),
         };
         let (carrier, sender) = (placement.carrier.clone(), placement.sender.clone());
-        self.turns.used(by.line);
-        let Some(open) = self.open.get_mut(key) else {
+        self.placement.rotation.used(by.line);
+        let Some(open) = self.registry.open.get_mut(key) else {
             return;
         };
-        self.queue.served(&open.ch.tenant);
+        self.placement.queue.served(&open.ch.tenant);
         let n = open.life.place(&open.ch, now, want, placement);
         let at = AttemptKey {
             challenge: key,
@@ -329,18 +319,14 @@ impl Core {
         };
         if !open.sent {
             open.sent = true;
-            self.unsent = self.unsent.saturating_sub(1);
+            self.registry.unsent = self.registry.unsent.saturating_sub(1);
         }
         if let Some(to) = open.ch.to {
-            let last = super::Last {
-                carrier: carrier.clone(),
-                sender: sender.clone(),
-                challenge: key,
-                at: now,
-            };
-            self.people.insert((to, want.method.channel()), last);
+            let by = (carrier.clone(), sender.clone());
+            self.placement
+                .came_by(to, want.method.channel(), by, key, now);
         }
-        if let Some(running) = self.carriers.get_mut(&carrier) {
+        if let Some(running) = self.placement.carriers.get_mut(&carrier) {
             let left = open.ch.deadline.since(now);
             running.take_slot(self.mono, at, want.hedge, left);
             if let Some(country) = open.ch.country {
@@ -348,7 +334,7 @@ impl Core {
             }
         }
         if want.method.channel() == Channel::Sms || !self.prepare(at, now) {
-            self.pipeline.then(Action::Submit(at));
+            self.commit.then(Action::Submit(at));
         }
         if change == Change::Life {
             self.settle(key, Change::Life, now);
@@ -380,7 +366,7 @@ impl Core {
             self.command(&carrier, Command::Submit(Box::new(order)))
         });
         if prepared {
-            self.pipeline.expect(at, self.mono);
+            self.commit.expect(at, self.mono);
         }
         prepared
     }
@@ -394,7 +380,7 @@ impl Core {
         mark: CallMark,
         now: Millis,
     ) {
-        let open = self.open.get(at.challenge);
+        let open = self.registry.open.get(at.challenge);
         let attempt = open.and_then(|open| open.life.attempt(at.attempt).filter(|a| a.live()));
         let (unsent, in_time) = (
             attempt.is_some_and(Attempt::unsent),
@@ -414,6 +400,7 @@ impl Core {
     /// False: there is no driver that could do it.
     fn command(&mut self, carrier: &Arc<str>, command: Command) -> bool {
         let running = self
+            .placement
             .carriers
             .get(carrier)
             .filter(|running| !running.is_gone());
@@ -425,7 +412,7 @@ impl Core {
 
     /// From here on it may have been sent.
     fn handed(&mut self, at: AttemptKey, now: Millis) {
-        let Some(open) = self.open.get_mut(at.challenge) else {
+        let Some(open) = self.registry.open.get_mut(at.challenge) else {
             return;
         };
         open.life.handed(at.attempt);
@@ -435,7 +422,7 @@ impl Core {
     }
 
     fn order(&self, at: AttemptKey, now: Millis) -> Option<(Arc<str>, Order)> {
-        let open = self.open.get(at.challenge)?;
+        let open = self.registry.open.get(at.challenge)?;
         let attempt = open.life.attempt(at.attempt).filter(|a| a.live())?;
         if now >= open.ch.deadline {
             return None;

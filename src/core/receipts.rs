@@ -7,11 +7,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     Core,
+    commit::Action,
     effects::Change,
     inbox::{Held, Record, tails},
     lead::Lead,
     output::Output,
-    pipeline::Action,
     references::PartOf,
 };
 use crate::{
@@ -67,7 +67,7 @@ impl Core {
                     .map_or((), |key| self.ask_ledger(key));
             }
         }
-        self.pipeline.then(Action::Acknowledge(ack));
+        self.commit.then(Action::Acknowledge(ack));
     }
 
     /// Nobody is known for it yet. It is kept, and its carrier answered; but where it names no phone and some text is
@@ -84,14 +84,14 @@ impl Core {
         let ended = receipt
             .references
             .iter()
-            .any(|reference| self.open.references.ended_lately(name, reference));
+            .any(|reference| self.registry.open.references.ended_lately(name, reference));
         let passing = receipt.state == ReceiptState::Intermediate;
         if passing && ended {
             self.observer.receipt(name, receipt.state, true);
-            self.pipeline.then(Action::Acknowledge(ack));
+            self.commit.then(Action::Acknowledge(ack));
             return None;
         }
-        if self.inbox.is_full(name) {
+        if self.correlation.inbox.is_full(name) {
             self.observer.receipt_refused(name);
             self.outputs.push(Output::Refuse(ack));
             return None;
@@ -99,9 +99,9 @@ impl Core {
         let forms = self.other_forms(name, &receipt.references);
         let waits = nameless && !ended && self.any_unanswered(name);
         let due = now + if waits { UNANSWERED } else { OVERTAKEN };
-        let key = self.inbox.hold(name, receipt, forms, now, due);
+        let key = self.correlation.inbox.hold(name, receipt, forms, now, due);
         if waits {
-            if let Some(held) = self.inbox.get_mut(key) {
+            if let Some(held) = self.correlation.inbox.get_mut(key) {
                 held.ack = Some(ack);
             }
             return None;
@@ -110,7 +110,7 @@ impl Core {
         if !passing {
             self.write_down(key);
         }
-        self.pipeline.then(Action::Acknowledge(ack));
+        self.commit.then(Action::Acknowledge(ack));
         if ended {
             self.ask_ledger(key);
         }
@@ -118,22 +118,22 @@ impl Core {
     }
 
     fn write_down(&mut self, key: InboxKey) {
-        if let Some(held) = self.inbox.get_mut(key) {
+        if let Some(held) = self.correlation.inbox.get_mut(key) {
             held.written = true;
             let message = Record::message(key, held);
-            self.pipeline.write(Op::Inbox(Box::new(message)));
+            self.commit.write(Op::Inbox(Box::new(message)));
         }
     }
 
     /// It has led to something, in this batch; or to nothing at all.
     pub(super) fn done_with(&mut self, key: InboxKey) -> Option<Held> {
-        let mut held = self.inbox.remove(key)?;
-        self.late.waits_no_longer(key);
+        let mut held = self.correlation.inbox.remove(key)?;
+        self.correlation.late.waits_no_longer(key);
         if held.written {
-            self.pipeline.write(Op::InboxDone { key });
+            self.commit.write(Op::InboxDone { key });
         }
         if let Some(ack) = held.ack.take() {
-            self.pipeline.then(Action::Acknowledge(ack));
+            self.commit.then(Action::Acknowledge(ack));
         }
         Some(held)
     }
@@ -148,7 +148,9 @@ impl Core {
             return;
         };
         let forms = self.other_forms(record.carrier(), record.references());
-        self.inbox.restore(message.key, message.at, record, forms);
+        self.correlation
+            .inbox
+            .restore(message.key, message.at, record, forms);
     }
 
     /// The response has come, and with it these references: what overtook it is believed now.
@@ -159,7 +161,7 @@ impl Core {
         now: Millis,
     ) {
         for reference in references {
-            for key in self.inbox.by_reference(name, reference) {
+            for key in self.correlation.inbox.by_reference(name, reference) {
                 self.release(key, false, now);
             }
         }
@@ -168,21 +170,21 @@ impl Core {
     /// No reference will lead to this text: perhaps its receipt is there already.
     pub(super) fn release_for_phone(&mut self, name: &Arc<str>, to: Number, now: Millis) {
         let Some(tail) = Tail::of(to) else { return };
-        for key in self.inbox.by_phone(name, tail) {
+        for key in self.correlation.inbox.by_phone(name, tail) {
             self.release(key, false, now);
         }
     }
 
     /// Receipts whose wait is over.
     pub(super) fn release_overdue(&mut self, now: Millis) {
-        while let Some(key) = self.inbox.overdue(now) {
+        while let Some(key) = self.correlation.inbox.overdue(now) {
             self.release(key, true, now);
         }
     }
 
     /// Believes a receipt that waits, if it leads to a text now. `last`: nothing more is waited for but the ledger.
     fn release(&mut self, key: InboxKey, last: bool, now: Millis) {
-        let Some(held) = self.inbox.get(key) else {
+        let Some(held) = self.correlation.inbox.get(key) else {
             return;
         };
         let name = held.carrier.clone();
@@ -191,7 +193,7 @@ impl Core {
             // It may be the receipt of the one that is unanswered.
             Lead::ByPhone(_) if self.sent_to_phone(&name, &held.receipt) => {
                 if last {
-                    self.inbox.wait_until(key, now + OVERTAKEN);
+                    self.correlation.inbox.wait_until(key, now + OVERTAKEN);
                 }
             }
             // Or that of a text that has ended, by its id or by the phone.
@@ -210,7 +212,7 @@ impl Core {
             Lead::Contradicted | Lead::Nobody
                 if last && self.sent_to_phone(&name, &held.receipt) =>
             {
-                self.inbox.wait_until(key, now + OVERTAKEN);
+                self.correlation.inbox.wait_until(key, now + OVERTAKEN);
             }
             Lead::Contradicted | Lead::Nobody if last => {
                 let passing = held.receipt.state == ReceiptState::Intermediate;
@@ -231,8 +233,8 @@ impl Core {
 
     /// Its text may be known when its carrier brings it again.
     fn refuse(&mut self, key: InboxKey) {
-        if let Some(held) = self.inbox.remove(key) {
-            self.late.waits_no_longer(key);
+        if let Some(held) = self.correlation.inbox.remove(key) {
+            self.correlation.late.waits_no_longer(key);
             self.observer.receipt_refused(&held.carrier);
             let ack = held.ack.into_iter();
             ack.for_each(|ack| self.outputs.push(Output::Refuse(ack)));
@@ -241,9 +243,9 @@ impl Core {
 
     /// Nobody open is known for it. The ledger is asked once it holds all that has been decided so far.
     pub(super) fn ask_ledger(&mut self, key: InboxKey) {
-        self.inbox.wait_for_ledger(key);
-        self.late.waits(key);
-        self.pipeline.then(Action::LookUp(key));
+        self.correlation.inbox.wait_for_ledger(key);
+        self.correlation.late.waits(key);
+        self.commit.then(Action::LookUp(key));
     }
 
     /// Nobody is known for it, open or ended. `known`: its reference is that of a text that ended lately.
@@ -258,7 +260,7 @@ impl Core {
 
     /// Is a text to this phone on its way to the carrier, unanswered? Its response will say more.
     pub(super) fn sent_to_phone(&self, name: &Arc<str>, receipt: &Receipt) -> bool {
-        self.carriers.get(name).is_some_and(|carrier| {
+        self.placement.carriers.get(name).is_some_and(|carrier| {
             carrier
                 .held()
                 .any(|key| self.names(receipt, key) == Some(true))
@@ -266,19 +268,23 @@ impl Core {
     }
 
     fn any_unanswered(&self, name: &Arc<str>) -> bool {
-        let in_flight = self.carriers.get(name).is_some_and(|c| c.in_flight() > 0);
-        in_flight || self.doubts.any(name)
+        let in_flight = self
+            .placement
+            .carriers
+            .get(name)
+            .is_some_and(|c| c.in_flight() > 0);
+        in_flight || self.correlation.doubts.any(name)
     }
 
     /// Is a text unanswered that was sent before `at`?
     fn any_unanswered_since(&self, name: &Arc<str>, at: Millis, now: Millis) -> bool {
         let ago = now.since(at);
         let before = self.mono - ago;
-        let in_flight = self.carriers.get(name).is_some_and(|carrier| {
+        let in_flight = self.placement.carriers.get(name).is_some_and(|carrier| {
             let mut all = carrier.held();
             all.any(|key| carrier.since(key).is_some_and(|since| since <= before))
         });
-        in_flight || self.doubts.any(name)
+        in_flight || self.correlation.doubts.any(name)
     }
 
     /// Nothing decides whose it is: nothing is believed.
@@ -286,7 +292,7 @@ impl Core {
         self.observer.receipt(name, receipt.state, false);
         self.observer.receipt_ambiguous(name);
         let (count, last) = (1, self.mono);
-        match self.unclear.get_mut(name) {
+        match self.correlation.unclear.get_mut(name) {
             Some(unclear) => {
                 *unclear = Unclear {
                     count: unclear.count + 1,
@@ -295,7 +301,9 @@ impl Core {
             }
             None => {
                 tracing::warn!(carrier = %name, "receipts come that can't be told apart: the reference leads to several texts, or to one of another phone; they are not believed");
-                self.unclear.insert(name.clone(), Unclear { count, last });
+                self.correlation
+                    .unclear
+                    .insert(name.clone(), Unclear { count, last });
             }
         }
     }
@@ -303,7 +311,7 @@ impl Core {
     /// What is over is said.
     pub(super) fn sweep_unclear(&mut self) {
         let mono = self.mono;
-        self.unclear.retain(|name, unclear| {
+        self.correlation.unclear.retain(|name, unclear| {
             let goes_on = mono.saturating_duration_since(unclear.last) < UNCLEAR_FOR;
             if !goes_on {
                 tracing::info!(carrier = %name, receipts = unclear.count, "every receipt of the last ten minutes was clear");
@@ -321,7 +329,7 @@ impl Core {
     ) {
         self.observer.receipt(name, receipt.state, true);
         let key = at.attempt;
-        let Some(open) = self.open.get_mut(key.challenge) else {
+        let Some(open) = self.registry.open.get_mut(key.challenge) else {
             return;
         };
         // A text that was accepted without a reference has its receipt's from now on: a repeat is known by it.
@@ -353,7 +361,7 @@ impl Core {
 
     /// How it stands with a carrier's receipts, where there is something to say.
     pub(super) fn receipts_note(&self, name: &str) -> Option<String> {
-        let unclear = self.unclear.get(name)?;
+        let unclear = self.correlation.unclear.get(name)?;
         Some(format!(
             "{} receipts can't be told apart and are not believed",
             unclear.count

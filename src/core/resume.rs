@@ -42,7 +42,7 @@ impl Core {
         life.min_call = min_call;
         let sent = !life.attempts.is_empty();
         if !sent {
-            self.unsent += 1;
+            self.registry.unsent += 1;
         }
         let open = Open {
             ch,
@@ -54,8 +54,8 @@ impl Core {
             wake: Millis::NEVER,
             sent,
         };
-        self.open.insert(key, open);
-        let Some(open) = self.open.get_mut(key) else {
+        self.registry.open.insert(key, open);
+        let Some(open) = self.registry.open.get_mut(key) else {
             return;
         };
         open.life
@@ -78,7 +78,7 @@ impl Core {
         }
         self.settle(key, Change::Life, now);
         // Its time may be over: the first turn looks, when it is known what carriers have brought for it.
-        self.open.wake_at(key, now);
+        self.registry.open.wake_at(key, now);
     }
 
     /// A challenge counted for the limiter when it arrived. Told oldest first, before [`Core::run`].
@@ -89,13 +89,13 @@ impl Core {
 
     /// A call that an earlier life of this process may have left up: its carrier's driver ends it.
     pub fn left_up(&mut self, key: AttemptKey) {
-        self.unterminated_calls.push(key);
+        self.registry.unterminated_calls.push(key);
     }
 
     /// By now they are ended, or can't be.
     pub(super) fn forget_orphans(&mut self) {
-        for key in self.unterminated_calls.drain(..) {
-            self.pipeline.write(Op::CallDown { key });
+        for key in self.registry.unterminated_calls.drain(..) {
+            self.commit.write(Op::CallDown { key });
         }
     }
 }

@@ -14,43 +14,46 @@ const EASED: usize = 10;
 impl Core {
     /// The setting that jobs wait for. None: there is room.
     pub fn crowded(&self) -> Option<NoRoom> {
-        self.crowd.0.map(|(no_room, _)| no_room)
+        self.registry.crowd.0.map(|(no_room, _)| no_room)
     }
 
     /// The setting that is reached just now.
     pub(super) fn no_room(&self) -> Option<NoRoom> {
         let max_open = self.config.settings.jobs.max_open;
-        if self.open.len() >= max_open {
+        if self.registry.open.len() >= max_open {
             return Some(NoRoom::MaxOpen(max_open));
         }
-        (self.unsent >= self.max_unsent).then_some(NoRoom::MaxUnsent(self.max_unsent))
+        (self.registry.unsent >= self.registry.max_unsent)
+            .then_some(NoRoom::MaxUnsent(self.registry.max_unsent))
     }
 
     /// Says when it begins that jobs wait for room, and when it ends.
     pub(super) fn say_crowded(&mut self, now: Mono) {
-        let reached = self.no_room().filter(|_| !self.arrivals.is_empty());
-        match (self.crowd.0, reached) {
+        let reached = self
+            .no_room()
+            .filter(|_| !self.registry.arrivals.is_empty());
+        match (self.registry.crowd.0, reached) {
             (None, Some(no_room)) => {
                 tracing::warn!(
                     setting = no_room.setting(),
                     is = no_room.most(),
-                    open = self.open.len(),
-                    unsent = self.unsent,
+                    open = self.registry.open.len(),
+                    unsent = self.registry.unsent,
                     "no room for more challenges: jobs stay in the broker, and by HTTP they are answered 429"
                 );
-                self.crowd.0 = Some((no_room, now));
+                self.registry.crowd.0 = Some((no_room, now));
             }
-            (Some((_, since)), Some(no_room)) => self.crowd.0 = Some((no_room, since)),
+            (Some((_, since)), Some(no_room)) => self.registry.crowd.0 = Some((no_room, since)),
             (Some((no_room, since)), None) if self.is_eased() => {
                 tracing::info!(
                     setting = no_room.setting(),
                     is = no_room.most(),
-                    open = self.open.len(),
-                    unsent = self.unsent,
+                    open = self.registry.open.len(),
+                    unsent = self.registry.unsent,
                     after_s = now.saturating_duration_since(since).as_secs(),
                     "room for more challenges again"
                 );
-                self.crowd.0 = None;
+                self.registry.crowd.0 = None;
             }
             (Some(_) | None, None) => {}
         }
@@ -59,6 +62,7 @@ impl Core {
     fn is_eased(&self) -> bool {
         let below = |count: usize, most: usize| count + most.div_ceil(EASED) <= most;
         let max_open = self.config.settings.jobs.max_open;
-        below(self.open.len(), max_open) && below(self.unsent, self.max_unsent)
+        below(self.registry.open.len(), max_open)
+            && below(self.registry.unsent, self.registry.max_unsent)
     }
 }

@@ -21,16 +21,16 @@ impl Core {
     /// What the plan sees of each carrier, by the table's order.
     pub(super) fn refresh_standing(&mut self, hedge: bool) {
         let names = self.config.table.carriers();
-        self.standing.clear();
+        self.placement.standing.clear();
         for name in names {
-            let standing = match self.carriers.get_mut(name) {
-                _ if self.overlay.suspended(name).is_some() => {
+            let standing = match self.placement.carriers.get_mut(name) {
+                _ if self.placement.overlay.suspended(name).is_some() => {
                     Availability::Suspended(Reason::ByOperator)
                 }
                 Some(running) => running.standing(self.mono, hedge),
                 None => Availability::Suspended(Reason::NotConnected),
             };
-            self.standing.push(standing);
+            self.placement.standing.push(standing);
         }
     }
 
@@ -39,13 +39,25 @@ impl Core {
     /// missing, others go by the carrier too, if nobody else is left.
     pub(super) fn leave_probes_to_longer(&mut self, at: RouteKey, key: ChallengeKey) -> bool {
         let free = Availability::Probing { free: true };
-        if !self.standing.contains(&free) || self.queue.longest(at).is_none_or(|last| last == key) {
+        if !self.placement.standing.contains(&free)
+            || self
+                .placement
+                .queue
+                .longest(at)
+                .is_none_or(|last| last == key)
+        {
             return false;
         }
         let asks = |running: &Running| running.health.wants_long_life();
-        for (name, standing) in self.config.table.carriers().iter().zip(&mut self.standing) {
+        for (name, standing) in self
+            .config
+            .table
+            .carriers()
+            .iter()
+            .zip(&mut self.placement.standing)
+        {
             if *standing == free {
-                *standing = match self.carriers.get(name).is_some_and(asks) {
+                *standing = match self.placement.carriers.get(name).is_some_and(asks) {
                     true => Availability::NoReceipts { free: true },
                     false => Availability::Probing { free: false },
                 };
@@ -57,7 +69,7 @@ impl Core {
     /// A carrier that comes back is not tried with what it, or another, has throttled, unless it is the turn `of` those. True
     /// if there is one that could be tried.
     pub(super) fn leave_probes_to_others(&mut self, key: ChallengeKey, of: ProbesOf) -> bool {
-        let Some(open) = self.open.get(key) else {
+        let Some(open) = self.registry.open.get(key) else {
             return false;
         };
         if open.life.throttling().next().is_none() {
@@ -69,7 +81,13 @@ impl Core {
             ProbesOf::Anyone => false,
         };
         let mut spared = false;
-        for (name, standing) in self.config.table.carriers().iter().zip(&mut self.standing) {
+        for (name, standing) in self
+            .config
+            .table
+            .carriers()
+            .iter()
+            .zip(&mut self.placement.standing)
+        {
             if *standing == (Availability::Probing { free: true }) && told(name) {
                 *standing = Availability::Probing { free: false };
                 spared = true;
@@ -119,12 +137,13 @@ impl Core {
         self.refresh_standing(false);
         let refusals = self.refusals();
         let view = View {
-            standing: &self.standing,
-            turns: &self.turns,
+            standing: &self.placement.standing,
+            turns: &self.placement.rotation,
             refusals: &refusals,
         };
         let mut all = Vec::new();
         let Some((ch, country)) = self
+            .registry
             .open
             .get(key)
             .and_then(|o| Some((&o.ch, o.ch.country?)))

@@ -14,7 +14,7 @@ impl Core {
     /// The time of a drain is over: no call may outlive the process. Each says how it ended. True: there was one.
     fn hang_up_all(&mut self) -> bool {
         let mut any = false;
-        for running in self.carriers.iter().filter(|c| c.is_voice()) {
+        for running in self.placement.carriers.iter().filter(|c| c.is_voice()) {
             for at in running.held() {
                 running.command(&mut self.outputs, Command::HangUp(at));
                 any = true;
@@ -35,8 +35,8 @@ impl Core {
         let Stopping::Until(limit) = self.stopping else {
             return false;
         };
-        let in_flight: usize = self.carriers.iter().map(Running::in_flight).sum();
-        let settled = in_flight == 0 && self.pipeline.idle();
+        let in_flight: usize = self.placement.carriers.iter().map(Running::in_flight).sum();
+        let settled = in_flight == 0 && self.commit.idle();
         if !settled && now >= limit && !std::mem::replace(&mut self.hung_up, true) {
             let until = if self.hang_up_all() {
                 now + GOODBYES
@@ -47,11 +47,11 @@ impl Core {
             return self.stopped(now);
         }
         if settled || now >= limit {
-            for running in self.carriers.iter() {
+            for running in self.placement.carriers.iter() {
                 running.command(&mut self.outputs, Command::End);
             }
             tracing::info!(
-                open = self.open.len(),
+                open = self.registry.open.len(),
                 in_flight,
                 "dispatch stopped; open challenges stay in the ledger"
             );

@@ -12,7 +12,7 @@ use crate::{
 impl Core {
     /// A driver could not take this order: it has ended, or more waits for it than it has slots.
     pub(super) fn undelivered(&mut self, order: &Order, now: Millis) {
-        let open = self.open.get(order.key.challenge);
+        let open = self.registry.open.get(order.key.challenge);
         let attempt = open.and_then(|open| open.life.attempt(order.key.attempt));
         if let Some(carrier) = attempt.map(|attempt| attempt.carrier.clone()) {
             self.unsent_fails(order.key, &carrier, Cause::CarrierFault, now);
@@ -21,10 +21,10 @@ impl Core {
 
     /// The challenge ended, or its deadline came, between intent and submit: nothing was sent.
     pub(super) fn never_sent(&mut self, at: AttemptKey) {
-        for running in self.carriers.iter_mut() {
+        for running in self.placement.carriers.iter_mut() {
             if running.free_slot(at) {
                 running.void_probe(self.mono, at);
-                self.queue.room_changed();
+                self.placement.queue.room_changed();
             }
         }
     }

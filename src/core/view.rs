@@ -117,20 +117,20 @@ impl Core {
         self.refresh_standing(false);
         Seen {
             config: self.config.clone(),
-            standing: self.standing.clone(),
+            standing: self.placement.standing.clone(),
             refusals: self.refusals(),
         }
     }
 
     /// The changes of operators that are in force.
     pub fn changes(&self) -> Vec<Entry> {
-        self.overlay.entries().cloned().collect()
+        self.placement.overlay.entries().cloned().collect()
     }
 
     /// The last arrivals, newest first, for the page.
     pub fn challenge_views(&self) -> Vec<View> {
-        let recent = &self.recent;
-        let one = |key: &ChallengeKey| match self.open.get(*key) {
+        let recent = &self.registry.recent;
+        let one = |key: &ChallengeKey| match self.registry.open.get(*key) {
             Some(open) => Some(view_of(open)),
             None => recent
                 .ended

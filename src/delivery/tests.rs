@@ -94,7 +94,7 @@ impl Story {
 
     fn place(&mut self, carrier: &str) -> u16 {
         let want = self.wants().expect("an attempt is wanted");
-        let by = Placement {
+        let by = NewAttempt {
             carrier: carrier.into(),
             sender: "97671".into(),
             route: "us.sms[0]".into(),

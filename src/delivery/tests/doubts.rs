@@ -66,7 +66,7 @@ fn a_receipt_proves_a_text_that_nobody_answered() {
 
 #[test]
 fn what_was_never_handed_to_a_driver_was_never_sent() {
-    let by = || Placement {
+    let by = || NewAttempt {
         carrier: "northwind".into(),
         sender: "97671".into(),
         route: "us.sms[0]".into(),

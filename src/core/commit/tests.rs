@@ -6,7 +6,7 @@ use super::*;
 use crate::challenge::ChallengeKey;
 
 struct Bench {
-    pipeline: Pipeline,
+    commit: CommitQueue,
     outputs: Outputs,
     /// The batches that were given out.
     given: VecDeque<Batch>,
@@ -16,7 +16,7 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         Bench {
-            pipeline: Pipeline::default(),
+            commit: CommitQueue::new(ReportKey(1)),
             outputs: Outputs::default(),
             given: VecDeque::new(),
             start: Mono::after_start(Duration::from_secs(5)),
@@ -25,7 +25,7 @@ impl Bench {
 
     /// Ends a turn; what waits for nothing.
     fn flush(&mut self, now: Mono) -> Vec<Action> {
-        let at_once = self.pipeline.flush(now, &mut self.outputs);
+        let at_once = self.commit.flush(now, &mut self.outputs);
         while let Some(output) = self.outputs.pop() {
             match output {
                 Output::Commit(batch) => self.given.push_back(batch),
@@ -37,13 +37,13 @@ impl Bench {
 
     /// Something for the ledger that nobody waits for.
     fn tidy(&mut self) {
-        self.pipeline.write(Op::CallDown { key: attempt(1) });
+        self.commit.write(Op::CallDown { key: attempt(1) });
     }
 
     /// A text whose intent is to be durable.
     fn text(&mut self) {
         self.tidy();
-        self.pipeline.then(Action::Submit(attempt(1)));
+        self.commit.then(Action::Submit(attempt(1)));
     }
 
     /// Ends a turn of dispatch so long after the beginning. True if a batch has gone to the ledger.
@@ -55,7 +55,7 @@ impl Bench {
     }
 
     fn due(&self) -> Option<Duration> {
-        Some(self.pipeline.due()? - self.start)
+        Some(self.commit.due()? - self.start)
     }
 
     fn durable(&mut self) -> Vec<Action> {
@@ -64,7 +64,7 @@ impl Bench {
             number: batch.number,
             ..Done::default()
         };
-        self.pipeline.done(done).actions
+        self.commit.done(done).actions
     }
 }
 
@@ -88,7 +88,7 @@ fn a_text_goes_at_once_and_takes_along_what_has_gathered() {
     assert!(b.turn(A_MOMENT));
     assert_eq!(b.due(), None);
     assert!(matches!(b.durable()[..], [Action::Submit(_)]));
-    assert!(b.pipeline.idle());
+    assert!(b.commit.idle());
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn an_ack_waits_for_company_and_an_open_request_does_not() {
             Ticket::None
         };
         b.tidy();
-        b.pipeline.then(Action::Taken(ChallengeKey(7), ticket));
+        b.commit.then(Action::Taken(ChallengeKey(7), ticket));
         assert_eq!(b.turn(NOW), by_http);
         assert_eq!(b.due(), (!by_http).then_some(SOON));
     }
@@ -124,7 +124,7 @@ fn a_carrier_that_waits_for_its_answer_waits_less_than_we_do_among_ourselves() {
     let mut b = Bench::new();
     b.tidy();
     let ack = Acknowledgement::Request(oneshot::channel().0);
-    b.pipeline.then(Action::Acknowledge(ack));
+    b.commit.then(Action::Acknowledge(ack));
     assert!(!b.turn(NOW));
     assert_eq!(b.due(), Some(ACKNOWLEDGING));
     assert!(b.turn(ACKNOWLEDGING));
@@ -147,12 +147,12 @@ fn commits_keep_their_pace_unless_one_is_full() {
 fn a_batch_waits_for_a_call_that_is_prepared_but_not_long() {
     for prepared in [false, true] {
         let mut b = Bench::new();
-        b.pipeline.expect(attempt(2), b.start);
+        b.commit.expect(attempt(2), b.start);
         b.text();
         assert!(!b.turn(NOW));
         assert_eq!(b.due(), Some(PREPARING));
         if prepared {
-            b.pipeline.heard_of(attempt(2));
+            b.commit.heard_of(attempt(2));
             assert!(b.turn(A_MOMENT));
         } else {
             assert!(!b.turn(PREPARING / 2));
@@ -167,12 +167,12 @@ fn a_batch_waits_for_a_call_that_is_prepared_but_not_long() {
 #[test]
 fn what_writes_nothing_is_done_at_once_but_not_before_what_was_said_earlier() {
     let mut b = Bench::new();
-    b.pipeline.then(Action::HangUp(attempt(1)));
+    b.commit.then(Action::HangUp(attempt(1)));
     let at_once = b.flush(b.start);
     assert!(matches!(at_once[..], [Action::HangUp(_)]));
     b.text();
     assert!(b.turn(NOW));
-    b.pipeline.then(Action::HangUp(attempt(1)));
+    b.commit.then(Action::HangUp(attempt(1)));
     assert!(!b.turn(A_MOMENT));
     assert!(matches!(
         b.durable()[..],
@@ -190,9 +190,9 @@ fn what_is_on_its_way_to_the_disk_is_bounded_and_the_rest_goes_together() {
         b.turn(now);
     }
     assert_eq!(b.given.len(), BATCHES - 1);
-    assert!(!b.pipeline.room(), "nothing more is taken in meanwhile");
+    assert!(!b.commit.room(), "nothing more is taken in meanwhile");
     let first = b.given.pop_front().expect("a batch");
-    let released = b.pipeline.done(Done {
+    let released = b.commit.done(Done {
         number: first.number,
         ..Done::default()
     });
@@ -200,5 +200,5 @@ fn what_is_on_its_way_to_the_disk_is_bounded_and_the_rest_goes_together() {
     assert!(b.turn(now + Duration::from_millis(10)));
     let last = b.given.back().expect("a batch");
     assert_eq!(last.ops.len(), 3 * BATCHES - (BATCHES - 1));
-    assert!(!b.pipeline.room());
+    assert!(!b.commit.room());
 }

@@ -25,6 +25,7 @@ use crate::{
     intake::{Answer, Ticket},
     ledger::{
         BATCHES, Batch, ControlMessage, Done, InboxKey, Known, NewChallenge, Op, OutboxReport,
+        ReportKey,
     },
 };
 
@@ -121,7 +122,8 @@ pub struct Released {
     pub words: Vec<(ControlMessage, Option<Known>, Ticket)>,
 }
 
-pub struct Pipeline {
+pub struct CommitQueue {
+    last_report: i64,
     next: u64,
     ops: Vec<Op>,
     actions: Vec<Action>,
@@ -177,9 +179,11 @@ fn patience(op: &Op) -> Duration {
     }
 }
 
-impl Default for Pipeline {
-    fn default() -> Pipeline {
-        Pipeline {
+impl CommitQueue {
+    /// `first`: the first key of a report that is free.
+    pub fn new(first: ReportKey) -> CommitQueue {
+        CommitQueue {
+            last_report: first.0 - 1,
             next: 1,
             ops: Vec::new(),
             actions: Vec::new(),
@@ -190,9 +194,13 @@ impl Default for Pipeline {
             expected: Expected::default(),
         }
     }
-}
 
-impl Pipeline {
+    /// Of a report that is made now.
+    pub fn next_report(&mut self) -> ReportKey {
+        self.last_report += 1;
+        ReportKey(self.last_report)
+    }
+
     /// Is there room for another batch? If not, nothing more is taken in.
     pub fn room(&self) -> bool {
         self.in_flight.len() + 1 < BATCHES
@@ -207,7 +215,7 @@ impl Pipeline {
         self.write_within(patience(&op), op)
     }
 
-    /// As [`Pipeline::write`], where the op itself doesn't tell how long it may wait.
+    /// As [`CommitQueue::write`], where the op itself doesn't tell how long it may wait.
     pub fn write_within(&mut self, patience: Duration, op: Op) -> usize {
         self.at_most(patience);
         self.ops.push(op);

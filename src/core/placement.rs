@@ -1,0 +1,93 @@
+//! Placement: who waits for which route entry, and what is known of the carriers that could take it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use super::{carriers::Carriers, queue::Queue};
+use crate::{
+    challenge::{AttemptKey, ChallengeKey, Channel, Millis},
+    clock::Mono,
+    number::Number,
+    overlay::Overlay,
+    routing::{Availability, Table, plan::Avoid, table::SenderRotation},
+};
+
+pub(super) struct Placement {
+    pub queue: Queue,
+    pub carriers: Carriers,
+    /// Of each carrier of the table, as the turn found it.
+    pub standing: Vec<Availability>,
+    pub rotation: SenderRotation,
+    pub people: HashMap<(Number, Channel), Last>,
+    /// Hedges that wait for a receipt to be looked up: since when.
+    pub hesitating: BTreeMap<AttemptKey, Mono>,
+    /// What operators have changed for a while.
+    pub overlay: Overlay,
+}
+
+/// What a person's last challenge came by.
+#[derive(Debug)]
+pub(super) struct Last {
+    pub carrier: Arc<str>,
+    pub sender: Arc<str>,
+    pub challenge: ChallengeKey,
+    pub at: Millis,
+}
+
+/// What a person's last challenge came by is avoided this long.
+const AVOID_MS: i64 = 300_000;
+
+impl Placement {
+    pub fn new(table: &Table) -> Placement {
+        Placement {
+            queue: Queue::default(),
+            carriers: Carriers::default(),
+            standing: Vec::new(),
+            rotation: SenderRotation::of(table),
+            people: HashMap::new(),
+            hesitating: BTreeMap::new(),
+            overlay: Overlay::default(),
+        }
+    }
+
+    /// Remembers what a person's newest challenge came by: carrier and sender.
+    pub fn came_by(
+        &mut self,
+        to: Number,
+        channel: Channel,
+        (carrier, sender): (Arc<str>, Arc<str>),
+        challenge: ChallengeKey,
+        at: Millis,
+    ) {
+        let last = Last {
+            carrier,
+            sender,
+            challenge,
+            at,
+        };
+        self.people.insert((to, channel), last);
+    }
+
+    /// What the person's last challenge came by, if that was lately.
+    pub fn avoided(
+        &self,
+        to: Option<Number>,
+        channel: Channel,
+        challenge: ChallengeKey,
+        now: Millis,
+    ) -> Option<Avoid<'_>> {
+        let last = self.people.get(&(to?, channel))?;
+        let lately = last.challenge != challenge && last.at.0 + AVOID_MS > now.0;
+        lately.then_some(Avoid {
+            carrier: &last.carrier,
+            sender: &last.sender,
+        })
+    }
+
+    /// Forgets those whose last challenge is long ago.
+    pub fn sweep(&mut self, now: Millis) {
+        self.people.retain(|_, last| last.at.0 + AVOID_MS > now.0);
+    }
+}
