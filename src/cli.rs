@@ -1,6 +1,9 @@
 //! The command line: one file per verb.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -14,6 +17,7 @@ pub mod number;
 pub mod operator;
 pub mod receipt;
 pub mod run;
+pub mod schema;
 pub mod send;
 pub mod shell;
 pub mod simulate;
@@ -57,6 +61,8 @@ pub enum Verb {
     Text(text::TextArgs),
     /// What a carrier's delivery receipt says.
     Receipt(receipt::ReceiptArgs),
+    /// The JSON Schema of a file of the configuration, or of a job.
+    Schema(schema::SchemaArgs),
     /// The completions of a shell, to standard output.
     Completions(shell::CompletionsArgs),
     /// The manual pages, into a folder.
@@ -82,7 +88,16 @@ pub fn main() -> ExitCode {
         Verb::Number(args) => number::run(&args),
         Verb::Text(args) => text::run(&args),
         Verb::Receipt(args) => receipt::run(&args),
+        Verb::Schema(args) => schema::run(&args),
         Verb::Completions(args) => shell::completions(&args),
         Verb::Man(args) => shell::man(&args),
+    }
+}
+
+/// To standard output, as a whole. A reader that goes away early is no fault.
+fn print(octets: &[u8]) -> ExitCode {
+    match io::stdout().write_all(octets) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
     }
 }

@@ -15,22 +15,16 @@ use arc_swap::ArcSwap;
 
 pub mod account;
 pub mod carrier;
-mod carrier_file;
-mod carrier_http;
-mod carrier_sip;
 pub mod changes;
 pub mod fault;
-mod live;
 mod load;
 mod named;
 pub mod reach;
+pub mod reference;
 pub mod reload;
 mod routes_file;
 pub mod settings;
-mod settings_amqp;
-mod settings_file;
 mod source;
-mod table;
 pub mod values;
 pub mod watch;
 

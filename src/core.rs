@@ -141,7 +141,7 @@ impl Core {
             call_rules: Arc::default(),
             frame: Frame {
                 node: config.settings.node.name.clone(),
-                exchange_copy: config.settings.jobs.exchange_copy,
+                exchange_copy: config.settings.jobs.exchange_copy(),
                 ahead: now.ahead,
             },
             broker,
@@ -174,7 +174,7 @@ impl Core {
             numbers: self.numbers.clone(),
             countries: config.settings.countries.voice.clone(),
         });
-        self.frame.exchange_copy = config.settings.jobs.exchange_copy;
+        self.frame.exchange_copy = config.settings.jobs.exchange_copy();
         self.placement.rotation = SenderRotation::of(&config.table);
         let weights = &config.settings.jobs.tenant_weights;
         self.registry.arrivals.weigh(weights.clone());

@@ -92,6 +92,9 @@ pub mod protocol;
 /// `ringback.toml`, `routes/`, `carriers/`.
 pub mod config;
 
+/// One description per schema, and what follows from it: reading with all faults at once, the handbook, JSON Schemas.
+pub mod schema;
+
 /// What operators have changed for a while: suspended carriers, each with its owner, reason and end.
 pub mod overlay;
 

@@ -10,6 +10,7 @@ use std::fmt;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub mod countries;
 mod country;
 mod emergency;
 mod parse;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::clock::Mono;
 
+pub mod written;
+
 /// So many a span.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {

@@ -5,6 +5,7 @@
 
 pub mod health;
 pub mod plan;
+mod sender;
 pub mod table;
 
 pub use health::{Health, HealthSettings};

@@ -12,11 +12,12 @@ use clap::CommandFactory;
 use ringback::{
     cause::Cause,
     challenge::{Method, Millis},
-    config::{Config, Settings},
+    config::{Settings, carrier::TransportKind, reference::File},
     core::reasons,
     delivery::{Event, Final},
-    intake::job::{JobKind, Properties, parse},
+    intake::job::{JobKind, Properties, keys, parse},
     routing::plan::Why,
+    schema::{Key, rows},
 };
 
 type Words = BTreeSet<String>;
@@ -241,18 +242,16 @@ fn every_event_reason_and_choice_is_told() {
 }
 
 #[test]
-fn every_field_of_a_job_is_told() {
-    let raw = read("src/intake/job/raw.rs");
-    let (_, fields) = raw.split_once("struct Raw<'a> {").expect("the fields");
-    let fields = fields.split("\n}").next().unwrap_or("");
-    let fields = fields
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next());
-    let chapter = read("docs/src/jobs-and-reports.md");
-    let mut told = first_cells(section(&chapter, "## The challenge"));
-    told.retain(|field| Method::parse(field).is_none());
-    told.extend(first_cells(section(&chapter, "## Cancel and feedback")));
-    same(&told, &words(fields));
+fn the_fields_of_jobs_are_told_as_they_are_described() {
+    let head = "| field | default | values | what for |\n|---|---|---|---|\n";
+    generated(
+        "docs/src/jobs-and-reports.md",
+        head,
+        &[
+            ("job", keys(JobKind::Challenge)),
+            ("feedback", keys(JobKind::Feedback)),
+        ],
+    );
 }
 
 #[test]
@@ -318,103 +317,88 @@ fn lines_and_reasons_for_the_operator_are_the_programs_own() {
     }
 }
 
-/// The one key that nobody knows.
-const STRANGE: &str = "qqqqqqqqqqqqqqqqqqqq";
+/// The tables of keys stand between these marks.
+const BEGIN: &str = "<!-- keys of ";
+const END: &str = "<!-- end of keys -->";
 
-/// A file whose tables are asked for the keys that they know.
-struct Asked<'a> {
-    folder: &'a Folder,
-    file: &'a str,
-    /// What stands in it before.
-    head: &'a str,
-}
-
-impl Asked<'_> {
-    /// The keys of the table there; None: it is none. Each step is a key, and whether a list stands behind it.
-    fn known(&self, path: &[(String, bool)]) -> Option<Vec<String>> {
-        let mut inner = format!("{STRANGE} = 1");
-        for (key, list) in path.iter().rev() {
-            inner = match list {
-                true => format!("{key} = [{{ {inner} }}]"),
-                false => format!("{key} = {{ {inner} }}"),
-            };
-        }
-        self.folder
-            .put(self.file, &format!("{}{inner}\n", self.head));
-        let faults = Config::load(&self.folder.0.join("ringback.toml")).err()?;
-        let fault = faults
-            .iter()
-            .find(|f| f.key.ends_with(STRANGE) && f.reason.starts_with("unknown key"))?;
-        let list = fault
-            .reason
-            .split_once("known here: ")
-            .map_or("", |(_, list)| list);
-        Some(
-            list.split(", ")
-                .filter(|key| !key.is_empty())
-                .map(str::to_owned)
-                .collect(),
-        )
+/// What stands between the marks of a chapter must be what the descriptions give; `RINGBACK_WRITE_REFERENCE=1` writes it.
+fn generated(chapter: &str, head: &str, tables: &[(&str, Vec<Key>)]) {
+    let old = read(chapter);
+    let mut parts = old.split(BEGIN);
+    let mut new = parts.next().unwrap_or("").to_owned();
+    let mut told = Vec::new();
+    for part in parts {
+        let (name, rest) = part.split_once(" -->").expect("a mark ends");
+        let (_, rest) = rest.split_once(END).expect("a table ends");
+        let keys = tables.iter().find(|(known, _)| *known == name);
+        let (_, keys) = keys.unwrap_or_else(|| panic!("{name}: nothing is described so"));
+        new += &format!("{BEGIN}{name} -->\n{head}{}{END}{rest}", rows(keys));
+        told.push(name.to_owned());
     }
-
-    /// Every key below, dotted; secrets and windows are values, not tables.
-    fn crawl(&self, path: &[(String, bool)], found: &mut Words) {
-        for key in self.known(path).unwrap_or_default() {
-            let below = |list| {
-                let path: Vec<_> = path.iter().cloned().chain([(key.clone(), list)]).collect();
-                let known = self.known(&path)?;
-                (known != ["env", "file"] && known != ["count", "per"]).then_some(path)
-            };
-            match below(false).or_else(|| below(true)) {
-                Some(path) => self.crawl(&path, found),
-                None => {
-                    let steps = path.iter().map(|(step, _)| step.as_str());
-                    found.insert(steps.chain([key.as_str()]).collect::<Vec<_>>().join("."));
-                }
-            }
-        }
+    same(
+        &told.into_iter().collect(),
+        &words(tables.iter().map(|(name, _)| *name)),
+    );
+    if std::env::var_os("RINGBACK_WRITE_REFERENCE").is_some() {
+        fs::write(root().join(chapter), &new).expect("written");
     }
+    assert!(
+        new == read(chapter),
+        "{chapter} is behind the descriptions: RINGBACK_WRITE_REFERENCE=1 cargo test --test docs"
+    );
 }
 
 #[test]
-fn every_key_of_the_configuration_is_told() {
-    let chapter = read("docs/src/configuration.md");
-    let told = |heading: &str| first_cells(section(&chapter, heading));
-    let folder = Folder::new("keys");
-    let asked = |file: &str, head: &str| {
-        let mut found = Words::new();
-        Asked {
-            folder: &folder,
-            file,
-            head,
-        }
-        .crawl(&[], &mut found);
-        folder.put(file, head);
-        found
-    };
-    // A row may also tell of a list or a table as a whole.
-    let check = |mut told: Words, code: Words| {
-        told.retain(|key| {
-            !code
-                .iter()
-                .any(|known| known.starts_with(&format!("{key}.")))
-        });
-        same(&told, &code);
-    };
-    check(told("## ringback.toml"), asked("ringback.toml", ""));
-    check(
-        told("## routes/senders.toml"),
-        asked("routes/senders.toml", ""),
+fn the_keys_of_the_configuration_are_told_as_they_are_described() {
+    let head = "| key | default | values | change | what for |\n|---|---|---|---|---|\n";
+    generated(
+        "docs/src/configuration.md",
+        head,
+        &[
+            ("ringback.toml", File::Settings.keys()),
+            ("routes/senders.toml", File::Senders.keys()),
+            ("routes/COUNTRY.toml", File::Route.keys()),
+            ("carriers", File::Carrier.keys()),
+            ("carriers: smpp", TransportKind::Smpp.keys()),
+            ("carriers: http", TransportKind::Http.keys()),
+            ("carriers: sip", TransportKind::Sip.keys()),
+        ],
     );
-    check(told("## routes/COUNTRY.toml"), asked("routes/se.toml", ""));
-    for kind in ["smpp", "http", "sip"] {
-        let mut all = told("## carriers: all");
-        all.extend(told(&format!("## carriers: {kind}")));
-        check(
-            all,
-            asked("carriers/a.toml", &format!("transport = \"{kind}\"\n")),
+}
+
+#[test]
+fn schemas_name_what_must_be_there_and_refuse_what_nobody_knows() {
+    let schema = |of: &str| -> serde_json::Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringback"));
+        let said = command.args(["schema", of]).output().expect("it starts");
+        serde_json::from_slice(&said.stdout).expect("JSON")
+    };
+    let settings = schema("config");
+    let drain = &settings["properties"]["node"]["properties"]["drain"];
+    assert_eq!(
+        (&drain["default"], &drain["x-change"]),
+        (&"20s".into(), &"live".into())
+    );
+    assert_eq!(settings["additionalProperties"], false);
+    let carriers = schema("carrier");
+    let smpp = &carriers["oneOf"][0];
+    assert_eq!(smpp["properties"]["transport"]["const"], "smpp");
+    let required = smpp["required"].as_array().expect("a list");
+    for key in ["transport", "endpoints", "system_id"] {
+        assert!(
+            required.iter().any(|known| known == key),
+            "{key} in {required:?}"
         );
     }
+    let line = &schema("route")["properties"]["sms"]["items"];
+    assert_eq!(line["properties"]["weight"]["maximum"], 1_000_000);
+    let job = schema("job");
+    assert_eq!(job["required"], serde_json::json!(["id", "to", "method"]));
+    assert_eq!(job["properties"]["lifetime_s"]["maximum"], 900);
+    for of in ["cancel", "feedback"] {
+        assert_eq!(schema(of)["properties"]["to"], serde_json::Value::Null);
+    }
+    assert!(schema("senders")["properties"]["sender"]["items"]["required"].is_array());
 }
 
 /// A configuration of its own.

@@ -1,11 +1,11 @@
 //! `ringback completions SHELL` and `ringback man FOLDER`: made from the command line itself, so that they can't be behind it.
 
-use std::{fs, io, path::PathBuf, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::Cli;
+use super::{Cli, print};
 
 /// What the verb takes.
 #[derive(Args)]
@@ -25,10 +25,7 @@ pub fn completions(args: &CompletionsArgs) -> ExitCode {
     // Into memory first: a reader that goes away early is no fault.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "ringback", &mut script);
-    match io::Write::write_all(&mut io::stdout(), &script) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        _ => ExitCode::SUCCESS,
-    }
+    print(&script)
 }
 
 pub fn man(args: &ManArgs) -> ExitCode {

@@ -1,43 +1,142 @@
-//! A carrier's file as checked types: how to reach it, how fast, and how to read its answers.
+//! A carrier's file: the description of its keys, as the types that the program goes by. What every carrier has is here;
+//! what one transport has alone, in the files below.
 
 use std::{
     collections::BTreeMap,
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
 use super::source;
-use crate::{cause::Cause, protocol::cidr::Cidr, regular};
+use crate::{
+    cause::Cause,
+    pace::written::PACE,
+    regular,
+    schema::{
+        Described, Key, TableView, described,
+        kinds::{FLAG, HOUR, MINUTE, OneOf, SECOND, map, or_off, span, word},
+        value::quoted,
+    },
+};
 
+mod http;
+mod sip;
+mod smpp;
+
+pub use super::values::Tls;
 pub use crate::pace::Pace;
+pub use http::{HttpAuth, HttpCallback, HttpConfig, HttpRequest, HttpResponse, HttpVerdict};
+pub use sip::{Bind, Codec, Identity, NumberFormat, Redirects, RtpConfig, SipConfig};
+pub use smpp::{ReceiptId, SmppConfig};
 
-/// One file of `carriers/`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CarrierConfig {
-    /// The file's name without `.toml`.
-    pub name: Arc<str>,
-    /// False: drained by the operator. Sessions end, nothing new is given to it.
-    pub enabled: bool,
-    pub transport: Transport,
-    /// In order of preference.
-    pub endpoints: Vec<Endpoint>,
-    pub tls: Tls,
-    /// Submits (or call attempts) a second; None: no limit.
-    pub pace: Option<Pace>,
-    /// Bind, submit_sm_resp; whole HTTP answer; first answer to INVITE. Then the attempt is in doubt.
-    pub response_timeout: Duration,
-    /// How long a receipt may take; None: the challenge's own life.
-    pub receipt_wait: Option<Duration>,
-    /// enquire_link, OPTIONS; None: never.
-    pub probe: Option<Duration>,
-    /// The carrier's own meanings: SMPP status as `0x0414`, HTTP or body code, SIP status.
-    pub status: BTreeMap<Arc<str>, Cause>,
+described! {
+    /// One file of `carriers/`.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct CarrierConfig {
+        /// `false`: drained by the operator. Sessions end when what is in the air has ended, nothing new is given to it.
+        pub enabled: bool, FLAG, live, default(true);
+        /// Submits, requests or new calls.
+        pub pace: Option<Pace>, PACE, live, default(false);
+        /// Bind and submit_sm_resp; the whole HTTP answer; the first answer to INVITE. Then the attempt is in doubt.
+        pub response_timeout: Duration, span(100, 2 * MINUTE), live, default("5s");
+        /// How long a receipt may take; off: the challenge's own life.
+        pub receipt_wait: Option<Duration>, or_off(span(SECOND, HOUR)), live, default(false);
+        /// enquire_link, a connection, OPTIONS.
+        pub probe: Option<Duration>, or_off(span(SECOND, HOUR)), live, default("30s");
+        /// The carrier's own codes in our words, see below.
+        pub status: BTreeMap<Arc<str>, Cause>,
+            map("codes, each with a cause", word(CAUSES.as_slice()), no_code), live, default({});
+    }
+    keys {
+        /// What carries it; the other keys depend on it.
+        kind("transport"): TransportKind, TRANSPORT, successor, needed("smpp");
+    }
+    fields {
+        /// The file's name without `.toml`.
+        pub name: Arc<str>, live;
+        pub transport: Transport, successor;
+        /// In order of preference.
+        pub endpoints: Vec<Endpoint>, successor;
+        pub tls: Tls, successor;
+    }
+    then (table) {
+        let name = Some(Arc::default());
+        let (transport, endpoints, tls) = match kind {
+            Some(TransportKind::Smpp) => smpp::read(table),
+            Some(TransportKind::Http) => http::read(table),
+            Some(TransportKind::Sip) => sip::read(table),
+            None => {
+                // Which of the other keys belong here is not known without the transport.
+                for kind in [TransportKind::Smpp, TransportKind::Http, TransportKind::Sip] {
+                    table.allow(&kind.keys());
+                }
+                (None, None, None)
+            }
+        };
+    }
+}
+
+/// A transport, its endpoints and its certificates, as far as they are good.
+type Parts = (Option<Transport>, Option<Vec<Endpoint>>, Option<Tls>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransportKind {
+    Smpp,
+    Http,
+    Sip,
+}
+
+const TRANSPORT: OneOf<TransportKind> = word(&[
+    ("smpp", TransportKind::Smpp),
+    ("http", TransportKind::Http),
+    ("sip", TransportKind::Sip),
+]);
+
+impl TransportKind {
+    pub const ALL: [TransportKind; 3] =
+        [TransportKind::Smpp, TransportKind::Http, TransportKind::Sip];
+
+    /// The keys that only this transport has.
+    pub fn keys(self) -> Vec<Key> {
+        match self {
+            TransportKind::Smpp => smpp::keys(),
+            TransportKind::Http => http::keys(),
+            TransportKind::Sip => sip::keys(),
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            TransportKind::Smpp => "smpp",
+            TransportKind::Http => "http",
+            TransportKind::Sip => "sip",
+        }
+    }
+}
+
+/// No carrier speaks of limits of ours.
+static CAUSES: LazyLock<Vec<(&'static str, Cause)>> = LazyLock::new(|| {
+    let theirs = Cause::ALL.into_iter().filter(|c| *c != Cause::GatewayLimit);
+    theirs.map(|cause| (cause.name(), cause)).collect()
+});
+
+fn no_code(code: &str) -> Option<String> {
+    (code.is_empty() || code.len() > 64).then(|| format!("{} is no carrier's code", quoted(code)))
 }
 
 impl CarrierConfig {
+    /// Reads the file of the carrier of this name.
+    pub fn of(name: &str, table: &TableView<'_>) -> Option<CarrierConfig> {
+        let found = CarrierConfig::read(table)?;
+        Some(CarrierConfig {
+            name: name.into(),
+            ..found
+        })
+    }
+
     /// All secrets and certificates that it names, as they are now.
     pub fn read_secrets(&self) -> SecretsRead {
         SecretsRead::of(self.secrets(), self.tls.certificates())
@@ -154,16 +253,6 @@ pub enum Carry {
     Tls,
 }
 
-/// Certificates of a TLS link. No `ca`: the system's roots.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
-    pub ca: Option<PathBuf>,
-    pub cert: Option<PathBuf>,
-    pub key: Option<Secret>,
-    /// The name to expect in the peer's certificate, where it is not the host's.
-    pub name: Option<Arc<str>>,
-}
-
 impl Tls {
     pub fn certificates(&self) -> impl Iterator<Item = &PathBuf> {
         [&self.ca, &self.cert].into_iter().flatten()
@@ -213,196 +302,3 @@ impl fmt::Display for Secret {
 
 /// No key and no token is longer.
 const MAX_SECRET: u64 = 64 * 1024;
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct SmppConfig {
-    pub system_id: Arc<str>,
-    pub password: Option<Secret>,
-    pub system_type: Arc<str>,
-    pub binds: u32,
-    /// Submits in flight per bind.
-    pub window: u32,
-    pub receipt_id: ReceiptId,
-}
-
-/// How the id in a receipt relates to the one in the submit response.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReceiptId {
-    /// Try the literal one, then the other forms.
-    #[default]
-    Auto,
-    Same,
-    Case,
-    ZeroPadded,
-    RespHexDlrDec,
-    RespDecDlrHex,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct HttpConfig {
-    /// Requests in flight.
-    pub window: u32,
-    pub request: HttpRequest,
-    pub response: HttpResponse,
-    pub callback: Option<Box<HttpCallback>>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct HttpRequest {
-    pub method: Arc<str>,
-    pub url: Arc<str>,
-    pub headers: BTreeMap<Arc<str>, Arc<str>>,
-    pub auth: Option<HttpAuth>,
-    /// `{to}`, `{sender}`, `{text}`, `{ref}` are filled in, encoded for the body's type.
-    pub body: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HttpAuth {
-    Bearer(Secret),
-    Basic { user: Arc<str>, password: Secret },
-    Header { name: Arc<str>, value: Secret },
-}
-
-/// Where the answer says what: JSON pointers (RFC 6901).
-#[derive(Clone, Debug, PartialEq)]
-pub struct HttpResponse {
-    /// Statuses.
-    pub accepted: Vec<u16>,
-    pub reference: Option<Arc<str>>,
-    pub code: Option<Arc<str>>,
-    /// Where the body says whether the text was taken. None: the status and the code say it.
-    pub verdict: Option<HttpVerdict>,
-}
-
-/// A word in the answer, and what it means. At least one of the lists has words; with only one of them any other word
-/// means the opposite, with both an unknown one leaves the text in doubt.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HttpVerdict {
-    pub at: Arc<str>,
-    pub accepted: Vec<Arc<str>>,
-    pub refused: Vec<Arc<str>>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct HttpCallback {
-    pub keys: Vec<Secret>,
-    /// The list in which receipts stand; the other pointers lead on from its elements. None: from the body, where
-    /// `/0` stands for each element of a list.
-    pub each: Option<Arc<str>>,
-    /// The callback's own id, the same when it is repeated.
-    pub id: Option<Arc<str>>,
-    pub reference: Arc<str>,
-    pub state: Arc<str>,
-    pub delivered: Vec<Arc<str>>,
-    pub undelivered: Vec<Arc<str>>,
-    pub code: Option<Arc<str>>,
-    pub from: Option<Arc<str>>,
-    pub to: Option<Arc<str>>,
-    pub text: Option<Arc<str>>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct SipConfig {
-    /// Own signalling address; opens UDP and TCP on one port.
-    pub bind: Bind,
-    /// What peers are told where it differs from `bind` (NAT): host, or host:port.
-    pub advertised: Option<Arc<str>>,
-    /// Who speaks for the trunk beyond the addresses of its endpoints.
-    pub allow: Arc<[Cidr]>,
-    pub redirects: Redirects,
-    pub rtp: RtpConfig,
-    pub username: Option<Arc<str>>,
-    pub password: Option<Secret>,
-    pub codecs: Vec<Codec>,
-    pub max_calls: u32,
-    /// Longest ringing.
-    pub ring: Duration,
-    /// How long to wait for a key after a prompt.
-    pub key_wait: Duration,
-    /// Longest call once answered.
-    pub call: Duration,
-    /// Speak a goodbye before BYE.
-    pub farewell: bool,
-    pub identity: Identity,
-    pub number_format: NumberFormat,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RtpConfig {
-    /// None: the signalling's own.
-    pub address: Option<IpAddr>,
-    /// Audio may come from another port than signalled, of the same address: the first that it comes from.
-    pub symmetric: bool,
-    pub first_port: u16,
-    pub last_port: u16,
-    /// What the SDP says where it differs from `address` (NAT).
-    pub advertised: Option<IpAddr>,
-    /// Where the far end may put its media; empty: anywhere.
-    pub allow: Arc<[Cidr]>,
-}
-
-impl Default for RtpConfig {
-    fn default() -> Self {
-        RtpConfig {
-            address: None,
-            first_port: 20_000,
-            last_port: 29_999,
-            advertised: None,
-            symmetric: false,
-            allow: Arc::default(),
-        }
-    }
-}
-
-/// A local address and port; without an address the one from which the system reaches the endpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bind {
-    pub address: Option<IpAddr>,
-    pub port: u16,
-}
-
-impl From<SocketAddr> for Bind {
-    fn from(address: SocketAddr) -> Bind {
-        Bind {
-            address: Some(address.ip()),
-            port: address.port(),
-        }
-    }
-}
-
-/// What a redirection (3xx) may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Redirects {
-    /// Name another place of the trunk for the number that was called.
-    #[default]
-    Keep,
-    /// Name another number too, where a challenge could call it as well.
-    Follow,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Codec {
-    Pcmu,
-    Pcma,
-}
-
-/// How the caller ID stands in From and P-Asserted-Identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    pub from: NumberFormat,
-    pub asserted: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum NumberFormat {
-    /// `+12025550123`
-    #[default]
-    E164,
-    /// `12025550123`
-    Digits,
-    /// `0012025550123`
-    Prefix00,
-    /// `2025550123` within +1, else as `E164`
-    National,
-}

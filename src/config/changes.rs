@@ -11,9 +11,8 @@ use std::{
     sync::Arc,
 };
 
-use toml::Value;
-
 use super::source::Source;
+use crate::schema::tree::{Entry, Tree};
 
 /// Longest value that is shown whole.
 const SHOWN: usize = 80;
@@ -45,12 +44,10 @@ pub struct Change {
 }
 
 impl Sheets {
-    pub(super) fn note(&mut self, source: &Source) {
+    /// What stands in a file.
+    pub(super) fn note(&mut self, source: &Source, entries: &[Entry<'_>]) {
         let mut keys = BTreeMap::new();
-        // What is no TOML is a fault, said by whoever reads the file.
-        if let Ok(table) = source.text().parse::<toml::Table>() {
-            flatten("", false, &Value::Table(table), &mut keys);
-        }
+        table("", false, entries, &mut keys);
         let blank = source.text().trim().is_empty();
         self.0.insert(source.file.clone(), Sheet { blank, keys });
     }
@@ -136,32 +133,38 @@ impl fmt::Display for Change {
     }
 }
 
-fn flatten(path: &str, concealed: bool, value: &Value, keys: &mut BTreeMap<String, String>) {
+fn table(path: &str, concealed: bool, entries: &[Entry<'_>], keys: &mut BTreeMap<String, String>) {
+    for entry in entries {
+        let clean: String = entry
+            .key
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(64)
+            .collect();
+        let path = match path {
+            "" => clean,
+            path => format!("{path}.{clean}"),
+        };
+        let concealed = concealed || CONCEALED.contains(&&*entry.key);
+        flatten(path, concealed, &entry.value, keys);
+    }
+}
+
+fn flatten(path: String, concealed: bool, value: &Tree<'_>, keys: &mut BTreeMap<String, String>) {
     match value {
-        Value::Table(table) => {
-            for (key, value) in table {
-                let clean: String = key.chars().filter(|c| !c.is_control()).take(64).collect();
-                let path = match path {
-                    "" => clean,
-                    path => format!("{path}.{clean}"),
-                };
-                let concealed = concealed || CONCEALED.contains(&key.as_str());
-                flatten(&path, concealed, value, keys);
-            }
-        }
-        Value::Array(items) if items.iter().any(Value::is_table) => {
+        Tree::Table(entries) => table(&path, concealed, entries, keys),
+        Tree::List(items) if items.iter().any(|item| item.value.is_table()) => {
             for (index, item) in items.iter().enumerate() {
-                flatten(&format!("{path}[{index}]"), concealed, item, keys);
+                flatten(format!("{path}[{index}]"), concealed, &item.value, keys);
             }
         }
         value => {
             let text = value.to_string();
-            let text = if concealed {
-                conceal(&text)
-            } else {
-                shorten(&text)
+            let text = match concealed {
+                true => conceal(&text),
+                false => shorten(&text),
             };
-            keys.insert(path.to_owned(), text);
+            keys.insert(path, text);
         }
     }
 }
@@ -195,15 +198,17 @@ const MARK: char = '\u{1}';
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::config::fault::Faults;
 
     fn sheets(files: &[(&str, &str)]) -> Sheets {
         let mut sheets = Sheets::default();
         for (file, text) in files {
-            sheets.note(&Source::of(
-                Arc::new(PathBuf::from(file)),
-                (*text).to_owned(),
-            ));
+            let source = Source::of(Arc::new(PathBuf::from(file)), (*text).to_owned());
+            let (faults, base) = (Faults::default(), Path::new(""));
+            source.parse(base, &faults, &mut sheets, |_| Some(()));
         }
         sheets
     }

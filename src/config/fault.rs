@@ -2,6 +2,8 @@
 
 use std::{cell::RefCell, fmt, path::PathBuf, sync::Arc};
 
+pub use crate::schema::Weight;
+
 /// One thing that is wrong, or only looks wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
@@ -12,15 +14,6 @@ pub struct Fault {
     pub key: String,
     pub reason: String,
     pub weight: Weight,
-}
-
-/// Does it forbid the configuration?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Weight {
-    /// The configuration is refused.
-    Fault,
-    /// It is taken; something in it will not do what its author may think.
-    Warning,
 }
 
 /// `FILE:LINE: KEY: reason`, one line.

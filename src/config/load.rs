@@ -10,21 +10,20 @@ use std::{
 use super::{
     CarrierConfig, Carriers, Config, DEFAULT_FILE, Secrets, Settings,
     carrier::Transport,
-    carrier_file,
     changes::Sheets,
     fault::{Fault, Faults, Weight},
     named::Named,
     reach,
     routes_file::{self, Known, Names, Route, SenderIds},
-    settings_file,
     source::Source,
     values::SECRET_WARNING,
     watch,
 };
 use crate::{
     challenge::Channel,
-    number::Country,
+    number::{Country, countries},
     routing::{CarrierIx, Sender, Table},
+    schema::Described,
 };
 
 /// Carriers at most: an index has sixteen bits, and each has a driver.
@@ -61,7 +60,7 @@ pub fn again(in_force: &Config) -> Result<(Config, Vec<&'static str>), Vec<Fault
     let faults = Faults::default();
     let mut sheets = Sheets::default();
     let read = settings(&in_force.file, &faults, &mut sheets);
-    let read = read.map(|read| in_force.settings.adopt(read));
+    let read = read.map(|read| in_force.settings.adopted(read));
     let routes = routes(&in_force.settings, &faults);
     let (settings, restart_needed) = read.unzip();
     let mut restart_needed = restart_needed.unwrap_or_default();
@@ -124,15 +123,7 @@ fn settings(file: &Path, faults: &Faults, sheets: &mut Sheets) -> Option<Setting
     if file == Path::new(DEFAULT_FILE) && !file.exists() {
         return Some(Settings::default());
     }
-    let source = read_noted(file, faults, sheets)?;
-    source.parse(faults, |root| settings_file::read(base_of(file), root))
-}
-
-/// Reads a file, and notes what stands in it.
-fn read_noted(path: &Path, faults: &Faults, sheets: &mut Sheets) -> Option<Source> {
-    let source = Source::read(path, faults)?;
-    sheets.note(&source);
-    Some(source)
+    Source::read(file, faults)?.parse(base_of(file), faults, sheets, Settings::read)
 }
 
 fn routes(settings: &Settings, faults: &Faults) -> Option<Half> {
@@ -148,7 +139,7 @@ fn routes(settings: &Settings, faults: &Faults) -> Option<Half> {
     let mut read: Vec<(Option<Country>, Route)> = Vec::new();
     let mut seen = BTreeSet::new();
     for (stem, path) in files.iter().filter(|(stem, _)| stem != SENDERS_FILE) {
-        let place = match routes_file::country(stem) {
+        let place = match countries::named(stem) {
             _ if stem == DEFAULT_ROUTE => None,
             Some(country) => Some(country),
             None => {
@@ -163,12 +154,13 @@ fn routes(settings: &Settings, faults: &Faults) -> Option<Half> {
         if !seen.insert(place) {
             said(faults, path, "another file routes this country already");
         }
-        let Some(source) = read_noted(path, faults, &mut sheets) else {
+        let Some(source) = Source::read(path, faults) else {
             continue;
         };
         let stem = stem.to_ascii_lowercase();
-        let route = source.parse(faults, |root| {
-            routes_file::route(&stem, place, &names, root)
+        let base = &settings.paths.routes;
+        let route = source.parse(base, faults, &mut sheets, |root| {
+            Some(routes_file::route(&stem, place, &names, root))
         });
         if let Some(route) = &route {
             reach::switched_off(path, route, faults);
@@ -232,8 +224,10 @@ fn carriers(
             said(faults, &path, format!("more than {MAX_CARRIERS} carriers"));
             break;
         };
-        let read = read_noted(&path, faults, sheets).and_then(|source| {
-            source.parse(faults, |root| carrier_file::read(&stem, folder, root))
+        let read = Source::read(&path, faults).and_then(|source| {
+            source.parse(folder, faults, sheets, |root| {
+                CarrierConfig::of(&stem, root)
+            })
         });
         let about = Known {
             index: CarrierIx(index),
@@ -266,8 +260,8 @@ fn senders(
     };
     // With a syntax fault in it, what could be recovered still tells which senders there are.
     let mut found = None;
-    if let Some(source) = read_noted(path, faults, sheets) {
-        source.parse(faults, |root| {
+    if let Some(source) = Source::read(path, faults) {
+        source.parse(folder, faults, sheets, |root| {
             found = Some(routes_file::senders(root));
             Some(())
         });

@@ -3,16 +3,11 @@
 
 use std::{collections::BTreeSet, fmt, path::Path, sync::Arc};
 
-use super::{
-    Config, Fault, Settings, Weight,
-    fault::Faults,
-    routes_file::{self, Route},
-    watch::Look,
-};
+use super::{Config, Fault, Settings, Weight, fault::Faults, routes_file::Route, watch::Look};
 use crate::{
     admission::countries,
     challenge::Channel,
-    number::Country,
+    number::{Country, countries::all as all_countries},
     routing::{Table, table::RouteEntry},
 };
 
@@ -37,7 +32,7 @@ impl Losses {
                     && !new.table.route(*country, channel).1.is_empty()
                     && is_on(&new.settings, *country, channel)
             };
-            let countries: BTreeSet<Country> = routes_file::countries().filter(reached).collect();
+            let countries: BTreeSet<Country> = all_countries().filter(reached).collect();
             (!countries.is_empty()).then_some((channel, countries))
         };
         let channels = [Channel::Sms, Channel::Voice].into_iter();
@@ -85,7 +80,7 @@ pub(super) fn not_by_default(settings: &Settings, table: &Table, faults: &Faults
                 && is_on(settings, *country, channel)
                 && !table.reaches(*country, channel)
         };
-        let missed: BTreeSet<Country> = routes_file::countries().filter(by_default).collect();
+        let missed: BTreeSet<Country> = all_countries().filter(by_default).collect();
         if !missed.is_empty() {
             let file = settings.paths.routes.join("default.toml");
             let reason = format!(

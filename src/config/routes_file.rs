@@ -1,28 +1,110 @@
-//! Reads `routes/`: the senders, one file per country, the default. Every name is looked up, so that the table that
-//! comes out can't point into the void; a short code outside its country is refused here, before any traffic.
+//! Reads the files of `routes/` against the carriers and senders that there are: lines of routes, by index.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    marker::PhantomData,
     sync::Arc,
 };
 
-use super::{
-    table::{Cursor, Value, quoted},
-    values,
-};
+use serde_json::json;
+
+use super::values::TEXTS;
 use crate::{
     challenge::Channel,
     number::Country,
     routing::table::{CarrierIx, RouteEntry, Scope, Sender, SenderIx, SenderKind},
+    schema::{
+        Applies, Described, Key, Presence, TableView, Value, ValueKind, described,
+        kinds::{self, FLAG, Read, TEXT, int, list, section},
+        value::{nearest, quoted},
+    },
 };
 
 /// Lines of one route at most: a choice walks over all of them.
 pub const MAX_LINES: usize = 256;
 /// Senders at most: an index has sixteen bits.
 pub const MAX_SENDERS: usize = 10_000;
-/// Where a line says no weight: equal shares.
-const DEFAULT_WEIGHT: u32 = 1;
-const DEFAULT_PROGRAMME: &str = "mfa";
+
+described! {
+    /// A line of `[[sms]]`.
+    #[derive(Clone, Debug, PartialEq)]
+    struct SmsLine {
+        /// A file of `carriers/`, SMPP or HTTP.
+        carrier: Arc<str>, TEXT, live, needed("northwind");
+        /// Senders that may be shown there; used evenly.
+        senders: Vec<Arc<str>>, TEXTS, live, needed(["97671"]);
+        /// Share among neighbours of the tier.
+        weight: u32, WEIGHT, live, default(1);
+        /// The next one serves when this one has failed or is suspended.
+        tier: u8, int(1..=100), live, default(1);
+        /// `false`: drained.
+        enabled: bool, FLAG, live, default(true);
+    }
+}
+
+described! {
+    /// A line of `[[voice]]`.
+    #[derive(Clone, Debug, PartialEq)]
+    struct VoiceLine {
+        /// A file of `carriers/`, SIP.
+        carrier: Arc<str>, TEXT, live, needed("fabrikam");
+        /// Senders with `voice = true`; used evenly.
+        caller_ids: Vec<Arc<str>>, TEXTS, live, needed(["+18553308653"]);
+        /// Share among neighbours of the tier.
+        weight: u32, WEIGHT, live, default(1);
+        /// The next one serves when this one has failed or is suspended.
+        tier: u8, int(1..=100), live, default(1);
+        /// `false`: drained.
+        enabled: bool, FLAG, live, default(true);
+    }
+}
+
+/// 0 is what somebody writes who wants to drain.
+const WEIGHT: Read<u32> = kinds::read(
+    "1 to 1,000,000",
+    || json!({ "type": "integer", "minimum": 1, "maximum": 1_000_000 }),
+    |value| match value.is_int_of(0) {
+        true => value.refuse("must not be 0: to drain a line write enabled = false"),
+        false => int(1..=1_000_000).read(value),
+    },
+);
+
+/// The keys of a country's file.
+pub fn keys() -> Vec<Key> {
+    let lines = Presence::Absent("`default.toml` serves the channel", "");
+    vec![
+        Key::of(
+            "sms",
+            "",
+            Applies::Inside,
+            lines,
+            &list(section::<SmsLine>()),
+            PhantomData,
+        ),
+        Key::of(
+            "voice",
+            "",
+            Applies::Inside,
+            lines,
+            &list(section::<VoiceLine>()),
+            PhantomData,
+        ),
+    ]
+}
+
+/// The keys of `senders.toml`.
+pub fn sender_keys() -> Vec<Key> {
+    let none = Presence::Absent("no route can be written", "");
+    let senders = list(section::<Sender>());
+    vec![Key::of(
+        "sender",
+        "",
+        Applies::Inside,
+        none,
+        &senders,
+        PhantomData,
+    )]
+}
 
 /// A carrier as far as routes must know it.
 #[derive(Clone, Copy, Debug)]
@@ -53,152 +135,35 @@ pub struct Route {
 pub type SenderIds = BTreeMap<Arc<str>, Option<SenderIx>>;
 
 /// Reads `senders.toml`: the good ones, and every id that stands in it.
-pub fn senders(root: Cursor<'_>) -> (Vec<Sender>, SenderIds) {
+pub fn senders(root: &TableView<'_>) -> (Vec<Sender>, SenderIds) {
     let mut good = Vec::new();
     let mut ids = SenderIds::new();
-    let items = root
-        .get("sender")
-        .map_or(Some(Vec::new()), |v| v.list())
-        .unwrap_or_default();
-    for item in items {
+    let value = root.get("sender");
+    let items = value.as_ref().and_then(Value::list).unwrap_or_default();
+    for item in &items {
         let Some(table) = item.table() else { continue };
-        let id = table
-            .need("id", "\"97671\"")
-            .and_then(|v| v.text().map(|text| (text, v)));
-        let read = sender(&table, id.as_ref());
+        let read = Sender::read(&table);
+        if let Some(id) = table.value("id").as_ref().and_then(Value::str) {
+            if ids.contains_key(id) {
+                let reason = format!("the sender {} stands here twice", quoted(id));
+                table.fault("id", reason);
+            } else {
+                let place = u16::try_from(good.len()).ok();
+                let place = place.filter(|n| usize::from(*n) < MAX_SENDERS);
+                if place.is_none() {
+                    table.fault("id", format!("more than {MAX_SENDERS} senders"));
+                }
+                ids.insert(id.into(), place.filter(|_| read.is_some()).map(SenderIx));
+                good.extend(read.filter(|_| place.is_some()));
+            }
+        }
         table.finish();
-        let Some((id, value)) = id else { continue };
-        if ids.contains_key(id) {
-            value.fault(format!("the sender {} stands here twice", quoted(id)));
-            continue;
-        }
-        let place = u16::try_from(good.len())
-            .ok()
-            .filter(|n| usize::from(*n) < MAX_SENDERS);
-        if place.is_none() {
-            value.fault(format!("more than {MAX_SENDERS} senders"));
-        }
-        ids.insert(
-            id.into(),
-            read.is_some().then_some(place).flatten().map(SenderIx),
-        );
-        good.extend(read.filter(|_| place.is_some()));
     }
-    root.finish();
     (good, ids)
 }
 
-fn sender(table: &Cursor<'_>, id: Option<&(&str, Value<'_>)>) -> Option<Sender> {
-    let kind = table.need("kind", "\"short_code\"").and_then(|v| {
-        v.word(&[
-            ("short_code", SenderKind::ShortCode),
-            ("long_code", SenderKind::LongCode),
-            ("toll_free", SenderKind::TollFree),
-            ("alphanumeric", SenderKind::Alphanumeric),
-        ])
-    });
-    let countries = table
-        .need("countries", "[\"US\"] or \"all\"")
-        .and_then(|v| scope(&v, kind));
-    let two_way = table.get("two_way").map_or(Some(false), |v| v.bool());
-    let voice = table.get("voice").map_or(Some(false), |v| {
-        let word = v.bool()?;
-        let number = matches!(
-            kind,
-            Some(SenderKind::LongCode | SenderKind::TollFree) | None
-        );
-        if word && !number {
-            v.fault("only a long code or a toll-free number can be a caller ID");
-        }
-        Some(word)
-    });
-    let programme = table
-        .get("programme")
-        .map_or(Some(DEFAULT_PROGRAMME), |v| v.text());
-    let tenants = table.get("tenants").map_or(Some(None), |v| {
-        let words = values::texts(&v)?;
-        if words.is_empty() {
-            v.fault("is empty: nobody could use this sender; leave it out for everybody");
-        }
-        Some(Some(words.into_iter().collect()))
-    });
-    let (kind, (id, value)) = (kind?, id?);
-    if let Some(reason) = misnamed(kind, id) {
-        value.fault(format!("{} {reason}", quoted(id)));
-        return None;
-    }
-    Some(Sender {
-        id: Arc::from(*id),
-        kind,
-        countries: countries?,
-        two_way: two_way?,
-        voice: voice?,
-        programme: programme?.into(),
-        tenants: tenants?,
-    })
-}
-
-/// Why this can't be the id of a sender of that kind.
-fn misnamed(kind: SenderKind, id: &str) -> Option<&'static str> {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    match kind {
-        SenderKind::ShortCode => (!digits(id) || !(3..=8).contains(&id.len()))
-            .then_some("is no short code: 3 to 8 digits"),
-        SenderKind::LongCode | SenderKind::TollFree => {
-            let number = id
-                .strip_prefix('+')
-                .is_some_and(|d| digits(d) && (7..=15).contains(&d.len()) && !d.starts_with('0'));
-            (!number).then_some("is no number in E.164: a plus and 7 to 15 digits")
-        }
-        // TS 23.040, 9.1.2.5: eleven characters of the 7-bit alphabet.
-        SenderKind::Alphanumeric => {
-            let good = (1..=11).contains(&id.len())
-                && id
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b" -_.&+".contains(&b))
-                && id.bytes().any(|b| b.is_ascii_alphabetic());
-            (!good).then_some("is no alphanumeric sender: 1 to 11 letters, digits and spaces, at least one letter")
-        }
-    }
-}
-
-fn scope(value: &Value<'_>, kind: Option<SenderKind>) -> Option<Scope> {
-    if value.is_str() {
-        value.word(&[("all", ())])?;
-        if kind == Some(SenderKind::ShortCode) {
-            value.fault("a short code is leased country by country: name them, like [\"US\"]");
-            return None;
-        }
-        return Some(Scope::All);
-    }
-    let items = value.list()?;
-    if items.is_empty() {
-        value.fault("names no country");
-        return None;
-    }
-    let mut found = BTreeSet::new();
-    for item in &items {
-        let country = country(item.str()?);
-        if country.is_none() {
-            item.fault(format!(
-                "{} is no country: write ISO 3166 letters like \"US\"",
-                quoted(item.str()?)
-            ));
-        }
-        if !found.insert(country?) {
-            item.fault("stands here twice");
-        }
-    }
-    Some(Scope::Only(found))
-}
-
 /// Reads the route of a country, or the default (None).
-pub fn route(
-    stem: &str,
-    place: Option<Country>,
-    names: &Names<'_>,
-    root: Cursor<'_>,
-) -> Option<Route> {
+pub fn route(stem: &str, place: Option<Country>, names: &Names<'_>, root: &TableView<'_>) -> Route {
     let mut route = Route::default();
     for channel in [Channel::Sms, Channel::Voice] {
         let Some(value) = root.get(channel.name()) else {
@@ -213,17 +178,20 @@ pub fn route(
         }
         let mut lines = Vec::new();
         let mut pairs = BTreeSet::new();
-        for (index, item) in items.into_iter().enumerate() {
+        for (index, item) in items.iter().enumerate() {
             let Some(table) = item.table() else { continue };
             let name = format!("{stem}.{}[{index}]", channel.name());
-            let read = line(name, channel, place, names, &table, &mut route.named);
+            let line = EntryReader {
+                channel,
+                place,
+                names,
+                table: &table,
+            };
+            let read = line.read(name, &mut route.named);
             table.finish();
             let Some(read) = read else { continue };
-            if let Some(twice) = read
-                .senders
-                .iter()
-                .find(|s| !pairs.insert((read.tier, read.carrier, **s)))
-            {
+            let mut twice = read.senders.iter();
+            if let Some(twice) = twice.find(|s| !pairs.insert((read.tier, read.carrier, **s))) {
                 let id = names
                     .senders
                     .get(usize::from(twice.0))
@@ -242,142 +210,125 @@ pub fn route(
             Channel::Voice => route.voice = Some(lines),
         }
     }
-    root.finish();
-    Some(route)
+    route
 }
 
-fn line(
-    name: String,
+/// One line of a file.
+struct EntryReader<'a> {
     channel: Channel,
     place: Option<Country>,
-    names: &Names<'_>,
-    table: &Cursor<'_>,
-    named: &mut BTreeSet<Arc<str>>,
-) -> Option<RouteEntry> {
-    let carrier = table.need("carrier", "\"northwind\"").and_then(|v| {
-        let text = v.text()?;
-        named.insert(text.into());
-        carrier(&v, text, channel, names)
-    });
-    let (key, other) = match channel {
-        Channel::Sms => ("senders", "caller_ids"),
-        Channel::Voice => ("caller_ids", "senders"),
-    };
-    if table.is_there(other)
-        && let Some(value) = table.get(if channel == Channel::Sms {
-            "caller_ids"
-        } else {
-            "senders"
-        })
-    {
-        value.fault(format!(
-            "does not belong to {}: write {key}",
-            channel.name()
-        ));
-    }
-    let example = match channel {
-        Channel::Sms => "[\"97671\"]",
-        Channel::Voice => "[\"+18553308653\"]",
-    };
-    let senders = table
-        .need(key, example)
-        .and_then(|v| line_senders(&v, channel, place, names));
-    let weight = table
-        .get("weight")
-        .map_or(Some(i64::from(DEFAULT_WEIGHT)), |v| {
-            if v.is_int() && v.int(0..=i64::MAX) == Some(0) {
-                v.fault("must not be 0: to drain a line write enabled = false");
-                return None;
-            }
-            v.int(1..=1_000_000)
-        });
-    let tier = table.get("tier").map_or(Some(1), |v| v.int(1..=100));
-    let enabled = table.get("enabled").map_or(Some(true), |v| v.bool());
-    let carrier = carrier?;
-    Some(RouteEntry {
-        name: name.into(),
-        carrier: carrier.index,
-        senders: senders?,
-        weight: u32::try_from(weight?).ok()?,
-        tier: u8::try_from(tier?).ok()?,
-        enabled: enabled? && carrier.enabled,
-    })
+    names: &'a Names<'a>,
+    table: &'a TableView<'a>,
 }
 
-fn carrier(value: &Value<'_>, text: &str, channel: Channel, names: &Names<'_>) -> Option<Known> {
-    let Some(known) = names.carriers.get(text) else {
-        let all: Vec<&str> = names.carriers.keys().map(|name| &**name).collect();
-        match super::table::nearest(text, &all) {
-            Some(near) => value.fault(format!(
-                "there is no carrier {}; did you mean \"{near}\"?",
-                quoted(text)
-            )),
-            None => value.fault(format!(
-                "there is no carrier {}: it would be a file in the carriers' folder",
-                quoted(text)
-            )),
+impl EntryReader<'_> {
+    fn read(&self, name: String, named: &mut BTreeSet<Arc<str>>) -> Option<RouteEntry> {
+        let (key, other) = match self.channel {
+            Channel::Sms => ("senders", "caller_ids"),
+            Channel::Voice => ("caller_ids", "senders"),
+        };
+        if let Some(value) = self.table.get(other) {
+            let channel = self.channel.name();
+            value.fault(format!("does not belong to {channel}: write {key}"));
         }
-        return None;
-    };
-    match (channel, known.voice) {
-        (Channel::Sms, Some(true)) => {
-            value.fault(format!("{} carries calls (sip), not texts", quoted(text)));
-            None
-        }
-        (Channel::Voice, Some(false)) => {
-            value.fault(format!(
+        let read = match self.channel {
+            Channel::Sms => SmsLine::read(self.table),
+            Channel::Voice => VoiceLine::read(self.table).map(|line| SmsLine {
+                carrier: line.carrier,
+                senders: line.caller_ids,
+                weight: line.weight,
+                tier: line.tier,
+                enabled: line.enabled,
+            }),
+        };
+        // What one key has wrong doesn't hide what another names.
+        let carrier = self
+            .table
+            .value("carrier")
+            .as_ref()
+            .and_then(|v| self.carrier(v, named));
+        let senders = self.table.value(key).as_ref().and_then(|v| self.senders(v));
+        let (read, carrier) = (read?, carrier?);
+        Some(RouteEntry {
+            name: name.into(),
+            carrier: carrier.index,
+            senders: senders?,
+            weight: read.weight,
+            tier: read.tier,
+            enabled: read.enabled && carrier.enabled,
+        })
+    }
+
+    fn carrier(&self, value: &Value<'_>, named: &mut BTreeSet<Arc<str>>) -> Option<Known> {
+        let text = value.str()?;
+        named.insert(text.into());
+        let Some(known) = self.names.carriers.get(text) else {
+            let all: Vec<&str> = self.names.carriers.keys().map(|name| &**name).collect();
+            return value.refuse(match nearest(text, &all) {
+                Some(near) => format!(
+                    "there is no carrier {}; did you mean \"{near}\"?",
+                    quoted(text)
+                ),
+                None => format!(
+                    "there is no carrier {}: it would be a file in the carriers' folder",
+                    quoted(text)
+                ),
+            });
+        };
+        match (self.channel, known.voice) {
+            (Channel::Sms, Some(true)) => {
+                value.refuse(format!("{} carries calls (sip), not texts", quoted(text)))
+            }
+            (Channel::Voice, Some(false)) => value.refuse(format!(
                 "{} carries texts, not calls: calls need a sip carrier",
                 quoted(text)
-            ));
-            None
+            )),
+            _ => Some(*known),
         }
-        _ => Some(*known),
     }
-}
 
-fn line_senders(
-    value: &Value<'_>,
-    channel: Channel,
-    place: Option<Country>,
-    names: &Names<'_>,
-) -> Option<Vec<SenderIx>> {
-    let items = value.list()?;
-    if items.is_empty() {
-        value.fault("names no sender");
-        return None;
-    }
-    let mut found: Vec<SenderIx> = Vec::new();
-    for item in &items {
-        let Some(id) = item.text() else { continue };
-        let index = match names.ids.get(id) {
-            None => {
-                item.fault(format!(
-                    "the sender {} does not stand in senders.toml",
-                    quoted(id)
-                ));
-                continue;
-            }
-            // Its own fault has been said where it stands.
-            Some(None) => continue,
-            Some(Some(index)) => *index,
-        };
-        let Some(sender) = names.senders.get(usize::from(index.0)) else {
-            continue;
-        };
-        if found.contains(&index) {
-            item.fault(format!("the sender {} stands here twice", quoted(id)));
-        } else if let Some(reason) = place.and_then(|country| foreign(sender, country)) {
-            item.fault(reason);
-        } else if channel == Channel::Voice && !sender.voice {
-            item.fault(format!(
-                "the sender {} may not be a caller ID: it has no voice = true in senders.toml",
-                quoted(id)
-            ));
-        } else {
-            found.push(index);
+    fn senders(&self, value: &Value<'_>) -> Option<Vec<SenderIx>> {
+        let items = value.list()?;
+        if items.is_empty() {
+            return value.refuse("names no sender");
         }
+        let mut found: Vec<SenderIx> = Vec::with_capacity(items.len());
+        for item in &items {
+            let Some(id) = item.str() else { continue };
+            let index = match self.names.ids.get(id) {
+                None => {
+                    let id = quoted(id);
+                    item.fault(format!("the sender {id} does not stand in senders.toml"));
+                    continue;
+                }
+                // Its own fault has been said where it stands.
+                Some(None) => continue,
+                Some(Some(index)) => *index,
+            };
+            if found.contains(&index) {
+                item.fault(format!("the sender {} stands here twice", quoted(id)));
+            } else if let Some(reason) = self.unfit(index) {
+                item.fault(reason);
+            } else {
+                found.push(index);
+            }
+        }
+        (found.len() == items.len()).then_some(found)
     }
-    (found.len() == items.len()).then_some(found)
+
+    /// Why a sender can't stand in this line.
+    fn unfit(&self, index: SenderIx) -> Option<String> {
+        let sender = self.names.senders.get(usize::from(index.0))?;
+        if let Some(reason) = self.place.and_then(|country| foreign(sender, country)) {
+            return Some(reason);
+        }
+        (self.channel == Channel::Voice && !sender.voice).then(|| {
+            format!(
+                "the sender {} may not be a caller ID: it has no voice = true in senders.toml",
+                quoted(&sender.id)
+            )
+        })
+    }
 }
 
 fn foreign(sender: &Sender, country: Country) -> Option<String> {
@@ -397,39 +348,4 @@ fn foreign(sender: &Sender, country: Country) -> Option<String> {
         quoted(&sender.id),
         places.join(", ")
     ))
-}
-
-/// A country by its letters, if there is one.
-pub fn country(text: &str) -> Option<Country> {
-    is_country(text).then(|| Country::parse(text)).flatten()
-}
-
-/// Is it a code of ISO 3166-1 alpha-2 (with XK, AC and TA as numbering plans use them), or 001?
-pub fn is_country(text: &str) -> bool {
-    let upper = text.to_ascii_uppercase();
-    text == "001" || (upper.len() == 2 && COUNTRIES.split(' ').any(|code| code == upper))
-}
-
-/// All of them.
-pub fn countries() -> impl Iterator<Item = Country> {
-    COUNTRIES.split_whitespace().filter_map(Country::parse)
-}
-
-const COUNTRIES: &str = "AC AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO \
-    BQ BR BS BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER \
-    ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN \
-    IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH \
-    MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN \
-    PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TA TC TD TF TG TH \
-    TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn countries_are_those_of_iso_3166() {
-        assert_eq!(COUNTRIES.split_whitespace().count(), 249 + 3);
-        assert!(is_country("se") && is_country("001") && !is_country("UK") && !is_country("all"));
-    }
 }

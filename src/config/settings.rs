@@ -1,105 +1,92 @@
-//! `ringback.toml` as checked types.
+//! `ringback.toml`: the description of its keys, as the types that the program goes by. What is absent has its default,
+//! so that an empty file is a good one.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
-use super::carrier::{Pace, Secret, Tls};
-use crate::number::NumberPolicy;
+use serde_json::json;
+
+use super::{
+    carrier::Secret,
+    values::{self, FOLDER, SOCKET, TOKEN},
+};
+use crate::{
+    admission::longest,
+    number::NumberPolicy,
+    schema::{
+        Adopt, Described, Key, Reading, RestartNeeded, TableView, described,
+        kinds::{
+            self, FLAG, HOUR, OneOf, Parsed, any_string, duration, list, mapped, section, span,
+            word,
+        },
+        value::quoted,
+    },
+};
+
+mod jobs;
+mod ledger;
 
 pub use crate::admission::{Countries, CountrySet, Guard, Limits};
+pub use jobs::{Address, Amqp, Events, Jobs, MaxUnsent, Text};
+pub use ledger::{LedgerKey, LedgerSettings, OnLoss};
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    pub node: Node,
-    pub paths: Paths,
-    pub jobs: Jobs,
-    pub ledger: LedgerSettings,
-    pub http: Listener,
-    pub callbacks: Listener,
-    pub admin: Listener,
-    pub limits: Limits,
-    pub countries: Countries,
-    pub numbers: Numbers,
-    pub log: Log,
+described! {
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Settings {
+        pub node: Node, section(), inside, default({});
+        pub paths: Paths, section(), inside, default({});
+        pub jobs: Jobs, section(), inside, default({});
+        pub ledger: LedgerSettings, section(), inside, default({});
+        pub http: Listener, mapped(section::<Http>(), Http::listener), inside, default({});
+        pub callbacks: Listener, mapped(section::<Callbacks>(), Callbacks::listener), inside, default({});
+        pub admin: Listener, mapped(section::<Admin>(), Admin::listener), inside, default({});
+        pub limits: Limits, section(), inside, default({});
+        pub countries: Countries, section(), inside, default({});
+        pub numbers: Numbers, section(), inside, default({});
+        pub log: Log, section(), inside, default({});
+    }
+    then (table) {
+        same_addresses(table, [("http", &http), ("callbacks", &callbacks), ("admin", &admin)]);
+        within_retention(table, limits.as_ref(), ledger.as_ref());
+    }
 }
 
 impl Settings {
     /// The defaults, with paths against the folder of the file that is not there (or says nothing).
     pub fn in_folder(base: &Path) -> Settings {
-        let five = Some(Pace {
-            count: 5,
-            per: Duration::from_secs(300),
-        });
-        let listener = |port| Listener {
-            listen: SocketAddr::from(([127, 0, 0, 1], port)),
-            token: None,
-            hosts: Vec::new(),
-        };
-        let all = CountrySet {
-            all: true,
-            named: BTreeSet::new(),
-        };
-        Settings {
-            node: Node {
-                name: "gw-1".into(),
-                drain: Duration::from_secs(20),
-                core_dumps: false,
-            },
-            paths: Paths {
-                routes: base.join("routes"),
-                carriers: base.join("carriers"),
-                prompts: base.join("prompts"),
-            },
-            jobs: Jobs {
-                max_open: 100_000,
-                max_unsent: MaxUnsent::OfPace(Duration::from_secs(2)),
-                amqp: None,
-                code_length: 6,
-                max_segments: 4,
-                tenant_weights: BTreeMap::new(),
-                meta: META.into_iter().map(Arc::from).collect(),
-                events: Events::All,
-                exchange_copy: true,
-                min_call: Duration::from_secs(30),
-            },
-            ledger: LedgerSettings {
-                path: base.join("data/ringback.db"),
-                keys: Vec::new(),
-                retention: Duration::from_secs(24 * 3600),
-                outcomes: Duration::from_secs(7 * 24 * 3600),
-                on_loss: OnLoss::Refuse,
-            },
-            http: listener(8080),
-            callbacks: listener(8081),
-            admin: listener(8082),
-            limits: Limits {
-                per_user: five,
-                per_number: five,
-                per_prefix: Some(Pace {
-                    count: 200,
-                    per: Duration::from_secs(600),
-                }),
-                per_country: None,
-                per_tenant: None,
-                guard: Guard::Deny,
-                prefix_guard: Some(Guard::Record),
-            },
-            countries: Countries {
-                sms: all.clone(),
-                voice: all,
-            },
-            numbers: Numbers { allow: Vec::new() },
-            log: Log {
-                format: LogFormat::Text,
-            },
-        }
+        let reading = Reading::toml(base);
+        // Nothing must stand there, and a test reads every default.
+        Settings::read(&reading.root(&[])).expect("the defaults are good")
+    }
+
+    /// What holds from now on beside a gateway that runs with `self`, once the file says `read`; and the keys whose
+    /// new value waits for a restart.
+    pub fn adopted(&self, read: Settings) -> (Settings, Vec<&'static str>) {
+        let mut waiting = RestartNeeded::default();
+        let settings = self.adopt(read, &mut waiting);
+        let known = |key: &String| NAMES.get(key).map(String::as_str);
+        (settings, waiting.keys.iter().filter_map(known).collect())
     }
 }
+
+/// Every key and section, dotted.
+static NAMES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    fn below(path: &str, keys: &[Key], names: &mut BTreeSet<String>) {
+        for key in keys {
+            let name = format!("{path}{}", key.name);
+            below(&format!("{name}."), &key.inside, names);
+            names.insert(name);
+        }
+    }
+    let mut names = BTreeSet::new();
+    below("", &Settings::keys(), &mut names);
+    names
+});
 
 impl Default for Settings {
     fn default() -> Settings {
@@ -107,159 +94,44 @@ impl Default for Settings {
     }
 }
 
-/// Keys of `meta` that are kept where the configuration names no others.
-const META: [&str; 7] = [
-    "name",
-    "email",
-    "server",
-    "server_ip",
-    "client_ip",
-    "source",
-    "trace",
-];
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Node {
-    pub name: Arc<str>,
-    pub drain: Duration,
-    /// A crash may leave a dump, and debuggers may look.
-    pub core_dumps: bool,
+described! {
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Node {
+        /// Stands in reports and their ids.
+        pub name: Arc<str>, NODE_NAME, restart, default("gw-1");
+        /// How long what is in the air may take after SIGTERM.
+        pub drain: Duration, span(0, HOUR), live, default("20s");
+        /// `true`: a crash may leave a core with codes in it, and debuggers may attach.
+        pub core_dumps: bool, FLAG, restart, default(false);
+    }
 }
 
-/// Absolute, or relative to the current folder: resolved against the file's own folder when read.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Paths {
-    pub routes: PathBuf,
-    pub carriers: PathBuf,
-    pub prompts: PathBuf,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Jobs {
-    pub max_open: usize,
-    pub max_unsent: MaxUnsent,
-    pub amqp: Option<Amqp>,
-    /// Digits of a code that the gateway makes.
-    pub code_length: u8,
-    /// A job's own text that takes more is refused.
-    pub max_segments: usize,
-    /// Shares of tenants where they wait for the same; 1 where a tenant is not named.
-    pub tenant_weights: BTreeMap<Arc<str>, u32>,
-    /// Keys of `meta` that are kept and echoed.
-    pub meta: BTreeSet<Arc<str>>,
-    /// Which non-final events are published.
-    pub events: Events,
-    pub exchange_copy: bool,
-    /// No call is started with less left than this.
-    pub min_call: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum MaxUnsent {
-    /// So long at the carriers' total pace.
-    OfPace(Duration),
-    Count(usize),
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Events {
-    All,
-    Only(BTreeSet<Arc<str>>),
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Amqp {
-    /// `amqp://` or `amqps://`; read again on each connect.
-    pub url: Text,
-    pub tls: Tls,
-    /// Further brokers, tried in turn.
-    pub others: Vec<Address>,
-    pub exchange: Arc<str>,
-    pub queue: Arc<str>,
-    pub control: Arc<str>,
-    pub dead: Arc<str>,
-    pub reports: Arc<str>,
-    pub prefetch: u16,
-}
-
-impl Amqp {
-    /// A broker by its address, everything else by default.
-    pub fn at(url: &str) -> Amqp {
-        Amqp {
-            url: Text::Plain(url.into()),
-            tls: Tls::default(),
-            others: Vec::new(),
-            exchange: "ringback".into(),
-            queue: "ringback.jobs".into(),
-            control: "ringback.control".into(),
-            dead: "ringback.dead".into(),
-            reports: "ringback.reports".into(),
-            prefetch: 2_000,
+const NODE_NAME: Parsed<Arc<str>> = kinds::parsed(
+    "1 to 64 letters, digits, `-._`",
+    || json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" }),
+    |text| {
+        let good = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+        match text.len() <= 64 && text.bytes().all(good) {
+            true => Ok(text.into()),
+            false => Err("must be at most 64 letters, digits, dots, dashes and underscores".into()),
         }
-    }
+    },
+);
 
-    /// Every broker, in the order in which they are tried.
-    pub fn addresses(&self) -> impl Iterator<Item = Address> {
-        let first = Address {
-            url: self.url.clone(),
-            tls: self.tls.clone(),
-        };
-        std::iter::once(first).chain(self.others.iter().cloned())
-    }
-}
-
-/// Where one broker is.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Address {
-    /// `amqp://` or `amqps://`; read again on each connect.
-    pub url: Text,
-    pub tls: Tls,
-}
-
-/// A value that stands in the file, or a secret that it names.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Text {
-    Plain(Arc<str>),
-    Secret(Secret),
-}
-
-impl Text {
-    pub fn read(&self) -> Result<String, String> {
-        match self {
-            Text::Plain(text) => Ok(text.to_string()),
-            Text::Secret(secret) => secret.read(),
-        }
+described! {
+    /// Absolute, or relative to the current folder: resolved against the file's own folder when read.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Paths {
+        /// One file a country.
+        pub routes: PathBuf, FOLDER, restart, default("routes");
+        /// One file a carrier.
+        pub carriers: PathBuf, FOLDER, restart, default("carriers");
+        /// Recordings, by language.
+        pub prompts: PathBuf, FOLDER, restart, default("prompts");
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct LedgerSettings {
-    /// The SQLite file.
-    pub path: PathBuf,
-    /// The first seals, all open. Empty: one is made beside the database.
-    pub keys: Vec<LedgerKey>,
-    pub retention: Duration,
-    /// Id, times and outcome are kept for so long, where this is longer.
-    pub outcomes: Duration,
-    pub on_loss: OnLoss,
-}
-
-/// What a start does that finds less in the ledger than was durable there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnLoss {
-    /// Says what is missing, and does not start.
-    Refuse,
-    /// Says what is missing, and goes on without it.
-    Continue,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct LedgerKey {
-    pub id: Arc<str>,
-    /// 32 octets as hex.
-    pub key: Secret,
-}
-
+/// One of the three doors for HTTP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
     pub listen: SocketAddr,
@@ -268,11 +140,148 @@ pub struct Listener {
     pub hosts: Vec<Arc<str>>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct Numbers {
-    /// Prefixes (`+1202555`) that skip validity and type checks, never the emergency check.
-    pub allow: Vec<Arc<str>>,
+/// The listeners have the same keys and each an address of its own by default.
+macro_rules! listener {
+    ($name:ident, $listen:literal) => {
+        described! {
+            #[derive(Clone, Debug, PartialEq)]
+            struct $name {
+                /// Where it listens.
+                listen: SocketAddr, SOCKET, restart, default($listen);
+                /// Whoever knows it is let in; required where `listen` is not loopback.
+                token: Option<Secret>, TOKEN, live, absent("none", { env = "NAME" });
+                /// Names that are taken as `Host` where no token is set, beside loopback names and IP addresses.
+                hosts: Vec<Arc<str>>, list(HOST), live, default([]);
+            }
+            then (table) {
+                guarded(table, listen);
+            }
+        }
+
+        impl $name {
+            fn listener(self) -> Listener {
+                let $name {
+                    listen,
+                    token,
+                    hosts,
+                } = self;
+                Listener {
+                    listen,
+                    token,
+                    hosts,
+                }
+            }
+        }
+    };
 }
+
+listener!(Http, "127.0.0.1:8080");
+listener!(Callbacks, "127.0.0.1:8081");
+listener!(Admin, "127.0.0.1:8082");
+
+/// What others can reach needs a token.
+fn guarded(table: &TableView<'_>, listen: Option<SocketAddr>) {
+    if let Some(listen) = listen.filter(|listen| !listen.ip().is_loopback())
+        && !table.is_there("token")
+    {
+        table.fault("token", format!("is missing: {listen} can be reached from outside this machine, so name one: token = {{ env = \"NAME\" }}"));
+    }
+    if let Some(hosts) = table.value("hosts")
+        && table.is_there("token")
+    {
+        hosts.warn("is not looked at where a token is set: any name is taken then");
+    }
+}
+
+/// A token belongs to its address: a listener that would move keeps both until the restart, or one that others reach
+/// could stand open meanwhile.
+impl Adopt for Listener {
+    fn adopt(
+        in_force: &Listener,
+        read: Listener,
+        key: &'static str,
+        waiting: &mut RestartNeeded,
+    ) -> Listener {
+        if in_force.listen == read.listen {
+            return read;
+        }
+        waiting.note(&[key, "listen"]);
+        in_force.clone()
+    }
+}
+
+const HOST: Parsed<Arc<str>> = kinds::parsed("names without a port", any_string, |text| {
+    if values::is_host(text) {
+        return Ok(text.trim_end_matches('.').into());
+    }
+    Err(format!(
+        "{} is no host's name: write it without port and path, like \"gateway.internal\"",
+        quoted(text)
+    ))
+});
+
+/// Two listeners on one port: the second would fail to open.
+fn same_addresses(table: &TableView<'_>, all: [(&'static str, &Option<Listener>); 3]) {
+    let clash = |a: SocketAddr, b: SocketAddr| {
+        a.port() != 0
+            && a.port() == b.port()
+            && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+    };
+    let read = |(name, listener): &(&'static str, &Option<Listener>)| {
+        listener.as_ref().map(|listener| (*name, listener.listen))
+    };
+    let all: Vec<(&str, SocketAddr)> = all.iter().filter_map(read).collect();
+    for (index, (name, listen)) in all.iter().enumerate() {
+        if let Some((other, _)) = all[..index].iter().find(|(_, l)| clash(*l, *listen)) {
+            let stands = if table.is_there(name) { name } else { other };
+            let reason = format!("[{name}] and [{other}] listen on the same address {listen}");
+            table.fault(stands, reason);
+        }
+    }
+}
+
+/// A restart fills the windows from what the ledger still holds.
+fn within_retention(
+    table: &TableView<'_>,
+    limits: Option<&Limits>,
+    ledger: Option<&LedgerSettings>,
+) {
+    let (Some(limits), Some(ledger)) = (limits, ledger) else {
+        return;
+    };
+    if longest(limits) > ledger.retention && table.is_there("limits") {
+        table.fault("limits", format!(
+            "a limit is longer than [ledger] retention ({}): the ledger would not know of what counts in it",
+            duration(ledger.retention)
+        ));
+    }
+}
+
+described! {
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Numbers {
+        /// Numbers that begin so skip the checks of validity and type, never that of emergency numbers.
+        pub allow: Vec<Arc<str>>, list(PREFIX), live, default([]);
+    }
+}
+
+const PREFIX: Parsed<Arc<str>> = kinds::parsed(
+    "prefixes, like `\"+1202555\"`",
+    || json!({ "type": "string", "pattern": "^\\+[1-9][0-9]{0,14}$" }),
+    |text| {
+        let digits = text.strip_prefix('+').unwrap_or("");
+        let good = (1..=15).contains(&digits.len())
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && !digits.starts_with('0');
+        if good {
+            return Ok(text.into());
+        }
+        Err(format!(
+            "{} is no prefix: write a plus and digits, like \"+1202555\"",
+            quoted(text)
+        ))
+    },
+);
 
 impl Numbers {
     pub fn policy(&self) -> NumberPolicy {
@@ -282,9 +291,12 @@ impl Numbers {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Log {
-    pub format: LogFormat,
+described! {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Log {
+        /// How lines are written.
+        pub format: LogFormat, LOG_FORMAT, live, default("text");
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -292,3 +304,8 @@ pub enum LogFormat {
     Text,
     Json,
 }
+
+const LOG_FORMAT: OneOf<LogFormat> = word(&[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+
+#[cfg(test)]
+mod tests;

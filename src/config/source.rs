@@ -9,10 +9,13 @@ use std::{
 use toml::de::DeTable;
 
 use super::{
+    changes::Sheets,
     fault::{Fault, Faults, Weight},
-    table::Cursor,
 };
-use crate::regular::{self, ReadFault};
+use crate::{
+    regular::{self, ReadFault},
+    schema::{Reading, TableView, Tree, value::MISSING},
+};
 
 /// A file that is larger is no configuration.
 pub const MAX_FILE: u64 = 1024 * 1024;
@@ -63,15 +66,42 @@ impl Source {
         self.lines.partition_point(|start| *start <= offset).max(1)
     }
 
-    /// Parses and hands the table to `read`. With syntax faults in the file, what could be recovered is read too,
-    /// so that its other faults are found; but then nothing is said about what seems to be missing, nor twice
-    /// about one line, and the answer is None.
+    /// Parses, and hands the table to `read`; `base` is the folder against which its paths stand. With syntax faults in
+    /// the file, what could be recovered is read too, so that its other faults are found; but then nothing is said about
+    /// what seems to be missing, nor twice about one line, and the answer is None.
     pub fn parse<T>(
         &self,
+        base: &Path,
         faults: &Faults,
-        read: impl FnOnce(Cursor<'_>) -> Option<T>,
+        sheets: &mut Sheets,
+        read: impl FnOnce(&TableView<'_>) -> Option<T>,
     ) -> Option<T> {
         let (table, errors) = DeTable::parse_recoverable(&self.text);
+        let broken = self.syntax(errors, faults);
+        let entries = Tree::entries(table.into_inner());
+        sheets.note(self, &entries);
+        let reading = Reading::toml(base);
+        let root = reading.root(&entries);
+        let found = read(&root);
+        root.finish();
+        for note in reading.into_notes() {
+            let line = self.line(note.at);
+            let follows = broken.contains(&line) || note.reason.starts_with(MISSING);
+            if broken.is_empty() || !follows {
+                faults.push(Fault {
+                    file: self.file.clone(),
+                    line,
+                    key: note.key,
+                    reason: note.reason,
+                    weight: note.weight,
+                });
+            }
+        }
+        found.filter(|_| broken.is_empty())
+    }
+
+    /// Says what is no TOML, and on which lines.
+    fn syntax(&self, errors: Vec<toml::de::Error>, faults: &Faults) -> Vec<usize> {
         let mut broken: Vec<usize> = Vec::new();
         for error in errors {
             let line = self.line(error.span().map_or(0, |span| span.start));
@@ -87,21 +117,9 @@ impl Source {
                 weight: Weight::Fault,
             });
         }
-        let before = faults.len();
-        let found = read(Cursor::root(self, table.get_ref(), faults));
-        if broken.is_empty() {
-            return found;
-        }
-        faults.retain_since(before, |fault| {
-            !Arc::ptr_eq(&fault.file, &self.file)
-                || !(broken.contains(&fault.line) || fault.reason.starts_with(MISSING))
-        });
-        None
+        broken
     }
 }
-
-/// How the reason of a missing key begins.
-pub const MISSING: &str = "is missing";
 
 fn read_text(path: &Path) -> Result<String, (usize, String)> {
     let octets = regular::octets(path, MAX_FILE).map_err(|fault| match fault {

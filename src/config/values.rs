@@ -1,142 +1,40 @@
-//! Single values of the configuration: durations, paces, endpoints, secrets. Each says its own fault.
+//! Kinds of values of the configuration: paces, windows, endpoints, secrets, certificates. Each says its own fault.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use serde_json::{Value as Json, json};
 
 use super::{
-    carrier::{Carry, Endpoint, Pace, Secret, Tls},
+    carrier::{Carry, Endpoint, Secret},
     settings::Text,
-    table::{Value, quoted},
+};
+use crate::schema::{
+    Value, described,
+    kinds::{self, Parsed, Read, any_string, plain, text},
+    value::quoted,
 };
 
-/// The longest duration that means something here.
-const MAX_DURATION: Duration = Duration::from_secs(400 * 24 * 3600);
+/// Of an SMPP carrier: `host:port`, `tls:host:port`.
+pub const SMPP_ENDPOINT: Read<Endpoint> = kinds::read(
+    "`\"host:port\"`, `\"tls:host:port\"`; in order",
+    any_string,
+    |value| endpoint(value, Carry::Tcp, &[Carry::Tcp, Carry::Tls]),
+);
 
-/// `"20s"`, `"5m"`, `"24h"`, `"7d"`, `"500ms"`, within bounds.
-pub fn duration(value: &Value<'_>, least: Duration, most: Duration) -> Option<Duration> {
-    if !value.is_str() {
-        return value.wrong("a duration in quotes with its unit, like \"20s\"");
-    }
-    let text = value.str()?;
-    let Some(found) = parse_duration(text) else {
-        value.fault(format!(
-            "{} is no duration: write \"500ms\", \"20s\", \"5m\", \"24h\" or \"7d\"",
-            quoted(text)
-        ));
-        return None;
-    };
-    if found < least || found > most {
-        value.fault(format!("must be from {} to {}", shown(least), shown(most)));
-        return None;
-    }
-    Some(found)
-}
+/// Of a trunk: `host:port` (UDP), `udp:host:port`, `tcp:host:port`.
+pub const SIP_ENDPOINT: Read<Endpoint> = kinds::read(
+    "`\"udp:host:port\"`, `\"tcp:host:port\"`, or `\"host:port\"` (UDP); in order",
+    any_string,
+    |value| endpoint(value, Carry::Udp, &[Carry::Udp, Carry::Tcp]),
+);
 
-/// The same, or false for "off": Some(None).
-pub fn duration_or_off(
-    value: &Value<'_>,
-    least: Duration,
-    most: Duration,
-) -> Option<Option<Duration>> {
-    if value.is_false() {
-        return Some(None);
-    }
-    duration(value, least, most).map(Some)
-}
-
-/// A duration in words of the configuration.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    let span = Duration::from_millis(number.checked_mul(millis)?);
-    (span <= MAX_DURATION).then_some(span)
-}
-
-/// How a duration is written.
-pub fn shown(span: Duration) -> String {
-    let millis = span.as_millis();
-    for (unit, size) in [
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-    ] {
-        if millis >= size && millis.is_multiple_of(size) {
-            return format!("{}{unit}", millis / size);
-        }
-    }
-    format!("{millis}ms")
-}
-
-/// `"200/s"`, `"10/m"`, `"3600/h"`; false: no limit.
-pub fn pace(value: &Value<'_>) -> Option<Option<Pace>> {
-    if value.is_false() {
-        return Some(None);
-    }
-    let text = value.str()?;
-    let found = text.split_once('/').and_then(|(count, unit)| {
-        let per = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            _ => return None,
-        };
-        let count = count.parse().ok().filter(|n| (1..=1_000_000).contains(n))?;
-        Some(Pace {
-            count,
-            per: Duration::from_secs(per),
-        })
-    });
-    if found.is_none() {
-        value.fault(format!(
-            "{} is no pace: write \"200/s\", \"10/m\", \"600/h\" (1 to 1000000), or false for no limit",
-            quoted(text)
-        ));
-    }
-    found.map(Some)
-}
-
-/// A sliding window `{ count = 5, per = "5m" }`; false: off.
-pub fn window(value: &Value<'_>) -> Option<Option<Pace>> {
-    if value.is_false() {
-        return Some(None);
-    }
-    if !value.is_table() {
-        return value.wrong("{ count = 5, per = \"5m\" } or false");
-    }
-    let table = value.table()?;
-    let count = table
-        .need("count", "5")
-        .and_then(|v| v.int(1..=1_000_000_000));
-    let per = table
-        .need("per", "\"5m\"")
-        .and_then(|v| duration(&v, Duration::from_secs(1), Duration::from_secs(7 * 86_400)));
-    table.finish();
-    let count = u32::try_from(count?).ok()?;
-    Some(Some(Pace { count, per: per? }))
-}
-
-/// `host:port`, `tcp:host:port`, `udp:host:port`, `tls:host:port`.
-pub fn endpoint(value: &Value<'_>, plain: Carry, may: &[Carry]) -> Option<Endpoint> {
-    let text = value.text()?;
+fn endpoint(value: &Value<'_>, plainly: Carry, may: &[Carry]) -> Option<Endpoint> {
+    let text = plain(value)?;
     let (carry, rest) = match text.split_once(':') {
         Some(("tls", rest)) => (Carry::Tls, rest),
         Some(("tcp", rest)) => (Carry::Tcp, rest),
         Some(("udp", rest)) => (Carry::Udp, rest),
-        _ => (plain, text),
+        _ => (plainly, text),
     };
     if !may.contains(&carry) {
         value.fault(match carry {
@@ -149,7 +47,7 @@ pub fn endpoint(value: &Value<'_>, plain: Carry, may: &[Carry]) -> Option<Endpoi
     let Some((host, port)) = host_port(rest) else {
         let ways = may.iter().map(|carry| match carry {
             Carry::Udp => "udp:host:port",
-            Carry::Tcp if plain == Carry::Tcp => "host:port",
+            Carry::Tcp if plainly == Carry::Tcp => "host:port",
             Carry::Tcp => "tcp:host:port",
             Carry::Tls => "tls:host:port",
         });
@@ -202,57 +100,105 @@ pub fn is_host(host: &str) -> bool {
 }
 
 /// An own address to listen on.
-pub fn socket(value: &Value<'_>) -> Option<SocketAddr> {
-    let text = value.text()?;
-    let found = text.parse().ok();
-    if found.is_none() {
-        value.fault(format!(
-            "{} is no address to listen on: write an IP address and a port, like \"127.0.0.1:8080\"",
-            quoted(text)
-        ));
+pub const SOCKET: Parsed<SocketAddr> = kinds::parsed("IP address and port", any_string, |text| {
+    text.parse().map_err(|_| {
+            format!(
+                "{} is no address to listen on: write an IP address and a port, like \"127.0.0.1:8080\"",
+                quoted(text)
+            )
+        })
+});
+
+/// Whole paths, like `"prompts"`.
+pub const FOLDER: Read<PathBuf> = kinds::read("a folder", any_string, |value| {
+    let path = value.base().join(plain(value)?);
+    // What nobody has written may come later.
+    if value.given() && !path.is_dir() {
+        value.fault(format!("{} is not a folder", path.display()));
     }
+    Some(path)
+});
+
+const FILE: Read<PathBuf> = kinds::read("a file", any_string, |value| {
+    let path = value.base().join(plain(value)?);
+    if !path.is_file() {
+        value.fault(format!("{} is not a file", path.display()));
+    }
+    Some(path)
+});
+
+fn secret_json() -> Json {
+    json!({
+        "type": "object", "additionalProperties": false, "minProperties": 1, "maxProperties": 1,
+        "properties": { "env": { "type": "string" }, "file": { "type": "string" } },
+    })
+}
+
+/// `{ env = "NAME" }` or `{ file = "path" }`.
+pub fn secret(value: &Value<'_>) -> Option<Secret> {
+    if value.is_str() {
+        return value.refuse(
+            "a secret is named, never stored here: write { env = \"NAME\" } or { file = \"path\" }",
+        );
+    }
+    let table = value.table()?;
+    let env = table.get("env");
+    let file = table.get("file");
+    let found = match (&env, &file) {
+        (Some(value), None) => variable(value),
+        (None, Some(path)) => plain(path).map(|path| Secret::File(value.base().join(path))),
+        (Some(_), Some(_)) => value.refuse("has both env and file: name one"),
+        (None, None) => {
+            value.refuse("names no secret: write { env = \"NAME\" } or { file = \"path\" }")
+        }
+    };
+    table.finish();
     found
 }
 
-/// `{ env = "NAME" }` or `{ file = "path" }`; relative paths from `base`.
-pub fn secret(value: &Value<'_>, base: &Path) -> Option<Secret> {
-    if value.is_str() {
-        value.fault(
-            "a secret is named, never stored here: write { env = \"NAME\" } or { file = \"path\" }",
-        );
-        return None;
+fn variable(value: &Value<'_>) -> Option<Secret> {
+    let name = plain(value)?;
+    if name.contains('=') || name.contains(char::is_whitespace) {
+        let name = quoted(name);
+        return value.refuse(format!("{name} is no name of an environment variable"));
     }
-    let table = value.table()?;
-    let env = table.get("env").map(|v| (v.text(), v));
-    let file = table.get("file").map(|v| v.text());
-    table.finish();
-    match (env, file) {
-        (Some((name, value)), None) => {
-            let name = name?;
-            if name.contains('=') || name.contains(char::is_whitespace) {
-                value.fault(format!(
-                    "{} is no name of an environment variable",
-                    quoted(name)
-                ));
-                return None;
-            }
-            Some(Secret::Env(name.into()))
-        }
-        (None, Some(path)) => Some(Secret::File(base.join(path?))),
-        (Some(_), Some(_)) => {
-            value.fault("has both env and file: name one");
-            None
-        }
-        (None, None) => {
-            value.fault("names no secret: write { env = \"NAME\" } or { file = \"path\" }");
-            None
-        }
-    }
+    Some(Secret::Env(name.into()))
 }
 
-/// The same for a secret that is read when it is needed: that it is not there yet is worth a word.
-pub fn secret_later(value: &Value<'_>, base: &Path) -> Option<Secret> {
-    let secret = secret(value, base)?;
+/// A secret that is read when it is needed: that it is not there yet is worth a word.
+pub const SECRET: Read<Secret> = kinds::read("a secret", secret_json, secret_later);
+
+/// The token of a listener, without which nobody could be let in.
+pub const TOKEN: Read<Secret> = kinds::read("a secret", secret_json, |value| {
+    let secret = secret(value)?;
+    match secret.read() {
+        Err(reason) => value.fault(format!(
+            "{reason}: without its token nobody could be let in"
+        )),
+        Ok(text) if text.is_empty() => value.fault("the token is empty"),
+        Ok(_) => {}
+    }
+    Some(secret)
+});
+
+/// A ledger without its keys can't be opened: this secret is looked at when it is named.
+pub const LEDGER_KEY: Read<Secret> = kinds::read(
+    "a secret: 32 octets as 64 hex digits",
+    secret_json,
+    |value| {
+        let secret = secret(value)?;
+        let octets = secret.read().map(|text| hex::decode(text).map(|o| o.len()));
+        match octets {
+            Ok(Ok(32)) => {}
+            Ok(_) => value.fault("the key is not 32 octets as 64 hexadecimal digits"),
+            Err(reason) => value.fault(reason),
+        }
+        Some(secret)
+    },
+);
+
+fn secret_later(value: &Value<'_>) -> Option<Secret> {
+    let secret = secret(value)?;
     if let Err(reason) = secret.read() {
         value.warn(format!("{reason}{SECRET_WARNING}"));
     }
@@ -262,75 +208,55 @@ pub fn secret_later(value: &Value<'_>, base: &Path) -> Option<Secret> {
 /// How the warning of an absent secret ends.
 pub const SECRET_WARNING: &str = "; nothing can be reached with it until it is there";
 
-/// A value in the file, or a secret named by it.
-pub fn text_or_secret(value: &Value<'_>, base: &Path) -> Option<Text> {
+/// The address of a broker, in the file or behind a secret.
+pub const BROKER: Read<Text> = kinds::read(
+    "`amqp://` or `amqps://user:password@host:port/vhost`; plain or a secret",
+    || json!({ "anyOf": [{ "type": "string", "pattern": "^amqps?://" }, secret_json()] }),
+    broker,
+);
+
+fn broker(value: &Value<'_>) -> Option<Text> {
     if value.is_table() {
-        return secret_later(value, base).map(Text::Secret);
+        return secret_later(value).map(Text::Secret);
     }
-    value.text().map(|text| Text::Plain(text.into()))
+    let text = plain(value)?;
+    if !(text.starts_with("amqp://") || text.starts_with("amqps://")) {
+        return value.refuse("must start with amqp:// or amqps://");
+    }
+    let authority = text.split("://").nth(1).unwrap_or("");
+    let login = authority.rsplit_once('@').map(|(login, _)| login);
+    if login.is_some_and(|login| login.contains(':') && !login.starts_with("guest:guest")) {
+        value.warn("holds a password: name the whole address as { env = \"RINGBACK_AMQP_URL\" }");
+    }
+    Some(Text::Plain(text.into()))
 }
 
-/// `{ ca, cert, key, name }`.
-pub fn tls(value: &Value<'_>, base: &Path) -> Option<Tls> {
-    let table = value.table()?;
-    let path = |key| -> Option<PathBuf> {
-        let value: Value<'_> = table.get(key)?;
-        let path = base.join(value.text()?);
-        if !path.is_file() {
-            value.fault(format!("{} is not a file", path.display()));
+described! {
+    /// Certificates of a TLS link. No `ca`: the system's roots.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct Tls {
+        /// Certificates that are trusted.
+        pub ca: Option<PathBuf>, FILE, whole, absent("the system's roots", "ca.pem");
+        /// Our own certificate, with `key`.
+        pub cert: Option<PathBuf>, FILE, whole, absent("none", "cert.pem");
+        /// Its private key.
+        pub key: Option<Secret>, SECRET, whole, absent("none", { file = "key.pem" });
+        /// The name to expect in the peer's certificate.
+        pub name: Option<Arc<str>>, text("a name"), whole, absent("the host", "smsc.example");
+    }
+    then (table) {
+        if table.is_there("cert") != table.is_there("key") {
+            table.fault_here("cert and key belong together: one of them is missing");
         }
-        Some(path)
-    };
-    let found = Tls {
-        ca: path("ca"),
-        cert: path("cert"),
-        key: table.get("key").and_then(|v| secret_later(&v, base)),
-        name: table.get("name").and_then(|v| v.text()).map(Arc::from),
-    };
-    if found.cert.is_some() != table.is_there("key") {
-        value.fault("cert and key belong together: one of them is missing");
     }
-    table.finish();
-    Some(found)
 }
 
-/// A list of strings that are not empty.
-pub fn texts(value: &Value<'_>) -> Option<Vec<Arc<str>>> {
-    let items = value.list()?;
-    let count = items.len();
-    let found: Vec<Arc<str>> = items
-        .iter()
-        .filter_map(|v| v.text())
-        .map(Arc::from)
-        .collect();
-    (found.len() == count).then_some(found)
-}
+/// The names of what stands at the broker and elsewhere: a list of texts that are not empty.
+pub const TEXTS: kinds::List<kinds::PlainText> = kinds::list(text("a text"));
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
-        assert_eq!(parse_duration("24h"), Some(Duration::from_secs(86_400)));
-        for wrong in [
-            "",
-            "20",
-            "s",
-            "-5s",
-            "1.5s",
-            "5 s",
-            "99999999999999999999s",
-            "5w",
-            "401d",
-        ] {
-            assert_eq!(parse_duration(wrong), None, "{wrong}");
-        }
-        for span in ["500ms", "90s", "5m", "36h", "7d"] {
-            assert_eq!(shown(parse_duration(span).unwrap()), span);
-        }
-    }
 
     #[test]
     fn endpoints_have_hosts_and_ports() {

@@ -15,10 +15,10 @@ use crate::{
     },
     carrier::Command,
     challenge::{Challenge, ChallengeKey, Channel, Millis},
-    config::values,
     delivery::DeliveryState,
     intake::{Answer, Arrival, Job, Ticket},
     ledger::{ControlMessage, Known, NewChallenge, Op, OutboxReport, PendingControl, Target},
+    schema::kinds::duration,
 };
 
 /// A cancel or feedback for an unknown id is remembered this long.
@@ -172,7 +172,7 @@ impl Core {
     fn say_limit(&self, line: AlarmLine, example: Option<&Challenge>) {
         let pace = line.kind.pace(&self.config.settings.limits);
         let limit = pace.map_or(String::new(), |pace| {
-            format!("{} in {}", pace.count, values::shown(pace.per))
+            format!("{} in {}", pace.count, duration(pace.per))
         });
         let (name, action, challenges) = (line.kind.name(), line.action.name(), line.challenges);
         let tenant = example.map_or("", |ch| &ch.tenant);

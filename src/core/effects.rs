@@ -111,7 +111,7 @@ impl Core {
         );
         self.observer.report(ch, life, note);
         let made = note.tells_code && ch.code_made && !last;
-        if !last && !made && !wanted(&self.config.settings.jobs.events, note.event) {
+        if !last && !made && !wanted(self.config.settings.jobs.events(), note.event) {
             return None;
         }
         let until = ch.deadline.max(note.at) + REPORT_OVERTIME;

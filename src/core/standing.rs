@@ -6,12 +6,13 @@ use super::{Core, Running, place::ProbesOf, queue::RouteKey};
 use crate::{
     admission::countries,
     challenge::{ChallengeKey, Channel, Millis},
-    config::{Config, values},
+    config::Config,
     routing::{
         health::Reason,
         plan::{self, Availability, Choice, LeftOut, Omission, PlanRequest, Tried, View},
         table::{RouteEntry, Table},
     },
+    schema::kinds::duration,
 };
 
 /// Most that an attempt remembers of what the plan left out.
@@ -200,7 +201,7 @@ fn kept_from(
     let mut all = Vec::new();
     let min_call = settings.jobs.min_call;
     if channel == Channel::Voice && left < min_call {
-        let min_call = values::shown(min_call);
+        let min_call = duration(min_call);
         all.push(format!(
             "too late: no call is begun with less than {min_call} left (min_call)"
         ));

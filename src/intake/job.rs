@@ -1,7 +1,7 @@
 //! A job's JSON into a [`Job`](super::Job), or every fault of it at once.
 //!
-//! Where the outside's words become types that can't be wrong. A sound job goes a short way: one borrowed reading,
-//! then [`check`]. Only what that refuses is walked again ([`fault_scan`]), so that the caller learns all faults together.
+//! Where the outside's words become types that can't be wrong: [`fields`] describes what may be said, [`build`] makes a
+//! challenge or a control word of it. The caller learns all faults together.
 //! A number that can't be understood is no bad job: it becomes a challenge that admission rejects with its reason.
 //! May not log, and no fault may repeat a value.
 
@@ -12,14 +12,17 @@ use crate::{
     config::settings::{Amqp, Jobs},
     intake::Job,
     report::JobFault,
+    schema::{
+        Described, Key, Reading, Value,
+        tree::{Entry, Tree},
+        value::Note,
+    },
 };
 
+mod build;
 mod canonical;
-mod check;
 mod code;
-mod fault_scan;
-mod given;
-mod raw;
+mod fields;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -95,11 +98,56 @@ pub fn parse(
     if body.len() > BODY {
         return Err(BadJob::of(JobFault::new("body", "longer than 64 KiB")));
     }
-    let (raw, faults) = match serde_json::from_slice::<raw::Raw<'_>>(body) {
-        Ok(raw) => (raw, Vec::new()),
-        Err(_) => fault_scan::fault_scan(body).map_err(BadJob::of)?,
+    let entries = entries(body).map_err(BadJob::of)?;
+    let reading = Reading::json();
+    let root = reading.root(&entries);
+    let job = match kind {
+        JobKind::Challenge => build::challenge(&root, properties, now, settings),
+        JobKind::Cancel => build::cancel(&root),
+        JobKind::Feedback => build::feedback(&root),
     };
-    check::check(kind, raw, faults, properties, now, settings)
+    let id = root.value("id").filter(Value::is_str);
+    let id = id
+        .as_ref()
+        .and_then(Value::str)
+        .filter(|id| rules::is_id(id));
+    let id = id.map(Arc::from);
+    root.finish();
+    let mut faults = faults(reading.into_notes());
+    if let (Some(mut job), true) = (job, faults.is_empty()) {
+        if build::make_code(&mut job, settings) {
+            return Ok(job);
+        }
+        faults.push(JobFault::new("code", "none could be made"));
+    }
+    Err(BadJob { faults, id })
+}
+
+/// What stands in the body; the one fault is that it is no JSON object at all.
+fn entries(body: &[u8]) -> Result<Vec<Entry<'_>>, JobFault> {
+    let tree: Tree<'_> = serde_json::from_slice(body).map_err(|e| {
+        let why = match e.classify() {
+            serde_json::error::Category::Eof => "ends too early",
+            _ => "is not JSON",
+        };
+        let (line, column) = (e.line(), e.column());
+        JobFault::new("body", format!("{why} (line {line}, column {column})"))
+    })?;
+    match tree {
+        Tree::Table(entries) => Ok(entries),
+        _ => Err(JobFault::new("body", "is not a JSON object")),
+    }
+}
+
+/// The first of each field, and not too many.
+fn faults(notes: Vec<Note>) -> Vec<JobFault> {
+    let mut faults: Vec<JobFault> = Vec::new();
+    for note in notes {
+        if faults.len() < FAULTS && faults.iter().all(|fault| fault.field != note.key) {
+            faults.push(JobFault::new(note.key, note.reason));
+        }
+    }
+    faults
 }
 
 /// Like [`parse`], by the AMQP property `type`.
@@ -116,6 +164,15 @@ pub fn parse_typed(
             "type",
             "an unknown kind of message; give challenge, cancel or feedback",
         ))),
+    }
+}
+
+/// The fields of a message, as they are described.
+pub fn keys(kind: JobKind) -> Vec<Key> {
+    match kind {
+        JobKind::Challenge => fields::ChallengeFields::keys(),
+        JobKind::Cancel => fields::CancelFields::keys(),
+        JobKind::Feedback => fields::FeedbackFields::keys(),
     }
 }
 

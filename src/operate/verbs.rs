@@ -21,11 +21,11 @@ use super::{
 };
 use crate::{
     challenge::Millis,
-    config::values::parse_duration,
     dispatch::{Ordered, OverlayOrder, Query, Step},
     intake::{Answer, Arrival, Job, Ticket},
     ledger::{Claim, Waiting},
     overlay::{self, OverlayChange},
+    schema::kinds::parse_duration,
 };
 
 /// Audit records that are shown at once.

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+pub use super::sender::{Scope, Sender, SenderKind};
 use crate::{challenge::Channel, number::Country};
 
 /// The place of a carrier in [`Table::carriers`]. Holds for one table only: over a reload, names hold.
@@ -28,51 +29,6 @@ pub struct Table {
     /// By [`slot`]: the lines of each country that has a file, `[sms, voice]`; None: the default serves it.
     countries: Vec<[Option<Span>; 2]>,
     default: [Span; 2],
-}
-
-/// What the person sees.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sender {
-    pub id: Arc<str>,
-    pub kind: SenderKind,
-    pub countries: Scope,
-    /// Texts to it come back to us.
-    pub two_way: bool,
-    /// May be a caller ID.
-    pub voice: bool,
-    /// Opt-outs are per programme.
-    pub programme: Arc<str>,
-    /// Who may use it; None: every tenant.
-    pub tenants: Option<BTreeSet<Arc<str>>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SenderKind {
-    ShortCode,
-    LongCode,
-    TollFree,
-    Alphanumeric,
-}
-
-/// Where a sender may be shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    All,
-    Only(BTreeSet<Country>),
-}
-
-impl Sender {
-    /// May it be shown in this country? A short code only where it is leased.
-    pub fn serves(&self, country: Country) -> bool {
-        match &self.countries {
-            Scope::All => true,
-            Scope::Only(set) => set.contains(&country),
-        }
-    }
-
-    pub fn may_use(&self, tenant: &str) -> bool {
-        self.tenants.as_ref().is_none_or(|set| set.contains(tenant))
-    }
 }
 
 /// One entry of a route: a carrier, its senders there, its share.

@@ -3,16 +3,19 @@
 
 use ring::digest::{Context, SHA256};
 
+use super::{build::To, fields::ChallengeFields};
+use crate::{challenge::Code, number::Number};
+
 /// Collects the content field by field, always in the same order.
-pub(super) struct Content(Context);
+struct Content(Context);
 
 impl Content {
-    pub fn new() -> Content {
+    fn new() -> Content {
         Content(Context::new(&SHA256))
     }
 
     /// A field; None differs from an empty one.
-    pub fn text(&mut self, text: Option<&str>) -> &mut Content {
+    fn text(&mut self, text: Option<&str>) -> &mut Content {
         match text {
             None => self.0.update(&[0]),
             Some(text) => {
@@ -24,7 +27,7 @@ impl Content {
         self
     }
 
-    pub fn number(&mut self, number: Option<i64>) -> &mut Content {
+    fn number(&mut self, number: Option<i64>) -> &mut Content {
         match number {
             None => self.0.update(&[0]),
             Some(number) => {
@@ -35,9 +38,43 @@ impl Content {
         self
     }
 
-    pub fn finish(self) -> [u8; 32] {
+    fn finish(self) -> [u8; 32] {
         let mut hash = [0; 32];
         hash.copy_from_slice(self.0.finish().as_ref());
         hash
     }
+}
+
+/// Over all that the caller gave: by it a repeated job is told from another with the same id.
+pub(super) fn content(given: &ChallengeFields, to: &To) -> [u8; 32] {
+    let mut content = Content::new();
+    match to.number {
+        Some(number) => content.text(Some(number.e164())),
+        None => content.text(Some(&given.to)).text(given.region.as_deref()),
+    };
+    let extension = given.extension.as_deref().or(to.extension.as_deref());
+    content
+        .text(extension)
+        .text(Some(given.method.name()))
+        .number(i64::try_from(given.fallback.len()).ok());
+    for one in &given.fallback {
+        content
+            .text(Some(one.method.name()))
+            .number(i64::try_from(one.after_s.as_secs()).ok());
+    }
+    content
+        .number(Some(given.expect as i64))
+        .number(Some(given.until as i64))
+        .text(given.code.as_ref().map(Code::reveal))
+        .text(given.pin.as_ref().map(Code::reveal))
+        .text(given.text.as_deref())
+        .text(Some(&given.locale.to_ascii_lowercase()))
+        .number(i64::try_from(given.lifetime_s.as_secs()).ok())
+        .number(given.issued_at.map(|at| at.0))
+        .text(given.user.as_deref())
+        .text(given.caller_id.as_ref().map(Number::e164));
+    for (key, value) in &given.meta {
+        content.text(Some(key)).text(Some(value));
+    }
+    content.finish()
 }

@@ -22,6 +22,11 @@ pub(super) fn is_name(text: &str, longest: usize) -> bool {
     (1..=longest).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
+/// Two letters.
+pub(super) fn is_region(text: &str) -> bool {
+    text.len() == 2 && text.bytes().all(|b| b.is_ascii_alphabetic())
+}
+
 /// A password hash in the PHC string format, `$algorithm[$v=version][$parameters]$salt$hash`, of an algorithm that
 /// is known here.
 pub(super) fn is_phc(text: &str) -> bool {
@@ -119,6 +124,10 @@ const PHC_HASH: usize = 14;
 const LOCALE: usize = 64;
 /// Longest time.
 const MOMENT: usize = 64;
+/// Digits of a code.
+pub(super) const CODE: std::ops::RangeInclusive<usize> = 4..=10;
+/// Most pairs in `meta`.
+pub(super) const META_PAIRS: usize = 64;
 /// Longest name and value in `meta`.
 pub(super) const META_KEY: usize = 64;
 pub(super) const META_VALUE: usize = 2048;
