@@ -64,7 +64,6 @@ impl Engine {
         }
         self.in_doubt = false;
         self.group.number += 1;
-        self.group.clear();
         Ok(self.codec.answers(batches, &mut self.verdicts))
     }
 

@@ -24,12 +24,15 @@ pub(in crate::ledger) struct Group {
 }
 
 impl Group {
-    /// Forgets the rows; keeps the memory, as far as it is not for an uncommonly large group.
+    /// Forgets the rows. The memory is kept for the next group, as far as this one has made use of it: groups that follow
+    /// each other are alike, and after a burst it is given back.
     pub fn clear(&mut self) {
+        let octets = OCTETS_KEPT.max(self.octets.len() * 2);
         self.octets.clear();
-        self.octets.shrink_to(OCTETS_KEPT);
+        self.octets.shrink_to(octets);
+        let rows = ROWS_KEPT.max(self.rows.len() * 2);
         self.rows.clear();
-        self.rows.shrink_to(ROWS_KEPT);
+        self.rows.shrink_to(rows);
         self.ends.clear();
     }
 
@@ -365,5 +368,5 @@ impl ReportKind {
 }
 
 /// Memory that an idle engine holds on to.
-const OCTETS_KEPT: usize = 256 << 10;
-const ROWS_KEPT: usize = 2_048;
+const OCTETS_KEPT: usize = 64 << 10;
+const ROWS_KEPT: usize = 512;
