@@ -318,7 +318,7 @@ fn gather(
 }
 
 /// Bound of ops in one transaction, give or take a batch: what waits longer than its commit waits for the next.
-const GROUP_OPS: usize = 4_096;
+const GROUP_OPS: usize = 1_024;
 const HOUSE_BUSY: Duration = Duration::from_millis(25);
 const HOUSE_IDLE: Duration = Duration::from_secs(1);
 /// A transaction that takes so long makes the ledger unwell.
