@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{dice::Dice, profile::Profile, world::WALL};
 use crate::{
     challenge::{Millis, Origin},
+    clock::Mono,
     intake::job::{JobKind, Properties},
 };
 
@@ -44,8 +45,8 @@ pub struct Job {
     /// Receipts (attempt, part) that were taken after the final.
     pub late_owed: BTreeSet<(u16, u16)>,
     pub late_told: BTreeSet<u16>,
-    /// A final has left the core.
-    pub final_out: bool,
+    /// When its final left the core for the first time.
+    pub final_at: Option<Mono>,
     /// The attempts whose text the phone has.
     pub at_phone: Vec<u16>,
     pub pressed: bool,
@@ -168,7 +169,7 @@ fn job(n: usize, spread: u64, profile: &Profile, dice: &mut Dice) -> Job {
         finals: BTreeMap::new(),
         late_owed: BTreeSet::new(),
         late_told: BTreeSet::new(),
-        final_out: false,
+        final_at: None,
         at_phone: Vec::new(),
         pressed: false,
         code_read: false,

@@ -235,6 +235,7 @@ impl Calls {
                     return;
                 };
                 if call.stage == Stand::Talking {
+                    stage.effects.push(Effect::Talks(call.key));
                     stage.effects.push(Effect::CodeRead(call.key));
                     let event = AttemptEvent::CallEnded(end(CallOutcome::CodeRead, "#"));
                     settle(call, event, stage);
@@ -283,6 +284,9 @@ impl Calls {
         let Some(call) = self.calls.get_mut(&mark) else {
             return;
         };
+        if call.stage == Stand::Talking {
+            stage.effects.push(Effect::Talks(call.key));
+        }
         let failed =
             |cause: Cause, code: &str| AttemptEvent::Failed(cause.failure(Some(code.into())));
         let event = match (call.fate, call.stage) {

@@ -51,6 +51,8 @@ pub enum Effect {
     Later(Duration, Step),
     /// The phone has a text of this attempt, whole.
     TextAtPhone(AttemptKey),
+    /// A person is still spoken to in this attempt's call.
+    Talks(AttemptKey),
     /// `#` was pressed in this attempt's call.
     Pressed(AttemptKey),
     /// This attempt's call has read its code to the end.

@@ -90,7 +90,7 @@ impl World<'_, '_> {
             self.violate(format!(
                 "{id}: its server was told that it is not taken, and it is sent"
             ));
-        } else if job.final_out {
+        } else if job.final_at.is_some() {
             self.violate(format!("{id}: attempt {attempt} leaves after the final"));
         }
         Some(n)
@@ -125,6 +125,11 @@ impl World<'_, '_> {
             Effect::TextAtPhone(key) => {
                 if let Some(n) = job(self, key) {
                     self.jobs[n].at_phone.push(key.attempt);
+                }
+            }
+            Effect::Talks(key) => {
+                if let Some(n) = job(self, key) {
+                    self.check_over(n, key.attempt);
                 }
             }
             Effect::Pressed(key) => {
@@ -237,7 +242,7 @@ impl World<'_, '_> {
         // To a phone that has several challenges a receipt without a known id may mean each.
         if delivered && brought.clear && job.alone {
             let known = truth.proven.insert(brought.part, at).is_some();
-            if job.final_out && !known {
+            if job.final_at.is_some() && !known {
                 job.late_owed.insert((key.attempt, brought.part));
             }
         }

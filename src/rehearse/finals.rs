@@ -11,6 +11,8 @@ use crate::ledger::OutboxReport;
 pub(super) const NOT_DELIVERED: [&str; 4] = ["unconfirmed", "undelivered", "failed", "expired"];
 /// A text's final is there by then: longer than the disk refuses, and than a crash takes.
 const OVERTIME: Duration = Duration::from_secs(30);
+/// A call whose challenge has its final is hung up by then.
+const HANGING_UP: Duration = Duration::from_secs(2);
 
 impl World<'_, '_> {
     /// A final leaves the core.
@@ -22,11 +24,13 @@ impl World<'_, '_> {
             return self.violate("a report that is no JSON".to_owned());
         };
         let event = body["event"].as_str().unwrap_or_default();
+        let now = self.now;
         let job = &mut self.jobs[n];
-        if std::mem::replace(&mut job.final_out, true) {
+        if job.final_at.is_some() {
             // It is told again.
             return;
         }
+        job.final_at = Some(now);
         if !NOT_DELIVERED.contains(&event) {
             return;
         }
@@ -50,6 +54,18 @@ impl World<'_, '_> {
         let texts = job.attempts.values().all(|truth| !truth.voice);
         if texts && self.time().wall > job.deadline + OVERTIME {
             let what = format!("{}: its final comes long after its deadline", job.id);
+            self.violate(what);
+        }
+    }
+
+    /// A person is still spoken to.
+    pub(super) fn check_over(&mut self, n: usize, attempt: u16) {
+        let job = &self.jobs[n];
+        if job.final_at.is_some_and(|at| self.now > at + HANGING_UP) {
+            let what = format!(
+                "{}: the call of attempt {attempt} goes on after the final",
+                job.id
+            );
             self.violate(what);
         }
     }
