@@ -71,6 +71,13 @@ fn the_least_job_takes_the_defaults() {
 }
 
 #[test]
+fn what_is_left_at_its_default_is_one_text_for_all() {
+    let (one, other) = (challenge(&least()), challenge(&least()));
+    assert!(Arc::ptr_eq(&one.tenant, &other.tenant));
+    assert!(Arc::ptr_eq(&one.locale, &other.locale));
+}
+
+#[test]
 fn the_fullest_job_keeps_everything() {
     let ch = challenge(&json!({
         "v": 1, "id": "A.b_c:d-9", "to": "070-174 06 05", "region": "se", "extension": "204",
