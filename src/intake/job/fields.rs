@@ -140,7 +140,7 @@ fn shared(text: &str) -> Arc<str> {
     static LOCALE: LazyLock<Arc<str>> = LazyLock::new(|| "en-US".into());
     let known = [&*TENANT, &*LOCALE];
     let known = known.into_iter().find(|known| known.as_ref() == text);
-    known.map_or_else(|| text.into(), |known| Arc::clone(known))
+    known.map_or_else(|| text.into(), Arc::clone)
 }
 
 fn pattern(pattern: &str) -> Json {
