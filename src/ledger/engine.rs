@@ -53,6 +53,8 @@ impl Engine {
     /// same ones are to be given again, until they are.
     pub fn commit(&mut self, now: Millis, batches: &[Batch]) -> Result<Vec<Done>, StoreError> {
         if !self.in_doubt {
+            // Before it is known who has given up: nobody is asked while the store still waits for its turn.
+            self.store.lock()?;
             self.codec.encode(now, batches, &mut self.group);
         }
         if let Err(error) = self.store.commit(&self.group, &mut self.verdicts) {

@@ -48,6 +48,12 @@ pub(super) trait Store: Send {
     /// A reader of what is committed, at any time, beside the writer.
     fn reader(&self) -> Result<Box<dyn StoreReads>, StoreError>;
 
+    /// Takes the right to write, for a commit that follows at once: another program may hold the file for long, and until
+    /// it lets go whoever asked may give up.
+    fn lock(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Writes a group in one transaction; durable when it returns. Rows of which there is more to say than that they are
     /// written have a verdict, in their order. On an error nothing of the group is there, unless it is in doubt, or done
     /// again by a store that can't tell.

@@ -117,7 +117,10 @@ impl Sqlite {
         &mut self,
         what: impl FnOnce(&mut Sqlite) -> rusqlite::Result<()>,
     ) -> Result<(), StoreError> {
-        self.examine()?;
+        if let Err(error) = self.examine() {
+            self.roll_back();
+            return Err(error);
+        }
         self.all_or_nothing(what)?;
         self.examine()
     }
@@ -126,18 +129,31 @@ impl Sqlite {
         &mut self,
         what: impl FnOnce(&mut Sqlite) -> rusqlite::Result<()>,
     ) -> rusqlite::Result<()> {
-        #[cfg(test)]
-        self.fault.inject(&self.conn)?;
-        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        if self.conn.is_autocommit() {
+            self.begin_writing()?;
+        }
         let result = what(self).and_then(|()| {
             self.conn.prepare_cached("COMMIT")?.execute([])?;
             Ok(())
         });
-        if result.is_err() && !self.conn.is_autocommit() {
+        if result.is_err() {
+            self.roll_back();
+        }
+        result
+    }
+
+    fn begin_writing(&self) -> rusqlite::Result<()> {
+        #[cfg(test)]
+        self.fault.inject(&self.conn)?;
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(())
+    }
+
+    fn roll_back(&self) {
+        if !self.conn.is_autocommit() {
             // If even this fails, the next BEGIN does too, and the error stays in sight.
             let _ = self.conn.execute_batch("ROLLBACK");
         }
-        result
     }
 
     fn mark(&mut self) -> Option<&mut mark::Keeper> {
@@ -209,6 +225,11 @@ impl Store for Sqlite {
             Place::Memory(name) => memory::connect(name)?,
         };
         Ok(Box::new(reads::Reads(conn)))
+    }
+
+    fn lock(&mut self) -> Result<(), StoreError> {
+        self.examine()?;
+        Ok(self.begin_writing()?)
     }
 
     fn commit(&mut self, group: &Group, verdicts: &mut Vec<Verdict>) -> Result<(), StoreError> {
