@@ -60,7 +60,7 @@ pub enum Ordered {
 }
 
 impl Core {
-    /// The overlay as the ledger held it. Once, before [`Core::run`].
+    /// The overlay as the ledger held it. Once, before the first input.
     pub fn overlay(&mut self, entries: Vec<Vec<u8>>) {
         let read = |octets: Vec<u8>| match serde_json::from_slice::<Entry>(&octets) {
             Ok(entry) => Some(entry),

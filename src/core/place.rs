@@ -317,10 +317,7 @@ impl Core {
             challenge: key,
             attempt: n,
         };
-        if !open.sent {
-            open.sent = true;
-            self.registry.unsent = self.registry.unsent.saturating_sub(1);
-        }
+        let first = !std::mem::replace(&mut open.sent, true);
         if let Some(to) = open.ch.to {
             let by = (carrier.clone(), sender.clone());
             self.placement
@@ -332,6 +329,9 @@ impl Core {
             if let Some(country) = open.ch.country {
                 running.scopes.started(self.mono, &sender, country);
             }
+        }
+        if first {
+            self.registry.sent();
         }
         if want.method.channel() == Channel::Sms || !self.prepare(at, now) {
             self.commit.then(Action::Submit(at));

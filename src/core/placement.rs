@@ -39,6 +39,9 @@ pub(super) struct Last {
 /// What a person's last challenge came by is avoided this long.
 const AVOID_MS: i64 = 300_000;
 
+/// A carrier that comes back, and could be tried now.
+pub(super) const FREE_PROBE: Availability = Availability::Probing { free: true };
+
 impl Placement {
     pub fn new(table: &Table) -> Placement {
         Placement {
@@ -89,5 +92,23 @@ impl Placement {
     /// Forgets those whose last challenge is long ago.
     pub fn sweep(&mut self, now: Millis) {
         self.people.retain(|_, last| last.at.0 + AVOID_MS > now.0);
+    }
+
+    /// Each carrier that comes back and could be tried now stands as `instead` says, if it says anything. True if it did
+    /// of one.
+    pub fn spare_probes(
+        &mut self,
+        table: &Table,
+        instead: impl Fn(&Carriers, &str) -> Option<Availability>,
+    ) -> bool {
+        let mut spared = false;
+        let each = table.carriers().iter().zip(&mut self.standing);
+        for (name, standing) in each.filter(|(_, standing)| **standing == FREE_PROBE) {
+            if let Some(other) = instead(&self.carriers, name) {
+                *standing = other;
+                spared = true;
+            }
+        }
+        spared
     }
 }

@@ -138,7 +138,7 @@ impl Core {
         Some(held)
     }
 
-    /// Takes up what an earlier life of this process has kept. After [`Core::resume`], before [`Core::run`].
+    /// Takes up what an earlier life of this process has kept. After [`Core::resume`], before the first input.
     pub fn take_up_message(&mut self, message: InboxMessage) {
         let Some(record) = Record::read(&message.body) else {
             tracing::error!(

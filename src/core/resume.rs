@@ -17,7 +17,7 @@ use crate::{
 const DOUBT_AFTER_RESTART: Duration = Duration::from_secs(3);
 
 impl Core {
-    /// Takes up one challenge from the ledger. Once per challenge, before [`Core::run`].
+    /// Takes up one challenge from the ledger. Once per challenge, before the first input.
     pub fn resume(&mut self, stored: Stored, now: Millis) {
         // What was wiped has nothing left to go on with.
         let Ok(ch) = serde_json::from_slice::<Challenge>(&stored.job) else {
@@ -81,7 +81,7 @@ impl Core {
         self.registry.open.wake_at(key, now);
     }
 
-    /// A challenge counted for the limiter when it arrived. Told oldest first, before [`Core::run`].
+    /// A challenge counted for the limiter when it arrived. Told oldest first, before the first input.
     pub fn counted(&mut self, arrived: Millis, keys: &LimitKeys) {
         let limits = &self.config.settings.limits;
         self.windows.refill(keys, limits, arrived);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Core, Running, place::ProbesOf, queue::RouteKey};
+use super::{Core, Running, place::ProbesOf, placement::FREE_PROBE, queue::RouteKey};
 use crate::{
     admission::countries,
     challenge::{ChallengeKey, Channel, Millis},
@@ -39,31 +39,18 @@ impl Core {
     /// line stand those who have waited long, and among them those whom no carrier ever takes. Where only receipts are
     /// missing, others go by the carrier too, if nobody else is left.
     pub(super) fn leave_probes_to_longer(&mut self, at: RouteKey, key: ChallengeKey) -> bool {
-        let free = Availability::Probing { free: true };
-        if !self.placement.standing.contains(&free)
-            || self
-                .placement
-                .queue
-                .longest(at)
-                .is_none_or(|last| last == key)
-        {
+        let last = self.placement.queue.longest(at);
+        if !self.placement.standing.contains(&FREE_PROBE) || last.is_none_or(|last| last == key) {
             return false;
         }
         let asks = |running: &Running| running.health.wants_long_life();
-        for (name, standing) in self
-            .config
-            .table
-            .carriers()
-            .iter()
-            .zip(&mut self.placement.standing)
-        {
-            if *standing == free {
-                *standing = match self.placement.carriers.get(name).is_some_and(asks) {
+        self.placement
+            .spare_probes(&self.config.table, |carriers, name| {
+                Some(match carriers.get(name).is_some_and(asks) {
                     true => Availability::NoReceipts { free: true },
                     false => Availability::Probing { free: false },
-                };
-            }
-        }
+                })
+            });
         true
     }
 
@@ -81,20 +68,9 @@ impl Core {
             ProbesOf::Others => open.life.throttled_by(name),
             ProbesOf::Anyone => false,
         };
-        let mut spared = false;
-        for (name, standing) in self
-            .config
-            .table
-            .carriers()
-            .iter()
-            .zip(&mut self.placement.standing)
-        {
-            if *standing == (Availability::Probing { free: true }) && told(name) {
-                *standing = Availability::Probing { free: false };
-                spared = true;
-            }
-        }
-        spared
+        self.placement.spare_probes(&self.config.table, |_, name| {
+            told(name).then_some(Availability::Probing { free: false })
+        })
     }
 }
 
