@@ -1,9 +1,10 @@
-//! Carriers: the postcard between dispatch and the drivers.
+//! Carriers: the contract between the core and the drivers, in two.
 //!
-//! Dispatch hands a driver an [`Order`]; the driver answers with [`AttemptEvent`]s until the attempt is settled.
-//! That is the whole contract. What an SMPP status, an HTTP answer or a SIP response means ends in the driver's
-//! own table as a [`Failure`], which states its verdict and its blame where it happens. A driver never retries an
-//! order, never chooses a carrier, and never knows what a challenge is.
+//! A [`TextCarrier`] is given [`TextOrder`]s, a [`CallCarrier`] [`CallOrder`]s and what else a call needs; what every
+//! carrier has (slots, a queue of commands, a way to its end) stands once, in [`Handle`]. The driver answers an order with
+//! [`AttemptEvent`]s until the attempt is settled. That is all. What an SMPP status, an HTTP answer or a SIP response
+//! means ends in the driver's own table as a [`Failure`], which states its verdict and its blame where it happens. A
+//! driver never retries an order, never chooses a carrier, and never knows what a challenge is.
 
 use std::{
     fmt,
@@ -36,23 +37,34 @@ pub mod tls;
 
 pub use incoming::{Acknowledgement, Inbound, Incoming, Receipt, ReceiptState, Reply};
 
-/// One try on one carrier, as dispatch hands it over. A slot of the carrier is already taken for it.
+/// One try on one carrier, as the core hands it over. A slot of the carrier is already taken for it.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct Order<C> {
     pub key: AttemptKey,
     pub to: Number,
-    /// What the person shall see: short code, number in E.164, or alphanumeric; for voice the caller ID.
+    /// What the person shall see: short code, number in E.164, or alphanumeric; for a call the caller ID.
     pub sender: Arc<str>,
-    pub content: Content,
+    pub content: C,
     /// Nothing is sent and no call is started after it.
     pub deadline: Millis,
 }
 
-#[derive(Clone, Debug)]
-pub enum Content {
-    Text(Text),
-    Call(Call),
+impl Order<()> {
+    pub fn with<C>(self, content: C) -> Order<C> {
+        Order {
+            key: self.key,
+            to: self.to,
+            sender: self.sender,
+            content,
+            deadline: self.deadline,
+        }
+    }
 }
+
+/// For carriers of texts.
+pub type TextOrder = Order<Text>;
+/// For carriers of calls.
+pub type CallOrder = Order<Call>;
 
 /// A text, not yet encoded: how it goes on the air is the driver's matter (`message::text`).
 #[derive(Clone)]
@@ -79,23 +91,48 @@ pub struct Call {
 
 private_debug!(Call);
 
-/// What dispatch may tell a driver.
+/// What a driver of texts may be told.
 #[derive(Debug)]
-pub enum Command {
-    /// Bring this to the person. The intent of a text is durable then; that of a call perhaps not yet: its INVITE waits for
-    /// [`Command::Recorded`].
-    Submit(Box<Order>),
-    /// End this attempt's call (cancelled, or another method has succeeded). Texts can't be called back.
+pub enum TextCommand {
+    /// Bring this to the person; its intent is durable. A text can't be called back.
+    Submit(Box<TextOrder>),
+    Finish(Finish),
+}
+
+/// What a driver of calls may be told.
+#[derive(Debug)]
+pub enum CallCommand {
+    /// Call this person. The intent may not be durable yet: the INVITE waits for [`CallCommand::Recorded`].
+    Submit(Box<CallOrder>),
+    /// End this attempt's call (cancelled, or another method has succeeded).
     HangUp(AttemptKey),
     /// This call's last [`AttemptEvent::CallState`] is durable: what waits for it may leave.
     Recorded(CallMark),
+    /// Another configuration is being prepared: stay, drained or not, until the change has come by what is sent back, or
+    /// until that is dropped. The sockets are handed over.
+    Prepare(oneshot::Sender<oneshot::Sender<sip::TrunkChange>>),
+    Finish(Finish),
+}
+
+/// How a driver comes to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
     /// Finish what is in the air, unbind or BYE, then end.
     Drain,
-    /// As [`Command::Drain`], but the process ends: calls that still talk are hung up within seconds.
+    /// The same, but the process ends: calls that still talk are hung up within seconds.
     End,
-    /// Another configuration is being prepared: stay, drained or not, until the change has come by what is sent back, or
-    /// until that is dropped. For trunks, whose sockets are handed over.
-    Prepare(oneshot::Sender<oneshot::Sender<sip::TrunkChange>>),
+}
+
+impl From<Finish> for TextCommand {
+    fn from(finish: Finish) -> TextCommand {
+        TextCommand::Finish(finish)
+    }
+}
+
+impl From<Finish> for CallCommand {
+    fn from(finish: Finish) -> CallCommand {
+        CallCommand::Finish(finish)
+    }
 }
 
 /// Sets a driver going, or changes one that runs. All that could fail was done before.
@@ -147,8 +184,8 @@ pub enum AttemptEvent {
     Answered,
     /// A key was pressed in the call, and counts: never one of a PIN.
     KeyPressed(Key),
-    /// What a restart needs to end this call. Nothing that makes or answers it leaves before [`Command::Recorded`] has
-    /// brought the mark back. Holds until [`AttemptEvent::CallCleared`], which may come well after the attempt is settled: a
+    /// What a restart needs to end this call. Nothing that makes or answers it leaves before [`CallCommand::Recorded`]
+    /// has brought the mark back. Holds until [`AttemptEvent::CallCleared`], which may come well after the attempt is settled: a
     /// goodbye is still spoken.
     CallState(CallState, CallMark),
     /// Nothing of this call is up any more. The one event that may follow a settling one.
@@ -237,15 +274,97 @@ impl DriverId {
     }
 }
 
-/// The hold on a running driver. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Handle {
+/// The hold on a running driver: what every carrier has, and the way to tell it what its kind may be told. Cheap to clone.
+#[derive(Debug)]
+pub struct Handle<C> {
     pub id: DriverId,
-    pub name: Arc<str>,
-    pub commands: mpsc::Sender<Command>,
+    pub commands: mpsc::Sender<C>,
     /// How many orders the driver can have in flight now: bound sessions times window, less what throttling took.
-    /// The driver writes it, dispatch reads it and counts what is in flight.
+    /// The driver writes it, the core reads it and counts what is in flight.
     pub slots: Slots,
+}
+
+/// A carrier of texts that runs.
+pub type TextCarrier = Handle<TextCommand>;
+/// A carrier of calls that runs.
+pub type CallCarrier = Handle<CallCommand>;
+
+impl<C> Clone for Handle<C> {
+    fn clone(&self) -> Handle<C> {
+        Handle {
+            id: self.id,
+            commands: self.commands.clone(),
+            slots: self.slots.clone(),
+        }
+    }
+}
+
+impl<C: From<Finish>> Handle<C> {
+    /// A driver that begins, with where it takes its commands.
+    pub fn new(slots: Slots) -> (Handle<C>, mpsc::Receiver<C>) {
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let handle = Handle {
+            id: DriverId::fresh(),
+            commands,
+            slots,
+        };
+        (handle, inbox)
+    }
+
+    /// Waits for room in its queue; nothing where it has ended already.
+    pub async fn finish(&self, finish: Finish) {
+        let _ = self.commands.send(finish.into()).await;
+    }
+
+    /// Until it has ended.
+    pub async fn ended(&self) {
+        self.commands.closed().await;
+    }
+}
+
+/// A carrier of either kind.
+#[derive(Clone, Debug)]
+pub enum Carrier {
+    Text(TextCarrier),
+    Call(CallCarrier),
+}
+
+impl Carrier {
+    pub fn id(&self) -> DriverId {
+        match self {
+            Carrier::Text(carrier) => carrier.id,
+            Carrier::Call(carrier) => carrier.id,
+        }
+    }
+
+    pub fn slots(&self) -> &Slots {
+        match self {
+            Carrier::Text(carrier) => &carrier.slots,
+            Carrier::Call(carrier) => &carrier.slots,
+        }
+    }
+
+    pub fn has_ended(&self) -> bool {
+        match self {
+            Carrier::Text(carrier) => carrier.commands.is_closed(),
+            Carrier::Call(carrier) => carrier.commands.is_closed(),
+        }
+    }
+
+    pub async fn finish(&self, finish: Finish) {
+        match self {
+            Carrier::Text(carrier) => carrier.finish(finish).await,
+            Carrier::Call(carrier) => carrier.finish(finish).await,
+        }
+    }
+
+    /// Until it has ended.
+    pub async fn ended(&self) {
+        match self {
+            Carrier::Text(carrier) => carrier.ended().await,
+            Carrier::Call(carrier) => carrier.ended().await,
+        }
+    }
 }
 
 /// The number of orders a driver can have in flight.

@@ -11,7 +11,6 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     admission::{CallRules, Windows, alarm::Alarms},
-    carrier::Command,
     challenge::{AttemptKey, ChallengeKey, Millis},
     clock::{Mono, Now},
     config::{Config, settings::MaxUnsent},
@@ -228,7 +227,7 @@ impl Core {
                 }
             }
             Input::LookedUp(found) => self.late_found(found, now),
-            Input::Undelivered(order) => self.undelivered(&order, now.wall),
+            Input::Undelivered(at) => self.undelivered(at, now.wall),
             Input::DriverEnded(driver) => {
                 if self.placement.carriers.ended(driver) {
                     self.placement.queue.room_changed();
@@ -406,7 +405,7 @@ impl Core {
             .iter()
             .filter(|c| c.is_voice() && c.since(at).is_some())
         {
-            running.command(&mut self.outputs, Command::HangUp(at));
+            running.hang_up(&mut self.outputs, at);
         }
     }
 

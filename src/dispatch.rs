@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use crate::core::{CarrierView, Ordered, OverlayOrder, Seen, Step, UpdateLink};
 use crate::{
-    carrier::{self, CarrierMessage, Handle},
+    carrier::{self, CallCommand, Carrier, CarrierMessage},
     challenge::ChallengeKey,
     clock::Now,
     config::{CarrierConfig, Config},
@@ -51,7 +51,7 @@ pub struct Outputs {
 /// A carrier of another configuration, with its driver.
 pub struct Update {
     pub config: Arc<CarrierConfig>,
-    pub handle: Handle,
+    pub carrier: Carrier,
     pub link: UpdateLink,
     /// Sets the driver going, or changes it: once the core knows it.
     pub commit: carrier::Commit,
@@ -110,11 +110,11 @@ impl Dispatch {
         let mut commits = Vec::new();
         let updates = updates.into_iter().map(|update| {
             commits.push(update.commit);
-            self.ports.add(&update.handle);
+            self.ports.add(&update.carrier);
             CarrierUpdate {
                 config: update.config,
-                driver: update.handle.id,
-                slots: update.handle.slots,
+                driver: update.carrier.id(),
+                slots: update.carrier.slots().clone(),
                 link: update.link,
             }
         });
@@ -186,11 +186,25 @@ impl Dispatch {
                     let _ = self.outputs.ledger.try_submit(batch);
                 }
                 Output::LookUp(round) => self.lookups.ask(round),
-                Output::Command(driver, command) => {
-                    if let Some(order) = self.ports.command(driver, command) {
-                        self.core.handle(Now::read(), Input::Undelivered(order));
+                Output::Text(driver, order) => {
+                    let key = order.key;
+                    if !self.ports.text(driver, order) {
+                        self.core.handle(Now::read(), Input::Undelivered(key));
                     }
                 }
+                Output::Call(driver, order) => {
+                    let key = order.key;
+                    if !self.ports.call(driver, order) {
+                        self.core.handle(Now::read(), Input::Undelivered(key));
+                    }
+                }
+                Output::HangUp(driver, key) => {
+                    self.ports.tell(driver, CallCommand::HangUp(key));
+                }
+                Output::Recorded(driver, mark) => {
+                    self.ports.tell(driver, CallCommand::Recorded(mark));
+                }
+                Output::Finish(driver, finish) => self.ports.finish(driver, finish),
                 Output::Answer(ticket, answer) => ticket.answer(answer),
                 Output::Acknowledge(ack) => ack.acknowledge(),
                 Output::Refuse(ack) => ack.refuse(),

@@ -66,7 +66,7 @@ pub mod core;
 /// Drives the core: channels, the clock, and nothing else.
 pub mod dispatch;
 
-/// 5. The postcard to the carriers' drivers, and the drivers: SMPP, HTTP, SIP.
+/// 5. The contract with the carriers' drivers, one for texts and one for calls, and the drivers: SMPP, HTTP, SIP.
 pub mod carrier;
 
 /// What is said: texts, their encoding, recordings.

@@ -11,8 +11,8 @@ use std::{
 
 use ringback::{
     carrier::{
-        AttemptEvent, Call, CarrierEvent, CarrierMessage, Command, Content, Handle, Link, Order,
-        SAID, sip as driver_of,
+        AttemptEvent, Call, CallCarrier, CallCommand, CallOrder, CarrierEvent, CarrierMessage,
+        Link, SAID, sip as driver_of,
     },
     challenge::{AttemptKey, ChallengeKey, Method, Millis},
     config::Config,
@@ -124,11 +124,11 @@ pub async fn driver(folder: &str, count: usize) -> Result<()> {
         }
         match said.recv().await.ok_or("the driver ended")?.what {
             CarrierEvent::Attempt(key, AttemptEvent::Answered) => {
-                handle.commands.send(Command::HangUp(key)).await?
+                handle.commands.send(CallCommand::HangUp(key)).await?
             }
             // No ledger here: as if it had answered at once.
             CarrierEvent::Attempt(_, AttemptEvent::CallState(_, mark)) => {
-                handle.commands.send(Command::Recorded(mark)).await?
+                handle.commands.send(CallCommand::Recorded(mark)).await?
             }
             CarrierEvent::Attempt(_, AttemptEvent::CallEnded(_)) => done += 1,
             CarrierEvent::Attempt(_, AttemptEvent::Failed(failure)) => {
@@ -148,26 +148,26 @@ pub async fn driver(folder: &str, count: usize) -> Result<()> {
     Ok(())
 }
 
-async fn order(handle: &Handle, n: usize) -> Result<()> {
-    let order = Order {
+async fn order(handle: &CallCarrier, n: usize) -> Result<()> {
+    let order = CallOrder {
         key: AttemptKey {
             challenge: ChallengeKey(n as i64 + 1),
             attempt: 1,
         },
         to: Number::from_e164(&phone(n)).ok_or("no number")?,
         sender: SENDER.into(),
-        content: Content::Call(Call {
+        content: Call {
             method: Method::VoiceConfirm,
             locale: "en-US".into(),
             code: None,
             extension: None,
             rules: Arc::default(),
-        }),
+        },
         deadline: Millis(millis() + 180_000),
     };
     Ok(handle
         .commands
-        .send(Command::Submit(Box::new(order)))
+        .send(CallCommand::Submit(Box::new(order)))
         .await?)
 }
 

@@ -35,8 +35,8 @@ use self::{
     client::{Exchange, Requester, Seen},
 };
 use super::{
-    AttemptEvent, COMMANDS, CarrierEvent, CarrierMessage, Command, Commit, DriverId, Handle, Link,
-    Order, Slots, connect, throttle::ThrottleLimiter,
+    AttemptEvent, CarrierEvent, CarrierMessage, Commit, Link, Slots, TextCarrier, TextCommand,
+    TextOrder, connect, throttle::ThrottleLimiter,
 };
 use crate::{
     cause::Cause,
@@ -49,26 +49,26 @@ use crate::{
 /// How long answers may take while draining, beyond the carrier's own response timeout.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
-/// Starts the carrier on the current runtime. It runs until [`Command::Drain`], or until every handle is gone; then
+/// Starts the carrier on the current runtime. It runs until [`TextCommand::Finish`], or until every handle is gone; then
 /// the handle's channel closes. Callbacks are taken for as long as their handle is served.
 pub fn start(
     config: Arc<CarrierConfig>,
     said: mpsc::Sender<CarrierMessage>,
-) -> (Handle, CallbackHandle) {
+) -> (TextCarrier, CallbackHandle) {
     let setup = Setup::new(config.clone());
     let Prepared {
-        handle,
+        carrier,
         callbacks,
         begin,
         ..
     } = prepare(&config, setup, said);
     begin();
-    (handle, callbacks)
+    (carrier, callbacks)
 }
 
 /// A carrier that stands ready.
 pub struct Prepared {
-    pub handle: Handle,
+    pub carrier: TextCarrier,
     pub callbacks: CallbackHandle,
     /// The way to change it while it runs: every further request goes by the new setup.
     pub changes: watch::Sender<Option<Arc<Setup>>>,
@@ -81,20 +81,14 @@ pub fn prepare(
     setup: Result<Setup, String>,
     said: mpsc::Sender<CarrierMessage>,
 ) -> Prepared {
-    let (commands, inbox) = mpsc::channel(COMMANDS);
     let slots = Slots::default();
+    let (carrier, inbox) = TextCarrier::new(slots.clone());
     let callback = match &config.transport {
         Transport::Http(http) => http.callback.clone(),
         Transport::Smpp(_) | Transport::Sip(_) => None,
     };
     let callbacks = CallbackHandle::new(config.clone(), callback, said.clone());
     let (changes, changed) = watch::channel(None);
-    let handle = Handle {
-        id: DriverId::fresh(),
-        name: config.name.clone(),
-        commands,
-        slots: slots.clone(),
-    };
     let driver = Driver {
         window: setup.as_ref().map_or(1, |setup| setup.window),
         said,
@@ -119,7 +113,7 @@ pub fn prepare(
         });
     });
     Prepared {
-        handle,
+        carrier,
         callbacks,
         changes,
         begin,
@@ -158,7 +152,7 @@ impl Driver {
     async fn run(
         mut self,
         mut requester: Arc<Requester>,
-        mut inbox: mpsc::Receiver<Command>,
+        mut inbox: mpsc::Receiver<TextCommand>,
         mut changes: watch::Receiver<Option<Arc<Setup>>>,
     ) {
         match self.config.probe {
@@ -170,10 +164,8 @@ impl Driver {
             let room = self.requests.len() < self.window as usize;
             tokio::select! {
                 command = inbox.recv(), if room => match command {
-                    Some(Command::Submit(order)) => self.submit(&requester, order).await,
-                    // A text can't be called back, and its carrier has no socket to hand over.
-                    Some(Command::HangUp(_) | Command::Recorded(_) | Command::Prepare(_)) => {}
-                    Some(Command::Drain | Command::End) | None => break,
+                    Some(TextCommand::Submit(order)) => self.submit(&requester, order).await,
+                    Some(TextCommand::Finish(_)) | None => break,
                 },
                 Some(done) = self.requests.join_next_with_id() => self.done(done).await,
                 found = poll_probe(&mut self.probing), if self.probing.is_some() => self.probed(found).await,
@@ -189,19 +181,18 @@ impl Driver {
     }
 
     /// The carrier's file can't be used: that is the link's reason, and every order fails.
-    async fn refuse_all(mut self, reason: String, mut inbox: mpsc::Receiver<Command>) {
+    async fn refuse_all(mut self, reason: String, mut inbox: mpsc::Receiver<TextCommand>) {
         self.down(reason).await;
         while let Some(command) = inbox.recv().await {
             match command {
-                Command::Submit(order) => self.refuse(order.key).await,
-                Command::HangUp(_) | Command::Recorded(_) | Command::Prepare(_) => {}
-                Command::Drain | Command::End => break,
+                TextCommand::Submit(order) => self.refuse(order.key).await,
+                TextCommand::Finish(_) => break,
             }
         }
         self.drain(inbox).await;
     }
 
-    async fn submit(&mut self, requester: &Arc<Requester>, order: Box<Order>) {
+    async fn submit(&mut self, requester: &Arc<Requester>, order: Box<TextOrder>) {
         let key = order.key;
         if matches!(self.link, State::Down(_)) {
             return self.refuse(key).await;
@@ -333,7 +324,7 @@ impl Driver {
     }
 
     /// What is in the air is waited for, within bounds; what was not begun fails.
-    async fn drain(mut self, mut inbox: mpsc::Receiver<Command>) {
+    async fn drain(mut self, mut inbox: mpsc::Receiver<TextCommand>) {
         self.draining = true;
         let until = Instant::now() + self.config.response_timeout + DRAIN_GRACE;
         while self.listening {
@@ -358,7 +349,7 @@ impl Driver {
         self.slots.set(0);
         inbox.close();
         while let Ok(command) = inbox.try_recv() {
-            if let Command::Submit(order) = command {
+            if let TextCommand::Submit(order) = command {
                 self.refuse(order.key).await;
             }
         }

@@ -27,8 +27,8 @@ use self::{
     shared::Shared,
 };
 use super::{
-    AttemptEvent, COMMANDS, CarrierEvent, CarrierMessage, Command, Commit, DriverId, Handle, Link,
-    Order,
+    AttemptEvent, COMMANDS, CarrierEvent, CarrierMessage, Commit, Link, TextCarrier, TextCommand,
+    TextOrder,
 };
 use crate::{
     cause::{Cause, Failure},
@@ -40,9 +40,9 @@ const BIND_INBOX: usize = COMMANDS;
 /// Commands taken in one go.
 const BATCH: usize = 256;
 
-/// Starts the carrier on the current runtime. It runs until [`Command::Drain`], or until every handle is gone.
+/// Starts the carrier on the current runtime. It runs until [`TextCommand::Finish`], or until every handle is gone.
 /// After a drain the handle's channel is closed: `handle.commands.closed()` waits for it.
-pub fn start(config: Arc<CarrierConfig>, said: mpsc::Sender<CarrierMessage>) -> Handle {
+pub fn start(config: Arc<CarrierConfig>, said: mpsc::Sender<CarrierMessage>) -> TextCarrier {
     let (handle, _, begin) = prepare(config, said);
     begin();
     handle
@@ -52,15 +52,13 @@ pub fn start(config: Arc<CarrierConfig>, said: mpsc::Sender<CarrierMessage>) -> 
 pub fn prepare(
     config: Arc<CarrierConfig>,
     said: mpsc::Sender<CarrierMessage>,
-) -> (Handle, Changes, Commit) {
+) -> (TextCarrier, Changes, Commit) {
     let smpp = match &config.transport {
         Transport::Smpp(smpp) => smpp.clone(),
         Transport::Http(_) | Transport::Sip(_) => not_smpp(&config),
     };
-    let name = config.name.clone();
     let shared = Arc::new(Shared::new(config, smpp, said));
-    let (commands, inbox) = mpsc::channel(COMMANDS);
-    let slots = shared.slots.clone();
+    let (handle, inbox) = TextCarrier::new(shared.slots.clone());
     let (changed, changes) = watch::channel(());
     let to_change = Changes {
         shared: shared.clone(),
@@ -69,12 +67,6 @@ pub fn prepare(
     let begin = Box::new(move || {
         tokio::spawn(split(shared, inbox, changes));
     });
-    let handle = Handle {
-        id: DriverId::fresh(),
-        name,
-        commands,
-        slots,
-    };
     (handle, to_change, begin)
 }
 
@@ -133,7 +125,7 @@ fn not_smpp(config: &CarrierConfig) -> SmppConfig {
 /// Hands orders to binds, and slots back as throttling eases.
 async fn split(
     shared: Arc<Shared>,
-    mut inbox: mpsc::Receiver<Command>,
+    mut inbox: mpsc::Receiver<TextCommand>,
     changes: watch::Receiver<()>,
 ) {
     let mut tasks = JoinSet::new();
@@ -167,10 +159,8 @@ async fn split(
                 ends = count == 0;
                 for command in batch.drain(..) {
                     match command {
-                        Command::Submit(order) => hand_over(&shared, &binds, order).await,
-                        Command::Drain | Command::End => ends = true,
-                        // A text can't be called back, and its carrier has no socket to hand over.
-                        Command::HangUp(_) | Command::Recorded(_) | Command::Prepare(_) => {}
+                        TextCommand::Submit(order) => hand_over(&shared, &binds, order).await,
+                        TextCommand::Finish(_) => ends = true,
                     }
                 }
             }
@@ -191,7 +181,7 @@ async fn split(
     end(&shared, binds, tasks, &mut inbox).await;
 }
 
-async fn hand_over(shared: &Shared, binds: &[mpsc::Sender<ToBind>], order: Box<Order>) {
+async fn hand_over(shared: &Shared, binds: &[mpsc::Sender<ToBind>], order: Box<TextOrder>) {
     let key = order.key;
     let given = match shared.least_loaded() {
         Some(index) => {
@@ -213,7 +203,7 @@ async fn end(
     shared: &Shared,
     binds: Vec<mpsc::Sender<ToBind>>,
     mut tasks: JoinSet<()>,
-    inbox: &mut mpsc::Receiver<Command>,
+    inbox: &mut mpsc::Receiver<TextCommand>,
 ) {
     for to_bind in &binds {
         let _ = to_bind.try_send(ToBind::Drain);
@@ -230,7 +220,7 @@ async fn end(
     // What was handed to us while we were ending was never sent.
     inbox.close();
     while let Ok(command) = inbox.try_recv() {
-        if let Command::Submit(order) = command {
+        if let TextCommand::Submit(order) = command {
             shared
                 .say(CarrierEvent::Attempt(
                     order.key,

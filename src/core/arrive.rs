@@ -13,7 +13,6 @@ use crate::{
         self, Admitted, Kind, Rules, Taken,
         alarm::{Action as Over, AlarmLine},
     },
-    carrier::Command,
     challenge::{Challenge, ChallengeKey, Channel, Millis},
     delivery::DeliveryState,
     intake::{Answer, Arrival, Job, Ticket},
@@ -324,7 +323,7 @@ impl Core {
             if let Some(carrier) = self.placement.carriers.get_mut(&attempt.carrier) {
                 // A call may have been prepared for it.
                 if carrier.is_voice() {
-                    carrier.command(&mut self.outputs, Command::HangUp(at));
+                    carrier.hang_up(&mut self.outputs, at);
                 }
                 if carrier.free_slot(at) {
                     self.placement.queue.room_changed();

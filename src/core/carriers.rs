@@ -6,9 +6,13 @@ use std::{
     time::Duration,
 };
 
-use super::{CarrierUpdate, UpdateLink, carrier_log::CarrierLog, output::Outputs};
+use super::{
+    CarrierUpdate, UpdateLink,
+    carrier_log::CarrierLog,
+    output::{Output, Outputs},
+};
 use crate::{
-    carrier::{Command, DriverId, Slots},
+    carrier::{CallMark, CallOrder, DriverId, Finish, Slots, TextOrder},
     challenge::AttemptKey,
     clock::Mono,
     config::{
@@ -313,18 +317,30 @@ impl Running {
         }
     }
 
-    /// For its driver. What is about a call goes to the drivers before as well: it may be theirs.
-    pub fn command(&self, out: &mut Outputs, command: Command) {
-        for before in &self.before {
-            let the_same = match &command {
-                Command::HangUp(key) => Command::HangUp(*key),
-                Command::Recorded(mark) => Command::Recorded(*mark),
-                Command::End => Command::End,
-                Command::Submit(_) | Command::Drain | Command::Prepare(_) => break,
-            };
-            out.command(*before, the_same);
-        }
-        out.command(self.driver, command);
+    pub fn text(&self, out: &mut Outputs, order: TextOrder) {
+        out.push(Output::Text(self.driver, Box::new(order)));
+    }
+
+    pub fn call(&self, out: &mut Outputs, order: CallOrder) {
+        out.push(Output::Call(self.driver, Box::new(order)));
+    }
+
+    pub fn hang_up(&self, out: &mut Outputs, call: AttemptKey) {
+        self.tell(out, |driver| Output::HangUp(driver, call));
+    }
+
+    pub fn recorded(&self, out: &mut Outputs, call: CallMark) {
+        self.tell(out, |driver| Output::Recorded(driver, call));
+    }
+
+    pub fn end(&self, out: &mut Outputs) {
+        self.tell(out, |driver| Output::Finish(driver, Finish::End));
+    }
+
+    /// Those before its own as well: a call may be theirs.
+    fn tell(&self, out: &mut Outputs, what: impl Fn(DriverId) -> Output) {
+        let drivers = self.before.iter().chain([&self.driver]);
+        drivers.for_each(|driver| out.push(what(*driver)));
     }
 
     /// A driver has ended. True if it was this one's.
@@ -445,7 +461,7 @@ impl Carriers {
         }
         unused.retain(|unused| !self.serves(unused.driver));
         for driver in finish.into_iter().filter(|driver| !self.serves(*driver)) {
-            out.command(driver, Command::Drain);
+            out.push(Output::Finish(driver, Finish::Drain));
         }
         unused
     }

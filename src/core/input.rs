@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{late::Found, observer::Observer};
 use crate::{
-    carrier::{CarrierMessage, DriverId, Order},
+    carrier::{CarrierMessage, DriverId},
+    challenge::AttemptKey,
     config::Config,
     intake::Arrival,
     ledger::{Done, Epoch, ReportKey},
@@ -24,7 +25,7 @@ pub enum Input {
     /// The answer to [`Output::LookUp`]; what is missing in it could not be asked.
     LookedUp(Vec<Found>),
     /// An order that its driver could not take.
-    Undelivered(Box<Order>),
+    Undelivered(AttemptKey),
     DriverEnded(DriverId),
 }
 

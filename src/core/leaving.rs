@@ -3,9 +3,9 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use super::{Core, carriers::Unused};
+use super::{Core, Output, carriers::Unused};
 use crate::{
-    carrier::{Command, DriverId},
+    carrier::{DriverId, Finish},
     challenge::{AttemptKey, Channel},
     clock::Mono,
 };
@@ -87,7 +87,7 @@ impl Core {
             if kept {
                 return true;
             }
-            out.command(left.driver, Command::Drain);
+            out.push(Output::Finish(left.driver, Finish::Drain));
             if now > left.since {
                 tracing::info!(carrier = %left.carrier, unsettled = left.waits.len(), "out of use: its link ends now");
             }

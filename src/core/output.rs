@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use super::{late::LookUp, operator::Ordered};
 use crate::{
-    carrier::{Acknowledgement, Command, DriverId},
-    challenge::ChallengeKey,
+    carrier::{Acknowledgement, CallMark, CallOrder, DriverId, Finish, TextOrder},
+    challenge::{AttemptKey, ChallengeKey},
     intake::{Answer, Ticket},
     ledger::{Batch, OutboxReport},
 };
@@ -17,8 +17,17 @@ pub enum Output {
     Commit(Batch),
     /// A round of questions to the ledger; answered by [`super::Input::LookedUp`].
     LookUp(Vec<LookUp>),
-    /// For a running driver. An order that it can't take comes back as [`super::Input::Undelivered`].
-    Command(DriverId, Command),
+    /// For a carrier of texts: its intent is durable. If the driver can't take it, [`super::Input::Undelivered`] follows.
+    Text(DriverId, Box<TextOrder>),
+    /// For a carrier of calls: nothing leaves before [`Output::Recorded`]. If the driver can't take it,
+    /// [`super::Input::Undelivered`] follows.
+    Call(DriverId, Box<CallOrder>),
+    /// This attempt's call is to end.
+    HangUp(DriverId, AttemptKey),
+    /// What a call has said of itself is durable: what waits for it may leave.
+    Recorded(DriverId, CallMark),
+    /// For a driver of either kind.
+    Finish(DriverId, Finish),
     /// The door is told what became of an arrival.
     Answer(Ticket, Answer),
     /// What the carrier has brought is safe.
@@ -54,9 +63,5 @@ impl Outputs {
 impl Outputs {
     pub fn answer(&mut self, ticket: Ticket, answer: Answer) {
         self.push(Output::Answer(ticket, answer));
-    }
-
-    pub fn command(&mut self, driver: DriverId, command: Command) {
-        self.push(Output::Command(driver, command));
     }
 }

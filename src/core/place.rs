@@ -17,7 +17,7 @@ use super::{
     standing::{left_out, nobody_at_all},
 };
 use crate::{
-    carrier::{Call, CallMark, Command, Content, Order, Text},
+    carrier::{Call, CallMark, Order, Text},
     cause::Cause,
     challenge::{AttemptKey, ChallengeKey, Channel, Method, Millis},
     delivery::{Attempt, NewAttempt, Want},
@@ -348,23 +348,17 @@ impl Core {
         if self.is_spared(at, now) {
             return;
         }
-        let Some((carrier, order)) = self.order(at, now) else {
-            self.never_sent(at);
-            return;
-        };
-        if self.command(&carrier, Command::Submit(Box::new(order))) {
-            self.handed(at, now);
-        } else {
-            self.unsent_fails(at, &carrier, Cause::CarrierFault, now);
+        match self.give(at, now) {
+            Given::Taken => self.handed(at, now),
+            Given::NoDriver(carrier) => self.unsent_fails(at, &carrier, Cause::CarrierFault, now),
+            Given::NothingToSend => self.never_sent(at),
         }
     }
 
     /// A call's order goes to its driver before the intent is durable: no INVITE leaves before [`Core::recorded`].
     /// False: the driver doesn't take it now.
     fn prepare(&mut self, at: AttemptKey, now: Millis) -> bool {
-        let prepared = self.order(at, now).is_some_and(|(carrier, order)| {
-            self.command(&carrier, Command::Submit(Box::new(order)))
-        });
+        let prepared = matches!(self.give(at, now), Given::Taken);
         if prepared {
             self.commit.expect(at, self.mono);
         }
@@ -386,28 +380,17 @@ impl Core {
             attempt.is_some_and(Attempt::unsent),
             open.is_some_and(|open| now < open.ch.deadline),
         );
+        let running = self.placement.carriers.get(carrier);
+        let running = running.filter(|running| !running.is_gone());
         if attempt.is_none() || (unsent && !in_time) {
             // The slot is freed when the driver says that it is over.
-            self.command(carrier, Command::HangUp(at));
+            running.inspect(|running| running.hang_up(&mut self.outputs, at));
             return;
         }
-        self.command(carrier, Command::Recorded(mark));
+        running.inspect(|running| running.recorded(&mut self.outputs, mark));
         if unsent {
             self.handed(at, now);
         }
-    }
-
-    /// False: there is no driver that could do it.
-    fn command(&mut self, carrier: &Arc<str>, command: Command) -> bool {
-        let running = self
-            .placement
-            .carriers
-            .get(carrier)
-            .filter(|running| !running.is_gone());
-        if let Some(running) = running {
-            running.command(&mut self.outputs, command);
-        }
-        running.is_some()
     }
 
     /// From here on it may have been sent.
@@ -421,37 +404,58 @@ impl Core {
         }
     }
 
-    fn order(&self, at: AttemptKey, now: Millis) -> Option<(Arc<str>, Order)> {
-        let open = self.registry.open.get(at.challenge)?;
-        let attempt = open.life.attempt(at.attempt).filter(|a| a.live())?;
-        if now >= open.ch.deadline {
-            return None;
-        }
+    /// The order of this attempt goes to its carrier's driver.
+    fn give(&mut self, at: AttemptKey, now: Millis) -> Given {
+        let open = self.registry.open.get(at.challenge);
+        let open = open.filter(|open| now < open.ch.deadline);
+        let attempt = open.and_then(|open| open.life.attempt(at.attempt).filter(|a| a.live()));
+        let (Some(open), Some(attempt)) = (open, attempt) else {
+            return Given::NothingToSend;
+        };
         let ch = &open.ch;
-        let code = ch.code.as_ref();
-        let content = match attempt.method {
-            Method::SmsCode | Method::SmsReply => {
-                let code = code.map_or("", |c| c.reveal());
-                let body = templates::sms_code(ch.text.as_deref(), &ch.locale, code);
-                Content::Text(Text { body: body.into() })
-            }
-            Method::VoiceConfirm | Method::VoicePin | Method::VoiceCode => Content::Call(Call {
-                method: attempt.method,
-                locale: ch.locale.clone(),
-                code: ch.code.clone(),
-                extension: ch.extension.clone(),
-                rules: self.call_rules.clone(),
-            }),
+        let Some(to) = ch.to else {
+            return Given::NothingToSend;
+        };
+        let running = self.placement.carriers.get(&attempt.carrier);
+        let Some(running) = running.filter(|running| !running.is_gone()) else {
+            return Given::NoDriver(attempt.carrier.clone());
         };
         let order = Order {
             key: at,
-            to: ch.to?,
+            to,
             sender: attempt.sender.clone(),
-            content,
+            content: (),
             deadline: ch.deadline,
         };
-        Some((attempt.carrier.clone(), order))
+        match attempt.method {
+            Method::SmsCode | Method::SmsReply => {
+                let code = ch.code.as_ref().map_or("", |c| c.reveal());
+                let body = templates::sms_code(ch.text.as_deref(), &ch.locale, code);
+                let text = Text { body: body.into() };
+                running.text(&mut self.outputs, order.with(text));
+            }
+            Method::VoiceConfirm | Method::VoicePin | Method::VoiceCode => {
+                let call = Call {
+                    method: attempt.method,
+                    locale: ch.locale.clone(),
+                    code: ch.code.clone(),
+                    extension: ch.extension.clone(),
+                    rules: self.call_rules.clone(),
+                };
+                running.call(&mut self.outputs, order.with(call));
+            }
+        }
+        Given::Taken
     }
+}
+
+/// What has become of an order that was to go to its driver.
+enum Given {
+    Taken,
+    /// There is none that could take it, of this carrier.
+    NoDriver(Arc<str>),
+    /// The attempt is over, or its time is.
+    NothingToSend,
 }
 
 /// Where a challenge that wants this stands.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::clock::{Mono, Now};
 
 use super::{Core, Running, Stopping};
-use crate::carrier::Command;
 
 /// After the limit of a drain calls are hung up: their goodbyes and last words need a moment.
 const GOODBYES: Duration = Duration::from_secs(3);
@@ -16,7 +15,7 @@ impl Core {
         let mut any = false;
         for running in self.placement.carriers.iter().filter(|c| c.is_voice()) {
             for at in running.held() {
-                running.command(&mut self.outputs, Command::HangUp(at));
+                running.hang_up(&mut self.outputs, at);
                 any = true;
             }
         }
@@ -48,7 +47,7 @@ impl Core {
         }
         if settled || now >= limit {
             for running in self.placement.carriers.iter() {
-                running.command(&mut self.outputs, Command::End);
+                running.end(&mut self.outputs);
             }
             tracing::info!(
                 open = self.registry.open.len(),

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     carrier::{
-        Acknowledgement, AttemptEvent, CarrierEvent, CarrierMessage, Command, DriverId, Incoming,
-        Link, Order, Receipt, ReceiptState, Reply, Slots,
+        Acknowledgement, AttemptEvent, CarrierEvent, CarrierMessage, DriverId, Incoming, Link,
+        Receipt, ReceiptState, Reply, Slots, TextOrder,
     },
     cause::Cause,
     challenge::{Millis, Origin},
@@ -39,7 +39,7 @@ struct Story {
     engine: Engine,
     now: Mono,
     /// Orders that no answer has been given to, with the carrier's name.
-    orders: Vec<(Arc<str>, Order)>,
+    orders: Vec<(Arc<str>, TextOrder)>,
     reports: Vec<OutboxReport>,
     acks: mpsc::UnboundedSender<(u32, Reply)>,
     _answers: mpsc::UnboundedReceiver<(u32, Reply)>,
@@ -130,18 +130,18 @@ impl Story {
     }
 
     /// The carrier's driver says this of the order, which is answered by it.
-    fn answers(&mut self, carrier: &str, order: &Order, event: AttemptEvent) {
+    fn answers(&mut self, carrier: &str, order: &TextOrder, event: AttemptEvent) {
         self.said(carrier, CarrierEvent::Attempt(order.key, event));
     }
 
-    fn is_silent(&mut self, carrier: &str, order: &Order) {
+    fn is_silent(&mut self, carrier: &str, order: &TextOrder) {
         self.passes(Duration::from_secs(5));
         let cause = Cause::InDoubt;
         self.answers(carrier, order, AttemptEvent::InDoubt { cause });
     }
 
     /// A receipt for the text of this order; gives its number.
-    fn brings(&mut self, carrier: &str, id: &str, of: &Order, state: ReceiptState) -> u32 {
+    fn brings(&mut self, carrier: &str, id: &str, of: &TextOrder, state: ReceiptState) -> u32 {
         self.last_message += 1;
         let receipt = Receipt {
             references: vec![id.into()],
@@ -209,7 +209,7 @@ impl Story {
                 let found = found.collect();
                 self.core.handle(now, Input::LookedUp(found));
             }
-            Output::Command(driver, Command::Submit(order)) => {
+            Output::Text(driver, order) => {
                 let place = driver.0 as usize;
                 let name = self.config.used().into_iter().nth(place);
                 self.orders.push((name.expect("a carrier"), *order));
@@ -219,7 +219,10 @@ impl Story {
                 self.core.handle(now, Input::Published(vec![report.report]));
                 self.reports.push(*report);
             }
-            Output::Command(..)
+            Output::Call(..)
+            | Output::HangUp(..)
+            | Output::Recorded(..)
+            | Output::Finish(..)
             | Output::Answer(..)
             | Output::Acknowledge(_)
             | Output::Refuse(_)
@@ -231,7 +234,7 @@ impl Story {
     // --- what the world sees -------------------------------------------------------------------------------------
 
     /// The order that some carrier has just got.
-    fn order(&mut self) -> (Arc<str>, Order) {
+    fn order(&mut self) -> (Arc<str>, TextOrder) {
         assert_eq!(self.orders.len(), 1, "one order");
         self.orders.remove(0)
     }

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use super::Core;
 use crate::{
-    carrier::{AttemptEvent, Order},
+    carrier::AttemptEvent,
     cause::{Cause, Verdict},
     challenge::{AttemptKey, Millis},
 };
 
 impl Core {
     /// A driver could not take this order: it has ended, or more waits for it than it has slots.
-    pub(super) fn undelivered(&mut self, order: &Order, now: Millis) {
-        let open = self.registry.open.get(order.key.challenge);
-        let attempt = open.and_then(|open| open.life.attempt(order.key.attempt));
+    pub(super) fn undelivered(&mut self, at: AttemptKey, now: Millis) {
+        let open = self.registry.open.get(at.challenge);
+        let attempt = open.and_then(|open| open.life.attempt(at.attempt));
         if let Some(carrier) = attempt.map(|attempt| attempt.carrier.clone()) {
-            self.unsent_fails(order.key, &carrier, Cause::CarrierFault, now);
+            self.unsent_fails(at, &carrier, Cause::CarrierFault, now);
         }
     }
 

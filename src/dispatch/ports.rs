@@ -4,61 +4,103 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tokio::sync::mpsc::{Sender, error::TrySendError};
 
-use crate::carrier::{Command, DriverId, Handle, Order};
+use crate::carrier::{
+    CallCommand, CallOrder, Carrier, DriverId, Finish, Handle, TextCommand, TextOrder,
+};
 
 /// Where each driver takes its commands.
 #[derive(Default)]
 pub struct Ports {
-    drivers: BTreeMap<DriverId, Port>,
-}
-
-struct Port {
-    commands: Sender<Command>,
-    /// What found its queue full, in order.
-    waiting: VecDeque<Command>,
+    texts: Queues<TextCommand>,
+    calls: Queues<CallCommand>,
 }
 
 impl Ports {
-    pub fn add(&mut self, handle: &Handle) {
-        self.drivers.entry(handle.id).or_insert_with(|| Port {
-            commands: handle.commands.clone(),
-            waiting: VecDeque::new(),
-        });
+    pub fn add(&mut self, carrier: &Carrier) {
+        match carrier {
+            Carrier::Text(carrier) => self.texts.add(carrier),
+            Carrier::Call(carrier) => self.calls.add(carrier),
+        }
     }
 
-    /// Gives an order back that can't be taken. All else waits until there is room; a driver that has ended needs none of
-    /// it.
-    pub fn command(&mut self, driver: DriverId, command: Command) -> Option<Box<Order>> {
-        let Some(port) = self.drivers.get_mut(&driver) else {
-            return order(command);
-        };
-        if !port.waiting.is_empty() {
-            return port.wait(command);
-        }
-        match port.commands.try_send(command) {
-            Ok(()) => None,
-            Err(TrySendError::Full(command)) => port.wait(command),
-            Err(TrySendError::Closed(command)) => order(command),
-        }
+    /// False: the driver can't take it.
+    pub fn text(&mut self, driver: DriverId, order: Box<TextOrder>) -> bool {
+        self.texts.submit(driver, TextCommand::Submit(order))
+    }
+
+    /// False: the driver can't take it.
+    pub fn call(&mut self, driver: DriverId, order: Box<CallOrder>) -> bool {
+        self.calls.submit(driver, CallCommand::Submit(order))
+    }
+
+    /// Waits until there is room; a driver that has ended needs none of it.
+    pub fn tell(&mut self, driver: DriverId, command: CallCommand) {
+        self.calls.tell(driver, command);
+    }
+
+    /// The same, for either kind.
+    pub fn finish(&mut self, driver: DriverId, finish: Finish) {
+        self.texts.tell(driver, finish.into());
+        self.calls.tell(driver, finish.into());
     }
 
     /// What found a queue full is tried again.
     pub fn retry(&mut self) {
-        for port in self.drivers.values_mut() {
-            while let Some(command) = port.waiting.pop_front() {
-                if let Err(TrySendError::Full(command)) = port.commands.try_send(command) {
-                    port.waiting.push_front(command);
-                    break;
-                }
-            }
-        }
+        self.texts.retry();
+        self.calls.retry();
     }
 
     /// Drivers that have ended since this was asked last.
     pub fn ended(&mut self) -> Vec<DriverId> {
+        let mut ended = self.texts.ended();
+        ended.extend(self.calls.ended());
+        ended
+    }
+}
+
+struct Queues<C>(BTreeMap<DriverId, Queue<C>>);
+
+struct Queue<C> {
+    commands: Sender<C>,
+    /// What found it full, in order.
+    waiting: VecDeque<C>,
+}
+
+impl<C> Default for Queues<C> {
+    fn default() -> Queues<C> {
+        Queues(BTreeMap::new())
+    }
+}
+
+impl<C> Queues<C> {
+    fn add(&mut self, carrier: &Handle<C>) {
+        self.0.entry(carrier.id).or_insert_with(|| Queue {
+            commands: carrier.commands.clone(),
+            waiting: VecDeque::new(),
+        });
+    }
+
+    /// An order goes at once or not at all.
+    fn submit(&mut self, driver: DriverId, order: C) -> bool {
+        let queue = self.0.get(&driver).filter(|queue| queue.waiting.is_empty());
+        queue.is_some_and(|queue| queue.commands.try_send(order).is_ok())
+    }
+
+    fn tell(&mut self, driver: DriverId, command: C) {
+        if let Some(queue) = self.0.get_mut(&driver) {
+            queue.waiting.push_back(command);
+            queue.retry();
+        }
+    }
+
+    fn retry(&mut self) {
+        self.0.values_mut().for_each(Queue::retry);
+    }
+
+    fn ended(&mut self) -> Vec<DriverId> {
         let mut ended = Vec::new();
-        self.drivers.retain(|id, port| {
-            let gone = port.commands.is_closed();
+        self.0.retain(|id, queue| {
+            let gone = queue.commands.is_closed();
             ended.extend(gone.then_some(*id));
             !gone
         });
@@ -66,25 +108,13 @@ impl Ports {
     }
 }
 
-impl Port {
-    fn wait(&mut self, command: Command) -> Option<Box<Order>> {
-        match command {
-            Command::Submit(order) => Some(order),
-            command => {
-                self.waiting.push_back(command);
-                None
+impl<C> Queue<C> {
+    fn retry(&mut self) {
+        while let Some(command) = self.waiting.pop_front() {
+            if let Err(TrySendError::Full(command)) = self.commands.try_send(command) {
+                self.waiting.push_front(command);
+                break;
             }
         }
-    }
-}
-
-fn order(command: Command) -> Option<Box<Order>> {
-    match command {
-        Command::Submit(order) => Some(order),
-        Command::HangUp(_)
-        | Command::Recorded(_)
-        | Command::Drain
-        | Command::End
-        | Command::Prepare(_) => None,
     }
 }

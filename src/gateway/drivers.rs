@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     carrier::{
-        self, CallState, CarrierMessage, Command, Handle, callbacks,
+        self, CallCarrier, CallState, Carrier, CarrierMessage, Finish, TextCarrier, callbacks,
         http::{self, CallbackHandle},
         sip, smpp,
     },
@@ -77,7 +77,6 @@ pub struct Drivers {
 /// A driver, and how it can be changed.
 #[derive(Clone)]
 struct Driver {
-    handle: Handle,
     config: Arc<CarrierConfig>,
     secrets: [u8; 32],
     kind: Kind,
@@ -85,15 +84,20 @@ struct Driver {
 
 #[derive(Clone)]
 enum Kind {
-    Smpp(Arc<smpp::Changes>),
+    Smpp {
+        carrier: TextCarrier,
+        changes: Arc<smpp::Changes>,
+    },
     Http {
+        carrier: TextCarrier,
         changes: Arc<watch::Sender<Option<Arc<http::Setup>>>>,
         callbacks: CallbackHandle,
         /// Its file can be used.
         usable: bool,
     },
-    /// The address as it was asked for; port 0 where any would do.
     Sip {
+        trunk: CallCarrier,
+        /// The address as it was asked for; port 0 where any would do.
         bind: SocketAddr,
     },
 }
@@ -206,7 +210,7 @@ impl Drivers {
         let running = &self.running;
         self.leaving.retain(|left| {
             let goes_on = running.values().any(|driver| driver.is(left));
-            !goes_on && !left.handle.commands.is_closed()
+            !goes_on && !left.carrier().has_ended()
         });
         // Receipts come for those that are left as well; who has the name now goes before them.
         let all = self.leaving.iter().chain(self.running.values());
@@ -233,7 +237,7 @@ impl Drivers {
     fn prepare_smpp(&self, wanted: Wanted) -> (Driver, Option<Update>) {
         if let Some(driver) = self.running.get(&wanted.config.name)
             && driver.secrets == wanted.secrets
-            && let Kind::Smpp(changes) = &driver.kind
+            && let Kind::Smpp { changes, .. } = &driver.kind
         {
             if driver.config == wanted.config {
                 return (driver.clone(), None);
@@ -244,9 +248,9 @@ impl Drivers {
                 return driver.become_with(wanted, UpdateLink::Stays, commit);
             }
         }
-        let (handle, changes, begin) = smpp::prepare(wanted.config.clone(), self.said.clone());
-        let kind = Kind::Smpp(Arc::new(changes));
-        Driver::begin(wanted, handle, kind, begin)
+        let (carrier, changes, begin) = smpp::prepare(wanted.config.clone(), self.said.clone());
+        let changes = Arc::new(changes);
+        Driver::begin(wanted, Kind::Smpp { carrier, changes }, begin)
     }
 
     /// The file must be usable, but for the first set: a gateway starts with what it has.
@@ -268,6 +272,7 @@ impl Drivers {
         }
         if let (Some(driver), Ok(setup)) = (running, &setup)
             && let Kind::Http {
+                carrier,
                 changes,
                 callbacks,
                 usable: true,
@@ -280,6 +285,7 @@ impl Drivers {
                 to_change.send_replace(Some(setup));
             });
             let kind = Kind::Http {
+                carrier: carrier.clone(),
                 changes: changes.clone(),
                 callbacks: callbacks.changed(config.clone()),
                 usable: true,
@@ -293,22 +299,23 @@ impl Drivers {
         let usable = setup.is_ok();
         let ready = http::prepare(config, setup, self.said.clone());
         let kind = Kind::Http {
+            carrier: ready.carrier,
             changes: Arc::new(ready.changes),
             callbacks: ready.callbacks,
             usable,
         };
-        Ok(Driver::begin(wanted, ready.handle, kind, ready.begin))
+        Ok(Driver::begin(wanted, kind, ready.begin))
     }
 
     /// Waits until the drivers, told to end, have let go of their links, each for a bounded time.
     pub async fn finished(self) {
-        for left in &self.leaving {
-            // Closed: it has ended already.
-            let _ = left.handle.commands.try_send(Command::End);
-        }
+        let left = self.leaving.iter().map(Driver::carrier);
+        let told = left.map(|carrier| async move { carrier.finish(Finish::End).await });
+        let told = futures_util::future::join_all(told);
+        let _ = tokio::time::timeout(FAREWELL, told).await;
         let all = self.running.into_values().chain(self.leaving);
         let waits = all.map(|driver| async move {
-            let _ = tokio::time::timeout(FAREWELL, driver.handle.commands.closed()).await;
+            let _ = tokio::time::timeout(FAREWELL, driver.carrier().ended()).await;
         });
         futures_util::future::join_all(waits).await;
     }
@@ -323,30 +330,26 @@ struct Wanted {
 impl Driver {
     /// The very same task?
     fn is(&self, other: &Driver) -> bool {
-        let (own, others) = (&self.handle.commands, &other.handle.commands);
-        own.same_channel(others)
+        self.carrier().id() == other.carrier().id()
+    }
+
+    fn carrier(&self) -> Carrier {
+        match &self.kind {
+            Kind::Smpp { carrier, .. } | Kind::Http { carrier, .. } => {
+                Carrier::Text(carrier.clone())
+            }
+            Kind::Sip { trunk, .. } => Carrier::Call(trunk.clone()),
+        }
     }
 
     /// A driver that begins with the commit.
-    fn begin(
-        wanted: Wanted,
-        handle: Handle,
-        kind: Kind,
-        commit: carrier::Commit,
-    ) -> (Driver, Option<Update>) {
-        let update = Update {
-            config: wanted.config.clone(),
-            handle: handle.clone(),
-            link: UpdateLink::New,
-            commit,
-        };
+    fn begin(wanted: Wanted, kind: Kind, commit: carrier::Commit) -> (Driver, Option<Update>) {
         let driver = Driver {
-            handle,
             config: wanted.config,
             secrets: wanted.secrets,
             kind,
         };
-        (driver, Some(update))
+        driver.with_update(UpdateLink::New, commit)
     }
 
     /// The same driver by another file.
@@ -356,23 +359,22 @@ impl Driver {
         link: UpdateLink,
         commit: carrier::Commit,
     ) -> (Driver, Option<Update>) {
-        let handle = Handle {
-            name: wanted.config.name.clone(),
-            ..self.handle.clone()
-        };
-        let update = Update {
-            config: wanted.config.clone(),
-            handle: handle.clone(),
-            link,
-            commit,
-        };
         let driver = Driver {
-            handle,
             config: wanted.config,
             secrets: wanted.secrets,
             kind: self.kind.clone(),
         };
-        (driver, Some(update))
+        driver.with_update(link, commit)
+    }
+
+    fn with_update(self, link: UpdateLink, commit: carrier::Commit) -> (Driver, Option<Update>) {
+        let update = Update {
+            config: self.config.clone(),
+            carrier: self.carrier(),
+            link,
+            commit,
+        };
+        (self, Some(update))
     }
 }
 

@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::carriers::{self, Effect, Stage};
 use crate::{
-    carrier::{
-        AttemptEvent, Call as CallOrder, CallEnd, CallMark, CallOutcome, CallState, CarrierEvent,
-        Content, Order,
-    },
+    carrier::{AttemptEvent, CallEnd, CallMark, CallOrder, CallOutcome, CallState, CarrierEvent},
     cause::Cause,
     challenge::{AttemptKey, Method, Millis},
     protocol::rtp::Key,
@@ -115,16 +112,13 @@ impl Calls {
         stage.later(after, carriers::Step::Call(CallStep::OrphanEnded(id)));
     }
 
-    pub fn submit(&mut self, order: &Order, stage: &mut Stage<'_>) {
-        let Content::Call(CallOrder { method, .. }) = &order.content else {
-            return;
-        };
+    pub fn submit(&mut self, order: &CallOrder, stage: &mut Stage<'_>) {
         self.last += 1;
         let mark = self.last;
         let call = Call {
             key: order.key,
             id: format!("call-{}-{mark}", self.place).into(),
-            method: *method,
+            method: order.content.method,
             deadline: order.deadline,
             stage: Stand::Prepared,
             fate: fate(stage),

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{calls, calls::Calls, dice::Dice, profile::Profile, texts, texts::Texts};
 use crate::{
-    carrier::{CarrierEvent, Command, Content, DriverId, Link, Order, Slots},
-    challenge::{AttemptKey, Millis},
+    carrier::{CarrierEvent, DriverId, Link, Slots, TextOrder},
+    challenge::AttemptKey,
     config::{CarrierConfig, carrier::Transport},
 };
 
@@ -111,23 +111,6 @@ impl Carrier {
         }
     }
 
-    pub fn command(&mut self, command: Command, wall: Millis, stage: &mut Stage<'_>) {
-        match (command, &mut self.kind) {
-            (Command::Submit(order), CarrierKind::Texts(texts)) => {
-                texts.submit(&order, wall, stage)
-            }
-            (Command::Submit(order), CarrierKind::Calls(calls)) => calls.submit(&order, stage),
-            (Command::HangUp(key), CarrierKind::Calls(calls)) => calls.hang_up(key, stage),
-            (Command::Recorded(mark), CarrierKind::Calls(calls)) => {
-                calls.recorded(mark, wall, stage)
-            }
-            // What is in the air goes on; nothing new comes to it.
-            (Command::Drain | Command::End, _) => {}
-            (Command::HangUp(_) | Command::Recorded(_), CarrierKind::Texts(_))
-            | (Command::Prepare(_), _) => {}
-        }
-    }
-
     pub fn step(&mut self, step: Step, stage: &mut Stage<'_>) {
         match (step, &mut self.kind) {
             (Step::Text(step), CarrierKind::Texts(texts)) => texts.step(step, stage),
@@ -164,9 +147,6 @@ impl Carrier {
 }
 
 /// How an order's text reads: longer ones have several parts.
-pub fn parts(order: &Order) -> u16 {
-    match &order.content {
-        Content::Text(text) if text.body.len() > 160 => 2,
-        _ => 1,
-    }
+pub fn parts(order: &TextOrder) -> u16 {
+    if order.content.body.len() > 160 { 2 } else { 1 }
 }

@@ -16,7 +16,7 @@ use super::{
     world::World,
 };
 use crate::{
-    carrier::{Acknowledgement, AttemptEvent, CarrierEvent, Incoming, Order, ReceiptState},
+    carrier::{Acknowledgement, AttemptEvent, CarrierEvent, Incoming, ReceiptState, TextOrder},
     challenge::{AttemptKey, Origin},
     core::Core,
     delivery::DeliveryState,
@@ -30,7 +30,7 @@ impl World<'_, '_> {
     // --- what leaves ---------------------------------------------------------------------------------------------
 
     /// A text is about to be sent: its intent must be durable, its time not over, and nothing else under way.
-    pub(super) fn check_text(&mut self, order: &Order, parts: u16, engine: &Engine) {
+    pub(super) fn check_text(&mut self, order: &TextOrder, parts: u16, engine: &Engine) {
         let Some(n) = self.check_intent(order.key, engine) else {
             return;
         };

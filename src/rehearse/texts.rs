@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 use super::carriers::{self, Effect, Stage};
 use crate::{
     carrier::{
-        Acknowledgement, AttemptEvent, CarrierEvent, Incoming, Order, Receipt, ReceiptState, Reply,
+        Acknowledgement, AttemptEvent, CarrierEvent, Incoming, Receipt, ReceiptState, Reply,
+        TextOrder,
     },
     cause::{About, Blame, Cause, Failure, Verdict},
     challenge::{AttemptKey, Millis},
@@ -137,7 +138,7 @@ impl Texts {
         }
     }
 
-    pub fn submit(&mut self, order: &Order, wall: Millis, stage: &mut Stage<'_>) {
+    pub fn submit(&mut self, order: &TextOrder, wall: Millis, stage: &mut Stage<'_>) {
         let (key, profile) = (order.key, stage.profile);
         let answer = |stage: &mut Stage<'_>, after, event| {
             stage.later(after, carriers::Step::Text(TextStep::Answer(key, event)));
@@ -183,7 +184,7 @@ impl Texts {
     }
 
     /// The ids of a text's parts. True: the references don't tell it from others.
-    fn name(&mut self, order: &Order, stage: &mut Stage<'_>, ids: &mut Vec<Arc<str>>) -> bool {
+    fn name(&mut self, order: &TextOrder, stage: &mut Stage<'_>, ids: &mut Vec<Arc<str>>) -> bool {
         if stage.dice.chance(stage.profile.no_reference) {
             return true;
         }
@@ -208,7 +209,7 @@ impl Texts {
     /// The network has the text: the phone gets it or not, and the receipts say so, or something else.
     fn carry(
         &mut self,
-        order: &Order,
+        order: &TextOrder,
         references: &[Arc<str>],
         clear: bool,
         answered: Duration,

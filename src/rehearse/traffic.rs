@@ -6,12 +6,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     callers::Job,
-    carriers,
+    calls::Calls,
+    carriers::{self, CarrierKind, Stage},
     world::{Event, World},
 };
 use crate::{
-    carrier::{Acknowledgement, Command, DriverId},
-    challenge::Origin,
+    carrier::{Acknowledgement, DriverId, TextOrder},
+    challenge::{AttemptKey, Millis, Origin},
     core::{Core, Input, Output},
     intake::{
         Answer, Arrival, Ticket, amqp,
@@ -60,7 +61,23 @@ impl World<'_, '_> {
                     let after = self.dice.between(1, 20);
                     self.later(after, Event::LookUp(round));
                 }
-                Output::Command(driver, command) => self.command(driver, command, engine),
+                Output::Text(driver, order) => self.text(driver, &order, engine),
+                Output::Call(driver, order) => {
+                    self.given(driver, order.key);
+                    self.at_trunk(driver, engine, |calls, _, stage| {
+                        calls.submit(&order, stage)
+                    });
+                }
+                Output::HangUp(driver, key) => {
+                    self.at_trunk(driver, engine, |calls, _, stage| calls.hang_up(key, stage));
+                }
+                Output::Recorded(driver, mark) => {
+                    self.at_trunk(driver, engine, |calls, wall, stage| {
+                        calls.recorded(mark, wall, stage);
+                    });
+                }
+                // What is in the air goes on; nothing new comes to it.
+                Output::Finish(..) => {}
                 Output::Answer(ticket, answer) => {
                     ticket.answer(answer);
                     self.answers();
@@ -87,23 +104,48 @@ impl World<'_, '_> {
         }
     }
 
-    fn command(&mut self, driver: DriverId, command: Command, engine: &Engine) {
+    fn place_of(&self, driver: DriverId) -> Option<usize> {
         let mut carriers = self.carriers.iter();
-        let Some(place) = carriers.position(|carrier| carrier.driver == driver) else {
+        carriers.position(|carrier| carrier.driver == driver)
+    }
+
+    fn given(&mut self, driver: DriverId, key: AttemptKey) {
+        if let Some(place) = self.place_of(driver) {
+            let name = self.carriers[place].config.name.clone();
+            let (challenge, attempt) = (key.challenge.0, key.attempt);
+            let what = format_args!("{name} gets {challenge:x}/{attempt}");
+            self.trace.event(self.now.since_start(), what);
+        }
+    }
+
+    fn text(&mut self, driver: DriverId, order: &TextOrder, engine: &Engine) {
+        let Some(place) = self.place_of(driver) else {
             return;
         };
-        let (at, wall) = (self.now.since_start(), self.time().wall);
-        let name = self.carriers[place].config.name.clone();
-        if let Command::Submit(order) = &command {
-            let (challenge, attempt) = (order.key.challenge.0, order.key.attempt);
-            let what = format_args!("{name} gets {challenge:x}/{attempt}");
-            self.trace.event(at, what);
-            if matches!(order.content, crate::carrier::Content::Text(_)) {
-                self.check_text(order, carriers::parts(order), engine);
-            }
-        }
+        self.given(driver, order.key);
+        self.check_text(order, carriers::parts(order), engine);
+        let wall = self.time().wall;
         self.with_carrier(place, |carrier, stage| {
-            carrier.command(command, wall, stage)
+            if let CarrierKind::Texts(texts) = &mut carrier.kind {
+                texts.submit(order, wall, stage);
+            }
+        });
+    }
+
+    fn at_trunk(
+        &mut self,
+        driver: DriverId,
+        engine: &Engine,
+        what: impl FnOnce(&mut Calls, Millis, &mut Stage<'_>),
+    ) {
+        let Some(place) = self.place_of(driver) else {
+            return;
+        };
+        let wall = self.time().wall;
+        self.with_carrier(place, |carrier, stage| {
+            if let CarrierKind::Calls(calls) = &mut carrier.kind {
+                what(calls, wall, stage);
+            }
         });
         for key in std::mem::take(&mut self.invited) {
             self.check_call(key, engine);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ringback::{
-    carrier::{AttemptEvent, CarrierEvent, Command, Handle, sip},
+    carrier::{AttemptEvent, CallCarrier, CallCommand, CarrierEvent, sip},
     config::carrier::{Bind, CarrierConfig, Carry, SipConfig, Transport},
     message::speech::Catalogue,
 };
@@ -32,7 +32,7 @@ fn plain(at: usize, address: SocketAddr) -> CarrierConfig {
     config
 }
 
-async fn start(config: CarrierConfig) -> Result<Handle, String> {
+async fn start(config: CarrierConfig) -> Result<CallCarrier, String> {
     let voices = Catalogue::load(&root().join("prompts")).expect("prompts");
     let (said, mut heard) = mpsc::channel(100);
     let started = sip::start(Arc::new(config), Arc::new(voices), said, &[]).await;
@@ -42,7 +42,7 @@ async fn start(config: CarrierConfig) -> Result<Handle, String> {
         while let Some(said) = heard.recv().await {
             if let CarrierEvent::Attempt(_, AttemptEvent::CallState(_, mark)) = said.what {
                 // No ledger here: as if it had answered at once.
-                let _ = commands.send(Command::Recorded(mark)).await;
+                let _ = commands.send(CallCommand::Recorded(mark)).await;
             }
         }
     });
@@ -52,7 +52,7 @@ async fn start(config: CarrierConfig) -> Result<Handle, String> {
 /// The INVITE that reaches this far end, and where it came from.
 async fn invite(far: &UdpSocket, config: CarrierConfig) -> (String, SocketAddr) {
     let handle = start(config).await.expect("a driver");
-    let order = Command::Submit(Box::new(order()));
+    let order = CallCommand::Submit(Box::new(order()));
     handle.commands.send(order).await.expect("a driver");
     let mut buffer = [0; 4_000];
     let wait = async {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use ringback::{
-    carrier::{AttemptEvent, Call, CarrierEvent, Command, Content, Order, sip},
+    carrier::{AttemptEvent, Call, CallCommand, CallOrder, CarrierEvent, Finish, sip},
     challenge::{AttemptKey, ChallengeKey, Method, Millis},
     config::carrier::{
         CarrierConfig, Carry, Codec, Endpoint, Identity, NumberFormat, Redirects, RtpConfig,
@@ -56,7 +56,7 @@ pub async fn story(at: usize, carry: Carry, address: SocketAddr) -> (String, Joi
         .expect("a driver");
     handle
         .commands
-        .send(Command::Submit(Box::new(order())))
+        .send(CallCommand::Submit(Box::new(order())))
         .await
         .expect("a driver");
 
@@ -67,7 +67,7 @@ pub async fn story(at: usize, carry: Carry, address: SocketAddr) -> (String, Joi
         };
         if let AttemptEvent::CallState(_, mark) = event {
             // No ledger here: as if it had answered at once.
-            let recorded = handle.commands.send(Command::Recorded(mark)).await;
+            let recorded = handle.commands.send(CallCommand::Recorded(mark)).await;
             recorded.expect("a driver");
         }
         let over = matches!(
@@ -81,7 +81,7 @@ pub async fn story(at: usize, carry: Carry, address: SocketAddr) -> (String, Joi
     }
     handle
         .commands
-        .send(Command::Drain)
+        .send(CallCommand::Finish(Finish::Drain))
         .await
         .expect("a driver");
     said.close();
@@ -189,24 +189,24 @@ pub async fn listening(carry: Carry, address: SocketAddr) {
     timeout(LONG, taken).await.expect("the far end listens");
 }
 
-pub fn order() -> Order {
+pub fn order() -> CallOrder {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .expect("after 1970");
-    Order {
+    CallOrder {
         key: AttemptKey {
             challenge: ChallengeKey(1),
             attempt: 1,
         },
         to: Number::from_e164("+12025550123").expect("a number"),
         sender: "+18553308653".into(),
-        content: Content::Call(Call {
+        content: Call {
             method: Method::VoiceConfirm,
             locale: "en-US".into(),
             code: None,
             extension: None,
             rules: Arc::default(),
-        }),
+        },
         deadline: Millis(now.as_millis() as i64) + Duration::from_secs(120),
     }
 }

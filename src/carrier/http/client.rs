@@ -34,7 +34,7 @@ use super::{
     template::{Fields, Kind, Template},
 };
 use crate::{
-    carrier::{AttemptEvent, Content, Order, tls},
+    carrier::{AttemptEvent, TextOrder, tls},
     cause::{Blame, Cause, Failure},
     challenge::Millis,
     config::carrier::{CarrierConfig, Carry, Endpoint, HttpAuth, HttpConfig},
@@ -152,13 +152,10 @@ impl Requester {
     }
 
     /// Sends one text and waits for the whole answer.
-    pub async fn send(&self, order: &Order, now: Millis) -> Exchange {
+    pub async fn send(&self, order: &TextOrder, now: Millis) -> Exchange {
         let not_sent = |cause: Cause, link| Exchange {
             event: AttemptEvent::Failed(cause.failure(None)),
             link,
-        };
-        let Content::Text(text) = &order.content else {
-            return not_sent(Cause::CarrierFault, Seen::Nothing);
         };
         if order.deadline <= now {
             return not_sent(Cause::Expired, Seen::Nothing);
@@ -167,7 +164,7 @@ impl Requester {
         let fields = Fields {
             to: order.to.e164(),
             sender: &order.sender,
-            text: &text.body,
+            text: &order.content.body,
             reference: &reference,
         };
         let request = match self.request(&fields) {

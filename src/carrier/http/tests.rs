@@ -13,7 +13,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    carrier::{Content, Incoming, Receipt, ReceiptState, Text, callbacks},
+    carrier::{Finish, Incoming, Receipt, ReceiptState, Text, callbacks},
     cause::{Failure, Verdict},
     challenge::ChallengeKey,
     config::carrier::{HttpAuth, HttpCallback, HttpConfig, HttpRequest, HttpResponse, Secret, Tls},
@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 const TOKEN: &str = "a-token";
 
 struct Rig {
-    handle: Handle,
+    handle: TextCarrier,
     said: mpsc::Receiver<CarrierMessage>,
     heard: Vec<CarrierEvent>,
     _secret: Secrets,
@@ -163,19 +163,19 @@ impl Rig {
     }
 
     fn submit_until(&self, n: i64, body: &str, deadline: crate::challenge::Millis) {
-        let order = Order {
+        let order = TextOrder {
             key: AttemptKey {
                 challenge: ChallengeKey(n),
                 attempt: 1,
             },
             to: Number::from_e164(&phone(n)).unwrap(),
             sender: "97671".into(),
-            content: Content::Text(Text { body: body.into() }),
+            content: Text { body: body.into() },
             deadline,
         };
         self.handle
             .commands
-            .try_send(Command::Submit(Box::new(order)))
+            .try_send(TextCommand::Submit(Box::new(order)))
             .unwrap();
     }
 
@@ -437,7 +437,7 @@ async fn draining_waits_for_answers_and_then_ends() {
     for n in 0..3 {
         rig.submit(n, "Your code is 482913");
     }
-    rig.handle.commands.try_send(Command::Drain).unwrap();
+    rig.handle.finish(Finish::Drain).await;
     for n in 0..3 {
         rig.accepted(n).await;
     }

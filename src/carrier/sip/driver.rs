@@ -36,9 +36,7 @@ use super::{
     media::{Engine, EngineConfig, MediaEvent, MediaId},
 };
 use crate::{
-    carrier::{
-        COMMANDS, CallMark, CallState, CarrierMessage, Command, DriverId, Handle, Link, Slots,
-    },
+    carrier::{CallCarrier, CallCommand, CallMark, CallState, CarrierMessage, Finish, Link, Slots},
     challenge::AttemptKey,
     config::carrier::{CarrierConfig, Endpoint as Peer, SipConfig, Transport as Kind},
     message::speech::Catalogue,
@@ -93,8 +91,7 @@ pub async fn open(
     let mut trunk = Trunk::new(config, sip, voices, (wire, media, own), seeds);
     trunk.read_credentials();
     left_up.iter().for_each(|state| trunk.end_orphan(state));
-    let slots = trunk.slots.clone();
-    let (commands, orders) = mpsc::channel(COMMANDS);
+    let (carrier, orders) = CallCarrier::new(trunk.slots.clone());
     let task = Box::pin(async move {
         let resolved = trunk.look_for_targets();
         let inputs = Inputs {
@@ -108,12 +105,7 @@ pub async fn open(
         trunk.run(inputs).await;
     });
     Ok(Opened {
-        handle: Handle {
-            id: DriverId::fresh(),
-            name,
-            commands,
-            slots,
-        },
+        trunk: carrier,
         bind,
         task,
     })
@@ -128,7 +120,7 @@ struct Seeds {
 
 /// Everything a trunk listens to.
 struct Inputs {
-    orders: mpsc::Receiver<Command>,
+    orders: mpsc::Receiver<CallCommand>,
     arrivals: mpsc::Receiver<Arrived>,
     keys: mpsc::Receiver<MediaEvent>,
     resolved: mpsc::Receiver<Result<Resolved, Arc<str>>>,
@@ -256,7 +248,7 @@ impl Trunk {
                     }
                 },
                 order = inputs.orders.recv(), if commanded => match order {
-                    Some(Command::Prepare(to)) => inputs.change = change::offer(to),
+                    Some(CallCommand::Prepare(to)) => inputs.change = change::offer(to),
                     Some(order) => self.command(order),
                     None => {
                         commanded = false;
@@ -353,18 +345,18 @@ impl Trunk {
         }
     }
 
-    fn command(&mut self, command: Command) {
+    fn command(&mut self, command: CallCommand) {
         match command {
-            Command::Submit(order) => self.submit(order),
-            Command::HangUp(key) => self.hang_up(key),
-            Command::Recorded(CallMark(mark)) => {
+            CallCommand::Submit(order) => self.submit(order),
+            CallCommand::HangUp(key) => self.hang_up(key),
+            CallCommand::Recorded(CallMark(mark)) => {
                 self.endpoint
                     .recorded(Instant::now(), CallHandle::from_bits(mark));
             }
-            Command::Drain => self.drain(self.longest_call()),
-            Command::End => self.drain(LAST_WORDS),
+            CallCommand::Finish(Finish::Drain) => self.drain(self.longest_call()),
+            CallCommand::Finish(Finish::End) => self.drain(LAST_WORDS),
             // The task itself sees to it.
-            Command::Prepare(_) => {}
+            CallCommand::Prepare(_) => {}
         }
     }
 

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     carrier::{
-        Acknowledgement, AttemptEvent, CarrierEvent, Link, Order, Reply,
+        Acknowledgement, AttemptEvent, CarrierEvent, Link, Reply, TextOrder,
         connect::{self, Stream},
     },
     cause::Cause,
@@ -49,7 +49,7 @@ const LAST_WRITE: Duration = Duration::from_millis(200);
 
 /// What the splitter tells a bind.
 pub enum ToBind {
-    Submit(Box<Order>),
+    Submit(Box<TextOrder>),
     Drain,
 }
 
@@ -170,7 +170,7 @@ impl Bind {
         }
     }
 
-    async fn refuse(&self, order: &Order) {
+    async fn refuse(&self, order: &TextOrder) {
         let outcome = refused(order.key, Cause::CarrierFault.failure(None));
         self.say(outcome).await;
     }

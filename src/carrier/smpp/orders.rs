@@ -12,7 +12,7 @@ use std::{
 
 use super::{addresses, status::Statuses};
 use crate::{
-    carrier::{AttemptEvent, Content, Order},
+    carrier::{AttemptEvent, TextOrder},
     cause::{About, Blame, Cause, Failure, Verdict},
     challenge::{AttemptKey, Millis},
     message::text,
@@ -95,14 +95,8 @@ impl Orders {
 
     /// Takes an order; its parts wait for [`Orders::fill`]. An outcome means that it could not be taken.
     /// `concatenation` marks the parts of one text.
-    pub fn take(&mut self, order: Order, concatenation: u8) -> Option<OrderOutcome> {
-        let Content::Text(content) = &order.content else {
-            return Some(refused(
-                order.key,
-                our_fault("a text carrier takes no calls"),
-            ));
-        };
-        let encoded = text::encode(&content.body);
+    pub fn take(&mut self, order: TextOrder, concatenation: u8) -> Option<OrderOutcome> {
+        let encoded = text::encode(&order.content.body);
         let Some(messages) = encoded.short_messages(concatenation) else {
             return Some(refused(order.key, our_fault("text too long")));
         };

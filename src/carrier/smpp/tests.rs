@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt;
 
 use super::*;
 use crate::{
-    carrier::{Incoming, ReceiptState, reference::other_forms},
+    carrier::{Finish, Incoming, ReceiptState, reference::other_forms},
     cause::Verdict,
     config::carrier::{Carry, ReceiptId, Tls},
 };
@@ -318,7 +318,7 @@ async fn draining_finishes_what_is_in_the_air_and_then_ends() {
     for n in 0..4 {
         rig.submit(n, "Your code is 482913");
     }
-    rig.handle.commands.try_send(Command::Drain).unwrap();
+    rig.handle.finish(Finish::Drain).await;
     for n in 0..4 {
         rig.accepted(n).await;
     }

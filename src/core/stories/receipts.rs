@@ -5,7 +5,7 @@ use super::*;
 const PHONE: &str = "+12025550123";
 
 /// A text whose carrier says nothing, and that ends by another carrier's.
-fn ends_in_doubt(story: &mut Story, id: &str) -> (Arc<str>, Order) {
+fn ends_in_doubt(story: &mut Story, id: &str) -> (Arc<str>, TextOrder) {
     story.ask(id, PHONE);
     let (silent, order) = story.order();
     story.is_silent(&silent, &order);

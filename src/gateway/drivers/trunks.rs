@@ -82,7 +82,7 @@ impl Drivers {
     /// Those that run, and those that only wait for their last call.
     fn everyone(&self) -> impl Iterator<Item = &Driver> {
         let all = self.running.values().chain(&self.leaving);
-        all.filter(|driver| !driver.handle.commands.is_closed())
+        all.filter(|driver| !driver.carrier().has_ended())
     }
 
     /// The trunk stays, and becomes what is wanted.
@@ -101,8 +101,13 @@ impl Drivers {
         if runs && same && same_voices {
             return Ok((driver.clone(), None));
         }
-        let held = tokio::time::timeout(ANSWER, sip::hold(&driver.handle)).await;
-        let Ok(Some(held)) = held else {
+        let held = async {
+            match &driver.kind {
+                Kind::Sip { trunk, .. } => sip::hold(trunk).await,
+                Kind::Smpp { .. } | Kind::Http { .. } => None,
+            }
+        };
+        let Ok(Some(held)) = tokio::time::timeout(ANSWER, held).await else {
             return Err(DriverError::Silent(driver.config.name.clone()));
         };
         let fresh = !runs
@@ -139,12 +144,15 @@ impl Drivers {
             }
         };
         let opened = opened.map_err(|error| self.named(error))?;
-        let kind = Kind::Sip { bind: own.bind };
+        let kind = Kind::Sip {
+            trunk: opened.trunk,
+            bind: own.bind,
+        };
         let task = opened.task;
         let begin = Box::new(move || {
             tokio::spawn(task);
         });
-        Ok(Driver::begin(wanted, opened.handle, kind, begin))
+        Ok(Driver::begin(wanted, kind, begin))
     }
 
     /// If it is one of ours that has the address, the operator is told which.
@@ -158,7 +166,7 @@ impl Drivers {
         };
         let holder = self
             .everyone()
-            .find(|driver| matches!(driver.kind, Kind::Sip { bind } if overlaps(bind)));
+            .find(|driver| matches!(driver.kind, Kind::Sip { bind, .. } if overlaps(bind)));
         match holder.map(|driver| driver.config.name.clone()) {
             Some(by) => DriverError::Held { error, by },
             None => error.into(),
@@ -168,7 +176,7 @@ impl Drivers {
 
 impl Driver {
     fn has(&self, address: SocketAddr) -> bool {
-        matches!(self.kind, Kind::Sip { bind } if bind == address)
+        matches!(self.kind, Kind::Sip { bind, .. } if bind == address)
     }
 }
 

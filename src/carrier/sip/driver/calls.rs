@@ -12,7 +12,7 @@ use std::{
 use super::{Trunk, call_scripts::script, targets::Target, way::Way};
 use crate::{
     carrier::{
-        self, AttemptEvent, CallMark, CallState, CarrierEvent, CarrierMessage, Content, Order,
+        self, AttemptEvent, CallMark, CallOrder, CallState, CarrierEvent, CarrierMessage,
         sip::{
             address,
             call_script::{CallScript, Input, Prompt},
@@ -34,7 +34,7 @@ use crate::{
 /// A call that has not been cleared.
 pub(super) struct Active {
     pub(super) key: AttemptKey,
-    pub(super) order: Box<Order>,
+    pub(super) order: Box<CallOrder>,
     ask: Prompt,
     pub(super) media: MediaPort,
     /// The Call-ID.
@@ -52,12 +52,9 @@ pub(super) struct Active {
 }
 
 impl Trunk {
-    pub(super) fn submit(&mut self, order: Box<Order>) {
+    pub(super) fn submit(&mut self, order: Box<CallOrder>) {
         let key = order.key;
-        let ask = match &order.content {
-            Content::Call(call) => Prompt::of(call),
-            Content::Text(_) => None,
-        };
+        let ask = Prompt::of(&order.content);
         let refusal = if self.draining.is_some() {
             Some(Cause::Throttled.failure(None))
         } else if time_left(order.deadline).is_zero() {
@@ -79,7 +76,7 @@ impl Trunk {
     }
 
     /// Calls over the next target, or where a redirection leads.
-    fn place(&mut self, order: Box<Order>, ask: Prompt, mut way: Way) {
+    fn place(&mut self, order: Box<CallOrder>, ask: Prompt, mut way: Way) {
         let key = order.key;
         let (step, target) = match way.next_step() {
             Some((step, target)) => (Some(step), target),
@@ -128,7 +125,7 @@ impl Trunk {
 
     fn invite_for(
         &mut self,
-        order: &Order,
+        order: &CallOrder,
         target: &Target,
         media: MediaPort,
         step: Option<&RedirectStep>,
@@ -264,13 +261,11 @@ impl Trunk {
         let Some(active) = self.calls.get_mut(&call) else {
             return;
         };
-        let (Content::Call(content), key) = (&active.order.content, active.key) else {
-            return;
-        };
+        let key = active.key;
         let script = script(
             &self.sip,
             &self.voices,
-            content,
+            &active.order.content,
             active.ask.clone(),
             active.order.deadline,
             now,

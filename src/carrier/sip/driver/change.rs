@@ -13,7 +13,7 @@ use super::{
     targets::{self, Resolved, Targets},
 };
 use crate::{
-    carrier::{CarrierEvent, CarrierMessage, Command, Handle, Link},
+    carrier::{CallCarrier, CallCommand, CarrierEvent, CarrierMessage, Link},
     config::carrier::{CarrierConfig, Transport},
     message::speech::Catalogue,
 };
@@ -30,9 +30,9 @@ pub struct TrunkChange {
 }
 
 /// Asks a trunk to stay for a change. None: it has ended.
-pub async fn hold(handle: &Handle) -> Option<oneshot::Sender<TrunkChange>> {
+pub async fn hold(trunk: &CallCarrier) -> Option<oneshot::Sender<TrunkChange>> {
     let (to, held) = oneshot::channel();
-    handle.commands.send(Command::Prepare(to)).await.ok()?;
+    trunk.commands.send(CallCommand::Prepare(to)).await.ok()?;
     held.await.ok()
 }
 

@@ -7,7 +7,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{open, own_address};
 use crate::{
-    carrier::{CallState, CarrierMessage, Handle},
+    carrier::{CallCarrier, CallState, CarrierMessage},
     config::CarrierConfig,
     message::speech::Catalogue,
 };
@@ -43,15 +43,15 @@ pub async fn start(
     voices: Arc<Catalogue>,
     said: mpsc::Sender<CarrierMessage>,
     left_up: &[CallState],
-) -> Result<(Handle, JoinHandle<()>), StartError> {
+) -> Result<(CallCarrier, JoinHandle<()>), StartError> {
     let own = own_address(config.clone()).await?;
     let opened = open(config, voices, said, left_up, own).await?;
-    Ok((opened.handle, tokio::spawn(opened.task)))
+    Ok((opened.trunk, tokio::spawn(opened.task)))
 }
 
 /// A trunk with its sockets, before anything is sent.
 pub struct Opened {
-    pub handle: Handle,
+    pub trunk: CallCarrier,
     /// As [`own_address`] has chosen it.
     pub bind: SocketAddr,
     pub task: Pin<Box<dyn Future<Output = ()> + Send>>,

@@ -172,8 +172,8 @@ async fn calls_are_hung_up_on_command_before_and_after_the_answer() {
             && b.story(talking).contains(&"answered".into())
     })
     .await;
-    b.command(Command::HangUp(ringing)).await;
-    b.command(Command::HangUp(talking)).await;
+    b.command(CallCommand::HangUp(ringing)).await;
+    b.command(CallCommand::HangUp(talking)).await;
     assert!(
         b.settle(ringing)
             .await
@@ -333,7 +333,7 @@ async fn a_call_that_finds_no_room_for_its_audio_is_not_the_trunks_fault() {
     let first = b.call("+12025559021", Method::VoiceConfirm).await;
     let second = b.call("+12025550123", Method::VoiceConfirm).await;
     assert_eq!(b.settle(second).await, "gateway_limit Later");
-    b.command(Command::HangUp(first)).await;
+    b.command(CallCommand::HangUp(first)).await;
     b.settle(first).await;
     b.drained().await;
 }

@@ -4,10 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::{Trunk, targets::Target};
 use crate::{
-    carrier::{
-        Content,
-        sip::redirect::{self, RedirectStep},
-    },
+    carrier::sip::redirect::{self, RedirectStep},
     number,
     protocol::sip::CallHandle,
 };
@@ -72,9 +69,6 @@ impl Trunk {
         if self.draining.is_some() {
             return Err("the trunk is being drained");
         }
-        let Content::Call(content) = &active.order.content else {
-            return Err("no call");
-        };
         let called = active
             .way
             .steps
@@ -82,7 +76,7 @@ impl Trunk {
             .map_or(active.order.to, |step| step.to);
         let mut why = redirect::No::Unusable.name();
         for contact in contacts {
-            match redirect::step(contact, &called, &trunk, &content.rules) {
+            match redirect::step(contact, &called, &trunk, &active.order.content.rules) {
                 Ok(step) if active.way.steps.contains(&step) => why = "in a circle",
                 Ok(_) if active.way.steps.len() == redirect::MAX_REDIRECTS => why = "too many",
                 Ok(step) => {

@@ -14,15 +14,15 @@ use crate::{
 
 const WALL: Millis = Millis(1_700_000_000_000);
 
-fn order(n: i64, body: &str) -> Order {
-    Order {
+fn order(n: i64, body: &str) -> TextOrder {
+    TextOrder {
         key: AttemptKey {
             challenge: ChallengeKey(n),
             attempt: 1,
         },
         to: Number::from_e164("+12025550123").unwrap(),
         sender: "97671".into(),
-        content: Content::Text(Text { body: body.into() }),
+        content: Text { body: body.into() },
         deadline: WALL + Duration::from_millis(90_500),
     }
 }
@@ -171,7 +171,7 @@ fn doubt_is_said_once_and_a_late_answer_ends_it() {
 fn nothing_is_sent_after_the_deadline() {
     let (mut orders, mut session) = (orders(), session(10, Instant::now()));
     orders.take(
-        Order {
+        TextOrder {
             deadline: WALL,
             ..order(1, "late")
         },
@@ -215,7 +215,7 @@ fn what_we_cannot_send_speaks_against_us() {
     let too_long = orders.take(order(1, &"y".repeat(50_000)), 1).unwrap();
     assert!(matches!(too_long.event, AttemptEvent::Failed(f) if f.blame == Blame::Us));
     orders.take(
-        Order {
+        TextOrder {
             sender: "A name that is far too long".into(),
             ..order(2, "hi")
         },

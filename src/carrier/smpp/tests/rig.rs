@@ -7,7 +7,7 @@ use simulators::{
 
 use super::super::*;
 use crate::{
-    carrier::{Content, Incoming, Receipt, Text},
+    carrier::{Incoming, Receipt, Text},
     challenge::{AttemptKey, ChallengeKey, Millis},
     config::carrier::{Carry, Endpoint, ReceiptId, Tls},
     number::Number,
@@ -16,7 +16,7 @@ use crate::{
 pub const LIMIT: Duration = Duration::from_secs(20);
 
 pub struct Rig {
-    pub handle: Handle,
+    pub handle: TextCarrier,
     pub said: mpsc::Receiver<CarrierMessage>,
     /// What was said and not asked for yet.
     pub heard: Vec<CarrierEvent>,
@@ -121,16 +121,16 @@ impl Rig {
     }
 
     pub fn submit_until(&self, n: i64, body: &str, deadline: Millis) {
-        let order = Order {
+        let order = TextOrder {
             key: key(n),
             to: Number::from_e164(&phone(n)).unwrap(),
             sender: "97671".into(),
-            content: Content::Text(Text { body: body.into() }),
+            content: Text { body: body.into() },
             deadline,
         };
         self.handle
             .commands
-            .try_send(Command::Submit(Box::new(order)))
+            .try_send(TextCommand::Submit(Box::new(order)))
             .unwrap();
     }
 

@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     carrier::{
-        AttemptEvent, CallEnd, CallMark, CallOutcome, CallState, CarrierEvent, CarrierMessage,
-        Command, DriverId, Link, Order,
+        AttemptEvent, CallEnd, CallMark, CallOrder, CallOutcome, CallState, CarrierEvent,
+        CarrierMessage, DriverId, Link,
     },
     cause::Cause,
     challenge::{AttemptKey, ChallengeKey},
@@ -181,8 +181,14 @@ impl Stage {
                     }
                     self.disk.push(batch);
                 }
-                Output::Command(driver, command) => self.command(driver, command),
+                Output::Call(trunk, order) => self.prepared(trunk.0 as usize, &order),
+                Output::Recorded(trunk, CallMark(call)) => {
+                    self.recorded(trunk.0 as usize, call as usize);
+                }
                 Output::LookUp(_)
+                | Output::Text(..)
+                | Output::HangUp(..)
+                | Output::Finish(..)
                 | Output::Answer(..)
                 | Output::Acknowledge(_)
                 | Output::Refuse(_)
@@ -238,16 +244,7 @@ impl Stage {
         }
     }
 
-    fn command(&mut self, driver: DriverId, command: Command) {
-        let trunk = driver.0 as usize;
-        match command {
-            Command::Submit(order) => self.prepared(trunk, &order),
-            Command::Recorded(CallMark(call)) => self.recorded(trunk, call as usize),
-            Command::HangUp(_) | Command::Drain | Command::End | Command::Prepare(_) => {}
-        }
-    }
-
-    fn prepared(&mut self, trunk: usize, order: &Order) {
+    fn prepared(&mut self, trunk: usize, order: &CallOrder) {
         let calls = &mut self.trunks[trunk].calls;
         let call = calls.len();
         calls.push(TrunkCall {

@@ -11,7 +11,7 @@ use tokio::{task::JoinHandle, time::timeout};
 
 use super::super::*;
 use crate::{
-    carrier::{AttemptEvent, Call, CarrierEvent, Content, Order},
+    carrier::{AttemptEvent, Call, CallOrder, CarrierEvent},
     challenge::{ChallengeKey, Code, Method, Millis},
     config::carrier::{Carry, Codec, Identity, NumberFormat, Redirects, RtpConfig, Tls},
     number::Number,
@@ -103,7 +103,7 @@ pub fn free_address() -> SocketAddr {
 }
 
 pub struct Bench {
-    pub handle: Handle,
+    pub handle: CallCarrier,
     pub said: mpsc::Receiver<CarrierMessage>,
     pub task: JoinHandle<()>,
     pub next: i64,
@@ -163,7 +163,7 @@ impl Bench {
             {
                 CarrierEvent::Attempt(key, event) => {
                     if let (AttemptEvent::CallState(_, mark), true) = (&event, self.records) {
-                        self.command(Command::Recorded(*mark)).await;
+                        self.command(CallCommand::Recorded(*mark)).await;
                     }
                     self.log.push((key, event));
                 }
@@ -187,28 +187,28 @@ impl Bench {
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .expect("after 1970");
-        let order = Order {
+        let order = CallOrder {
             key,
             to: Number::from_e164(to).expect("a number"),
             sender: CALLER.into(),
-            content: Content::Call(Call {
+            content: Call {
                 method,
                 locale: "en-US".into(),
                 code: Some(Code::new("1357")),
                 extension: None,
                 rules: call_rules(),
-            }),
+            },
             deadline: Millis(now.as_millis() as i64) + left,
         };
         self.handle
             .commands
-            .send(Command::Submit(Box::new(order)))
+            .send(CallCommand::Submit(Box::new(order)))
             .await
             .expect("a driver");
         key
     }
 
-    pub async fn command(&self, command: Command) {
+    pub async fn command(&self, command: CallCommand) {
         self.handle.commands.send(command).await.expect("a driver");
     }
 
@@ -240,7 +240,7 @@ impl Bench {
     }
 
     pub async fn drained(mut self) {
-        self.command(Command::Drain).await;
+        self.command(CallCommand::Finish(Finish::Drain)).await;
         self.said.close();
         timeout(LONG, self.task)
             .await
