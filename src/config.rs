@@ -23,6 +23,7 @@ pub mod reach;
 pub mod reference;
 pub mod reload;
 mod routes_file;
+pub mod secret;
 pub mod settings;
 mod source;
 pub mod values;

@@ -8,6 +8,6 @@ pub mod plan;
 mod sender;
 pub mod table;
 
-pub use health::{Health, HealthSettings};
-pub use plan::{Availability, Candidate, Choice, LeftOut, Plan, PlanRequest, Tried, View, Why};
+pub use health::{Availability, Health, HealthSettings};
+pub use plan::{Candidate, Choice, LeftOut, Plan, PlanRequest, Tried, View, Why};
 pub use table::{CarrierIx, RouteEntry, RouteEntryIx, Sender, SenderIx, SenderKind, Table};

@@ -12,7 +12,8 @@ use std::{path::PathBuf, time::Duration};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub mod carriers_only;
+pub mod address;
+mod carriers_only;
 pub mod case;
 pub mod far_end;
 pub mod folder;

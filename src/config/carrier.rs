@@ -3,8 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
-    net::IpAddr,
     path::PathBuf,
     sync::{Arc, LazyLock},
     time::Duration,
@@ -26,7 +24,10 @@ mod http;
 mod sip;
 mod smpp;
 
-pub use super::values::Tls;
+pub use super::{
+    secret::Secret,
+    values::{Carry, Endpoint, Tls},
+};
 pub use crate::pace::Pace;
 pub use http::{HttpAuth, HttpCallback, HttpConfig, HttpRequest, HttpResponse, HttpVerdict};
 pub use sip::{Bind, Codec, Identity, NumberFormat, Redirects, RtpConfig, SipConfig};
@@ -230,75 +231,3 @@ impl Transport {
         }
     }
 }
-
-/// `host:port`, with what carries it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    pub carry: Carry,
-    pub host: Arc<str>,
-    pub port: u16,
-}
-
-impl Endpoint {
-    /// The address, where the host is one and no name.
-    pub fn ip(&self) -> Option<IpAddr> {
-        self.host.trim_matches(['[', ']']).parse().ok()
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Carry {
-    Tcp,
-    Udp,
-    Tls,
-}
-
-impl Tls {
-    pub fn certificates(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.ca, &self.cert].into_iter().flatten()
-    }
-}
-
-/// A secret that the configuration names and never stores. Read when it is needed, so that it can be rotated.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Secret {
-    Env(Arc<str>),
-    File(PathBuf),
-}
-
-impl Secret {
-    /// The secret itself, without a trailing newline. The error names where it was looked for.
-    pub fn read(&self) -> Result<String, String> {
-        let found = match self {
-            Secret::Env(name) => std::env::var(name.as_ref())
-                .map_err(|_| format!("environment variable {name} is not set"))?,
-            Secret::File(path) => {
-                let said = |reason: String| format!("{}: {reason}", path.display());
-                let octets = regular::octets(path, MAX_SECRET).map_err(|e| said(e.to_string()))?;
-                String::from_utf8(octets).map_err(|_| said("is not UTF-8 text".to_owned()))?
-            }
-        };
-        Ok(found.trim_end_matches(['\r', '\n']).to_owned())
-    }
-
-    /// The file that holds it, where one does.
-    pub fn file(&self) -> Option<&PathBuf> {
-        match self {
-            Secret::Env(_) => None,
-            Secret::File(path) => Some(path),
-        }
-    }
-}
-
-/// Where it stands; never what it is.
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Secret::Env(name) => write!(f, "environment variable {name}"),
-            Secret::File(path) => write!(f, "{}", path.display()),
-        }
-    }
-}
-
-/// No key and no token is longer.
-const MAX_SECRET: u64 = 64 * 1024;

@@ -11,7 +11,6 @@ use std::{
     sync::Arc,
 };
 
-use super::source::Source;
 use crate::schema::tree::{Entry, Tree};
 
 /// Longest value that is shown whole.
@@ -45,11 +44,11 @@ pub struct Change {
 
 impl Sheets {
     /// What stands in a file.
-    pub(super) fn note(&mut self, source: &Source, entries: &[Entry<'_>]) {
+    pub(super) fn note(&mut self, file: Arc<PathBuf>, text: &str, entries: &[Entry<'_>]) {
         let mut keys = BTreeMap::new();
         table("", false, entries, &mut keys);
-        let blank = source.text().trim().is_empty();
-        self.0.insert(source.file.clone(), Sheet { blank, keys });
+        let blank = text.trim().is_empty();
+        self.0.insert(file, Sheet { blank, keys });
     }
 
     pub(super) fn extend(&mut self, other: Sheets) {
@@ -206,7 +205,10 @@ mod tests {
     fn sheets(files: &[(&str, &str)]) -> Sheets {
         let mut sheets = Sheets::default();
         for (file, text) in files {
-            let source = Source::of(Arc::new(PathBuf::from(file)), (*text).to_owned());
+            let source = crate::config::source::Source::of(
+                Arc::new(PathBuf::from(file)),
+                (*text).to_owned(),
+            );
             let (faults, base) = (Faults::default(), Path::new(""));
             source.parse(base, &faults, &mut sheets, |_| Some(()));
         }

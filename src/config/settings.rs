@@ -12,7 +12,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    carrier::Secret,
+    secret::Secret,
     values::{self, FOLDER, SOCKET, TOKEN},
 };
 use crate::{
@@ -31,8 +31,9 @@ use crate::{
 mod jobs;
 mod ledger;
 
+pub use super::secret::Text;
 pub use crate::admission::{Countries, CountrySet, Guard, Limits};
-pub use jobs::{Address, Amqp, Events, Jobs, MaxUnsent, Text};
+pub use jobs::{Address, Amqp, Events, Jobs, MaxUnsent};
 pub use ledger::{LedgerKey, LedgerSettings, OnLoss};
 
 described! {

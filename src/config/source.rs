@@ -57,10 +57,6 @@ impl Source {
         Source { file, text, lines }
     }
 
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
     /// The line of an offset, counted from 1.
     pub fn line(&self, offset: usize) -> usize {
         self.lines.partition_point(|start| *start <= offset).max(1)
@@ -79,7 +75,7 @@ impl Source {
         let (table, errors) = DeTable::parse_recoverable(&self.text);
         let broken = self.syntax(errors, faults);
         let entries = Tree::entries(table.into_inner());
-        sheets.note(self, &entries);
+        sheets.note(self.file.clone(), &self.text, &entries);
         let reading = Reading::toml(base);
         let root = reading.root(&entries);
         let found = read(&root);

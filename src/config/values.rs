@@ -1,18 +1,41 @@
 //! Kinds of values of the configuration: paces, windows, endpoints, secrets, certificates. Each says its own fault.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use serde_json::{Value as Json, json};
 
-use super::{
-    carrier::{Carry, Endpoint, Secret},
-    settings::Text,
-};
+use super::secret::{Secret, Text};
 use crate::schema::{
     Value, described,
     kinds::{self, Parsed, Read, any_string, plain, text},
     value::quoted,
 };
+
+/// `host:port`, with what carries it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    pub carry: Carry,
+    pub host: Arc<str>,
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// The address, where the host is one and no name.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.host.trim_matches(['[', ']']).parse().ok()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Carry {
+    Tcp,
+    Udp,
+    Tls,
+}
 
 /// Of an SMPP carrier: `host:port`, `tls:host:port`.
 pub const SMPP_ENDPOINT: Read<Endpoint> = kinds::read(
@@ -248,6 +271,12 @@ described! {
         if table.is_there("cert") != table.is_there("key") {
             table.fault_here("cert and key belong together: one of them is missing");
         }
+    }
+}
+
+impl Tls {
+    pub fn certificates(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.ca, &self.cert].into_iter().flatten()
     }
 }
 

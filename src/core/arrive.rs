@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    Core,
-    commit::Action,
-    effects::{Change, encode},
-    open::Open,
-};
+use super::{Core, commit::Action, commit::encode, effects::Change, open::Open};
 use crate::{
     admission::{
         self, Admitted, Kind, Rules, Taken,

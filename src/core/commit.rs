@@ -14,19 +14,17 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    operator::PendingOrder,
-    output::{Output, Outputs},
-};
+use super::output::{OrderId, Ordered, Output, Outputs};
 use crate::{
     carrier::{Acknowledgement, CallMark},
     challenge::{AttemptKey, Challenge, ChallengeKey},
     clock::Mono,
     intake::{Answer, Ticket},
     ledger::{
-        BATCHES, Batch, ControlMessage, Done, InboxKey, Known, NewChallenge, Op, OutboxReport,
-        ReportKey,
+        BATCHES, Batch, Claim, ControlMessage, Done, InboxKey, Known, NewChallenge, Op,
+        OutboxReport, ReportKey,
     },
+    overlay::{Audit, Entry},
 };
 
 /// Something that waits for the ledger.
@@ -64,6 +62,17 @@ pub enum Action {
     Ordered(Box<PendingOrder>),
     /// Somebody may be following this challenge by HTTP.
     Wake(ChallengeKey),
+}
+
+/// An operator's change of the overlay, on its way to the disk.
+#[derive(Debug)]
+pub struct PendingOrder {
+    pub audit: Audit,
+    /// None: lifted.
+    pub entry: Option<Entry>,
+    pub claim: Claim,
+    pub id: OrderId,
+    pub ordered: Ordered,
 }
 
 impl Action {
@@ -106,6 +115,11 @@ impl Action {
             | Action::Ordered(..) => None,
         }
     }
+}
+
+/// Into the octets that the ledger seals. Strings, numbers and lists: this can't fail.
+pub fn encode<T: serde::Serialize>(what: &T) -> Vec<u8> {
+    serde_json::to_vec(what).unwrap_or_default()
 }
 
 /// What a durable batch lets happen.

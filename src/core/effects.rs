@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{
     Core,
-    commit::{self, Action},
-    late, reasons,
+    commit::{self, Action, encode},
+    reasons,
+    references::unreferenced,
 };
 use crate::{
     challenge::{AttemptKey, ChallengeKey, Channel, Millis, Origin},
@@ -198,7 +199,7 @@ impl Core {
                 if attempt.known_by_phone() {
                     self.commit.write(Op::Reference {
                         carrier: attempt.carrier.clone(),
-                        reference: late::unreferenced(phone),
+                        reference: unreferenced(phone),
                         key: at,
                         part: 0,
                         phone: Some(phone),
@@ -219,9 +220,4 @@ fn wanted(events: &Events, event: Event) -> bool {
         (Events::All, _) => true,
         (Events::Only(names), event) => names.contains(event.name()),
     }
-}
-
-/// Into the octets that the ledger seals. Strings, numbers and lists: this can't fail.
-pub(super) fn encode<T: serde::Serialize>(what: &T) -> Vec<u8> {
-    serde_json::to_vec(what).unwrap_or_default()
 }

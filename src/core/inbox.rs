@@ -256,7 +256,7 @@ impl Record {
         InboxMessage {
             key,
             at: held.at,
-            body: super::effects::encode(&record),
+            body: super::commit::encode(&record),
         }
     }
 

@@ -18,9 +18,10 @@ use super::{
     commit::Action,
     inbox::{Held, tails},
     lead::{Lead, names},
-    output::Output,
+    output::{LookUp, Output},
     receipts,
     references::PartOf,
+    references::unreferenced,
 };
 use crate::{
     carrier::ReceiptState,
@@ -40,13 +41,6 @@ const AGAIN: Duration = Duration::from_secs(3);
 const ENDED_LATELY: Duration = Duration::from_secs(3_600);
 /// A `late` report is tried for so long.
 const LATE_OVERTIME: Duration = Duration::from_secs(3_600);
-
-/// One question to the ledger: whose receipt is it?
-#[derive(Debug)]
-pub struct LookUp {
-    pub key: InboxKey,
-    pub whose: Whose,
-}
 
 /// What a look-up found.
 pub struct Found {
@@ -214,7 +208,7 @@ impl Core {
             self.round_over();
         } else {
             for (key, told) in told {
-                let late = super::effects::encode(&told);
+                let late = super::commit::encode(&told);
                 self.commit.write(Op::Late { key, late });
             }
             self.commit.then(Action::RoundOver);
@@ -413,12 +407,6 @@ impl Ended {
     }
 }
 
-/// What stands in the ledger as the reference of texts to this phone that have none. No carrier can write it: the
-/// control character would be taken off.
-pub(super) fn unreferenced(phone: Tail) -> Arc<str> {
-    format!("\u{1}phone {:06}", phone.value()).into()
-}
-
 /// Of several parts with one reference the first of which nothing like it has been said.
 fn pick(
     fits: &mut Vec<(Referred, Stored)>,
@@ -480,7 +468,7 @@ mod tests {
         let mut told = Told::of(&stored(b""), &life);
         assert!(told.add(&life, part(1, 0), ReceiptState::Delivered));
         assert_eq!(told.seq, 4);
-        let kept = super::super::effects::encode(&told);
+        let kept = super::super::commit::encode(&told);
         // Rows of a released version are read by every later one.
         let golden = r#"{"v":1,"seq":4,"receipts":[[1,0,"delivered"]]}"#;
         assert_eq!(String::from_utf8_lossy(&kept), golden);

@@ -4,9 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Core,
-    commit::Action,
-    effects::encode,
-    output::{OrderId, Output},
+    commit::{Action, PendingOrder, encode},
+    output::{OrderId, Ordered, Output},
     view::CarrierView,
 };
 use crate::{
@@ -29,34 +28,11 @@ pub struct OverlayOrder {
     pub claim: Claim,
 }
 
-/// One that is on its way to the disk.
-#[derive(Debug)]
-pub struct PendingOrder {
-    audit: Audit,
-    /// None: lifted.
-    entry: Option<Entry>,
-    claim: Claim,
-    id: OrderId,
-    ordered: Ordered,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// In force for this long; None: until it is lifted.
     Put(Option<Duration>),
     Lift,
-}
-
-/// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ordered {
-    /// Durable, and in force for the next attempt of every challenge. Until when.
-    InForce(Option<Millis>),
-    Lifted,
-    /// The configuration has nothing of that name.
-    NoSuchSubject,
-    /// There was nothing to lift.
-    NotInForce,
 }
 
 impl Core {

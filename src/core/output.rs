@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 
-use super::{late::LookUp, operator::Ordered};
 use crate::{
     carrier::{Acknowledgement, CallMark, CallOrder, DriverId, Finish, TextOrder},
-    challenge::{AttemptKey, ChallengeKey},
+    challenge::{AttemptKey, ChallengeKey, Millis},
     intake::{Answer, Ticket},
-    ledger::{Batch, OutboxReport},
+    ledger::{Batch, InboxKey, OutboxReport, Whose},
 };
 
 /// One thing for the driver of the core to do.
@@ -44,6 +43,25 @@ pub enum Output {
 /// An operator's order that waits for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderId(pub u64);
+
+/// One question to the ledger: whose receipt is it?
+#[derive(Debug)]
+pub struct LookUp {
+    pub key: InboxKey,
+    pub whose: Whose,
+}
+
+/// What came of an operator's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ordered {
+    /// Durable, and in force for the next attempt of every challenge. Until when.
+    InForce(Option<Millis>),
+    Lifted,
+    /// The configuration has nothing of that name.
+    NoSuchSubject,
+    /// There was nothing to lift.
+    NotInForce,
+}
 
 /// What has gathered.
 #[derive(Debug, Default)]

@@ -13,6 +13,7 @@ use super::{
     commit::Action,
     effects::Change,
     open::Open,
+    placement::ProbesOf,
     queue::{self, RouteKey},
     standing::{left_out, nobody_at_all},
 };
@@ -22,7 +23,10 @@ use crate::{
     challenge::{AttemptKey, ChallengeKey, Channel, Method, Millis},
     delivery::{Attempt, NewAttempt, Want},
     message::templates,
-    routing::plan::{self, Availability, Choice, PlanRequest, Tried, View},
+    routing::{
+        Availability,
+        plan::{self, Choice, PlanRequest, Tried, View},
+    },
 };
 
 /// How many of a line are asked before the line counts as blocked: the first may have tried what the next has not.
@@ -46,18 +50,6 @@ struct Probes {
     of: ProbesOf,
     /// Only the one of each line that has most life left.
     longest: bool,
-}
-
-/// A carrier that tells its one attempt to come later is left alone for another pause, and all who wait for it with it. So
-/// those go last of whom that is to be expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ProbesOf {
-    /// Nobody whom any carrier has told to come later: a trunk hands on what the network of the number says, and the next
-    /// trunk leads to the same network.
-    Untold,
-    /// Nobody whom this carrier has told to come later: for all we know it tells them so again.
-    Others,
-    Anyone,
 }
 
 impl Probes {

@@ -36,6 +36,18 @@ pub(super) struct Last {
     pub at: Millis,
 }
 
+/// A carrier that tells its one attempt to come later is left alone for another pause, and all who wait for it with it. So
+/// those go last of whom that is to be expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProbesOf {
+    /// Nobody whom any carrier has told to come later: a trunk hands on what the network of the number says, and the next
+    /// trunk leads to the same network.
+    Untold,
+    /// Nobody whom this carrier has told to come later: for all we know it tells them so again.
+    Others,
+    Anyone,
+}
+
 /// What a person's last challenge came by is avoided this long.
 const AVOID_MS: i64 = 300_000;
 

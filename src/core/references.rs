@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use crate::challenge::{AttemptKey, ChallengeKey};
+use crate::{
+    challenge::{AttemptKey, ChallengeKey},
+    number::written::Tail,
+};
 
 /// A part of a text that a carrier has taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +22,12 @@ pub struct PartOf {
 
 /// Carrier and reference.
 type Reference = (Arc<str>, Arc<str>);
+
+/// What stands in the ledger as the reference of texts to this phone that have none. No carrier can write it: the
+/// control character would be taken off.
+pub fn unreferenced(phone: Tail) -> Arc<str> {
+    format!("\u{1}phone {:06}", phone.value()).into()
+}
 
 /// Whom a reference belongs to, as far as the reference alone tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

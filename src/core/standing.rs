@@ -2,14 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Core, Running, place::ProbesOf, placement::FREE_PROBE, queue::RouteKey};
+use super::{
+    Core, Running,
+    placement::{FREE_PROBE, ProbesOf},
+    queue::RouteKey,
+};
 use crate::{
     admission::countries,
     challenge::{ChallengeKey, Channel, Millis},
     config::Config,
     routing::{
+        Availability,
         health::Reason,
-        plan::{self, Availability, Choice, LeftOut, Omission, PlanRequest, Tried, View},
+        plan::{self, Choice, LeftOut, Omission, PlanRequest, Tried, View},
         table::{RouteEntry, Table},
     },
     schema::kinds::duration,

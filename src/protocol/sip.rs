@@ -12,12 +12,13 @@ pub mod endpoint;
 pub mod sdp;
 pub mod token;
 pub mod transaction;
+pub mod transport;
 
 pub use codec::{HeaderName, Message, Method};
 pub use endpoint::{
     CallHandle, Config, End, Endpoint, Event, Invite, Limits, Output, ProbeHandle, Resume,
-    Transport,
 };
+pub use transport::Transport;
 
 #[cfg(test)]
 mod torture;

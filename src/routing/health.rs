@@ -32,7 +32,9 @@ use std::{sync::Arc, time::Duration};
 use crate::clock::Mono;
 
 pub use self::refusals::{Scope, ScopeChange, Scopes};
-pub use self::types::{Evidence, HealthSettings, Outcome, Reason, ReceiptSettings, State};
+pub use self::types::{
+    Availability, Evidence, HealthSettings, Outcome, Reason, ReceiptSettings, State,
+};
 pub use self::unmatched::{Alarm, Unmatched};
 use self::{
     answers::Answers,
@@ -41,7 +43,6 @@ use self::{
     refusals::Answered,
     window::Sliding,
 };
-use super::plan::Availability;
 
 /// The longest pause that a carrier can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);

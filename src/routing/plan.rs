@@ -14,7 +14,7 @@ use std::sync::Arc;
 use self::fit::{refusal, refused, shut, standing, wish};
 pub use self::types::{LeftOut, Why};
 use super::{
-    health::Reason,
+    health::Availability,
     table::{CarrierIx, RouteEntry, RouteEntryIx, SenderIx, SenderRotation, Table},
 };
 use crate::{cause::Cause, challenge::Method, number::Country};
@@ -51,24 +51,6 @@ pub struct Tried {
 pub struct Avoid<'a> {
     pub carrier: &'a str,
     pub sender: &'a str,
-}
-
-/// What is known of a carrier now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Availability {
-    #[default]
-    Healthy,
-    /// Healthy, without a free slot (window, pace): wait for it rather than go down a tier.
-    Full,
-    /// Coming back: one attempt at a time.
-    Probing {
-        free: bool,
-    },
-    Suspended(Reason),
-    /// Takes texts, but their receipts are missing: only where nobody else is left.
-    NoReceipts {
-        free: bool,
-    },
 }
 
 /// A sender in a country, or a country, that a carrier refuses.

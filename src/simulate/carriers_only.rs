@@ -1,12 +1,13 @@
 //! `ringback simulate --carriers-only`: the simulated carriers that `ringback run` needs, where its configuration looks
 //! for them, and nothing else. One command instead of one a carrier.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::collections::BTreeSet;
 
 use serde_json::json;
 
 use super::{
     Signals,
+    address::{is_here, place},
     far_end::{FarEnd, Places, SimOptions},
     folder::Folder,
     screen::Screen,
@@ -14,7 +15,7 @@ use super::{
     shipped::Shipped,
     world::WorldError,
 };
-use crate::config::{CarrierConfig, Config, carrier::Secret};
+use crate::config::{Config, carrier::Secret};
 
 /// Lines of the record that are kept.
 const LINES: usize = 20_000;
@@ -91,39 +92,4 @@ fn unset_variables(config: &Config) -> BTreeSet<&str> {
             Secret::File(_) => None,
         })
         .collect()
-}
-
-/// Host and port where the gateway will look for this carrier.
-pub fn place(carrier: &CarrierConfig) -> Option<(String, u16)> {
-    use crate::config::carrier::Transport;
-    match &carrier.transport {
-        Transport::Http(http) => {
-            let url: axum::http::Uri = http.request.url.parse().ok()?;
-            let usual = if url.scheme_str() == Some("https") {
-                443
-            } else {
-                80
-            };
-            Some((url.host()?.to_owned(), url.port_u16().unwrap_or(usual)))
-        }
-        Transport::Smpp(_) | Transport::Sip(_) => {
-            let first = carrier.endpoints.first()?;
-            Some((first.host.to_string(), first.port))
-        }
-    }
-}
-
-/// Only what stands on this machine's loopback is simulated.
-pub fn is_here(carrier: &CarrierConfig) -> bool {
-    place(carrier).is_some_and(|(host, _)| {
-        let literal = host.trim_matches(['[', ']']).parse::<IpAddr>();
-        host == "localhost" || literal.is_ok_and(|address| address.is_loopback())
-    })
-}
-
-/// The secret that the gateway will show, or the one that all simulators know.
-pub fn password(secret: Option<&Secret>) -> String {
-    secret
-        .and_then(|secret| secret.read().ok())
-        .unwrap_or_else(|| SECRET.to_owned())
 }

@@ -21,7 +21,7 @@ use simulators::{
 };
 
 use super::{
-    carriers_only::{is_here, password, place},
+    address::{is_here, password, place},
     setup::{SECRET, USER},
 };
 use crate::config::{

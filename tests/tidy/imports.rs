@@ -237,7 +237,7 @@ fn imported(code: &str) -> BTreeSet<String> {
             continue;
         }
         let open = at + "crate::".len();
-        let group = &code[open + 1..closing(code, open)];
+        let group = &code[open + 1..closing(code, open) - 1];
         let mut depth = 0;
         let mut from = 0;
         for (here, c) in group.char_indices().chain([(group.len(), ',')]) {

@@ -8,6 +8,7 @@ use source::{
     Source, closing, functions, line_of, mask, relative, root, sources, walk, without_tests, words,
 };
 
+mod circles;
 mod imports;
 mod names;
 mod planted;

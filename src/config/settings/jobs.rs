@@ -11,8 +11,8 @@ use serde_json::json;
 
 use crate::{
     config::{
-        carrier::{Secret, Tls},
-        values::{BROKER, TEXTS},
+        secret::Text,
+        values::{BROKER, TEXTS, Tls},
     },
     message::text::MAX_SEGMENTS,
     schema::{
@@ -200,22 +200,6 @@ pub struct Address {
     /// `amqp://` or `amqps://`; read again on each connect.
     pub url: Text,
     pub tls: Tls,
-}
-
-/// A value that stands in the file, or a secret that it names.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Text {
-    Plain(Arc<str>),
-    Secret(Secret),
-}
-
-impl Text {
-    pub fn read(&self) -> Result<String, String> {
-        match self {
-            Text::Plain(text) => Ok(text.to_string()),
-            Text::Secret(secret) => secret.read(),
-        }
-    }
 }
 
 described! {

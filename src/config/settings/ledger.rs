@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    config::{carrier::Secret, values::LEDGER_KEY},
+    config::{secret::Secret, values::LEDGER_KEY},
     schema::{
         TableView, Value, described,
         kinds::{self, DAY, OneOf, Read, TEXT, any_string, list, plain, section, span, word},

@@ -26,7 +26,6 @@ use super::{
     Intake, Ticket,
     poison_guard::PoisonGuard,
     rejected::{Body, Why, dead_letter},
-    session::stopped,
     tags::{Ack, Tags},
     watchdog::Progress,
 };
@@ -330,6 +329,14 @@ impl QueueConsumer {
     fn over(&self, now: Instant) -> bool {
         let quiet = self.out == 0 && self.burying.is_empty();
         self.stop_at.is_some_and(|at| quiet || now >= at)
+    }
+}
+
+/// Resolves once the door is to stop, with the time it has; also when its owner is gone.
+pub(super) async fn stopped(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
+    match stop.wait_for(Option::is_some).await {
+        Ok(limit) => limit.unwrap_or_default(),
+        Err(_) => Duration::ZERO,
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::{
     Intake,
-    consumer::{self, QueueConsumer},
+    consumer::{self, QueueConsumer, stopped},
     neighbours::Neighbours,
     poison_guard::PoisonGuard,
     watchdog::{Progress, watch},
@@ -68,14 +68,6 @@ pub(super) async fn run(intake: Intake, mut stop: watch::Receiver<Option<Duratio
             () = tokio::time::sleep(wait) => {}
             _ = stopped(&mut stop) => return,
         }
-    }
-}
-
-/// Resolves once the door is to stop, with the time it has; also when its owner is gone.
-pub(super) async fn stopped(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
-    match stop.wait_for(Option::is_some).await {
-        Ok(limit) => limit.unwrap_or_default(),
-        Err(_) => Duration::ZERO,
     }
 }
 

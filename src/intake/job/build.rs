@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     Properties,
-    canonical::content,
+    canonical::{To, content},
     code,
     fields::{CancelFields, ChallengeFields, FallbackFields, FeedbackFields},
     is_own_queue,
@@ -16,7 +16,7 @@ use crate::{
     config::settings::Jobs,
     intake::Job,
     message::templates,
-    number::{self, Analysis, Number, Refusal},
+    number,
     schema::{Described, TableView},
 };
 
@@ -92,32 +92,6 @@ pub(super) fn make_code(job: &mut Job, settings: &Jobs) -> bool {
         return ch.code.is_some();
     }
     true
-}
-
-/// What the number turned out to be.
-pub(super) struct To {
-    pub number: Option<Number>,
-    pub country: Option<number::Country>,
-    pub refused: Option<Refusal>,
-    pub extension: Option<Arc<str>>,
-}
-
-impl To {
-    fn of(found: Analysis) -> To {
-        let refused = match (found.number, found.refused) {
-            (None, None) => Some(Refusal {
-                reason: number::Reason::InvalidNumber,
-                detail: number::Detail::Unreadable,
-            }),
-            (_, refused) => refused,
-        };
-        To {
-            number: found.number,
-            country: found.country,
-            refused,
-            extension: found.extension.map(Into::into),
-        }
-    }
 }
 
 /// A text of the job's own goes on the air as it is written, but for the code: it has so many segments at most. Looked at

@@ -1,10 +1,41 @@
 //! What a job says, apart from how it says it: a hash that is the same for the same meaning. Order of keys, spaces,
 //! escapes, defaults written out and the writing of a number don't count; where reports go doesn't either.
 
+use std::sync::Arc;
+
 use ring::digest::{Context, SHA256};
 
-use super::{build::To, fields::ChallengeFields};
-use crate::{challenge::Code, number::Number};
+use super::fields::ChallengeFields;
+use crate::{
+    challenge::Code,
+    number::{self, Analysis, Number, Refusal},
+};
+
+/// What the number turned out to be.
+pub(super) struct To {
+    pub number: Option<Number>,
+    pub country: Option<number::Country>,
+    pub refused: Option<Refusal>,
+    pub extension: Option<Arc<str>>,
+}
+
+impl To {
+    pub fn of(found: Analysis) -> To {
+        let refused = match (found.number, found.refused) {
+            (None, None) => Some(Refusal {
+                reason: number::Reason::InvalidNumber,
+                detail: number::Detail::Unreadable,
+            }),
+            (_, refused) => refused,
+        };
+        To {
+            number: found.number,
+            country: found.country,
+            refused,
+            extension: found.extension.map(Into::into),
+        }
+    }
+}
 
 /// Collects the content field by field, always in the same order.
 struct Content(Context);

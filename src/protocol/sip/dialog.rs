@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::codec::{Address, HeaderName, Message, Uri};
-use super::endpoint::Transport;
+use super::transport::Transport;
 
 /// The most hops of a route set that are kept.
 pub const MAX_ROUTES: usize = 16;

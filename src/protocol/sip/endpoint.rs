@@ -31,40 +31,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use super::codec::{Fault, Message};
 use super::digest::Credentials;
 use super::sdp;
 use super::token::Tokens;
 use super::transaction::{Timing, client::Client};
+pub use super::transport::Transport;
 use crate::protocol::cidr::Cidr;
 use call::Call;
 use challenges::Realms;
 use peers::Peers;
 use pending::{Machine, Owner, Pending};
 pub use resume::Resume;
-
-/// What carries the octets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Transport {
-    Udp,
-    Tcp,
-}
-
-impl Transport {
-    pub fn name(self) -> &'static str {
-        match self {
-            Transport::Udp => "UDP",
-            Transport::Tcp => "TCP",
-        }
-    }
-
-    fn is_reliable(self) -> bool {
-        self == Transport::Tcp
-    }
-}
 
 /// What stays the same for all calls of a trunk.
 #[derive(Debug, Clone)]

@@ -225,3 +225,21 @@ impl Reason {
         }
     }
 }
+
+/// What is known of a carrier now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Availability {
+    #[default]
+    Healthy,
+    /// Healthy, without a free slot (window, pace): wait for it rather than go down a tier.
+    Full,
+    /// Coming back: one attempt at a time.
+    Probing {
+        free: bool,
+    },
+    Suspended(Reason),
+    /// Takes texts, but their receipts are missing: only where nobody else is left.
+    NoReceipts {
+        free: bool,
+    },
+}

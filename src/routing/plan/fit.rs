@@ -1,10 +1,10 @@
 //! What speaks against a carrier or a sender for one challenge, and the caller ID that a job wishes for.
 
-use super::{Availability, LeftOut, PlanRequest, Refusal, View};
+use super::{LeftOut, PlanRequest, Refusal, View};
 use crate::{
     challenge::{Channel, Method},
     routing::{
-        health::Reason,
+        health::{Availability, Reason},
         table::{CarrierIx, RouteEntry, Sender, SenderIx, SenderKind, Table},
     },
 };

@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     challenge::Channel,
-    routing::table::{Scope, Sender, SenderKind},
+    routing::{
+        health::Reason,
+        table::{Scope, Sender, SenderKind},
+    },
 };
 
 fn country(code: &str) -> Country {
