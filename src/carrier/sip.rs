@@ -1,7 +1,7 @@
 //! The SIP carrier: calls over a trunk.
 //!
-//! [`start`] gives a trunk its task: sockets (`driver::wire`), who is called where (`driver::targets`), and the calls
-//! themselves (`driver::calls`) around `protocol::sip`, the audio of [`media`] and the talk of [`call_script`].
+//! [`trunk`] is the machine: who is called where, and the calls themselves, around `protocol::sip` and [`call_script`].
+//! [`start`] gives a trunk its task (`driver`): the machine with its sockets, the audio of [`media`], names and a clock.
 //! What a SIP status means ends in [`cause`]; how numbers stand in URIs, in [`address`].
 
 pub mod address;
@@ -10,10 +10,10 @@ pub mod cause;
 mod driver;
 pub mod media;
 mod redirect;
+pub mod trunk;
 
-pub use driver::{
-    Local, Opened, StartError, TrunkChange, hold, is_another_link, open, own_address, start,
-};
+pub use driver::{Opened, StartError, hold, open, own_address, start};
+pub use trunk::{Local, TrunkChange, is_another_link};
 
 use super::CallState;
 use crate::protocol::sip::Resume;

@@ -12,8 +12,6 @@ use crate::{
 
 /// Circles that stand there still. None may be added.
 const KNOWN: &[&str] = &[
-    "carrier::sip::driver: call_scripts, calls",
-    "carrier::sip::driver: local, opened",
     "ledger: codec, engine, keys, limiter, read, recover, store",
     "ledger::store::sqlite: loss, mark",
     "operate: admin, verbs",

@@ -32,7 +32,9 @@ const PURE: &[&str] = &[
     "src/routing/table",
     "src/admission",
     "src/core",
-    "src/carrier/sip/conversation",
+    "src/carrier/sip/call_script",
+    "src/carrier/sip/redirect",
+    "src/carrier/sip/trunk",
     "src/message",
 ];
 const IMPURE: &[&[&str]] = &[

@@ -51,6 +51,13 @@ pub struct EngineConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MediaId(u64);
 
+impl MediaId {
+    /// Of audio that somebody else than the engine keeps.
+    pub fn of(number: u64) -> MediaId {
+        MediaId(number)
+    }
+}
+
 /// An open pair of sockets: what the SDP offer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MediaPort {
@@ -109,6 +116,13 @@ pub struct MediaStats {
     pub early: u64,
     /// Packets from the right address that were no RTP of this call.
     pub ignored: u64,
+}
+
+impl MediaStats {
+    /// So much was sent to a far end that nothing came from that this is odd: two seconds of packets.
+    pub fn is_one_way(&self) -> bool {
+        self.received == 0 && self.sent >= ONE_WAY_AFTER
+    }
 }
 
 /// The audio engine of a trunk. Dropping it ends its thread and closes all sockets.
@@ -267,6 +281,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Without audio for so long a far end may have vanished. Or it says nothing while it hears nothing (RFC 3551, section
 /// 4.1), which is no fault: only asking by SIP tells.
 pub const SILENCE: Duration = Duration::from_secs(20);
+/// Packets, as [`MediaStats::is_one_way`] counts them.
+const ONE_WAY_AFTER: u64 = 100;
 /// The grid on which packets are sent. A divisor of 20 ms.
 const TICK: Duration = Duration::from_millis(10);
 /// Events on their way to the driver.

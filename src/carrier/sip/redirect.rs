@@ -19,7 +19,7 @@ use crate::{
 pub const MAX_REDIRECTS: usize = 5;
 
 /// What is known where a redirection comes.
-pub struct Trunk<'a> {
+pub struct RedirectScope<'a> {
     pub redirects: Redirects,
     pub format: NumberFormat,
     pub endpoints: &'a [Endpoint],
@@ -64,7 +64,7 @@ impl No {
 pub fn step(
     contact: &str,
     called: &Number,
-    trunk: &Trunk<'_>,
+    trunk: &RedirectScope<'_>,
     rules: &CallRules,
 ) -> Result<RedirectStep, No> {
     let (user, place) = match Uri::parse(contact) {
@@ -146,7 +146,7 @@ fn number_of(
 }
 
 /// The host of a URI where it is the trunk's: as it stands, and its address.
-fn place(uri: &Uri<'_>, trunk: &Trunk<'_>) -> Option<(String, SocketAddr)> {
+fn place(uri: &Uri<'_>, trunk: &RedirectScope<'_>) -> Option<(String, SocketAddr)> {
     let written = match uri.port {
         Some(port) => format!("{}:{port}", uri.host),
         None => uri.host.to_owned(),
@@ -185,7 +185,7 @@ mod tests {
             port: 5080,
         }];
         let own: SocketAddr = "192.0.2.9:5080".parse().expect("an address");
-        let trunk = Trunk {
+        let trunk = RedirectScope {
             redirects,
             format,
             endpoints: &endpoints,

@@ -11,104 +11,63 @@ use std::{
 
 use tokio::{net::lookup_host, time::timeout};
 
-use super::{StartError, address};
-use crate::config::carrier::{CarrierConfig, Endpoint, SipConfig, Transport};
+use super::StartError;
+use crate::{
+    carrier::sip::trunk::{Local, unable},
+    config::carrier::{CarrierConfig, Endpoint, SipConfig, Transport},
+};
 
-/// A trunk's own addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Local {
-    pub bind: SocketAddr,
-    pub rtp: IpAddr,
-}
-
-impl Local {
-    /// By the file, and by the route to the endpoint where it says nothing. What can't work is refused by its key.
-    pub async fn choose(config: &CarrierConfig, sip: &SipConfig) -> Result<Local, StartError> {
-        let refuse = |setting, reason: String| StartError::Key {
-            name: config.name.clone(),
-            setting,
-            reason,
-        };
-        let peers = resolve(&config.endpoints).await;
-        let routed = || {
-            let to = peers.first().map_or(ANYWHERE, |(_, ip)| *ip);
-            route(to).map_err(|error| {
-                let to = peers.first().map_or("the network", |(host, _)| host);
-                let reason =
-                    format!("no address of this machine leads to {to}: {error}; name one here");
-                refuse("bind", reason)
-            })
-        };
-        let own = match sip.bind.address {
-            Some(address) => address,
-            None => routed()?,
-        };
-        let rtp = match sip.rtp.address {
-            Some(address) => address,
-            None if own.is_unspecified() => routed()?,
-            None => own,
-        };
-        for (host, ip) in &peers {
-            for (key, local) in [("bind", own), ("rtp.address", rtp)] {
-                if let Some(reason) = unable(local, *ip) {
-                    return Err(refuse(
-                        key,
-                        format!("{local} can't reach {host}{}: {reason}", shown(host, *ip)),
-                    ));
-                }
+/// By the file, and by the route to the endpoint where it says nothing. What can't work is refused by its key.
+async fn choose(config: &CarrierConfig, sip: &SipConfig) -> Result<Local, StartError> {
+    let refuse = |setting, reason: String| StartError::Key {
+        name: config.name.clone(),
+        setting,
+        reason,
+    };
+    let peers = resolve(&config.endpoints).await;
+    let routed = || {
+        let to = peers.first().map_or(ANYWHERE, |(_, ip)| *ip);
+        route(to).map_err(|error| {
+            let to = peers.first().map_or("the network", |(host, _)| host);
+            let reason =
+                format!("no address of this machine leads to {to}: {error}; name one here");
+            refuse("bind", reason)
+        })
+    };
+    let own = match sip.bind.address {
+        Some(address) => address,
+        None => routed()?,
+    };
+    let rtp = match sip.rtp.address {
+        Some(address) => address,
+        None if own.is_unspecified() => routed()?,
+        None => own,
+    };
+    for (host, ip) in &peers {
+        for (key, local) in [("bind", own), ("rtp.address", rtp)] {
+            if let Some(reason) = unable(local, *ip) {
+                return Err(refuse(
+                    key,
+                    format!("{local} can't reach {host}{}: {reason}", shown(host, *ip)),
+                ));
             }
         }
-        if let Err(error) = UdpSocket::bind((rtp, 0)) {
-            let reason = format!("{rtp}: {error}; choose an address of this machine");
-            return Err(refuse("rtp.address", reason));
-        }
-        Ok(Local {
-            bind: SocketAddr::new(own, sip.bind.port),
-            rtp,
-        })
     }
+    if let Err(error) = UdpSocket::bind((rtp, 0)) {
+        let reason = format!("{rtp}: {error}; choose an address of this machine");
+        return Err(refuse("rtp.address", reason));
+    }
+    Ok(Local {
+        bind: SocketAddr::new(own, sip.bind.port),
+        rtp,
+    })
 }
 
 /// The addresses of a trunk by this configuration.
 pub async fn own_address(config: Arc<CarrierConfig>) -> Result<Local, StartError> {
     match &config.transport {
-        Transport::Sip(sip) => Local::choose(&config, sip).await,
+        Transport::Sip(sip) => choose(&config, sip).await,
         Transport::Smpp(_) | Transport::Http(_) => Err(StartError::NotSip(config.name.clone())),
-    }
-}
-
-/// What peers are told: `advertised` with our port where it has none, else the socket's own address; bound to all
-/// addresses, the one of the audio.
-pub fn sent_by(sip: &SipConfig, local: SocketAddr, rtp: IpAddr) -> String {
-    match &sip.advertised {
-        Some(host) if address::host_of(host) != host.as_ref() => host.to_string(),
-        Some(host) => format!("{host}:{}", local.port()),
-        None if local.ip().is_unspecified() => SocketAddr::new(rtp, local.port()).to_string(),
-        None => local.to_string(),
-    }
-}
-
-/// What our SDP says in place of the audio's own address: `rtp.advertised`, else the address that the signalling
-/// advertises.
-pub fn media_address(sip: &SipConfig, rtp: IpAddr) -> IpAddr {
-    let signalled = || {
-        let host = address::host_of(sip.advertised.as_deref()?);
-        host.trim_matches(['[', ']']).parse().ok()
-    };
-    sip.rtp.advertised.or_else(signalled).unwrap_or(rtp)
-}
-
-/// Why nothing sent from `own` arrives there, if so.
-pub fn unable(own: IpAddr, peer: IpAddr) -> Option<&'static str> {
-    let (own, peer) = (own.to_canonical(), peer.to_canonical());
-    if own.is_ipv4() != peer.is_ipv4() {
-        Some("one is an IPv4 address, the other an IPv6 address")
-    } else if own.is_loopback() && !peer.is_loopback() {
-        Some(
-            "nothing leaves this machine from a loopback address; leave the key out for the address that the system uses",
-        )
-    } else {
-        None
     }
 }
 

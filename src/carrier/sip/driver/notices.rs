@@ -1,95 +1,51 @@
-//! What the operator is told of the far end's ways, once each.
+//! What a trunk has for its operator, as lines of the log.
 
-use std::{
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
-use super::{Trunk, local, targets::Resolved};
-use crate::{carrier::sip::media::OpenError, protocol::sip::codec::Fault};
+use crate::carrier::sip::trunk::Notice;
 
-/// Calls get no audio, since a limit of ours is reached: told when it begins and when it is over.
-#[derive(Debug)]
-pub(super) struct Mute {
-    since: Instant,
-    /// When the last call got none.
-    last: Instant,
-    calls: u64,
+pub(super) fn log(carrier: &str, notice: Notice) {
+    match notice {
+        Notice::EndsLeftUp(call) => {
+            tracing::info!(%carrier, %call, "ending a call of an earlier run");
+        }
+        Notice::UnreadableState => {
+            tracing::warn!(%carrier, "the state of an earlier call can't be read");
+        }
+        Notice::UnwritableState(error) => tracing::error!(%carrier, %error, "call state"),
+        Notice::Unresolved(reason) => tracing::warn!(%carrier, %reason, "endpoint"),
+        Notice::OutOfReach {
+            endpoint,
+            address,
+            setting: key,
+            own,
+            reason,
+        } => {
+            tracing::warn!(%carrier, %endpoint, %key, "{own} can't reach {address}: {reason}");
+        }
+        Notice::NoAudio(error) => tracing::warn!(%carrier, %error,
+            "no audio for calls: a limit of the gateway, not the trunk's fault; they go elsewhere or wait"),
+        Notice::AudioAgain(calls, lasted) => {
+            tracing::info!(%carrier, calls, seconds = lasted.as_secs(), "there is audio for calls again");
+        }
+        Notice::Foreign(from) => tracing::warn!(%carrier, %from,
+            "a SIP message of one of our calls came from an address that is not the trunk's, and was not taken; if the carrier sends from there, write in carriers/{carrier}.toml: allow = [\"{from}\"]"),
+        Notice::Malformed(fault, true) => tracing::warn!(%carrier, %fault,
+            "the far end writes SIP that is not by the standard; what can't be read is left out of account, the call goes on"),
+        Notice::Malformed(fault, false) => {
+            tracing::warn!(%carrier, %fault, "a SIP message of the far end can't be read, and was not taken");
+        }
+        Notice::Redirected(call, status, to) => {
+            tracing::info!(%carrier, %call, status, %to, "redirection followed");
+        }
+        Notice::NotRedirected(call, status, why) => {
+            tracing::info!(%carrier, %call, status, why, "redirection not followed");
+        }
+    }
 }
 
-/// As long as no call has lacked audio, and there is some, it is over. Longer than a challenge waits between two tries.
-const CALM: Duration = Duration::from_secs(10);
-
-impl Mute {
-    /// When it may be over.
-    pub(super) fn may_end(&self) -> Instant {
-        self.last + CALM
-    }
-}
-
-impl Trunk {
-    /// A call got no audio.
-    pub(super) fn muted(&mut self, now: Instant, error: &OpenError) {
-        match &mut self.mute {
-            Some(mute) => (mute.last, mute.calls) = (now, mute.calls + 1),
-            None => {
-                tracing::warn!(carrier = %self.config.name, %error,
-                    "no audio for calls: a limit of the gateway, not the trunk's fault; they go elsewhere or wait");
-                self.mute = Some(Mute {
-                    since: now,
-                    last: now,
-                    calls: 1,
-                });
-            }
-        }
-    }
-
-    /// Is there audio for calls again?
-    pub(super) fn unmute(&mut self, now: Instant) {
-        let Some(mute) = self.mute.as_mut().filter(|mute| mute.may_end() <= now) else {
-            return;
-        };
-        match self.media.open() {
-            Ok(media) => {
-                self.media.close(media.id);
-                let (calls, lasted) = (mute.calls, mute.last - mute.since);
-                tracing::info!(carrier = %self.config.name, calls, seconds = lasted.as_secs(),
-                    "there is audio for calls again");
-                self.mute = None;
-            }
-            Err(_) => mute.last = now,
-        }
-    }
-
-    /// Something that would have matched a call was not taken.
-    pub(super) fn foreign(&self, from: IpAddr) {
-        tracing::warn!(carrier = %self.config.name, %from,
-            "a SIP message of one of our calls came from an address that is not the trunk's, and was not taken; if the carrier sends from there, write in carriers/{}.toml: allow = [\"{from}\"]",
-            self.config.name);
-    }
-
-    pub(super) fn malformed(&self, fault: Fault, taken: bool) {
-        if taken {
-            tracing::warn!(carrier = %self.config.name, %fault,
-                "the far end writes SIP that is not by the standard; what can't be read is left out of account, the call goes on");
-        } else {
-            tracing::warn!(carrier = %self.config.name, %fault, "a SIP message of the far end can't be read, and was not taken");
-        }
-    }
-
-    /// A name has come to stand for an address that ours can't reach.
-    pub(super) fn check_reach(&self, resolved: &Resolved) {
-        let Some(endpoint) = self.endpoints.get(resolved.endpoint) else {
-            return;
-        };
-        for address in &resolved.addresses {
-            let own = [("bind", self.own.bind.ip()), ("rtp.address", self.own.rtp)];
-            for (key, own) in own {
-                if let Some(reason) = local::unable(own, address.ip()) {
-                    tracing::warn!(carrier = %self.config.name, endpoint = %endpoint.host, %key,
-                        "{own} can't reach {}: {reason}", address.ip());
-                }
-            }
-        }
-    }
+/// The far end of a call sent no audio at all.
+pub(super) fn one_way(carrier: &str, call: &Arc<str>) {
+    tracing::warn!(%carrier, %call,
+        "no audio came from the address that the far end has signalled: keys can't be heard; does a firewall or NAT keep it from rtp.ports?");
 }

@@ -1,41 +1,16 @@
-//! A trunk that is open and not yet running, and why one can't be opened.
+//! A trunk that is open and not yet running.
 
-use std::{io, net::SocketAddr, pin::Pin, sync::Arc};
+use std::{net::SocketAddr, pin::Pin, sync::Arc};
 
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::{open, own_address};
+use super::{StartError, open, own_address};
 use crate::{
     carrier::{CallCarrier, CallState, CarrierMessage},
     config::CarrierConfig,
     message::speech::Catalogue,
 };
-
-/// Why a trunk can't start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("carriers/{0}.toml: not a SIP carrier")]
-    NotSip(Arc<str>),
-    #[error(
-        "carriers/{name}.toml: bind = \"{bind}\": {error}; choose an address of this machine and a free port"
-    )]
-    Bind {
-        name: Arc<str>,
-        bind: SocketAddr,
-        error: io::Error,
-    },
-    #[error("carriers/{name}.toml: {setting}: {reason}")]
-    Key {
-        name: Arc<str>,
-        setting: &'static str,
-        reason: String,
-    },
-    #[error("carriers/{name}.toml: rtp: {error}")]
-    Media { name: Arc<str>, error: io::Error },
-    #[error("the system gives no random numbers")]
-    Random,
-}
 
 /// Opens a trunk and starts its task. It runs until it is drained or nobody can command it any more.
 pub async fn start(

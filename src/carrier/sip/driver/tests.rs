@@ -3,15 +3,15 @@
 mod bench;
 mod redirects;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use simulators::record::CallResult;
 use tokio::{net::UdpSocket, time::timeout};
 
 use super::*;
 use crate::{
-    carrier::{AttemptEvent, CallState},
-    challenge::Method,
+    carrier::{AttemptEvent, CallState, Link},
+    challenge::{AttemptKey, Method},
     config::carrier::{Carry, Secret},
 };
 use bench::*;

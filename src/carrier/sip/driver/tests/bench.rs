@@ -1,6 +1,6 @@
 //! The bench: a driver with its link up, the simulated trunk opposite, and what was said so far.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::SystemTime};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 
 use simulators::{
     record::Call as Seen,
@@ -11,9 +11,12 @@ use tokio::{task::JoinHandle, time::timeout};
 
 use super::super::*;
 use crate::{
-    carrier::{AttemptEvent, Call, CallOrder, CarrierEvent},
-    challenge::{ChallengeKey, Code, Method, Millis},
-    config::carrier::{Carry, Codec, Identity, NumberFormat, Redirects, RtpConfig, Tls},
+    carrier::{AttemptEvent, Call, CallOrder, CarrierEvent, Link},
+    challenge::{AttemptKey, ChallengeKey, Code, Method},
+    config::carrier::{
+        Carry, Codec, Endpoint as Peer, Identity, NumberFormat, Redirects, RtpConfig, SipConfig,
+        Tls,
+    },
     number::Number,
 };
 
@@ -184,9 +187,6 @@ impl Bench {
             challenge: ChallengeKey(self.next),
             attempt: 1,
         };
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .expect("after 1970");
         let order = CallOrder {
             key,
             to: Number::from_e164(to).expect("a number"),
@@ -198,7 +198,7 @@ impl Bench {
                 extension: None,
                 rules: call_rules(),
             },
-            deadline: Millis(now.as_millis() as i64) + left,
+            deadline: clock::now() + left,
         };
         self.handle
             .commands

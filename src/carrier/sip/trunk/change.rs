@@ -3,18 +3,19 @@
 //! Everything but the address that it is bound to changes in place. So a trunk that was taken out of the configuration
 //! and waits for its last call can be put back, by the same name or another: it holds the address.
 
-use std::{future::pending, sync::Arc, time::Instant};
-
-use tokio::sync::{mpsc, oneshot};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
-    CAP_MARGIN, Kind, NEWS, Trunk, address,
-    local::{self, Local},
-    targets::{self, Resolved, Targets},
+    CAP_MARGIN, Trunk, TrunkOutput, address,
+    own::{self, Local},
+    targets::{self, Targets},
 };
 use crate::{
-    carrier::{CallCarrier, CallCommand, CarrierEvent, CarrierMessage, Link},
-    config::carrier::{CarrierConfig, Transport},
+    carrier::{CarrierEvent, CarrierMessage, Link},
+    config::carrier::{CarrierConfig, Transport as Kind},
     message::speech::Catalogue,
 };
 
@@ -29,17 +30,10 @@ pub struct TrunkChange {
     pub fresh: bool,
 }
 
-/// Asks a trunk to stay for a change. None: it has ended.
-pub async fn hold(trunk: &CallCarrier) -> Option<oneshot::Sender<TrunkChange>> {
-    let (to, held) = oneshot::channel();
-    trunk.commands.send(CallCommand::Prepare(to)).await.ok()?;
-    held.await.ok()
-}
-
 /// Whether another far end, or other credentials, lie between the two.
 pub fn is_another_link(old: &CarrierConfig, new: &CarrierConfig) -> bool {
     match (&old.transport, &new.transport) {
-        (Transport::Sip(before), Transport::Sip(after)) => {
+        (Kind::Sip(before), Kind::Sip(after)) => {
             old.endpoints != new.endpoints
                 || (&before.username, &before.password) != (&after.username, &after.password)
         }
@@ -47,28 +41,9 @@ pub fn is_another_link(old: &CarrierConfig, new: &CarrierConfig) -> bool {
     }
 }
 
-/// The trunk's answer to [`hold`].
-pub(super) fn offer(
-    to: oneshot::Sender<oneshot::Sender<TrunkChange>>,
-) -> Option<oneshot::Receiver<TrunkChange>> {
-    let (change, coming) = oneshot::channel();
-    to.send(change).ok()?;
-    Some(coming)
-}
-
-/// None: it was given up.
-pub(super) async fn next(
-    coming: &mut Option<oneshot::Receiver<TrunkChange>>,
-) -> Option<TrunkChange> {
-    match coming {
-        Some(coming) => coming.await.ok(),
-        None => pending().await,
-    }
-}
-
 impl Trunk {
-    /// Becomes what the change says. Gives where news of the endpoints comes from, if they are others.
-    pub(super) fn change(&mut self, change: TrunkChange) -> Option<mpsc::Receiver<News>> {
+    /// Becomes what the change says.
+    pub(super) fn change(&mut self, now: Instant, change: TrunkChange) {
         let TrunkChange {
             config,
             voices,
@@ -76,65 +51,60 @@ impl Trunk {
             fresh,
         } = change;
         let Kind::Sip(sip) = config.transport.clone() else {
-            return None;
+            return;
         };
-        let sent_by = local::sent_by(&sip, self.wire.local, own.rtp);
+        let sent_by = own::sent_by(&sip, self.bound, own.rtp);
         address::host_of(&sent_by).clone_into(&mut self.own_host);
-        self.media_address = local::media_address(&sip, own.rtp);
+        self.media_address = own::media_address(&sip, own.rtp);
         let user = sip.username.as_deref().unwrap_or(super::USER);
         let allow = (sip.allow.clone(), sip.rtp.allow.clone());
         self.endpoint.change(sent_by, user, allow);
-        let ports = (sip.rtp.first_port, sip.rtp.last_port);
-        self.media
-            .change(own.rtp, ports, sip.max_calls as usize * 2);
+        self.out.push_back(TrunkOutput::MediaBounds(
+            own.rtp,
+            (sip.rtp.first_port, sip.rtp.last_port),
+            most_audio(sip.max_calls),
+        ));
         let moved = self.config.endpoints != config.endpoints;
         let probes = (self.config.probe, config.probe);
         (self.config, self.sip, self.own) = (config, sip, own);
         self.voices = voices;
-        if self.sip.username.is_none() || self.sip.password.is_none() {
-            self.credentials = None;
-            self.endpoint.set_credentials(None);
-        }
-        self.read_credentials();
         self.draining = None;
         if fresh {
             self.up = false;
-            self.slots.set(0);
+            self.out.push_back(TrunkOutput::Slots(0));
         } else if self.up {
-            self.slots.set(self.sip.max_calls);
+            self.out.push_back(TrunkOutput::Slots(self.sip.max_calls));
             self.tell_link(Link::Room);
         }
         if moved {
             self.endpoints = self.config.endpoints.clone().into();
             self.targets = Targets::default();
-            return Some(self.look_for_targets());
+            return self.look_for_targets(now);
         }
         if !self.targets.is_empty() {
             self.come_up();
         }
         match probes {
             (_, None) => self.next_probe = None,
-            (before, now) if fresh || before != now => self.probe(Instant::now()),
+            (before, after) if fresh || before != after => self.probe(now),
             _ => {}
         }
-        None
     }
 
     /// Endpoints that are addresses are known at once, names are asked for again and again.
-    pub(super) fn look_for_targets(&mut self) -> mpsc::Receiver<News> {
-        let (found, resolved) = mpsc::channel(NEWS);
+    pub(super) fn look_for_targets(&mut self, now: Instant) {
         for known in targets::literal(&self.endpoints) {
-            self.resolved(Ok(known));
+            self.resolved(now, Ok(known));
         }
-        tokio::spawn(targets::resolve(self.endpoints.clone(), found));
-        resolved
+        let endpoints = self.endpoints.clone();
+        self.out.push_back(TrunkOutput::Resolve(endpoints));
     }
 
     /// There is somebody to call.
     pub(super) fn come_up(&mut self) {
         if !self.up && self.draining.is_none() {
             self.up = true;
-            self.slots.set(self.sip.max_calls);
+            self.out.push_back(TrunkOutput::Slots(self.sip.max_calls));
             self.tell_link(Link::Up);
         }
     }
@@ -142,18 +112,20 @@ impl Trunk {
     /// One that drains says nothing of its link any more: the name may be another's.
     pub(super) fn tell_link(&mut self, link: Link) {
         if self.draining.is_none() {
-            self.outbox.push_back(CarrierMessage {
+            self.out.push_back(TrunkOutput::Event(CarrierMessage {
                 carrier: self.config.name.clone(),
                 what: CarrierEvent::Link(link),
-            });
+            }));
         }
     }
 
     /// How long the last call may last after a drain: as long as any.
-    pub(super) fn longest_call(&self) -> std::time::Duration {
+    pub(super) fn longest_call(&self) -> Duration {
         self.sip.ring + self.sip.call + CAP_MARGIN
     }
 }
 
-/// What is found of an endpoint.
-type News = Result<Resolved, Arc<str>>;
+/// Calls with audio at once: one that is settled may still say goodbye while its slot serves another.
+pub fn most_audio(max_calls: u32) -> usize {
+    max_calls as usize * 2
+}

@@ -1,14 +1,11 @@
-//! Where a trunk's endpoints are: names resolved again and again, and in which order they are asked.
+//! Where a trunk's endpoints are, and in which order they are asked.
 //!
 //! Knows nothing of calls. An endpoint that stopped answering its probes is asked last, never left out.
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
     time::{Duration, Instant},
 };
-
-use tokio::{net::lookup_host, sync::mpsc, time::timeout};
 
 use crate::{
     config::carrier::{Carry, Endpoint},
@@ -178,53 +175,6 @@ pub fn literal(endpoints: &[Endpoint]) -> Vec<Resolved> {
     })
     .collect()
 }
-
-/// Resolves the endpoints that are names, for ever: at once, then every [`AGAIN`], sooner after a failure.
-pub async fn resolve(endpoints: Arc<[Endpoint]>, found: mpsc::Sender<Result<Resolved, Arc<str>>>) {
-    let known: Vec<usize> = literal(&endpoints)
-        .iter()
-        .map(|resolved| resolved.endpoint)
-        .collect();
-    let all = endpoints.iter().cloned().enumerate();
-    let named: Vec<_> = all.filter(|(at, _)| !known.contains(at)).collect();
-    while !named.is_empty() {
-        let mut wait = AGAIN;
-        for (at, endpoint) in &named {
-            let asked = timeout(
-                PATIENCE,
-                lookup_host((endpoint.host.as_ref(), endpoint.port)),
-            )
-            .await;
-            let addresses: Vec<_> = asked
-                .ok()
-                .and_then(Result::ok)
-                .map(|all| all.take(MAX_ADDRESSES).collect())
-                .unwrap_or_default();
-            let news = if addresses.is_empty() {
-                wait = SOONER;
-                Err(format!("{} does not resolve", endpoint.host).into())
-            } else {
-                Ok(Resolved {
-                    endpoint: *at,
-                    addresses,
-                })
-            };
-            if found.send(news).await.is_err() {
-                return;
-            }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = found.closed() => return,
-        }
-    }
-}
-
-const AGAIN: Duration = Duration::from_secs(60);
-const SOONER: Duration = Duration::from_secs(3);
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Addresses of one name that are used.
-const MAX_ADDRESSES: usize = 4;
 
 #[cfg(test)]
 mod tests {

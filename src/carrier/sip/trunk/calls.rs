@@ -3,32 +3,21 @@
 //! Translates between three machines that know nothing of each other: SIP, audio, talk. Every attempt is settled
 //! exactly once, by `CallEnded` if it was answered and by `Failed` if not.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use super::{Trunk, call_scripts::script, targets::Target, way::Way};
+use super::{Moment, Notice, Trunk, TrunkOutput, call_scripts::script, way::Way};
 use crate::{
     carrier::{
         self, AttemptEvent, CallMark, CallOrder, CallState, CarrierEvent, CarrierMessage,
         sip::{
-            address,
             call_script::{CallScript, Input, Prompt},
             cause,
             media::{Connection, MediaPort},
-            redirect::RedirectStep,
         },
     },
     cause::{Cause, Failure},
-    challenge::{AttemptKey, Millis},
-    clock,
-    config::carrier::Codec as Named,
-    protocol::{
-        rtp::Codec,
-        sip::{CallHandle, End, Event as Sip, Invite, Limits, Resume, sdp},
-    },
+    challenge::AttemptKey,
+    protocol::sip::{CallHandle, End, Event as Sip, Resume, sdp},
 };
 
 /// A call that has not been cleared.
@@ -51,13 +40,38 @@ pub(super) struct Active {
     pub(super) settled: bool,
 }
 
+impl Active {
+    pub(super) fn new(
+        order: Box<CallOrder>,
+        ask: Prompt,
+        media: MediaPort,
+        reference: Arc<str>,
+        way: Way,
+    ) -> Active {
+        Active {
+            key: order.key,
+            order,
+            ask,
+            media,
+            reference,
+            way,
+            talk: None,
+            woken_at: None,
+            accepted: false,
+            ringing: false,
+            end: None,
+            settled: false,
+        }
+    }
+}
+
 impl Trunk {
-    pub(super) fn submit(&mut self, order: Box<CallOrder>) {
+    pub(super) fn submit(&mut self, now: Moment, order: Box<CallOrder>) {
         let key = order.key;
         let ask = Prompt::of(&order.content);
         let refusal = if self.draining.is_some() {
             Some(Cause::Throttled.failure(None))
-        } else if time_left(order.deadline).is_zero() {
+        } else if now.time_left(order.deadline).is_zero() {
             Some(Cause::Expired.failure(None))
         } else {
             None
@@ -75,97 +89,10 @@ impl Trunk {
         }
     }
 
-    /// Calls over the next target, or where a redirection leads.
-    fn place(&mut self, order: Box<CallOrder>, ask: Prompt, mut way: Way) {
-        let key = order.key;
-        let (step, target) = match way.next_step() {
-            Some((step, target)) => (Some(step), target),
-            None => match self.targets.choose(&way.tried) {
-                Some(target) => (None, target.clone()),
-                None => {
-                    return self.fail_as(way.carrier, key, Cause::CarrierFault.failure(None));
-                }
-            },
-        };
-        let media = match self.media.open() {
-            Ok(media) => media,
-            Err(error) => {
-                self.muted(Instant::now(), &error);
-                return self.fail_as(way.carrier, key, cause::no_media());
-            }
-        };
-        self.read_credentials();
-        let placed = self
-            .invite_for(&order, &target, media, step.as_ref())
-            .and_then(|invite| self.endpoint.invite(Instant::now(), invite).ok());
-        let Some(call) = placed else {
-            self.media.close(media.id);
-            return self.fail_as(way.carrier, key, cause::unfit());
-        };
-        way.tried.push(target.address);
-        way.last = Some(target);
-        self.by_key.insert(key, call);
-        self.by_media.insert(media.id, call);
-        let active = Active {
-            key,
-            order,
-            ask,
-            media,
-            reference: self.endpoint.call_id(call).unwrap_or_default().into(),
-            way,
-            talk: None,
-            woken_at: None,
-            accepted: false,
-            ringing: false,
-            end: None,
-            settled: false,
-        };
-        self.calls.insert(call, active);
-    }
-
-    fn invite_for(
-        &mut self,
-        order: &CallOrder,
-        target: &Target,
-        media: MediaPort,
-        step: Option<&RedirectStep>,
-    ) -> Option<Invite> {
-        let peer = self.endpoints.get(target.endpoint)?;
-        let (from, headers) = address::caller(&order.sender, &self.sip, &self.own_host)?;
-        self.session = self.session.wrapping_add(1);
-        let codecs = self.sip.codecs.iter().map(|codec| match codec {
-            Named::Pcmu => Codec::Pcmu,
-            Named::Pcma => Codec::Pcma,
-        });
-        Some(Invite {
-            to: target.address,
-            transport: target.transport,
-            uri: match step {
-                Some(RedirectStep {
-                    to,
-                    place: Some((host, _)),
-                }) => address::callee_at(to, &self.sip, peer, host),
-                Some(RedirectStep { to, place: None }) => address::callee(to, &self.sip, peer),
-                None => address::callee(&order.to, &self.sip, peer),
-            },
-            from,
-            headers,
-            media: sdp::Local {
-                address: SocketAddr::new(self.media_address, media.local.port()),
-                codecs: codecs.collect(),
-                session: self.session,
-            },
-            limits: Limits {
-                first_answer: self.config.response_timeout,
-                ring: self.sip.ring.min(time_left(order.deadline)),
-                // The talk has its own cap; this one catches what it can't.
-                call: self.sip.call + CAP_MARGIN,
-            },
-        })
-    }
-
-    pub(super) fn hang_up(&mut self, key: AttemptKey) {
-        let now = Instant::now();
+    pub(super) fn hang_up(&mut self, now: Instant, key: AttemptKey) {
+        if self.hang_up_opening(key) {
+            return;
+        }
         let Some(call) = self.by_key.get(&key).copied() else {
             return;
         };
@@ -182,55 +109,53 @@ impl Trunk {
         }
     }
 
+    /// Whatever still talks: by its script, and else at once.
     pub(super) fn hang_up_all(&mut self, now: Instant) {
-        let live: Vec<_> = self
-            .calls
-            .iter()
-            .filter(|(_, a)| a.end.is_none())
-            .map(|(_, a)| a.key)
-            .collect();
-        live.into_iter().for_each(|key| self.hang_up(key));
-        let talking: Vec<_> = self
-            .calls
-            .iter()
-            .filter(|(_, a)| a.end.is_none())
-            .map(|(call, _)| *call)
-            .collect();
-        talking
-            .into_iter()
-            .for_each(|call| self.endpoint.hangup(now, call));
+        for call in self.unended() {
+            let key = self.calls.get(&call).map(|active| active.key);
+            key.into_iter().for_each(|key| self.hang_up(now, key));
+        }
+        for call in self.unended() {
+            self.endpoint.hangup(now, call);
+        }
     }
 
-    pub(super) fn end_orphan(&mut self, state: &CallState) {
+    /// In an order that does not depend on chance.
+    fn unended(&self) -> Vec<CallHandle> {
+        let unended = self.calls.iter().filter(|(_, a)| a.end.is_none());
+        let mut unended: Vec<_> = unended.map(|(call, _)| *call).collect();
+        unended.sort_unstable();
+        unended
+    }
+
+    pub(super) fn end_orphan(&mut self, now: Instant, state: &CallState) {
         match serde_json::from_str::<Resume>(&state.0) {
             Ok(resume) => {
-                tracing::info!(carrier = %self.config.name, call = %resume.call_id(), "ending a call of an earlier run");
-                self.endpoint.end_orphan(Instant::now(), resume);
+                self.notice(Notice::EndsLeftUp(resume.call_id().into()));
+                self.endpoint.end_orphan(now, resume);
             }
-            Err(_) => {
-                tracing::warn!(carrier = %self.config.name, "the state of an earlier call can't be read")
-            }
+            Err(_) => self.notice(Notice::UnreadableState),
         }
     }
 
     /// The SIP machine speaks.
-    pub(super) fn said(&mut self, event: Sip) {
-        let now = Instant::now();
+    pub(super) fn said(&mut self, moment: Moment, event: Sip) {
+        let now = moment.at;
         match event {
             Sip::Progress {
                 call,
                 status,
                 early: _,
             } => self.progress(call, status),
-            Sip::Answered { call, remote } => self.answered(now, call, &remote),
-            Sip::Key { call, key, held: _ } => self.info_key(now, call, key),
+            Sip::Answered { call, remote } => self.answered(moment, call, &remote),
+            Sip::Key { call, key, held: _ } => self.info_key(call, key),
             Sip::Media { call, remote } => self.connect(now, call, &remote),
             Sip::Resume { call, resume } => self.remember(now, call, &resume),
-            Sip::Ended { call, end } => self.ended(now, call, end),
+            Sip::Ended { call, end } => self.ended(moment, call, end),
             Sip::Cleared { call } => self.cleared(call),
             Sip::Probed { probe, status } => self.probed(probe, status),
-            Sip::Foreign { from } => self.foreign(from),
-            Sip::Malformed { fault, taken } => self.malformed(fault, taken),
+            Sip::Foreign { from } => self.notice(Notice::Foreign(from)),
+            Sip::Malformed { fault, taken } => self.notice(Notice::Malformed(fault, taken)),
         }
     }
 
@@ -256,7 +181,7 @@ impl Trunk {
         }
     }
 
-    fn answered(&mut self, now: Instant, call: CallHandle, remote: &sdp::Remote) {
+    fn answered(&mut self, moment: Moment, call: CallHandle, remote: &sdp::Remote) {
         self.accepted(call);
         let Some(active) = self.calls.get_mut(&call) else {
             return;
@@ -268,9 +193,10 @@ impl Trunk {
             &active.order.content,
             active.ask.clone(),
             active.order.deadline,
-            now,
+            moment,
         );
         active.talk = Some(CallScript::new(script));
+        let now = moment.at;
         self.tell(key, AttemptEvent::Answered);
         self.connect(now, call, remote);
         self.talk(now, call, Input::Answered);
@@ -288,7 +214,8 @@ impl Trunk {
             codec: remote.codec,
             key_type: remote.events,
         };
-        self.media.connect(active.media.id, to);
+        let media = active.media.id;
+        self.out.push_back(TrunkOutput::Connect(media, to));
         let heard = if remote.hears {
             Input::Unheld
         } else {
@@ -311,44 +238,42 @@ impl Trunk {
                 let mark = CallMark(call.to_bits());
                 self.tell(key, AttemptEvent::CallState(CallState(text.into()), mark));
             }
-            Err(error) => tracing::error!(carrier = %self.config.name, %error, "call state"),
+            Err(error) => self.notice(Notice::UnwritableState(error)),
         }
     }
 
-    fn ended(&mut self, now: Instant, call: CallHandle, end: End) {
+    fn ended(&mut self, now: Moment, call: CallHandle, end: End) {
         let Some(active) = self.calls.get_mut(&call) else {
             return;
         };
         active.end = Some(end.clone());
-        let heard = self.media.close(active.media.id);
+        let reference = Some(active.reference.clone());
         self.by_media.remove(&active.media.id);
-        if heard.is_some_and(|audio| audio.received == 0 && audio.sent >= DEAF_AFTER) {
-            tracing::warn!(carrier = %self.config.name, call = %active.reference,
-                "no audio came from the address that the far end has signalled: keys can't be heard; does a firewall or NAT keep it from rtp.ports?");
-        }
+        self.out
+            .push_back(TrunkOutput::CloseMedia(active.media.id, reference));
         if active.talk.is_some() {
             let input = if matches!(end, End::OurBye | End::Capped) {
                 Input::Cancel
             } else {
                 Input::RemoteHangUp
             };
-            return self.talk(now, call, input);
+            return self.talk(now.at, call, input);
         }
         let key = active.key;
         if cause::fails_over(&end)
             && self.targets.choose(&active.way.tried).is_some()
             && self.draining.is_none()
         {
-            return self.go_on(call, key);
+            return self.go_on(now, call, key);
         }
         if let End::Redirected {
             status, contacts, ..
         } = &end
         {
             return match self.redirect(call, *status, contacts) {
-                Ok(()) => self.go_on(call, key),
+                Ok(()) => self.go_on(now, call, key),
                 Err(why) => {
-                    let mut failure = cause::failure(&end, &self.config.status.clone());
+                    let mut failure = cause::failure(&end, &self.config.status);
                     let code = failure.carrier_code.unwrap_or_default();
                     failure.carrier_code = Some(format!("{code} ({why})").into());
                     self.settle_failed(call, failure);
@@ -364,18 +289,18 @@ impl Trunk {
                 },
             );
         }
-        self.settle_failed(call, cause::failure(&end, &self.config.status.clone()));
+        self.settle_failed(call, cause::failure(&end, &self.config.status));
     }
 
     /// The order goes on as another call: to another endpoint, or where a redirection leads.
-    fn go_on(&mut self, call: CallHandle, key: AttemptKey) {
+    fn go_on(&mut self, now: Moment, call: CallHandle, key: AttemptKey) {
         let Some(active) = self.calls.get_mut(&call) else {
             return;
         };
         active.settled = true;
         let (order, ask, way) = (active.order.clone(), active.ask.clone(), active.way.clone());
         self.by_key.remove(&key);
-        if time_left(order.deadline).is_zero() {
+        if now.time_left(order.deadline).is_zero() {
             return self.fail_as(way.carrier, key, Cause::CarrierFault.failure(None));
         }
         self.place(order, ask, way);
@@ -388,17 +313,16 @@ impl Trunk {
         };
         if !active.settled {
             let end = active.end.clone().unwrap_or(End::Vanished);
-            self.settle_failed(call, cause::failure(&end, &self.config.status.clone()));
+            self.settle_failed(call, cause::failure(&end, &self.config.status));
         }
         if let Some(active) = self.calls.remove(&call) {
-            self.media.close(active.media.id);
-            self.by_media.remove(&active.media.id);
+            if self.by_media.remove(&active.media.id).is_some() {
+                self.out
+                    .push_back(TrunkOutput::CloseMedia(active.media.id, None));
+            }
             // Else the attempt has gone on to another endpoint.
-            if self
-                .by_key
-                .get(&active.key)
-                .is_none_or(|current| *current == call)
-            {
+            let current = self.by_key.get(&active.key);
+            if current.is_none_or(|current| *current == call) && !self.is_opening(active.key) {
                 self.by_key.remove(&active.key);
                 self.tell_as(active.way.carrier, active.key, AttemptEvent::CallCleared);
             }
@@ -426,23 +350,18 @@ impl Trunk {
         self.tell_as(carrier.clone(), key, event);
     }
 
-    fn fail_as(&mut self, carrier: Arc<str>, key: AttemptKey, failure: Failure) {
+    pub(super) fn fail_as(&mut self, carrier: Arc<str>, key: AttemptKey, failure: Failure) {
         self.tell_as(carrier, key, AttemptEvent::Failed(failure));
     }
 
-    fn tell_as(&mut self, carrier: Arc<str>, key: AttemptKey, event: carrier::AttemptEvent) {
+    pub(super) fn tell_as(
+        &mut self,
+        carrier: Arc<str>,
+        key: AttemptKey,
+        event: carrier::AttemptEvent,
+    ) {
         let what = CarrierEvent::Attempt(key, event);
-        self.outbox.push_back(CarrierMessage { carrier, what });
+        let message = CarrierMessage { carrier, what };
+        self.out.push_back(TrunkOutput::Event(message));
     }
 }
-
-pub(super) fn time_left(deadline: Millis) -> Duration {
-    deadline.since(clock::now()).min(LONGEST_LIFE)
-}
-
-/// Packets sent in an answered call after which it is odd that none has come: two seconds of them.
-const DEAF_AFTER: u64 = 100;
-/// What the SIP machine's own cap leaves the talk to end by itself.
-pub(super) const CAP_MARGIN: Duration = Duration::from_secs(10);
-/// Longer than any challenge lives: keeps sums of instants in range.
-const LONGEST_LIFE: Duration = Duration::from_secs(3_600);

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, time::Instant};
 
-use super::{Trunk, calls::time_left};
+use super::{Moment, Trunk, TrunkOutput};
 use crate::{
     carrier::{
         AttemptEvent, Call, CallEnd,
@@ -19,18 +19,16 @@ use crate::{
 
 impl Trunk {
     /// A key by SIP INFO; the same press may have been heard in the audio too.
-    pub(super) fn info_key(&mut self, now: Instant, call: CallHandle, key: char) {
+    pub(super) fn info_key(&mut self, call: CallHandle, key: char) {
         let (Some(active), Some(key)) = (self.calls.get(&call), Key::from_char(key)) else {
             return;
         };
-        if self.media.info(active.media.id, key, now) {
-            self.talk(now, call, Input::Key(key));
-        }
+        let media = active.media.id;
+        self.out.push_back(TrunkOutput::InfoKey(media, key));
     }
 
     /// The audio speaks.
-    pub(super) fn heard(&mut self, event: MediaEvent) {
-        let now = Instant::now();
+    pub(super) fn heard(&mut self, now: Instant, event: MediaEvent) {
         let (id, input) = match event {
             MediaEvent::Key {
                 id,
@@ -87,7 +85,11 @@ impl Trunk {
             let Some(talk) = &mut active.talk else { return };
             let (key, media) = (active.key, active.media.id);
             match talk.poll() {
-                Some(Saying::Play { tag, segments }) => self.media.play(media, tag, &segments),
+                Some(Saying::Play { tag, segments }) => self.out.push_back(TrunkOutput::Play {
+                    media,
+                    tag,
+                    segments,
+                }),
                 Some(Saying::KeyPressed(pressed)) => {
                     self.tell(key, AttemptEvent::KeyPressed(pressed))
                 }
@@ -122,7 +124,7 @@ pub(super) fn script(
     call: &Call,
     ask: Prompt,
     deadline: Millis,
-    now: Instant,
+    now: Moment,
 ) -> Script {
     Script {
         ask,
@@ -135,7 +137,7 @@ pub(super) fn script(
             .collect(),
         key_wait: sip.key_wait,
         call: sip.call,
-        deadline: now + time_left(deadline),
+        deadline: now.at + now.time_left(deadline),
         farewell: sip.farewell,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::{Trunk, targets::Target};
+use super::{Notice, Trunk, targets::Target};
 use crate::{
     carrier::sip::redirect::{self, RedirectStep},
     number,
@@ -53,7 +53,7 @@ impl Trunk {
             .map(|target| (target.endpoint, target.address))
             .collect();
         let (targets, allow) = (&self.targets, &self.sip.allow);
-        let trunk = redirect::Trunk {
+        let trunk = redirect::RedirectScope {
             redirects: self.sip.redirects,
             format: self.sip.number_format,
             endpoints: &self.endpoints,
@@ -81,16 +81,18 @@ impl Trunk {
                 Ok(_) if active.way.steps.len() == redirect::MAX_REDIRECTS => why = "too many",
                 Ok(step) => {
                     let to = number::mask(step.to.e164());
-                    tracing::info!(carrier = %self.config.name, call = %active.reference, status, %to, "redirection followed");
                     active.way.code = Some(format!("{status} redirected to {to}").into());
                     active.way.steps.push(step);
                     active.way.redirected = true;
+                    let reference = active.reference.clone();
+                    self.notice(Notice::Redirected(reference, status, to));
                     return Ok(());
                 }
                 Err(no) => why = no.name(),
             }
         }
-        tracing::info!(carrier = %self.config.name, call = %active.reference, status, why, "redirection not followed");
+        let reference = active.reference.clone();
+        self.notice(Notice::NotRedirected(reference, status, why));
         Err(why)
     }
 }
