@@ -5,6 +5,7 @@
 //! May not log an address with its password.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -29,10 +30,12 @@ use octets::stream::{Mended, Version, runtime};
 use outage::{Notice, Outage};
 
 pub mod client;
+mod error;
 pub(crate) mod octets;
 pub(crate) mod outage;
 mod topology;
 
+pub use error::{BrokerError, TlsFault};
 pub use topology::Topology;
 
 /// How the two connections are doing, for `/readyz` and the page. Cheap to clone.
@@ -115,7 +118,7 @@ pub struct Link {
 
 impl Link {
     /// Another channel.
-    pub(crate) async fn channel(&self) -> Result<Channel, String> {
+    pub(crate) async fn channel(&self) -> Result<Channel, BrokerError> {
         let opening = self.connection.create_channel();
         let channel = within(ANSWER, "opening a channel", opening).await?;
         let held = self.channels.lock();
@@ -149,7 +152,11 @@ impl Turn {
 
 /// Connects to the first broker that lets us, each asked once, beginning with the one whose turn it is; addresses and
 /// certificates are read anew. The error is for the operator and holds no secret.
-pub(crate) async fn connect(settings: &Amqp, name: &str, turn: &mut Turn) -> Result<Link, String> {
+pub(crate) async fn connect(
+    settings: &Amqp,
+    name: &str,
+    turn: &mut Turn,
+) -> Result<Link, BrokerError> {
     let addresses: Vec<Address> = settings.addresses().collect();
     let mut reasons = Vec::new();
     for _ in &addresses {
@@ -162,20 +169,14 @@ pub(crate) async fn connect(settings: &Amqp, name: &str, turn: &mut Turn) -> Res
         turn.next();
     }
     // In the file's order, so that the same reasons are the same text whoever was asked first.
-    reasons.sort();
-    let reasons = reasons.iter();
-    let reasons: Vec<String> = reasons
-        .map(|(place, reason)| format!("broker {}: {reason}", place + 1))
-        .collect();
-    Err(reasons.join("; "))
+    reasons.sort_by_key(|(place, _)| *place);
+    Err(BrokerError::Nowhere(reasons))
 }
 
-async fn connect_to(address: &Address, name: &str) -> Result<Link, String> {
+async fn connect_to(address: &Address, name: &str) -> Result<Link, BrokerError> {
     let url = address.url.read()?;
     let tls = tls(&address.tls)?;
-    let mut uri: AMQPUri = url
-        .parse()
-        .map_err(|_| "the broker's address is no AMQP URI".to_owned())?;
+    let mut uri: AMQPUri = url.parse().map_err(|_| BrokerError::NoUri)?;
     uri.query
         .heartbeat
         .get_or_insert(HEARTBEAT.as_secs() as u16);
@@ -224,16 +225,24 @@ pub(crate) async fn within<T>(
     limit: Duration,
     what: &str,
     doing: impl Future<Output = lapin::Result<T>>,
-) -> Result<T, String> {
+) -> Result<T, BrokerError> {
     match tokio::time::timeout(limit, doing).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(e)) => Err(format!("{what}: {e}")),
-        Err(_) => Err(format!("{what}: no answer within {} s", limit.as_secs())),
+        Ok(Err(error)) => Err(BrokerError::Refused {
+            doing: what.to_owned(),
+            error,
+        }),
+        Err(_) => Err(BrokerError::Unanswered {
+            doing: what.to_owned(),
+            limit,
+        }),
     }
 }
 
 /// Logs that there is no connection for this purpose: once when that begins, and each further reason once.
-pub(crate) fn say_lost(outage: &mut Outage, purpose: &str, reason: &str) {
+pub(crate) fn say_lost(outage: &mut Outage, purpose: &str, reason: &BrokerError) {
+    let reason = reason.to_string();
+    let reason = reason.as_str();
     match outage.failed(Instant::now(), reason) {
         Some(Notice::Begins) => tracing::warn!(
             purpose,
@@ -277,15 +286,19 @@ pub(crate) fn short(text: &str) -> ShortString {
     ShortString::try_new(&text[..end]).unwrap_or_default()
 }
 
-fn tls(tls: &Tls) -> Result<OwnedTLSConfig, String> {
-    let read = |key: &str, path: &std::path::Path| {
-        crate::regular::read(path).map_err(|e| format!("tls.{key}: {}: {e}", path.display()))
+fn tls(tls: &Tls) -> Result<OwnedTLSConfig, BrokerError> {
+    let fault = |key, fault| BrokerError::Tls { key, fault };
+    let read = |key, path: &PathBuf| {
+        crate::regular::read(path).map_err(|error| {
+            let path = path.clone();
+            fault(key, TlsFault::File { path, error })
+        })
     };
     let cert_chain = match &tls.ca {
         None => None,
         Some(path) => Some(
             String::from_utf8(read("ca", path)?)
-                .map_err(|_| format!("tls.ca: {}: not PEM", path.display()))?,
+                .map_err(|_| fault("ca", TlsFault::NotPem(path.clone())))?,
         ),
     };
     let identity = match (&tls.cert, &tls.key) {
@@ -293,11 +306,11 @@ fn tls(tls: &Tls) -> Result<OwnedTLSConfig, String> {
             pem: read("cert", cert)?,
             key: key
                 .read()
-                .map_err(|e| format!("tls.key: {e}"))?
+                .map_err(|error| fault("key", TlsFault::Secret(error)))?
                 .into_bytes(),
         }),
         (None, None) => None,
-        _ => return Err("tls.cert and tls.key belong together; give both or none".into()),
+        _ => return Err(BrokerError::HalfAnIdentity),
     };
     Ok(OwnedTLSConfig {
         identity,

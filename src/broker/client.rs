@@ -16,7 +16,7 @@ use lapin::{
 };
 use serde_json::Value;
 
-use super::{ANSWER, Link, Topology, Turn, connect, short, within};
+use super::{ANSWER, BrokerError, Link, Topology, Turn, connect, short, within};
 use crate::config::settings::Amqp;
 
 /// A connection that asks.
@@ -56,17 +56,17 @@ impl Message {
 }
 
 /// A broker by its address, as a person gives it. The error doesn't repeat it: it may hold a password.
-pub fn address(url: &str) -> Result<Amqp, String> {
+pub fn address(url: &str) -> Result<Amqp, BrokerError> {
     let known = ["amqp://", "amqps://"].iter().any(|s| url.starts_with(s));
     match known && url.parse::<AMQPUri>().is_ok() {
         true => Ok(Amqp::at(url)),
-        false => Err("--amqp: write it as amqp://user:password@127.0.0.1:5672".to_owned()),
+        false => Err(BrokerError::NoAddress),
     }
 }
 
 impl Client {
     /// Connects, and listens before anything is asked.
-    pub async fn connect(amqp: &Amqp, name: &str) -> Result<(Client, Replies), String> {
+    pub async fn connect(amqp: &Amqp, name: &str) -> Result<(Client, Replies), BrokerError> {
         let link = connect(amqp, name, &mut Turn::default()).await?;
         let channel = link.channel().await?;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
@@ -87,7 +87,7 @@ impl Client {
         message: Message,
         id: &str,
         body: &[u8],
-    ) -> Result<PublisherConfirm, String> {
+    ) -> Result<PublisherConfirm, BrokerError> {
         // Mandatory: what no queue takes is said at once.
         let options = BasicPublishOptions {
             mandatory: true,
@@ -110,7 +110,7 @@ impl Client {
     }
 
     /// Waits until the broker holds what was sent.
-    pub async fn confirmed(&self, confirm: PublisherConfirm) -> Result<(), String> {
+    pub async fn confirmed(&self, confirm: PublisherConfirm) -> Result<(), BrokerError> {
         held(confirm, &self.exchange).await
     }
 
@@ -119,12 +119,12 @@ impl Client {
     }
 
     /// Declares what a gateway with these settings declares: jobs may be sent before it is connected.
-    pub async fn declare(&self, amqp: &Amqp) -> Result<(), String> {
+    pub async fn declare(&self, amqp: &Amqp) -> Result<(), BrokerError> {
         Topology::default().declare(&self.link, amqp).await
     }
 
     /// Removes all of that, with whatever is still in it.
-    pub async fn remove(&self, amqp: &Amqp) -> Result<(), String> {
+    pub async fn remove(&self, amqp: &Amqp) -> Result<(), BrokerError> {
         // Another channel: the usual one may have been closed by the broker.
         let channel = self.link.channel().await?;
         for queue in [&amqp.queue, &amqp.control, &amqp.dead] {
@@ -147,25 +147,23 @@ impl Client {
 
 impl Replies {
     /// None: the broker has closed the connection.
-    pub async fn next(&mut self) -> Option<Result<Reply, String>> {
+    pub async fn next(&mut self) -> Option<Result<Reply, BrokerError>> {
         let delivery = self.0.next().await?;
-        Some(delivery.map(reply).map_err(|e| format!("the broker: {e}")))
+        Some(delivery.map(reply).map_err(BrokerError::Replies))
     }
 }
 
 /// Waits for the broker's word on one message to this exchange.
-pub async fn held(confirm: PublisherConfirm, exchange: &ShortString) -> Result<(), String> {
+pub async fn held(confirm: PublisherConfirm, exchange: &ShortString) -> Result<(), BrokerError> {
     match within(ANSWER, "waiting for a confirm", confirm).await? {
         Confirmation::Ack(None) | Confirmation::NotRequested => Ok(()),
-        Confirmation::Ack(Some(_)) => Err(format!(
-            "exchange {exchange}: no queue takes jobs there; has a gateway been connected?"
-        )),
-        Confirmation::Nack(_) => Err("the broker did not take the job".to_owned()),
+        Confirmation::Ack(Some(_)) => Err(BrokerError::NoQueue(exchange.to_string())),
+        Confirmation::Nack(_) => Err(BrokerError::NotTaken),
     }
 }
 
 /// A queue for this connection alone, and what comes into it.
-async fn listen(channel: &Channel) -> Result<(ShortString, Replies), String> {
+async fn listen(channel: &Channel) -> Result<(ShortString, Replies), BrokerError> {
     let options = QueueDeclareOptions {
         exclusive: true,
         auto_delete: true,
@@ -212,10 +210,10 @@ mod tests {
             "u:hush@h",
         ] {
             let fault = address(wrong).expect_err(wrong);
-            assert!(!fault.contains("hush"), "{fault}");
+            assert!(!fault.to_string().contains("hush"), "{fault}");
         }
         for right in ["amqp://127.0.0.1", "amqps://u:p@broker.example:5671/%2f"] {
-            assert_eq!(address(right), Ok(Amqp::at(right)));
+            assert_eq!(address(right).expect(right), Amqp::at(right));
         }
     }
 }

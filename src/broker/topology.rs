@@ -12,7 +12,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
-use super::{ANSWER, Link, short, within};
+use super::{ANSWER, BrokerError, Link, short, within};
 use crate::config::settings::Amqp;
 
 /// Declares; remembers what it has said about differences. One for the process, shared by both connections.
@@ -23,7 +23,7 @@ pub struct Topology {
 
 impl Topology {
     /// Declares everything. A channel that the broker closes over a difference is replaced by another.
-    pub async fn declare(&self, link: &Link, amqp: &Amqp) -> Result<(), String> {
+    pub async fn declare(&self, link: &Link, amqp: &Amqp) -> Result<(), BrokerError> {
         let unlimited = link.major.is_some_and(|major| major >= 4);
         let mut hand = Hand {
             link,
@@ -78,7 +78,7 @@ enum Declined {
 }
 
 impl Hand<'_> {
-    async fn channel(&mut self) -> Result<Channel, String> {
+    async fn channel(&mut self) -> Result<Channel, BrokerError> {
         if let Some(channel) = self.channel.as_ref().filter(|c| c.status().connected()) {
             return Ok(channel.clone());
         }
@@ -87,7 +87,7 @@ impl Hand<'_> {
         Ok(channel)
     }
 
-    async fn exchange(&mut self, name: &str, kind: ExchangeKind) -> Result<(), String> {
+    async fn exchange(&mut self, name: &str, kind: ExchangeKind) -> Result<(), BrokerError> {
         let channel = self.channel().await?;
         let options = ExchangeDeclareOptions {
             durable: true,
@@ -102,7 +102,7 @@ impl Hand<'_> {
 
     /// A quorum queue without a delivery limit. From 4.0 on brokers have a limit by default, and it is switched off;
     /// older ones have none, and would take -1 for a limit that every second delivery exceeds.
-    async fn queue(&mut self, name: &str) -> Result<(), String> {
+    async fn queue(&mut self, name: &str) -> Result<(), BrokerError> {
         let channel = self.channel().await?;
         let what = format!("queue {name}");
         let options = QueueDeclareOptions {
@@ -124,7 +124,7 @@ impl Hand<'_> {
         Ok(())
     }
 
-    async fn bind(&mut self, queue: &str, exchange: &str, key: &str) -> Result<(), String> {
+    async fn bind(&mut self, queue: &str, exchange: &str, key: &str) -> Result<(), BrokerError> {
         let channel = self.channel().await?;
         let bound = channel.queue_bind(
             short(queue),
@@ -140,7 +140,7 @@ impl Hand<'_> {
         &mut self,
         what: &str,
         declared: impl Future<Output = lapin::Result<T>>,
-    ) -> Result<Declined, String> {
+    ) -> Result<Declined, BrokerError> {
         match tokio::time::timeout(ANSWER, declared).await {
             Ok(Ok(_)) => Ok(Declined::Done),
             Ok(Err(e)) => match e.kind() {
@@ -148,12 +148,15 @@ impl Hand<'_> {
                     self.channel = None;
                     Ok(Declined::Differs(amqp.get_message().to_string()))
                 }
-                _ => Err(format!("declaring {what}: {e}")),
+                _ => Err(BrokerError::Refused {
+                    doing: format!("declaring {what}"),
+                    error: e,
+                }),
             },
-            Err(_) => Err(format!(
-                "declaring {what}: no answer within {} s",
-                ANSWER.as_secs()
-            )),
+            Err(_) => Err(BrokerError::Unanswered {
+                doing: format!("declaring {what}"),
+                limit: ANSWER,
+            }),
         }
     }
 }

@@ -198,7 +198,7 @@ impl SecretsRead {
         for secret in secrets {
             add(match secret.read() {
                 Ok(found) if found.is_empty() => Err(format!("{secret} is empty")),
-                found => found.map(String::into_bytes),
+                found => found.map(String::into_bytes).map_err(|e| e.to_string()),
             });
         }
         for file in files {

@@ -11,16 +11,32 @@ pub enum Secret {
     File(PathBuf),
 }
 
+/// Why there is no secret where it was looked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    #[error("environment variable {0} is not set")]
+    NotSet(Arc<str>),
+    /// The file, and why it can't be read.
+    #[error("{}: {reason}", .path.display())]
+    Unreadable { path: PathBuf, reason: String },
+    #[error("{}: is not UTF-8 text", .0.display())]
+    NotText(PathBuf),
+}
+
 impl Secret {
     /// The secret itself, without a trailing newline. The error names where it was looked for.
-    pub fn read(&self) -> Result<String, String> {
+    pub fn read(&self) -> Result<String, SecretError> {
         let found = match self {
-            Secret::Env(name) => std::env::var(name.as_ref())
-                .map_err(|_| format!("environment variable {name} is not set"))?,
+            Secret::Env(name) => {
+                std::env::var(name.as_ref()).map_err(|_| SecretError::NotSet(name.clone()))?
+            }
             Secret::File(path) => {
-                let said = |reason: String| format!("{}: {reason}", path.display());
-                let octets = regular::octets(path, MAX_SECRET).map_err(|e| said(e.to_string()))?;
-                String::from_utf8(octets).map_err(|_| said("is not UTF-8 text".to_owned()))?
+                let octets = regular::octets(path, MAX_SECRET);
+                let octets = octets.map_err(|fault| SecretError::Unreadable {
+                    path: path.clone(),
+                    reason: fault.to_string(),
+                })?;
+                String::from_utf8(octets).map_err(|_| SecretError::NotText(path.clone()))?
             }
         };
         Ok(found.trim_end_matches(['\r', '\n']).to_owned())
@@ -56,7 +72,7 @@ pub enum Text {
 }
 
 impl Text {
-    pub fn read(&self) -> Result<String, String> {
+    pub fn read(&self) -> Result<String, SecretError> {
         match self {
             Text::Plain(text) => Ok(text.to_string()),
             Text::Secret(secret) => secret.read(),

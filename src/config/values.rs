@@ -214,7 +214,7 @@ pub const LEDGER_KEY: Read<Secret> = kinds::read(
         match octets {
             Ok(Ok(32)) => {}
             Ok(_) => value.fault("the key is not 32 octets as 64 hexadecimal digits"),
-            Err(reason) => value.fault(reason),
+            Err(reason) => value.fault(reason.to_string()),
         }
         Some(secret)
     },

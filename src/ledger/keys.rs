@@ -63,7 +63,7 @@ fn at_hand(path: &Path, configured: &[LedgerKey]) -> Result<Vec<Master>, OpenErr
     for key in configured {
         let text = key.key.read().map_err(|reason| OpenError::Key {
             id: key.id.to_string(),
-            reason,
+            reason: reason.to_string(),
         })?;
         masters.push(parse(&key.id, &text)?);
     }

@@ -23,7 +23,10 @@ use ring::{hmac, rand::SystemRandom};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use crate::config::{carrier::Secret, settings::Listener};
+use crate::config::{
+    secret::{Secret, SecretError},
+    settings::Listener,
+};
 use crate::telemetry::minutely::Minutely;
 
 mod delays;
@@ -73,10 +76,20 @@ enum Refused {
 
 /// A token that is asked but can't be read: the listener stays shut.
 #[derive(Debug, thiserror::Error)]
-#[error("[{section}] token: {reason}")]
+#[error("[{section}] token: {fault}")]
 pub struct TokenError {
     section: &'static str,
-    reason: String,
+    fault: TokenFault,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum TokenFault {
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("it is empty")]
+    Empty,
+    #[error("the system has no randomness")]
+    NoRandomness,
 }
 
 /// How a request is turned away.
@@ -96,12 +109,9 @@ enum Token {
 
 impl Guard {
     pub fn new(section: &'static str, listener: &Listener) -> Result<Guard, TokenError> {
-        let fault = |reason: &str| TokenError {
-            section,
-            reason: reason.to_owned(),
-        };
+        let fault = |fault| TokenError { section, fault };
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
-            .map_err(|_| fault("the system has no randomness"))?;
+            .map_err(|_| fault(TokenFault::NoRandomness))?;
         let last = Arc::default();
         let guard = Guard(Arc::new(Inner {
             section,
@@ -114,7 +124,7 @@ impl Guard {
             refused: lines(section, Arc::clone(&last)),
             last,
         }));
-        guard.read().map_err(|reason| fault(&reason))?;
+        guard.read().map_err(fault)?;
         Ok(guard)
     }
 
@@ -132,14 +142,14 @@ impl Guard {
         self.refresh();
     }
 
-    fn read(&self) -> Result<(), String> {
+    fn read(&self) -> Result<(), TokenFault> {
         let Some(secret) = self.0.secret.load_full() else {
             self.0.tag.store(None);
             return Ok(());
         };
         let token = secret.read()?;
         if token.is_empty() {
-            return Err("it is empty".to_owned());
+            return Err(TokenFault::Empty);
         }
         let tag = hmac::sign(&self.0.key, token.as_bytes());
         self.0.tag.store(Some(Arc::new(tag)));

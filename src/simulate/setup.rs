@@ -222,7 +222,7 @@ fn hide(path: &Path, amqp: &Amqp) -> Result<(), SetupError> {
         path: path.to_path_buf(),
         reason,
     };
-    let address = amqp.url.read().map_err(form)?;
+    let address = amqp.url.read().map_err(|fault| form(fault.to_string()))?;
     let mut options = fs::OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(0o600);
     let written = file

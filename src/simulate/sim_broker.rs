@@ -16,7 +16,10 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::follow::{Follow, Told};
 use crate::{
-    broker::client::{self, Client, Message, Replies, Reply},
+    broker::{
+        BrokerError,
+        client::{self, Client, Message, Replies, Reply},
+    },
     config::settings::Amqp,
 };
 
@@ -35,7 +38,7 @@ const REMEMBERED: usize = 200_000;
 
 impl SimBroker {
     /// Connects, and declares what the gateway will find there.
-    pub async fn open(broker: &Amqp) -> Result<(SimBroker, Replies), String> {
+    pub async fn open(broker: &Amqp) -> Result<(SimBroker, Replies), BrokerError> {
         let amqp = named(broker, &prefix());
         let (client, replies) = Client::connect(&amqp, "ringback simulate").await?;
         if let Err(reason) = client.declare(&amqp).await {
@@ -62,21 +65,21 @@ impl SimBroker {
     }
 
     /// Sends a job. Waits while too many are unconfirmed.
-    pub async fn ask(&self, job: &Value) -> Result<(), String> {
+    pub async fn ask(&self, job: &Value) -> Result<(), BrokerError> {
         self.send(Message::Challenge, job).await
     }
 
-    pub async fn cancel(&self, id: &str) -> Result<(), String> {
+    pub async fn cancel(&self, id: &str) -> Result<(), BrokerError> {
         self.send(Message::Cancel, &json!({ "id": id })).await
     }
 
-    async fn send(&self, message: Message, body: &Value) -> Result<(), String> {
+    async fn send(&self, message: Message, body: &Value) -> Result<(), BrokerError> {
         let id: Arc<str> = body["id"].as_str().unwrap_or("").into();
         let body = body.to_string();
         let sent = self.client.publish(message, &id, body.as_bytes());
         let confirm = sent.await?;
         let waiting = self.confirms.send((id, confirm)).await;
-        waiting.map_err(|_| "nobody waits for confirms".to_owned())
+        waiting.map_err(|_| BrokerError::Ended)
     }
 
     /// Takes away what was declared. The gateway must have gone before.
@@ -86,7 +89,7 @@ impl SimBroker {
         if let Err(reason) = self.client.remove(&self.amqp).await {
             tracing::error!(
                 names = &*self.amqp.exchange,
-                reason,
+                %reason,
                 "queues and exchanges of this run are left at the broker: remove them there"
             );
         }
@@ -101,7 +104,7 @@ async fn confirm(
 ) {
     while let Some((id, confirm)) = sent.recv().await {
         if let Err(reason) = client::held(confirm, &exchange).await {
-            tracing::error!(id = &*id, reason, "the broker does not hold a job");
+            tracing::error!(id = &*id, %reason, "the broker does not hold a job");
         }
     }
 }
@@ -151,7 +154,7 @@ pub fn follow(mut replies: Replies) -> (Follow, JoinHandle<()>) {
                 Ok(Reply::Error { reason, faults }) => {
                     tracing::error!(reason, %faults, "a job was not taken");
                 }
-                Err(reason) => tracing::error!(reason, "no more reports"),
+                Err(reason) => tracing::error!(%reason, "no more reports"),
             }
         }
     });

@@ -18,7 +18,7 @@ use super::{
     sim_broker::{self, SimBroker},
 };
 use crate::{
-    broker::client::Replies,
+    broker::{BrokerError, client::Replies},
     clock,
     config::{
         Config,
@@ -78,7 +78,22 @@ pub enum WorldError {
     #[error(
         "the broker can't be used: {0}; see that it runs and lets this user in, or leave --amqp out"
     )]
-    Broker(String),
+    Broker(BrokerError),
+}
+
+/// Why a job or a cancel did not get to the gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum SendFault {
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The job's faults by field.
+    #[error("{0}")]
+    Job(String),
+    #[error("the gateway has stopped")]
+    Stopped,
+    /// A cancel was answered otherwise than cancels are; None: it was not answered.
+    #[error("the cancel was answered with {0:?}")]
+    Answered(Option<Answer>),
 }
 
 /// How long what is in the air may take to settle at the end.
@@ -227,9 +242,9 @@ impl World {
     }
 
     /// Gives a job to the gateway: through the broker, or as it would come by HTTP. Waits while there is no room.
-    pub async fn ask(&self, job: &Value) -> Result<(), String> {
+    pub async fn ask(&self, job: &Value) -> Result<(), SendFault> {
         if let Some(door) = &self.door {
-            return door.ask(job).await;
+            return Ok(door.ask(job).await?);
         }
         let read = job::parse(
             JobKind::Challenge,
@@ -244,20 +259,20 @@ impl World {
                 .iter()
                 .map(|fault| format!("{}: {}", fault.field, fault.reason))
                 .collect();
-            faults.join("; ")
+            SendFault::Job(faults.join("; "))
         })?;
         let arrival = Arrival {
             job,
             ticket: Ticket::None,
         };
         let sent = self.gateway.control.intake.jobs.send(arrival).await;
-        sent.map_err(|_| "the gateway has stopped".to_owned())
+        sent.map_err(|_| SendFault::Stopped)
     }
 
     /// Cancels a challenge. What came of it, its reports tell; without a broker an answer does.
-    pub async fn cancel(&self, id: &Arc<str>) -> Result<(), String> {
+    pub async fn cancel(&self, id: &Arc<str>) -> Result<(), SendFault> {
         if let Some(door) = &self.door {
-            return door.cancel(id).await;
+            return Ok(door.cancel(id).await?);
         }
         let (ticket, answer) = oneshot::channel();
         let arrival = Arrival {
@@ -268,10 +283,10 @@ impl World {
             ticket: Ticket::Http(ticket),
         };
         let sent = self.gateway.control.intake.control.send(arrival).await;
-        sent.map_err(|_| "the gateway has stopped".to_owned())?;
+        sent.map_err(|_| SendFault::Stopped)?;
         match answer.await {
             Ok(Answer::Taken) => Ok(()),
-            other => Err(format!("the cancel was answered with {other:?}")),
+            other => Err(SendFault::Answered(other.ok())),
         }
     }
 

@@ -237,7 +237,7 @@ async fn a_fifo_in_the_place_of_a_file_is_told_and_not_waited_for() {
     std::fs::create_dir_all(secret.parent().unwrap()).unwrap();
     fifo(&secret);
     let said = ringback::config::carrier::Secret::File(secret.clone()).read();
-    assert!(said.unwrap_err().contains("is not a file"));
+    assert!(said.unwrap_err().to_string().contains("is not a file"));
     std::fs::remove_dir_all(secret.parent().unwrap()).unwrap();
 }
 

@@ -5,7 +5,10 @@ use serde_json::{Map, Value};
 use super::{SendArgs, SendError, Teller};
 use crate::cli::client::faults;
 use crate::{
-    broker::client::{self, Client, Message, Reply},
+    broker::{
+        BrokerError,
+        client::{self, Client, Message, Reply},
+    },
     config::settings::Amqp,
 };
 
@@ -17,10 +20,10 @@ pub(super) async fn send(
 ) -> Result<(), SendError> {
     let amqp = Amqp {
         exchange: args.exchange.as_str().into(),
-        ..client::address(url).map_err(SendError::Usage)?
+        ..client::address(url).map_err(|fault| SendError::Usage(fault.to_string()))?
     };
     let connected = Client::connect(&amqp, "ringback send").await;
-    let (client, mut replies) = connected.map_err(SendError::Failed)?;
+    let (client, mut replies) = connected.map_err(failed)?;
     let id = job["id"].as_str().unwrap_or("");
     let body = Value::Object(job.clone()).to_string();
     let sent = async {
@@ -29,10 +32,10 @@ pub(super) async fn send(
             .await?;
         client.confirmed(confirm).await
     };
-    sent.await.map_err(SendError::Failed)?;
+    sent.await.map_err(failed)?;
     teller.taken(id, None);
     while let Some(reply) = replies.next().await {
-        match reply.map_err(SendError::Failed)? {
+        match reply.map_err(failed)? {
             Reply::Error {
                 reason,
                 faults: list,
@@ -53,4 +56,8 @@ pub(super) async fn send(
     Err(SendError::Failed(
         "the broker has closed the connection".to_owned(),
     ))
+}
+
+fn failed(fault: BrokerError) -> SendError {
+    SendError::Failed(fault.to_string())
 }

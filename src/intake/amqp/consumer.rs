@@ -30,7 +30,7 @@ use super::{
     watchdog::Progress,
 };
 use crate::{
-    broker::{ANSWER, octets, within},
+    broker::{ANSWER, BrokerError, octets, within},
     challenge::Origin,
     clock,
     intake::{
@@ -112,13 +112,13 @@ impl QueueConsumer {
         &mut self,
         first: Option<lapin::Result<Delivery>>,
         mark: &mut Option<&mut PoisonGuard>,
-    ) -> Result<(), String> {
+    ) -> Result<(), BrokerError> {
         let mut next = first;
         for taken in 1.. {
             match next {
                 Some(Ok(delivery)) => self.delivery(delivery, mark)?,
-                Some(Err(error)) => return Err(error.to_string()),
-                None => return Err("the broker has cancelled the consumer (queue deleted?)".into()),
+                Some(Err(error)) => return Err(BrokerError::Broken(error)),
+                None => return Err(BrokerError::ConsumerCancelled),
             }
             // Decided before the next one is out of the client's hands: what is taken from it can't be put back.
             if taken >= TURN || !self.reads() {
@@ -136,7 +136,7 @@ impl QueueConsumer {
         &mut self,
         delivery: Delivery,
         mark: &mut Option<&mut PoisonGuard>,
-    ) -> Result<(), String> {
+    ) -> Result<(), BrokerError> {
         self.progress.came();
         let tag = delivery.delivery_tag;
         let body = body(delivery);
@@ -150,7 +150,7 @@ impl QueueConsumer {
             );
         }
         if !self.tags.arrived(tag, body) {
-            return Err("a delivery tag out of order".into());
+            return Err(BrokerError::TagOutOfOrder);
         }
         if poison {
             let bad = BadJob {
@@ -165,7 +165,7 @@ impl QueueConsumer {
 
     /// Parses what is held and hands it to dispatch. A suspect is marked meanwhile: should it end the process here,
     /// the next one knows.
-    fn offer(&mut self, tag: u64, mark: &mut Option<&mut PoisonGuard>) -> Result<(), String> {
+    fn offer(&mut self, tag: u64, mark: &mut Option<&mut PoisonGuard>) -> Result<(), BrokerError> {
         let Some(body) = self.tags.held(tag) else {
             return Ok(());
         };
@@ -223,14 +223,14 @@ impl QueueConsumer {
         }
     }
 
-    fn hand(&mut self, arrival: Arrival) -> Result<(), String> {
+    fn hand(&mut self, arrival: Arrival) -> Result<(), BrokerError> {
         match self.to(&arrival.job).try_send(arrival) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(arrival)) => {
                 self.waiting = Some(arrival);
                 Ok(())
             }
-            Err(TrySendError::Closed(_)) => Err("the gateway takes no more jobs".into()),
+            Err(TrySendError::Closed(_)) => Err(BrokerError::GatewayEnds),
         }
     }
 
@@ -273,7 +273,7 @@ impl QueueConsumer {
     }
 
     /// Acks what is due; the front as one.
-    async fn acks(&mut self, now: Instant) -> Result<(), String> {
+    async fn acks(&mut self, now: Instant) -> Result<(), BrokerError> {
         let due = self.ack_at.is_some_and(|at| at <= now);
         if due || self.fresh >= ACK_MANY || self.stop_at.is_some() {
             self.fresh = 0;
@@ -291,7 +291,7 @@ impl QueueConsumer {
         &mut self,
         now: Instant,
         mark: &mut Option<&mut PoisonGuard>,
-    ) -> Result<(), String> {
+    ) -> Result<(), BrokerError> {
         let unacked = self.tags.unacked();
         self.progress
             .set_room(self.reads() && unacked < self.prefetch);
@@ -315,7 +315,7 @@ impl QueueConsumer {
         Ok(())
     }
 
-    async fn stop(&mut self, limit: Duration) -> Result<(), String> {
+    async fn stop(&mut self, limit: Duration) -> Result<(), BrokerError> {
         self.stop_at = Some(Instant::now() + limit);
         // Its ticket says Busy, and it goes back to the broker with the channel.
         self.waiting = None;
@@ -345,7 +345,7 @@ pub(super) async fn work(
     mut consumer: QueueConsumer,
     mut mark: Option<&mut PoisonGuard>,
     mut stop: watch::Receiver<Option<Duration>>,
-) -> Result<(), String> {
+) -> Result<(), BrokerError> {
     loop {
         let now = Instant::now();
         consumer.acks(now).await?;
@@ -373,13 +373,13 @@ pub(super) async fn work(
             }
             Some((tag, held)) = consumer.burying.next(), if !consumer.burying.is_empty() => {
                 if !held {
-                    return Err("dead letters can't be published".into());
+                    return Err(BrokerError::NoDeadLetters);
                 }
                 consumer.settled(tag);
             }
             permit = room(to.as_ref()) => match (permit, consumer.waiting.take()) {
                 (Ok(permit), Some(arrival)) => permit.send(arrival),
-                _ => return Err("the gateway takes no more jobs".into()),
+                _ => return Err(BrokerError::GatewayEnds),
             },
             first = consumer.consumer.next(), if reads => consumer.deliveries(first, &mut mark)?,
             limit = stopped(&mut stop), if !stopping => consumer.stop(limit).await?,
@@ -388,7 +388,7 @@ pub(super) async fn work(
     }
 }
 
-async fn send(channel: &Channel, ack: Ack) -> Result<(), String> {
+async fn send(channel: &Channel, ack: Ack) -> Result<(), BrokerError> {
     let options = BasicAckOptions {
         multiple: ack.multiple,
     };

@@ -25,7 +25,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use super::Intake;
-use crate::broker::{ANSWER, Link, short, within};
+use crate::broker::{ANSWER, BrokerError, Link, short, within};
 
 /// One gateway, as it tells of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,14 +162,14 @@ impl Neighbours {
             && !std::mem::replace(&mut self.refused, true)
         {
             tracing::info!(
-                reason,
+                %reason,
                 "whether other gateways share the exchange or the carriers' accounts can't be told"
             );
         }
         std::future::pending().await
     }
 
-    async fn work(&mut self, intake: &Intake, link: &Link) -> Result<(), String> {
+    async fn work(&mut self, intake: &Intake, link: &Link) -> Result<(), BrokerError> {
         let exchange = short(EXCHANGE);
         let channel = link.channel().await?;
         let mut hellos = listen(&channel, &exchange, &self.instance).await?;
@@ -178,7 +178,7 @@ impl Neighbours {
             tokio::select! {
                 _ = tick.tick() => self.say(intake, &channel, &exchange).await?,
                 came = hellos.next() => {
-                    let came = came.ok_or("its queue is gone")?.map_err(|e| e.to_string())?;
+                    let came = came.ok_or(BrokerError::ConsumerCancelled)?.map_err(BrokerError::Broken)?;
                     // Answered at once where it is new, so that both know.
                     if self.came(&came.data, intake) {
                         self.say(intake, &channel, &exchange).await?;
@@ -219,7 +219,7 @@ impl Neighbours {
         intake: &Intake,
         channel: &Channel,
         exchange: &ShortString,
-    ) -> Result<(), String> {
+    ) -> Result<(), BrokerError> {
         let hello = Hello {
             v: 1,
             instance: self.instance.clone(),
@@ -245,7 +245,7 @@ async fn listen(
     channel: &Channel,
     exchange: &ShortString,
     instance: &str,
-) -> Result<Consumer, String> {
+) -> Result<Consumer, BrokerError> {
     let options = ExchangeDeclareOptions {
         auto_delete: true,
         ..ExchangeDeclareOptions::default()

@@ -18,7 +18,7 @@ use super::{
     watchdog::{Progress, watch},
 };
 use crate::{
-    broker::{self, ANSWER, Link, Turn, outage::Outage, short, within},
+    broker::{self, ANSWER, BrokerError, Link, Turn, outage::Outage, short, within},
     retry::Waits,
 };
 
@@ -74,7 +74,7 @@ pub(super) async fn run(intake: Intake, mut stop: watch::Receiver<Option<Duratio
 async fn open(
     intake: &Intake,
     turn: &mut Turn,
-) -> Result<(Link, QueueConsumer, QueueConsumer), String> {
+) -> Result<(Link, QueueConsumer, QueueConsumer), BrokerError> {
     let link = broker::connect(&intake.amqp, "ringback jobs", turn).await?;
     intake.topology.declare(&link, &intake.amqp).await?;
     let amqp = &intake.amqp;
@@ -88,7 +88,7 @@ async fn consumer(
     link: &Link,
     queue: &str,
     prefetch: u16,
-) -> Result<QueueConsumer, String> {
+) -> Result<QueueConsumer, BrokerError> {
     let channel = link.channel().await?;
     let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
     within(ANSWER, "setting the prefetch", qos).await?;
@@ -113,7 +113,7 @@ async fn watched(
     link: &Link,
     [jobs, control]: &[Arc<Progress>; 2],
     limit: Duration,
-) -> String {
+) -> BrokerError {
     let amqp = &intake.amqp;
     tokio::select! {
         reason = watch(link, &amqp.queue, jobs.clone(), limit) => reason,
@@ -128,13 +128,13 @@ async fn serve(
     control: QueueConsumer,
     mark: &mut PoisonGuard,
     stop: &watch::Receiver<Option<Duration>>,
-) -> Result<(), String> {
+) -> Result<(), BrokerError> {
     let mut events = link.events();
     let broken = async {
         loop {
             match events.next().await {
-                None => return "the connection has ended".to_owned(),
-                Some(Event::Error(error)) => return error.to_string(),
+                None => return BrokerError::Ended,
+                Some(Event::Error(error)) => return BrokerError::Broken(error),
                 Some(_) => {}
             }
         }

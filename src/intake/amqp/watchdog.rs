@@ -11,7 +11,7 @@ use std::{
 
 use lapin::{Channel, options::QueueDeclareOptions, types::FieldTable};
 
-use crate::broker::{ANSWER, Link, short, within};
+use crate::broker::{ANSWER, BrokerError, Link, short, within};
 
 /// What a consumer's side of the channel has seen.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ pub(super) async fn watch(
     queue: &str,
     progress: Arc<Progress>,
     limit: Duration,
-) -> String {
+) -> BrokerError {
     let channel = link.channel().await;
     let mut watchdog = Watchdog::default();
     while let Ok(channel) = &channel {
@@ -49,22 +49,23 @@ pub(super) async fn watch(
         let waiting = match waiting(channel, queue).await {
             Ok(waiting) => waiting,
             Err(reason) => {
-                tracing::debug!(queue, reason, "the queue's length can't be read");
+                tracing::debug!(queue, %reason, "the queue's length can't be read");
                 break;
             }
         };
         let room = progress.room.load(Ordering::Relaxed);
         if watchdog.stuck(Instant::now(), waiting, progress.count(), room, limit) {
-            return format!(
-                "{waiting} messages wait in {queue} and for {} s none came: the consumer is made anew",
-                limit.as_secs_f32()
-            );
+            return BrokerError::Stuck {
+                waiting,
+                queue: queue.to_owned(),
+                quiet: limit,
+            };
         }
     }
     std::future::pending().await
 }
 
-async fn waiting(channel: &Channel, queue: &str) -> Result<u32, String> {
+async fn waiting(channel: &Channel, queue: &str) -> Result<u32, BrokerError> {
     let options = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()

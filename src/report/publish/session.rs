@@ -28,7 +28,7 @@ use super::{
     unroutable::{Notice, Unroutable},
 };
 use crate::{
-    broker::{self, ANSWER, Link, Turn, outage::Outage, short, within},
+    broker::{self, ANSWER, BrokerError, Link, Turn, outage::Outage, short, within},
     clock,
     ledger::{OutboxReport, ReadError, ReportKey},
     retry::Waits,
@@ -107,7 +107,10 @@ async fn stopped(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
     }
 }
 
-async fn connect(publishing: &Publishing, turn: &mut Turn) -> Result<(Link, Vec<Channel>), String> {
+async fn connect(
+    publishing: &Publishing,
+    turn: &mut Turn,
+) -> Result<(Link, Vec<Channel>), BrokerError> {
     let link = broker::connect(&publishing.amqp, "ringback reports", turn).await?;
     publishing.topology.declare(&link, &publishing.amqp).await?;
     let mut channels = Vec::with_capacity(CHANNELS);
@@ -122,7 +125,7 @@ async fn connect(publishing: &Publishing, turn: &mut Turn) -> Result<(Link, Vec<
 
 enum End {
     Stopped,
-    Broken(String),
+    Broken(BrokerError),
 }
 
 /// Reading the ledger for what is not in hand.
@@ -244,7 +247,7 @@ impl Session<'_> {
     }
 
     /// Waits for one thing to happen and takes it in.
-    async fn turn(&mut self) -> Result<(), String> {
+    async fn turn(&mut self) -> Result<(), BrokerError> {
         let due = self.queue.due().map_or(TICK, |due| {
             due.saturating_duration_since(Instant::now()).min(TICK)
         });
@@ -273,10 +276,10 @@ impl Session<'_> {
         }
     }
 
-    fn event(&mut self, event: Option<Event>) -> Result<(), String> {
+    fn event(&mut self, event: Option<Event>) -> Result<(), BrokerError> {
         match event {
-            None => Err("the connection has ended".into()),
-            Some(Event::Error(error)) => Err(error.to_string()),
+            None => Err(BrokerError::Ended),
+            Some(Event::Error(error)) => Err(BrokerError::Broken(error)),
             Some(event) => {
                 if let Some(blocked) = broker::blocked(&event) {
                     self.set_blocked(blocked);
@@ -303,7 +306,7 @@ impl Session<'_> {
     /// A confirm has come; so have, perhaps, others. All that are here are gathered before any is believed: the
     /// client gives a returned message to whichever confirm of the channel it handles next, so the one that says
     /// "returned" may be a neighbour's.
-    fn confirmed(&mut self, first: Confirmed) -> Result<(), String> {
+    fn confirmed(&mut self, first: Confirmed) -> Result<(), BrokerError> {
         let mut all = vec![first];
         while let Some(Some(confirmed)) = self.in_flight.next().now_or_never() {
             all.push(confirmed);
@@ -322,7 +325,7 @@ impl Session<'_> {
                 Ok(confirmation) => self
                     .queue
                     .confirmed(slot, confirmation.is_ack(), mono, wall),
-                Err(error) => broken = Some(error.to_string()),
+                Err(error) => broken = Some(BrokerError::Broken(error)),
             }
         }
         broken.map_or(Ok(()), Err)
@@ -347,13 +350,13 @@ impl Session<'_> {
         }
     }
 
-    fn late(&mut self) -> Result<(), String> {
+    fn late(&mut self) -> Result<(), BrokerError> {
         let late = self
             .queue
             .oldest()
             .is_some_and(|since| since.elapsed() >= CONFIRM);
         if late && !self.blocked {
-            return Err(format!("no confirm within {} s", CONFIRM.as_secs()));
+            return Err(BrokerError::Unconfirmed(CONFIRM));
         }
         Ok(())
     }

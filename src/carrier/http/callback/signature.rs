@@ -122,7 +122,7 @@ impl Signatures {
                     read.push(hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes()));
                 }
                 Ok(_) => tracing::warn!(carrier = %self.carrier, "callback.keys: a key is empty"),
-                Err(reason) => tracing::warn!(carrier = %self.carrier, reason, "callback.keys"),
+                Err(reason) => tracing::warn!(carrier = %self.carrier, %reason, "callback.keys"),
             }
         }
         let read: Arc<[hmac::Key]> = read.into();
