@@ -13,9 +13,10 @@ use std::{
 
 use ringback::{
     challenge::{AttemptKey, ChallengeKey, Millis},
-    config::settings::{LedgerSettings, OnLoss},
+    config::settings::{LedgerSettings, Limits, OnLoss, Settings},
     ledger::{
-        Batch, DoneReceiver, Ledger, NewChallenge, Op, OutboxReport, ReportKey, Target, Wipe,
+        Batch, DoneReceiver, Ledger, LimitCheck, NewChallenge, Op, OutboxReport, ReportKey, Target,
+        Wipe,
     },
 };
 
@@ -52,7 +53,8 @@ async fn open(path: &Path) -> Result<(Ledger, DoneReceiver, i64), Box<dyn std::e
         report: <[u8]>::to_vec,
         outcome: |_| Vec::new(),
     };
-    let (ledger, mut done, recovered) = Ledger::open(&settings, "bench", wipe)?;
+    let (ledger, mut done, recovered) =
+        Ledger::open(&settings, "bench", &Settings::default().limits, wipe)?;
     let (number, ops) = (0, Vec::new());
     ledger.submit(Batch { number, ops }).await?;
     done.recv().await.ok_or("the ledger ended")?;
@@ -63,6 +65,7 @@ async fn open(path: &Path) -> Result<(Ledger, DoneReceiver, i64), Box<dyn std::e
 async fn flat_out(path: &Path, count: i64) -> Result<(), Box<dyn std::error::Error>> {
     let (ledger, mut done, first) = open(path).await?;
     let (begun, cpu, writer) = (Instant::now(), cpu_of("self")?, writer_cpu()?);
+    let limits = Arc::new(Settings::default().limits);
     let mut open = VecDeque::new();
     let (mut given, mut received) = (0u64, 0u64);
     let mut next = first;
@@ -70,7 +73,7 @@ async fn flat_out(path: &Path, count: i64) -> Result<(), Box<dyn std::error::Err
         let mut ops = Vec::with_capacity(TURN * 7);
         for _ in 0..TURN {
             if next < first + count {
-                accept(next, &mut ops);
+                accept(next, &limits, &mut ops);
                 open.push_back((next, 0u8));
                 next += 1;
             }
@@ -122,6 +125,7 @@ async fn paced(path: &Path, rate: u32, count: i64) -> Result<(), Box<dyn std::er
     let (ledger, mut done, first) = open(path).await?;
     let (writer, mut waits) = (writer_cpu()?, Vec::new());
     let mut tick = tokio::time::interval(Duration::from_secs(1) / rate);
+    let limits = Arc::new(Settings::default().limits);
     let mut sent = VecDeque::new();
     let (mut key, mut number) = (first, 0);
     while waits.len() < count as usize * 4 {
@@ -140,7 +144,7 @@ async fn paced(path: &Path, rate: u32, count: i64) -> Result<(), Box<dyn std::er
             }
             _ = tick.tick(), if key < first + count => {
                 let mut ops = Vec::new();
-                accept(key, &mut ops);
+                accept(key, &limits, &mut ops);
                 sent.push_back((Instant::now(), key, 0));
                 ledger.submit(Batch { number, ops }).await?;
                 (key, number) = (key + 1, number + 1);
@@ -161,7 +165,7 @@ async fn paced(path: &Path, rate: u32, count: i64) -> Result<(), Box<dyn std::er
     Ok(())
 }
 
-fn accept(key: i64, ops: &mut Vec<Op>) {
+fn accept(key: i64, limits: &Arc<Limits>, ops: &mut Vec<Op>) {
     ops.push(Op::Accept(Box::new(NewChallenge {
         key: ChallengeKey(key),
         tenant: "contoso-bank".into(),
@@ -173,7 +177,10 @@ fn accept(key: i64, ops: &mut Vec<Op>) {
         life: vec![b'l'; 260],
         last: None,
         claim: None,
-        limits: None,
+        limits: Some(LimitCheck {
+            keys: [key as u64, key as u64, 1, 0, 2],
+            limits: limits.clone(),
+        }),
     })));
 }
 

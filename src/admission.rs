@@ -10,11 +10,13 @@ use crate::{
 
 pub mod alarm;
 pub mod countries;
+mod full;
 mod settings;
 mod windows;
 
+pub use full::FullWindows;
 pub use settings::{Countries, CountrySet, Guard, Limits};
-pub use windows::{Kind, LimitKeys, Taken, Windows, longest};
+pub use windows::{Kind, LimitHasher, LimitKeys, Taken, Windows, longest};
 
 /// What admission says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +65,8 @@ impl CallRules {
     }
 }
 
-/// The whole question but the limits, which are asked before ([`Windows::take`]): each new id counts once, whatever else
-/// is wrong with it.
+/// The whole question but the limits, of which the ledger has the last word ([`Windows::take`]): each new id counts once,
+/// whatever else is wrong with it.
 pub fn admit(ch: &Challenge, rules: Rules<'_>, routes: &impl Routes) -> Admitted {
     let no = |reason| Admitted::No { reason };
     if ch.methods().any(|method| !method.served()) {

@@ -10,7 +10,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    admission::{CallRules, Windows, alarm::Alarms},
+    admission::{CallRules, FullWindows, LimitHasher, Limits, alarm::Alarms},
     challenge::{AttemptKey, ChallengeKey, Millis},
     clock::{Mono, Now},
     config::{Config, settings::MaxUnsent},
@@ -33,6 +33,7 @@ mod correlation;
 mod doubts;
 mod effects;
 mod evidence;
+mod fenced;
 mod hedges;
 mod inbox;
 mod input;
@@ -89,7 +90,11 @@ pub struct Core {
     placement: Placement,
     correlation: Correlation,
     commit: CommitQueue,
-    windows: Windows,
+    hasher: LimitHasher,
+    limits: Arc<Limits>,
+    full: FullWindows,
+    /// The last challenge that came under other limits.
+    limits_after: ChallengeKey,
     alarms: Alarms,
     outputs: Outputs,
     effects: Vec<Effect>,
@@ -149,7 +154,10 @@ impl Core {
             placement: Placement::new(&config.table),
             correlation: Correlation::new(epoch.first_message),
             commit: CommitQueue::new(epoch.first_report),
-            windows: Windows::new(&epoch.limiter),
+            hasher: LimitHasher::new(&epoch.limiter),
+            limits: Arc::new(config.settings.limits.clone()),
+            full: FullWindows::default(),
+            limits_after: ChallengeKey(0),
             alarms: Alarms::default(),
             outputs: Outputs::default(),
             effects: Vec::new(),
@@ -174,6 +182,11 @@ impl Core {
             countries: config.settings.countries.voice.clone(),
         });
         self.frame.exchange_copy = config.settings.jobs.exchange_copy();
+        if *self.limits != config.settings.limits {
+            self.limits = Arc::new(config.settings.limits.clone());
+            self.full.clear();
+            self.limits_after = self.registry.newest();
+        }
         self.placement.rotation = SenderRotation::of(&config.table);
         let weights = &config.settings.jobs.tenant_weights;
         self.registry.arrivals.weigh(weights.clone());
@@ -303,6 +316,7 @@ impl Core {
             self.forget_orphans();
             self.sweep_unclear();
             self.placement.sweep(now.wall);
+            self.full.sweep(now.wall);
             for running in self.placement.carriers.iter_mut() {
                 if running.sweep(now.mono) {
                     self.placement.queue.room_changed();
@@ -350,15 +364,32 @@ impl Core {
             actions,
             known,
             lost,
+            over,
+            limited,
+            fenced,
+            unwritten,
             early,
             words,
+            ..
         } = self.commit.done(done);
         for (key, ticket) in lost {
             self.undo(key);
             self.outputs.answer(ticket, Answer::Busy);
         }
+        for key in fenced {
+            self.disown(key);
+        }
+        for at in unwritten {
+            self.intent_unwritten(at, now.wall);
+        }
         for (key, known, ticket) in known {
             self.known(key, known, ticket, now.wall);
+        }
+        for limited in limited {
+            self.limits_say(&limited, now.wall);
+        }
+        for (key, taken, ticket) in over {
+            self.over_limit(key, taken, ticket, now.wall);
         }
         for (key, word) in early {
             self.word_for(key, word, now.wall);
@@ -388,6 +419,7 @@ impl Core {
                 Action::HangUp(at) => self.hang_up(at),
                 Action::Recorded { at, carrier, mark } => self.recorded(at, &carrier, mark, now),
                 Action::Acknowledge(ack) => self.outputs.push(Output::Acknowledge(ack)),
+                Action::Refuse(ack) => self.outputs.push(Output::Refuse(ack)),
                 Action::LookUp(key) => self.look_up(key),
                 Action::RoundOver => self.round_over(),
                 Action::Publish(report) => self.outputs.push(Output::Publish(report)),

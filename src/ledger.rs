@@ -32,7 +32,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    admission::Limits,
     challenge::{AttemptKey, ChallengeKey, Millis},
+    clock,
     config::settings::{LedgerKey, LedgerSettings},
     number::written::Tail,
 };
@@ -80,20 +82,23 @@ pub struct Ledger {
 pub type DoneReceiver = mpsc::UnboundedReceiver<Done>;
 
 impl Ledger {
-    /// Opens the ledger, or makes it, and takes it for this process. Blocks for the time of a few file accesses.
+    /// Opens the ledger, or makes it, and takes it for this process. Blocks for the time of a few file accesses, and of
+    /// reading what counts in these limits.
     pub fn open(
         settings: &LedgerSettings,
         node: &str,
+        limits: &Limits,
         wipe: Wipe,
     ) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
         let store = store::sqlite::Sqlite::open(settings, node)?;
-        Ledger::over(Box::new(store), settings, wipe)
+        Ledger::over(Box::new(store), settings, limits, wipe)
     }
 
     /// Over a store that is open for this process, and a writer of its own.
     fn over(
         store: Box<dyn store::Store>,
         settings: &LedgerSettings,
+        limits: &Limits,
         wipe: Wipe,
     ) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
         let path = &settings.path;
@@ -103,9 +108,13 @@ impl Ledger {
             outcomes: settings.outcomes,
         };
         let masters = keys::read(store.as_ref(), path, &settings.keys)?;
-        let (engine, ring, recovered) = engine::Engine::begin(store, path, masters, keeping)?;
-        let rows = engine.store.reader();
-        let rows = rows.map_err(|source| engine::failed(path, source))?;
+        let failed = |source| engine::failed(path, source);
+        let (mut engine, ring, mut recovered) =
+            engine::Engine::begin(store, path, masters, keeping)?;
+        engine
+            .count_arrivals(limits, clock::now(), &mut recovered)
+            .map_err(failed)?;
+        let rows = engine.store.reader().map_err(failed)?;
         let ring = Arc::new(ArcSwap::new(ring));
         let reader = Arc::new(read::Reader::new(rows, ring.clone()));
         let signs = writer::Signs::default();
@@ -401,6 +410,8 @@ pub enum ReadError {
         "a record of the ledger is of version {0}, which this ringback does not know; run the one that wrote it"
     )]
     Version(u8),
+    #[error("a report of a kind that this ringback does not know; run the one that wrote it")]
+    Kind,
     #[error("the ledger is closed")]
     Gone,
 }

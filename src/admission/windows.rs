@@ -4,6 +4,9 @@
 //! One rule: each new id counts, but for those that the limiter itself refuses. What counts is also written with the
 //! challenge, so that a restart finds the windows as they were ([`Windows::refill`]). Keys are hashes under a secret of
 //! the ledger's: no number or user stands here.
+//!
+//! The ledger's store gives the verdict, in the transaction in which it takes the challenge; one that keeps the windows in
+//! memory ([`Windows`]) takes back with a transaction what was counted in it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -20,42 +23,14 @@ use crate::{
 
 /// What a challenge counts in: a hash for each kind of window (user, number, prefix, country, tenant), made with
 /// a secret of the ledger. 0: nothing of this kind.
-pub type LimitKeys = [u64; 5];
+pub type LimitKeys = [u64; Kind::ALL.len()];
 
-/// The arrivals that still count, by key.
-pub struct Windows {
-    secret: hmac::Key,
-    seen: HashMap<u64, Window>,
-    /// When expired windows are dropped next.
-    sweep_at: Millis,
-    /// Most windows; beyond it those that hold a single, older arrival are forgotten.
-    most: usize,
-}
+/// Makes the keys, with the ledger's secret.
+pub struct LimitHasher(hmac::Key);
 
-/// What the limiter says of one challenge.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Taken {
-    /// Refused for this limit: then it counts nowhere.
-    pub refused: Option<Kind>,
-    /// Over these limits, which only record.
-    pub recorded: [bool; Kind::ALL.len()],
-}
-
-/// How often windows without a recent arrival are dropped.
-const SWEEP_MS: i64 = 60_000;
-/// Bound of windows: about 100 MB.
-const MOST: usize = 2_000_000;
-/// Forgetting for want of room goes by arrivals older than this part of the longest window, then of that, and so on.
-const FORGET_FROM: u32 = 2;
-
-impl Windows {
-    pub fn new(secret: &[u8; 32]) -> Windows {
-        Windows {
-            secret: hmac::Key::new(hmac::HMAC_SHA256, secret),
-            seen: HashMap::new(),
-            sweep_at: Millis::default(),
-            most: MOST,
-        }
+impl LimitHasher {
+    pub fn new(secret: &[u8; 32]) -> LimitHasher {
+        LimitHasher(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
 
     /// What this challenge counts in, whether or not it is limited today.
@@ -76,7 +51,7 @@ impl Windows {
     }
 
     fn hash(&self, kind: Kind, first: &str, second: &str) -> u64 {
-        let mut context = hmac::Context::with_key(&self.secret);
+        let mut context = hmac::Context::with_key(&self.0);
         context.update(&[kind as u8]);
         context.update(&(first.len() as u64).to_le_bytes());
         context.update(first.as_bytes());
@@ -86,55 +61,140 @@ impl Windows {
         // 0 says that there is nothing of this kind.
         u64::from_le_bytes(hash).max(1)
     }
+}
 
+/// The arrivals that still count, by key.
+pub struct Windows {
+    seen: HashMap<u64, Window>,
+    /// When expired windows are dropped next.
+    sweep_at: Millis,
+    /// Most windows; beyond it those that hold a single, older arrival are forgotten.
+    most: usize,
+    /// What the present transaction has changed, in order.
+    changes: Vec<Counted>,
+}
+
+/// What the limiter says of one challenge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Refused for this limit: then it counts nowhere.
+    pub refused: Option<Kind>,
+    /// Over these limits, which only record.
+    pub recorded: [bool; Kind::ALL.len()],
+    /// Windows that are full with it, or that it is refused for, and until when.
+    pub full: [Option<Millis>; Kind::ALL.len()],
+}
+
+impl Taken {
+    /// Is there anything to say of it?
+    pub fn is_plain(&self) -> bool {
+        *self == Taken::default()
+    }
+}
+
+/// A change of one window.
+#[derive(Clone, Copy, Debug)]
+enum Counted {
+    Came(u64),
+    /// An older arrival went, since there were more than the limit looks at.
+    Went(u64, Millis),
+}
+
+/// How often windows without a recent arrival are dropped.
+const SWEEP_MS: i64 = 60_000;
+/// Bound of windows: about 100 MB.
+const MOST: usize = 2_000_000;
+/// Forgetting for want of room goes by arrivals older than this part of the longest window, then of that, and so on.
+const FORGET_FROM: u32 = 2;
+
+impl Default for Windows {
+    fn default() -> Windows {
+        Windows {
+            seen: HashMap::new(),
+            sweep_at: Millis::default(),
+            most: MOST,
+            changes: Vec::new(),
+        }
+    }
+}
+
+impl Windows {
     /// Counts a challenge with these keys, or says for which limit it is refused (then it doesn't count).
     pub fn take(&mut self, keys: &LimitKeys, limits: &Limits, now: Millis) -> Taken {
         self.sweep(limits, now);
         let mut taken = Taken::default();
         for (kind, pace, key) in limited(keys, limits) {
-            let full = self
-                .seen
-                .get_mut(&key)
-                .is_some_and(|window| window.count(now - pace.per) >= pace.count as usize);
-            match full.then(|| kind.guard(limits)) {
-                None => {}
-                Some(Guard::Deny) => {
+            let window = self.seen.get_mut(&key);
+            let full = window.and_then(|window| {
+                window.forget_before(now - pace.per);
+                window.full_until(pace)
+            });
+            if full.is_none() {
+                continue;
+            }
+            match kind.guard(limits) {
+                Guard::Deny => {
                     taken.refused = Some(kind);
+                    taken.full[kind as usize] = full;
                     return taken;
                 }
-                Some(Guard::Record) => taken.recorded[kind as usize] = true,
+                Guard::Record => taken.recorded[kind as usize] = true,
             }
         }
-        self.count(keys, limits, now);
+        self.count(keys, limits, now, &mut taken);
         taken
     }
 
-    /// After a start: this one counted when it arrived.
-    pub fn refill(&mut self, keys: &LimitKeys, limits: &Limits, arrived: Millis) {
+    /// After a start: this one counted when it arrived. What is full with it.
+    pub fn refill(&mut self, keys: &LimitKeys, limits: &Limits, arrived: Millis) -> Taken {
         if self.seen.len() >= self.most {
             self.forget(limits, arrived);
         }
-        self.count(keys, limits, arrived);
+        let mut taken = Taken::default();
+        self.count(keys, limits, arrived, &mut taken);
+        self.changes.clear();
+        taken
     }
 
-    fn count(&mut self, keys: &LimitKeys, limits: &Limits, at: Millis) {
-        for (_, pace, key) in limited(keys, limits) {
-            self.seen
-                .entry(key)
-                .and_modify(|window| window.push(at, pace.count as usize))
-                .or_insert(Window::One(at));
+    fn count(&mut self, keys: &LimitKeys, limits: &Limits, at: Millis, taken: &mut Taken) {
+        for (kind, pace, key) in limited(keys, limits) {
+            let window = self.seen.entry(key).or_insert(Window::None);
+            window.push(at);
+            self.changes.push(Counted::Came(key));
+            while let Some(gone) = window.pop_beyond(pace.count as usize) {
+                self.changes.push(Counted::Went(key, gone));
+            }
+            taken.full[kind as usize] = window.full_until(pace);
         }
     }
 
-    /// A challenge that counted turned out to be one that is known, or was not taken after all.
-    pub fn give_back(&mut self, keys: &LimitKeys, limits: &Limits, at: Millis) {
-        for (_, _, key) in limited(keys, limits) {
-            if let Some(window) = self.seen.get_mut(&key)
-                && window.forget(at)
-            {
+    /// How much the present transaction has counted.
+    pub fn mark(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// What was counted since then was not, after all.
+    pub fn back_to(&mut self, mark: usize) {
+        for change in self.changes.drain(mark.min(self.changes.len())..).rev() {
+            let key = match change {
+                Counted::Came(key) | Counted::Went(key, _) => key,
+            };
+            let Some(window) = self.seen.get_mut(&key) else {
+                continue;
+            };
+            match change {
+                Counted::Went(_, at) => window.push_first(at),
+                Counted::Came(_) => window.pop_last(),
+            }
+            if window.is_empty() {
                 self.seen.remove(&key);
             }
         }
+    }
+
+    /// The transaction is durable: what was counted stays.
+    pub fn keep(&mut self) {
+        self.changes.clear();
     }
 
     /// Drops what can't refuse anybody any more, so that memory follows the traffic of the longest window, and not beyond
@@ -179,7 +239,7 @@ pub fn longest(limits: &Limits) -> Duration {
 }
 
 /// The windows of these keys that are limited.
-fn limited<'a>(
+pub(super) fn limited<'a>(
     keys: &'a LimitKeys,
     limits: &'a Limits,
 ) -> impl Iterator<Item = (Kind, &'a Pace, u64)> {
@@ -191,6 +251,7 @@ fn limited<'a>(
 /// The arrivals that still count in one window. Most hold a single one and need no heap for it.
 #[derive(Debug)]
 enum Window {
+    None,
     One(Millis),
     #[expect(
         clippy::box_collection,
@@ -200,50 +261,85 @@ enum Window {
 }
 
 impl Window {
-    /// Takes an arrival in; of more than `most` the oldest goes.
-    fn push(&mut self, now: Millis, most: usize) {
+    fn push(&mut self, at: Millis) {
         match self {
-            Window::One(first) => {
-                *self = Window::More(Box::new(VecDeque::from([*first, now])));
-            }
-            Window::More(all) => all.push_back(now),
+            Window::None => *self = Window::One(at),
+            Window::One(first) => *self = Window::More(Box::new(VecDeque::from([*first, at]))),
+            Window::More(all) => all.push_back(at),
         }
-        if let Window::More(all) = self {
-            while all.len() > most {
-                all.pop_front();
+    }
+
+    fn push_first(&mut self, at: Millis) {
+        match self {
+            Window::None => *self = Window::One(at),
+            Window::One(last) => *self = Window::More(Box::new(VecDeque::from([at, *last]))),
+            Window::More(all) => all.push_front(at),
+        }
+    }
+
+    fn pop_last(&mut self) {
+        match self {
+            Window::None | Window::One(_) => *self = Window::None,
+            Window::More(all) => {
+                all.pop_back();
+                if let [only] = all.make_contiguous() {
+                    *self = Window::One(*only);
+                }
             }
         }
     }
 
-    /// How many arrived after `start`; the others are forgotten.
-    fn count(&mut self, start: Millis) -> usize {
+    /// The oldest, where there are more than so many.
+    fn pop_beyond(&mut self, most: usize) -> Option<Millis> {
         match self {
-            Window::One(at) => usize::from(*at > start),
+            Window::None | Window::One(_) => None,
+            Window::More(all) => match all.len() > most {
+                true => all.pop_front(),
+                false => None,
+            },
+        }
+    }
+
+    /// Those that arrived at `start` or before count no longer.
+    fn forget_before(&mut self, start: Millis) {
+        match self {
+            Window::None => {}
+            Window::One(at) if *at <= start => *self = Window::None,
+            Window::One(_) => {}
             Window::More(all) => {
                 while all.front().is_some_and(|first| *first <= start) {
                     all.pop_front();
                 }
-                all.len()
             }
         }
     }
 
-    /// Takes one arrival at this moment back. True: nothing is left.
-    fn forget(&mut self, at: Millis) -> bool {
-        match self {
-            Window::One(only) => *only == at,
+    /// When it has room again; None: it has. Asked for once those that count no longer are forgotten.
+    fn full_until(&self, pace: &Pace) -> Option<Millis> {
+        let most = pace.count as usize;
+        let first = match self {
+            Window::None => None,
+            Window::One(at) => (most <= 1).then_some(*at),
             Window::More(all) => {
-                if let Some(place) = all.iter().rposition(|seen| *seen == at) {
-                    all.remove(place);
-                }
-                all.is_empty()
+                let freeing = all.len().checked_sub(most.max(1));
+                freeing.and_then(|place| all.get(place).copied())
             }
+        };
+        first.map(|first| first + pace.per)
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Window::None => true,
+            Window::One(_) => false,
+            Window::More(all) => all.is_empty(),
         }
     }
 
     /// The newest arrival; of none the distant past.
     fn last(&self) -> Millis {
         match self {
+            Window::None => Millis(i64::MIN),
             Window::One(only) => *only,
             Window::More(all) => all.back().copied().unwrap_or(Millis(i64::MIN)),
         }
@@ -298,7 +394,7 @@ impl Kind {
     }
 
     /// Fraud guards may be set to record only.
-    fn guard(self, limits: &Limits) -> Guard {
+    pub fn guard(self, limits: &Limits) -> Guard {
         match self {
             Kind::User | Kind::Number => Guard::Deny,
             Kind::Prefix => limits.prefix_guard.unwrap_or(limits.guard),

@@ -11,7 +11,10 @@ use crate::{
     challenge::{Challenge, ChallengeKey, Channel, Millis},
     delivery::DeliveryState,
     intake::{Answer, Arrival, Job, Ticket},
-    ledger::{ControlMessage, Known, NewChallenge, Op, OutboxReport, PendingControl, Target},
+    ledger::{
+        ControlMessage, Known, LimitCheck, Limited, NewChallenge, Op, OutboxReport, PendingControl,
+        Target,
+    },
     schema::kinds::duration,
 };
 
@@ -81,6 +84,32 @@ impl Core {
     /// An id that isn't open: new, as far as memory goes.
     fn begin(&mut self, mut ch: Challenge, ticket: Ticket, now: Millis) {
         ch.arrived = now;
+        let keys = self.hasher.keys(&ch);
+        let refused = self.full.refuses(&keys, &self.limits, now);
+        if let Some(taken) = &refused {
+            for line in self.over_limits(taken, now) {
+                self.say_limit(line, Some(&ch));
+            }
+        }
+        let check = LimitCheck {
+            keys,
+            limits: self.limits.clone(),
+        };
+        let limits = match refused.and_then(|taken| taken.refused) {
+            Some(kind) => Err(kind),
+            None => Ok(check),
+        };
+        self.enter(ch, ticket, limits, now);
+    }
+
+    /// A challenge goes to the ledger: to count there, or refused for a limit.
+    fn enter(
+        &mut self,
+        ch: Challenge,
+        ticket: Ticket,
+        limits: Result<LimitCheck, Kind>,
+        now: Millis,
+    ) {
         let key = self.registry.next_key();
         let min_call = self.config.settings.jobs.min_call;
         let mut life = DeliveryState::new(&ch, min_call);
@@ -93,14 +122,11 @@ impl Core {
             countries: &self.config.settings.countries,
             numbers: &self.numbers,
         };
-        let keys = self.windows.keys(&ch);
-        let taken = self.windows.take(&keys, &self.config.settings.limits, now);
-        let counted = taken.refused.is_none();
-        let admitted = match taken.refused {
-            Some(kind) => Admitted::No {
+        let admitted = match &limits {
+            Err(kind) => Admitted::No {
                 reason: kind.reason(),
             },
-            None => admission::admit(&ch, rules, &serves),
+            Ok(_) => admission::admit(&ch, rules, &serves),
         };
         match admitted {
             Admitted::No { reason } => life.reject(now, reason, &mut self.effects),
@@ -120,9 +146,8 @@ impl Core {
             life: Vec::new(),
             last: None,
             claim: ticket.claim().cloned(),
-            limits: counted.then_some(keys),
+            limits: limits.ok(),
         })));
-        self.over_limits(&ch, taken, now);
         let claim = ticket.claim().cloned();
         self.commit.then(Action::Taken(key, ticket));
         self.registry.unsent += 1;
@@ -134,7 +159,6 @@ impl Core {
                 life,
                 durable: false,
                 claim,
-                counted,
                 waiting: None,
                 wake: Millis::NEVER,
                 sent: false,
@@ -144,17 +168,48 @@ impl Core {
         self.settle(key, Change::New, now);
     }
 
-    /// Counts what is over a limit, and says it: at once, and then once a minute.
-    fn over_limits(&mut self, ch: &Challenge, taken: Taken, now: Millis) {
+    /// The ledger has counted it: what is full by now, and which limits it is over.
+    pub(super) fn limits_say(&mut self, limited: &Limited, now: Millis) {
+        let Limited {
+            key,
+            windows,
+            taken,
+        } = limited;
+        if *key > self.limits_after {
+            self.full.note(windows, taken, now);
+        }
+        let lines = self.over_limits(taken, now);
+        let open = self.registry.open.get(*key);
+        let open = open.or_else(|| self.registry.uncommitted.get(key));
+        for line in lines {
+            self.say_limit(line, open.map(|open| &open.ch));
+        }
+    }
+
+    /// The ledger did not take it, since it is over a limit: it is written as refused, and its asker is told then.
+    pub(super) fn over_limit(
+        &mut self,
+        key: ChallengeKey,
+        taken: Taken,
+        ticket: Ticket,
+        now: Millis,
+    ) {
+        if let (Some(kind), Some(open)) = (taken.refused, self.undo(key)) {
+            self.enter(open.ch, ticket, Err(kind), now);
+        }
+    }
+
+    /// Counts what is over a limit; what is to be said of it: at once, and then once a minute.
+    fn over_limits(&mut self, taken: &Taken, now: Millis) -> Vec<AlarmLine> {
         let recorded = Kind::ALL.into_iter().zip(taken.recorded);
         let recorded = recorded.filter_map(|(kind, over)| over.then_some((kind, Over::Recorded)));
         let refused = taken.refused.map(|kind| (kind, Over::Refused));
+        let mut lines = Vec::new();
         for (kind, action) in recorded.chain(refused) {
             self.observer.over_limit(kind, action);
-            if let Some(line) = self.alarms.over(kind, action, now) {
-                self.say_limit(line, Some(ch));
-            }
+            lines.extend(self.alarms.over(kind, action, now));
         }
+        lines
     }
 
     pub(super) fn say_limits(&mut self, now: Millis) {
@@ -296,8 +351,7 @@ impl Core {
         self.commit.then(Action::Answer(ticket, Answer::Taken));
     }
 
-    /// What was begun for a challenge that the ledger did not take is undone: nothing of it was told or sent, and it counts
-    /// in no limit.
+    /// What was begun for a challenge that the ledger did not take is undone: nothing of it was told or sent.
     pub(super) fn undo(&mut self, key: ChallengeKey) -> Option<Open> {
         self.unqueue(key);
         let open = match self.registry.open.remove(key) {
@@ -321,14 +375,10 @@ impl Core {
                     carrier.hang_up(&mut self.outputs, at);
                 }
                 if carrier.free_slot(at) {
+                    carrier.void_probe(self.mono, at);
                     self.placement.queue.room_changed();
                 }
             }
-        }
-        if open.counted {
-            let keys = self.windows.keys(&open.ch);
-            self.windows
-                .give_back(&keys, &self.config.settings.limits, open.ch.arrived);
         }
         Some(open)
     }

@@ -16,12 +16,13 @@ use std::{
 
 use super::output::{OrderId, Ordered, Output, Outputs};
 use crate::{
+    admission::Taken,
     carrier::{Acknowledgement, CallMark},
     challenge::{AttemptKey, Challenge, ChallengeKey},
     clock::Mono,
     intake::{Answer, Ticket},
     ledger::{
-        BATCHES, Batch, Claim, ControlMessage, Done, InboxKey, Known, NewChallenge, Op,
+        BATCHES, Batch, Claim, ControlMessage, Done, InboxKey, Known, Limited, NewChallenge, Op,
         OutboxReport, ReportKey,
     },
     overlay::{Audit, Entry},
@@ -53,6 +54,8 @@ pub enum Action {
     },
     /// Tell the carrier that what it brought is safe.
     Acknowledge(Acknowledgement),
+    /// Tell the carrier to bring again what it brought: what came of it is not written.
+    Refuse(Acknowledgement),
     /// Ask the ledger about this receipt: it holds now what was decided before.
     LookUp(InboxKey),
     /// What a round of look-ups has told is durable.
@@ -75,6 +78,15 @@ pub struct PendingOrder {
     pub ordered: Ordered,
 }
 
+impl PendingOrder {
+    /// The ledger could not hold it: it does not come into force.
+    fn not_held(mut self: Box<Self>) -> Box<PendingOrder> {
+        self.claim = Claim::default();
+        self.claim.give_up();
+        self
+    }
+}
+
 impl Action {
     /// How long it may wait for company. Not at all if somebody outside waits for it: for a text, or with an open HTTP
     /// request. A broker waits for no ack, and a phone rings for seconds.
@@ -89,11 +101,38 @@ impl Action {
                 false => SOON,
             },
             Action::Publish(report) if !report.is_final => NEWS,
-            Action::Acknowledge(_) => ACKNOWLEDGING,
+            Action::Acknowledge(_) | Action::Refuse(_) => ACKNOWLEDGING,
             Action::Publish(_) | Action::Recorded { .. } => SOON,
             Action::Wake(_) | Action::LookUp(_) => NEWS,
             Action::RoundOver => SOON,
             Action::Ordered(..) => Duration::ZERO,
+        }
+    }
+
+    /// What becomes of it where its batch is not written as a whole: who waits for an answer comes again, and so does what a
+    /// carrier has brought, since it may have been for what is left out.
+    fn unless_whole(self, failed: bool, released: &mut Released) -> Action {
+        match self {
+            Action::Answer(ticket, _) | Action::Word { ticket, .. } => {
+                Action::Answer(ticket, Answer::Busy)
+            }
+            Action::Acknowledge(ack) => Action::Refuse(ack),
+            Action::Submit(at) | Action::Recorded { at, .. } if failed => {
+                released.unwritten.push(at);
+                Action::HangUp(at)
+            }
+            Action::Ordered(order) if failed => Action::Ordered(order.not_held()),
+            Action::Taken(..)
+            | Action::Repeat(..)
+            | Action::Submit(_)
+            | Action::HangUp(_)
+            | Action::Recorded { .. }
+            | Action::Refuse(_)
+            | Action::LookUp(_)
+            | Action::RoundOver
+            | Action::Publish(_)
+            | Action::Ordered(_)
+            | Action::Wake(_) => self,
         }
     }
 
@@ -110,6 +149,7 @@ impl Action {
             | Action::Repeat(..)
             | Action::Word { .. }
             | Action::Acknowledge(_)
+            | Action::Refuse(_)
             | Action::LookUp(_)
             | Action::RoundOver
             | Action::Ordered(..) => None,
@@ -130,10 +170,27 @@ pub struct Released {
     pub known: Vec<(ChallengeKey, Known, Ticket)>,
     /// Challenges that the ledger could not hold, with their jobs' tickets.
     pub lost: Vec<(ChallengeKey, Ticket)>,
+    /// Challenges that are over a limit, and were not written, with their jobs' tickets.
+    pub over: Vec<(ChallengeKey, Taken, Ticket)>,
+    /// What the limiter has to say of challenges, also of those.
+    pub limited: Vec<Limited>,
+    refused: Vec<(ChallengeKey, Taken)>,
     /// Challenges for which a word had come before them.
     pub early: Vec<(ChallengeKey, ControlMessage)>,
+    /// Challenges that belong to another node.
+    pub fenced: Vec<ChallengeKey>,
+    /// Attempts whose intent could not be written.
+    pub unwritten: Vec<AttemptKey>,
     /// Words with what the ledger knows of their challenge, if anything.
     pub words: Vec<(ControlMessage, Option<Known>, Ticket)>,
+}
+
+impl Released {
+    /// Where it did not go in for a limit's sake.
+    fn over_limit(&self, key: ChallengeKey) -> Option<Taken> {
+        let of = self.refused.iter().find(|(other, _)| *other == key);
+        of.map(|(_, taken)| *taken)
+    }
 }
 
 pub struct CommitQueue {
@@ -305,37 +362,57 @@ impl CommitQueue {
         Vec::new()
     }
 
-    /// A batch is durable.
+    /// What has waited for this batch, and for those before it.
+    fn waited(&mut self, number: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        while let Some((first, _)) = self.in_flight.front()
+            && *first <= number
+        {
+            let first = self.in_flight.pop_front();
+            actions.extend(first.into_iter().flat_map(|(_, waited)| waited));
+        }
+        actions
+    }
+
+    /// A batch is durable, or it never will be.
     pub fn done(&mut self, mut done: Done) -> Released {
+        let whole = done.is_whole();
         let mut released = Released {
             early: std::mem::take(&mut done.early),
+            limited: std::mem::take(&mut done.limited),
+            fenced: std::mem::take(&mut done.fenced),
             ..Released::default()
         };
-        let mut actions = Vec::new();
-        while self
-            .in_flight
-            .front()
-            .is_some_and(|(number, _)| *number <= done.number)
-        {
-            if let Some((_, waited)) = self.in_flight.pop_front() {
-                actions.extend(waited);
-            }
-        }
+        let actions = self.waited(done.number);
         if !done.refused.is_empty() {
             tracing::error!(
                 ops = done.refused.len(),
                 "the ledger refused ops that it can't hold"
             );
         }
+        let refused = released.limited.iter();
+        let refused = refused.filter(|limited| limited.taken.refused.is_some());
+        released.refused = refused
+            .map(|limited| (limited.key, limited.taken))
+            .collect();
         for action in actions {
+            let action = match whole {
+                true => action,
+                false => action.unless_whole(done.failed.is_some(), &mut released),
+            };
             match action {
                 Action::Taken(key, ticket) if done.lost.contains(&key) => {
                     released.lost.push((key, ticket));
                 }
-                Action::Taken(key, ticket) => match done.known.iter().find(|(k, _)| *k == key) {
-                    Some((_, known)) => released.known.push((key, known.clone(), ticket)),
-                    None => released.actions.push(Action::Taken(key, ticket)),
-                },
+                Action::Taken(key, ticket) => {
+                    if let Some((_, known)) = done.known.iter().find(|(k, _)| *k == key) {
+                        released.known.push((key, known.clone(), ticket));
+                    } else if let Some(taken) = released.over_limit(key) {
+                        released.over.push((key, taken, ticket));
+                    } else {
+                        released.actions.push(Action::Taken(key, ticket));
+                    }
+                }
                 Action::Word {
                     place,
                     word,
@@ -349,8 +426,12 @@ impl CommitQueue {
                     released.words.push((word, known, ticket));
                 }
                 other => {
-                    let out =
-                        |key| done.known.iter().any(|(k, _)| *k == key) || done.lost.contains(&key);
+                    let out = |key| {
+                        done.known.iter().any(|(k, _)| *k == key)
+                            || done.lost.contains(&key)
+                            || released.over_limit(key).is_some()
+                            || released.fenced.contains(&key)
+                    };
                     if !other.needs().is_some_and(out) {
                         released.actions.push(other);
                     }

@@ -22,8 +22,6 @@ pub struct Open {
     pub durable: bool,
     /// Until then its asker may give it up.
     pub claim: Option<Claim>,
-    /// It counts in the limiter's windows.
-    pub counted: bool,
     /// Standing in the queue for this attempt, in this line.
     pub waiting: Option<(Want, RouteKey)>,
     /// The soonest timer that is set for it.

@@ -60,6 +60,11 @@ impl Registry {
         ChallengeKey(self.last_challenge)
     }
 
+    /// The last that has begun.
+    pub fn newest(&self) -> ChallengeKey {
+        ChallengeKey(self.last_challenge)
+    }
+
     /// One fewer waits for its first attempt.
     pub fn sent(&mut self) {
         self.unsent = self.unsent.saturating_sub(1);

@@ -1,13 +1,12 @@
 //! After a start: what the ledger held goes on.
 //!
 //! Open challenges are taken up where their lives stand; an attempt whose intent has no outcome is in doubt; a call
-//! that may still be up is ended; the limiter's windows are filled again with what counted in them.
+//! that may still be up is ended.
 
 use std::time::Duration;
 
 use super::{Core, effects::Change, open::Open};
 use crate::{
-    admission::LimitKeys,
     challenge::{AttemptKey, Challenge, Channel, Millis},
     delivery::DeliveryState,
     ledger::{ControlMessage, Op, ReadError, Recovered, Stored},
@@ -49,7 +48,6 @@ impl Core {
             life,
             durable: true,
             claim: None,
-            counted: true,
             waiting: None,
             wake: Millis::NEVER,
             sent,
@@ -81,12 +79,6 @@ impl Core {
         self.registry.open.wake_at(key, now);
     }
 
-    /// A challenge counted for the limiter when it arrived. Told oldest first, before the first input.
-    pub fn counted(&mut self, arrived: Millis, keys: &LimitKeys) {
-        let limits = &self.config.settings.limits;
-        self.windows.refill(keys, limits, arrived);
-    }
-
     /// A call that an earlier life of this process may have left up: its carrier's driver ends it.
     pub fn left_up(&mut self, key: AttemptKey) {
         self.registry.unterminated_calls.push(key);
@@ -100,14 +92,11 @@ impl Core {
     }
 }
 
-/// What was open goes on, and what counts for the limiter counts.
-pub fn take_up(
-    recovered: &mut Recovered,
-    core: &mut Core,
-    now: Millis,
-    longest: Duration,
-) -> Result<(), ReadError> {
-    recovered.arrivals(now - longest, |at, keys| core.counted(at, keys))?;
+/// What was open goes on.
+pub fn take_up(recovered: &mut Recovered, core: &mut Core, now: Millis) -> Result<(), ReadError> {
+    for (window, until) in recovered.full.drain(..) {
+        core.full.insert(window, until, now);
+    }
     let mut open = 0;
     loop {
         let page = recovered.next_page(now)?;

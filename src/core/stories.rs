@@ -29,6 +29,8 @@ use crate::{
 };
 
 mod comebacks;
+mod fenced;
+mod limits;
 mod receipts;
 mod trunks;
 
@@ -62,13 +64,17 @@ fn story(tell: impl FnOnce(&mut Story)) {
 
 /// One life on this ledger; everything that is not committed is lost at its end.
 fn life<T>(memory: &Memory, now: Mono, tell: impl FnOnce(&mut Story) -> T) -> T {
-    let config = Arc::new(config());
+    life_of(config(), memory, now, tell)
+}
+
+fn life_of<T>(config: Config, memory: &Memory, now: Mono, tell: impl FnOnce(&mut Story) -> T) -> T {
+    let config = Arc::new(config);
     let keeping = Keeping {
         wipe: WIPE,
         retention: DAY,
         outcomes: DAY,
     };
-    let opened = memory.open("gw-1", keeping);
+    let opened = memory.open("gw-1", keeping, &config.settings.limits, time(now).wall);
     let (engine, recovered) = opened.expect("a ledger that opens");
     tell(&mut Story::begin(config, engine, recovered, now))
 }
@@ -87,8 +93,7 @@ impl Story {
         };
         let updates = (0..).zip(&config.used()).map(update).collect();
         core.configure(config.clone(), updates);
-        let longest = crate::admission::longest(&config.settings.limits);
-        take_up(&mut recovered, &mut core, time(now).wall, longest).expect("it starts");
+        take_up(&mut recovered, &mut core, time(now).wall).expect("it starts");
         let (acks, answers) = mpsc::unbounded_channel();
         let mut story = Story {
             config,
@@ -122,6 +127,13 @@ impl Story {
             "id": id, "tenant": "bank", "to": to, "method": "sms_code", "code": "123456", "lifetime_s": lifetime,
         });
         self.gives(arrival(&self.config, body, self.now));
+    }
+
+    fn asks(&self, id: &str, to: &str) -> Input {
+        let body = serde_json::json!({
+            "id": id, "tenant": "bank", "to": to, "method": "sms_code", "code": "123456",
+        });
+        arrival(&self.config, body, self.now)
     }
 
     fn said(&mut self, carrier: &str, what: CarrierEvent) {

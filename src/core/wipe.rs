@@ -70,13 +70,13 @@ const OUTCOME: [&str; 8] = [
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
 
     use super::*;
     use crate::{
         challenge::{AttemptKey, ChallengeKey, Millis},
-        config::settings::{LedgerSettings, OnLoss},
-        ledger::{Batch, Ledger, NewChallenge, Op, check},
+        config::settings::{LedgerSettings, OnLoss, Settings},
+        ledger::{Batch, Ledger, LimitCheck, NewChallenge, Op, check},
     };
 
     /// In a far future, so that the ledger's own housekeeping finds nothing to do.
@@ -123,7 +123,10 @@ mod tests {
                 life: b"{}".to_vec(),
                 last: None,
                 claim: None,
-                limits: Some([n as u64 + 1, 7, 5, 8, 9]),
+                limits: Some(LimitCheck {
+                    keys: [n as u64 + 1, n as u64 + 1, 5, 8, 9],
+                    limits: Arc::new(Settings::default().limits),
+                }),
             })),
             Op::Reference {
                 carrier: "litware".into(),
@@ -155,7 +158,8 @@ mod tests {
             outcomes: DAY * 7,
             on_loss: OnLoss::Refuse,
         };
-        let (ledger, mut done, recovered) = Ledger::open(&settings, "gw-1", WIPE).unwrap();
+        let limits = Settings::default().limits;
+        let (ledger, mut done, recovered) = Ledger::open(&settings, "gw-1", &limits, WIPE).unwrap();
         let first = recovered.first_challenge.0;
         for n in 0..MANY {
             let ops = delivered(first + n, n);

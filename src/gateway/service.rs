@@ -16,7 +16,6 @@ use super::{
     drivers::{self, DriverErrors, Drivers},
 };
 use crate::{
-    admission::longest,
     broker::Status,
     carrier::SAID,
     clock::Now,
@@ -92,7 +91,8 @@ impl Prepared {
     /// Opens the ledger. Nothing runs yet.
     pub fn open(config: Config, observer: Box<dyn Observer>) -> Result<Prepared, StartError> {
         let node = config.settings.node.name.clone();
-        let (ledger, done, recovered) = Ledger::open(&config.settings.ledger, &node, WIPE)?;
+        let (settings, limits) = (&config.settings.ledger, &config.settings.limits);
+        let (ledger, done, recovered) = Ledger::open(settings, &node, limits, WIPE)?;
         let (jobs, jobs_in) = mpsc::channel(ARRIVALS);
         let (control, control_in) = mpsc::channel(ARRIVALS);
         let (queries, queries_in) = mpsc::channel(QUERIES);
@@ -167,8 +167,7 @@ impl Prepared {
         dispatch
             .core()
             .overlay(self.recovered.overlay().map_err(broken)?);
-        let longest = longest(&self.config.settings.limits);
-        take_up(&mut self.recovered, dispatch.core(), now.wall, longest).map_err(broken)?;
+        take_up(&mut self.recovered, dispatch.core(), now.wall).map_err(broken)?;
         for call in left_up {
             dispatch.core().left_up(call.key);
         }

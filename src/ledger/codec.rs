@@ -7,19 +7,20 @@ use std::sync::Arc;
 
 use super::{
     Batch, Done, Known, NewChallenge, Op, OutboxReport, PendingControl, ReportKey, Target, Wipe,
-    limiter,
     pack::{Packer, Rest, RestReport},
-    records::{self, Head, number_of, verified_by, word_of},
+    records::{self, Head, number_of, verified_by},
     seal::{Keyring, Lookup, Mac, Opener, Part, Sealed, Sealer, Unsealable, key_number},
     store::{
-        AcceptRow, CallUpRow, EarlyRow, EndRow, Group, KeptRow, KnownRow, OutboxRow, OverlayRow,
-        ReferenceRow, ReportKind, Row, RowVerdict, Span, Verdict,
+        AcceptRow, CallUpRow, EarlyRow, EndRow, Group, KeptRow, LimitRow, OutboxRow, OverlayRow,
+        ReferenceRow, ReportKind, Row, Span,
     },
 };
 use crate::{
-    challenge::{AttemptKey, ChallengeKey, Millis},
+    challenge::{AttemptKey, Millis},
     number::written::Tail,
 };
+
+mod answers;
 
 pub(super) struct Codec {
     pub ring: Arc<Keyring>,
@@ -139,10 +140,10 @@ impl Codec {
             },
             life: self.seal(Part::Life, key, &new.life, group)?,
             job: self.seal(Part::Job, key, &new.job, group)?,
-            limits: match &new.limits {
-                Some(limits) => Some(copy(&limiter::write(limits), group)?),
-                None => None,
-            },
+            limits: new.limits.as_ref().map(|check| LimitRow {
+                keys: check.keys,
+                in_force: group.in_force(&check.limits),
+            }),
         })
     }
 
@@ -245,82 +246,6 @@ impl Codec {
         group: &mut Group,
     ) -> Result<Span, Unsealable> {
         seal(&mut self.sealer, part, row, plain, group)
-    }
-
-    // --- verdicts to answers -------------------------------------------------------------------------------------
-
-    /// Of a group that is durable: an answer for each batch.
-    pub fn answers(&mut self, batches: &[Batch], verdicts: &mut Vec<Verdict>) -> Vec<Done> {
-        let done = |batch: &Batch| Done {
-            number: batch.number,
-            ..Done::default()
-        };
-        let mut dones: Vec<Done> = batches.iter().map(done).collect();
-        for Verdict {
-            batch,
-            place,
-            verdict,
-        } in verdicts.drain(..)
-        {
-            if let (Some(batch), Some(done)) = (batches.get(batch), dones.get_mut(batch)) {
-                self.note(batch, place, verdict, done);
-            }
-        }
-        dones
-    }
-
-    fn note(&mut self, batch: &Batch, place: usize, verdict: RowVerdict, done: &mut Done) {
-        let accepted = match batch.ops.get(place) {
-            Some(Op::Accept(new)) => Some(new.key),
-            Some(_) | None => None,
-        };
-        let refused = match verdict {
-            RowVerdict::Known(row) => match (accepted, self.known(row)) {
-                (Some(key), Ok(known)) => return done.known.push((key, known)),
-                (_, known) => known.err().map(|error| error.to_string()),
-            },
-            RowVerdict::Met(row) => match self.known(row) {
-                Ok(known) => return done.met.push((place, known)),
-                Err(error) => Some(error.to_string()),
-            },
-            RowVerdict::Early(word) => {
-                let early = accepted.zip(word_of(word));
-                return done.early.extend(early);
-            }
-            RowVerdict::Withdrawn => None,
-            RowVerdict::Refused(reason) => Some(reason),
-        };
-        if let Some(reason) = refused {
-            tracing::error!(
-                batch = batch.number,
-                place,
-                reason,
-                "the ledger leaves an op out"
-            );
-            done.refused.push(place);
-        }
-        done.lost.extend(accepted);
-    }
-
-    fn known(&mut self, row: KnownRow) -> Result<Known, Unsealable> {
-        let head = self.opener.open(Part::Head, row.key, &row.head)?;
-        let last = match &row.rest {
-            Some(rest) => {
-                let rest = records::open_rest(&mut self.opener, row.key, rest)?;
-                Some(rest.last).filter(|last| !last.is_empty())
-            }
-            None => {
-                let last = row.last.as_ref();
-                let opened = last.map(|sealed| self.opener.open(Part::Last, row.key, sealed));
-                opened.transpose()?
-            }
-        };
-        Ok(Known {
-            key: ChallengeKey(row.key),
-            content: Head::parse(&head)?.content,
-            ended: row.ended.map(Millis),
-            last,
-        })
     }
 
     // --- housekeeping --------------------------------------------------------------------------------------------

@@ -2,11 +2,32 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::*;
+use super::{engine::Engine, *};
+
+mod limits;
+mod owners;
+
+pub(super) use limits::limits;
+pub(super) use owners::engine_over;
 
 /// Where a ledger lives: it can be opened again and again.
 pub(super) trait Home {
     fn open(&self) -> Result<(Ledger, DoneReceiver, Recovered), OpenError>;
+
+    /// The same in this thread, under this name.
+    fn engine(&self, node: &str) -> (Engine, Recovered);
+
+    /// Changes what is sealed in the row with this key (of a call: of its challenge), so that nothing opens it. Of a
+    /// ledger that is closed.
+    fn spoil(&self, table: Sealing, key: i64);
+}
+
+/// Tables whose rows are read one after the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sealing {
+    Outbox,
+    Calls,
+    Inbox,
 }
 
 /// What the homes have their ledgers leave of what is over.
@@ -34,6 +55,13 @@ pub(super) async fn all(home: impl Fn() -> Box<dyn Home>) {
     keys_never_come_twice(&*home()).await;
     calls_left_up_are_given_back(&*home()).await;
     the_overlay_and_its_audit_survive(&*home()).await;
+    octets_from_outside_come_back_as_they_were(&*home()).await;
+    limits::over_a_limit_nothing_goes_in(&*home()).await;
+    limits::what_does_not_go_in_counts_nowhere(&*home()).await;
+    limits::windows_are_as_they_were_after_a_restart(&*home()).await;
+    owners::what_belongs_to_another_is_not_written(&*home()).await;
+    owners::an_opening_that_is_over_writes_nothing(&*home()).await;
+    a_row_that_nothing_opens_hides_no_other(&*home()).await;
 }
 
 /// A batch, durable.
@@ -613,6 +641,121 @@ async fn the_overlay_and_its_audit_survive(home: &dyn Home) {
     let (ledger, _done, mut recovered) = home.open().unwrap();
     assert_eq!(recovered.overlay().unwrap(), [b"third".to_vec()]);
     ledger.close().await;
+}
+
+async fn octets_from_outside_come_back_as_they_were(home: &dyn Home) {
+    let (ledger, mut done, recovered) = home.open().unwrap();
+    let (key, first) = (recovered.first_challenge.0, recovered.first_report.0);
+    let odd = [
+        "a\0b",
+        "\0",
+        "\u{fffd}\u{10ffff}",
+        "' OR 1=1 --",
+        "\u{1b}[31m",
+    ];
+    let mut ops = vec![Op::Accept(new(key, "\0"))];
+    let reply_to = |n: i64, odd: &str| OutboxReport {
+        target: Target::ReplyTo {
+            queue: odd.into(),
+            correlation_id: Some(odd.into()),
+        },
+        ..report(first + n, key, 1, exchange(false))
+    };
+    for (n, odd) in (0..).zip(odd) {
+        let at = AttemptKey {
+            challenge: ChallengeKey(key),
+            attempt: n as u16,
+        };
+        ops.push(Op::Report(Box::new(reply_to(n, odd))));
+        ops.push(Op::Reference {
+            carrier: odd.into(),
+            reference: odd.into(),
+            key: at,
+            part: 0,
+            phone: None,
+        });
+        ops.push(Op::CallUp {
+            key: at,
+            carrier: odd.into(),
+            state: odd.into(),
+        });
+        ops.push(Op::Overlay {
+            subject: odd.into(),
+            entry: Some(odd.as_bytes().to_vec()),
+            audit: odd.as_bytes().to_vec(),
+            order: None,
+        });
+    }
+    let said = write(&ledger, &mut done, ops).await;
+    assert!(said.refused.is_empty() && said.known.is_empty());
+    ledger.close().await;
+    let (ledger, _done, mut recovered) = home.open().unwrap();
+    let waiting = ledger.pending_reports(ReportKey(0), 100).await.unwrap();
+    let given: Vec<_> = (0..).zip(odd).map(|(n, odd)| reply_to(n, odd)).collect();
+    assert_eq!(waiting, given);
+    let calls = recovered.calls().unwrap();
+    let mut names: Vec<_> = calls.iter().map(|call| &*call.carrier).collect();
+    let mut given = odd.to_vec();
+    names.sort_unstable();
+    given.sort_unstable();
+    assert_eq!(names, given);
+    let mut entries = recovered.overlay().unwrap();
+    entries.sort_unstable();
+    assert_eq!(
+        entries,
+        given.iter().map(|odd| odd.as_bytes()).collect::<Vec<_>>()
+    );
+    for (n, odd) in (0..).zip(odd) {
+        let found = ledger.find_reference(odd, odd).await.unwrap();
+        assert_eq!(found.map(|at| at.attempt), Some(n), "{odd:?}");
+    }
+    assert!(ledger.find("contoso-bank", "\0").await.unwrap().is_some());
+    ledger.close().await;
+}
+
+async fn a_row_that_nothing_opens_hides_no_other(home: &dyn Home) {
+    let (ledger, mut done, recovered) = home.open().unwrap();
+    let (key, first) = (recovered.first_challenge.0, recovered.first_report.0);
+    let inbox = recovered.first_message.0;
+    let mut ops = vec![Op::Accept(new(key, "a"))];
+    for n in 0..4 {
+        let report = report(first + n, key, n as u32 + 1, exchange(false));
+        ops.push(Op::Report(Box::new(report)));
+        ops.push(call_up(key + n, 1, "invited"));
+        ops.push(Op::Inbox(Box::new(InboxMessage {
+            key: InboxKey(inbox + n),
+            at: T0,
+            body: b"a receipt".to_vec(),
+        })));
+    }
+    write(&ledger, &mut done, ops).await;
+    ledger.close().await;
+    for n in [0, 2] {
+        home.spoil(Sealing::Outbox, first + n);
+        home.spoil(Sealing::Calls, key + n);
+        home.spoil(Sealing::Inbox, inbox + n);
+    }
+    // They are kept: another start, with the right key, finds them.
+    for _ in 0..2 {
+        let (ledger, _done, mut recovered) = home.open().unwrap();
+        for limit in [1, 100] {
+            let waiting = ledger.pending_reports(ReportKey(0), limit).await.unwrap();
+            let keys: Vec<_> = waiting.iter().map(|r| r.report.0 - first).collect();
+            assert_eq!(keys, [1, 3][..limit.min(2)]);
+        }
+        let pending = ledger.pending([T0; AGES]).await.unwrap();
+        assert_eq!(pending.count, 4);
+        let calls = left_up(&mut recovered);
+        let keys: Vec<_> = calls
+            .iter()
+            .map(|(challenge, ..)| challenge - key)
+            .collect();
+        assert_eq!(keys, [1, 3]);
+        let messages = recovered.inbox().unwrap();
+        let keys: Vec<_> = messages.iter().map(|m| m.key.0 - inbox).collect();
+        assert_eq!(keys, [1, 3]);
+        ledger.close().await;
+    }
 }
 
 async fn keys_never_come_twice(home: &dyn Home) {

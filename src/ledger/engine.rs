@@ -1,24 +1,27 @@
 //! The ledger's engine: gives a group of batches to the store, and says what became of them. Without a thread and without
 //! a clock; [`super::writer`] drives it, and the rehearsal.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use super::{
     Batch, Done, Keeping, Op, OpenError, Recovered,
     codec::Codec,
     keys, limiter,
     seal::{Keyring, Master, Unsealable},
-    store::{Group, Store, StoreError, StoreErrorKind, Verdict},
+    store::{Group, Opening, Store, StoreError, StoreErrorKind, Verdict},
 };
-use crate::challenge::Millis;
+use crate::{
+    admission::{self, Limits},
+    challenge::Millis,
+};
 
 pub(super) struct Engine {
     pub store: Box<dyn Store>,
     pub keeping: Keeping,
     codec: Codec,
-    group: Group,
-    /// The group may be there: it is given again as it is, and nobody may give up what is in it.
-    in_doubt: bool,
+    pub group: Group,
+    /// A group of so many batches may be there: it is given again as it is, and nobody may give up what is in it.
+    in_doubt: Option<usize>,
     verdicts: Vec<Verdict>,
 }
 
@@ -34,7 +37,7 @@ impl Engine {
         let ring = Arc::new(keys::register(store.as_mut(), path, masters)?);
         let codec = Codec::new(ring.clone(), keeping.wipe).map_err(unusable)?;
         let secret = limiter::secret(store.as_mut(), &ring, failed)?;
-        let epoch = store.begin().map_err(failed)?;
+        let Opening { epoch, owner } = store.begin().map_err(failed)?;
         let rows = store.reader().map_err(failed)?;
         let name = path.display().to_string();
         let recovered = Recovered::new(rows, name, ring.clone(), epoch, secret);
@@ -42,29 +45,72 @@ impl Engine {
             store,
             keeping,
             codec,
-            group: Group::default(),
-            in_doubt: false,
+            group: Group::of(owner),
+            in_doubt: None,
             verdicts: Vec::new(),
         };
         Ok((engine, ring, recovered))
     }
 
-    /// Writes these batches in one transaction; durable when it returns. On an error none of them is answered, and the
-    /// same ones are to be given again, until they are.
+    /// Before the first commit: what the store holds counts for the limiter, as far as it counts by now.
+    pub fn count_arrivals(
+        &mut self,
+        limits: &Limits,
+        now: Millis,
+        recovered: &mut Recovered,
+    ) -> Result<(), StoreError> {
+        let Some(windows) = self.store.windows() else {
+            return Ok(());
+        };
+        let mut full = HashMap::new();
+        recovered.count(now - admission::longest(limits), |at, keys| {
+            let taken = windows.refill(keys, limits, at);
+            let filled = keys.iter().zip(taken.full);
+            full.extend(filled.filter_map(|(key, until)| Some((*key, until?))));
+        })?;
+        full.retain(|_, until| *until > now);
+        recovered.full = full.into_iter().collect();
+        Ok(())
+    }
+
+    /// Writes these batches in one transaction, or the first of them where the database refuses one for what is in it;
+    /// durable when it returns. Gives an answer for each that is written, at least for one; the others are to be given
+    /// again. On an error none is answered, and the same ones are to be given again, until they are.
+    ///
+    /// The batch that is refused is found by halves, and is left out: its answer says why.
     pub fn commit(&mut self, now: Millis, batches: &[Batch]) -> Result<Vec<Done>, StoreError> {
-        if !self.in_doubt {
+        let mut first = self.in_doubt.unwrap_or(batches.len());
+        loop {
+            let some = &batches[..first];
+            match (self.write(now, some), some) {
+                (Err(error), [batch]) if error.kind == StoreErrorKind::Data => {
+                    return Ok(vec![failed_batch(batch, error)]);
+                }
+                (Err(error), [_, _, ..]) if error.kind == StoreErrorKind::Data => first /= 2,
+                (result, _) => return result,
+            }
+        }
+    }
+
+    fn write(&mut self, now: Millis, batches: &[Batch]) -> Result<Vec<Done>, StoreError> {
+        if self.in_doubt.is_none() {
             // Before it is known who has given up: nobody is asked while the store still waits for its turn.
             self.store.lock()?;
             self.codec.encode(now, batches, &mut self.group);
         }
         if let Err(error) = self.store.commit(&self.group, &mut self.verdicts) {
-            self.in_doubt |= error.kind == StoreErrorKind::InDoubt;
-            if !self.in_doubt {
+            match error.kind {
+                StoreErrorKind::InDoubt => self.in_doubt = Some(batches.len()),
+                // It is not there, and is not given again.
+                StoreErrorKind::Data => self.in_doubt = None,
+                _ => {}
+            }
+            if self.in_doubt.is_none() {
                 release(batches);
             }
             return Err(error);
         }
-        self.in_doubt = false;
+        self.in_doubt = None;
         self.group.number += 1;
         Ok(self.codec.answers(batches, &mut self.verdicts))
     }
@@ -88,6 +134,26 @@ impl Engine {
         told(ring);
         self.store.reseal();
         Ok(())
+    }
+}
+
+/// Nothing of it is written, and never will be.
+fn failed_batch(batch: &Batch, error: StoreError) -> Done {
+    tracing::error!(
+        batch = batch.number,
+        ops = batch.ops.len(),
+        reason = error.reason,
+        "the database refuses a batch for what is in it: it is left out, and the others are written"
+    );
+    let accepts = batch.ops.iter().filter_map(|op| match op {
+        Op::Accept(new) => Some(new.key),
+        _ => None,
+    });
+    Done {
+        number: batch.number,
+        lost: accepts.collect(),
+        failed: Some(error.reason),
+        ..Done::default()
     }
 }
 

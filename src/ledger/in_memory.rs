@@ -13,7 +13,10 @@ use super::{
     read::Reader,
     store::{Store, maps::Maps, sqlite::InMemory},
 };
-use crate::challenge::{ChallengeKey, Millis};
+use crate::{
+    admission::Limits,
+    challenge::{ChallengeKey, Millis},
+};
 
 /// What outlives a crash.
 pub enum Memory {
@@ -47,24 +50,34 @@ impl Memory {
         })
     }
 
-    /// Opens it as a process that starts does; with the end of the engine the process is gone.
-    pub fn open(&self, node: &str, keeping: Keeping) -> Result<(Engine, Recovered), OpenError> {
+    /// Opens it as a process that starts at `now` does; with the end of the engine the process is gone.
+    pub fn open(
+        &self,
+        node: &str,
+        keeping: Keeping,
+        limits: &Limits,
+        now: Millis,
+    ) -> Result<(Engine, Recovered), OpenError> {
         let path = Path::new("memory");
         let store: Box<dyn Store> = match self {
             Memory::Maps(maps) => Box::new(maps.open(node)),
             Memory::Sqlite(memory) => Box::new(memory.open(node)?),
         };
         let masters = vec![keys::parse("rehearsal", KEY)?];
-        let (engine, ring, recovered) = engine::Engine::begin(store, path, masters, keeping)?;
-        let rows = engine.store.reader();
-        let rows = rows.map_err(|source| engine::failed(path, source))?;
+        let failed = |source| engine::failed(path, source);
+        let (mut engine, ring, mut recovered) =
+            engine::Engine::begin(store, path, masters, keeping)?;
+        engine
+            .count_arrivals(limits, now, &mut recovered)
+            .map_err(failed)?;
+        let rows = engine.store.reader().map_err(failed)?;
         let reader = Reader::new(rows, Arc::new(ArcSwap::new(ring)));
         Ok((Engine { engine, reader }, recovered))
     }
 }
 
 impl Engine {
-    /// Writes a group of batches in one transaction.
+    /// Writes a group of batches in one transaction. Answers for the first so many: the others are to be given again.
     pub fn commit(&mut self, now: Millis, group: &[Batch]) -> Result<Vec<Done>, StoreError> {
         self.engine.commit(now, group)
     }

@@ -1,6 +1,9 @@
 //! Look-ups: rows of the store become what was asked for. Beside the writer, with an opener of its own.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 
@@ -19,6 +22,8 @@ use crate::{
 pub(super) struct Reader {
     inner: Mutex<Inner>,
     ring: Arc<ArcSwap<Keyring>>,
+    /// Rows of which it has been said that they can't be opened: table and key.
+    told: Mutex<HashSet<(&'static str, i64)>>,
 }
 
 struct Inner {
@@ -32,6 +37,7 @@ impl Reader {
         Reader {
             inner: Mutex::new(Inner { rows, opener }),
             ring,
+            told: Mutex::default(),
         }
     }
 
@@ -177,11 +183,35 @@ impl Reader {
         after: ReportKey,
         limit: usize,
     ) -> Result<Vec<OutboxReport>, ReadError> {
+        let (mut after, limit) = (after.0, limit.min(PAGE));
+        let (mut reports, mut unopened) = (Vec::new(), Vec::new());
         self.with(|rows, opener| {
-            let waiting = rows.outbox(after.0, limit.min(PAGE))?;
-            let waiting = waiting.into_iter();
-            waiting.map(|row| waiting_report(row, opener)).collect()
-        })
+            while reports.len() < limit {
+                let waiting = rows.outbox(after, limit - reports.len())?;
+                let Some(last) = waiting.last() else { break };
+                after = last.report;
+                for row in waiting {
+                    let key = row.report;
+                    match waiting_report(row, opener) {
+                        Ok(report) => reports.push(report),
+                        Err(error) => unopened.push((key, error)),
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        for (key, error) in unopened {
+            self.say_unopened("outbox", key, &error);
+        }
+        Ok(reports)
+    }
+
+    /// Once for each row: it is read again and again, and stays where it is.
+    fn say_unopened(&self, table: &'static str, key: i64, error: &ReadError) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < TOLD && told.insert((table, key)) {
+            tracing::error!(table, key, %error, "a row of the ledger can't be opened and is left alone");
+        }
     }
 
     pub fn pending(&self, before: [Millis; AGES]) -> Result<Pending, ReadError> {
@@ -293,19 +323,20 @@ fn early(
 fn waiting_report(row: WaitingRow, opener: &mut Opener) -> Result<OutboxReport, ReadError> {
     let plain = opener.open(Part::Outbox, row.report, &row.body)?;
     let (correlation_id, body) = records::split_body(&plain).ok_or(ReadError::Sealed)?;
-    let route: Arc<str> = row.route.into();
+    let kind = row.kind.ok_or(ReadError::Kind)?;
+    let route = records::name_of(row.route)?;
     Ok(OutboxReport {
         report: ReportKey(row.report),
         challenge: ChallengeKey(row.challenge),
         seq: row.seq,
-        target: match row.kind {
+        target: match kind {
             ReportKind::ReplyTo => Target::ReplyTo {
                 queue: route,
                 correlation_id: correlation_id.map(Into::into),
             },
             ReportKind::Exchange | ReportKind::Mandatory => Target::Exchange {
                 routing_key: route,
-                mandatory: row.kind == ReportKind::Mandatory,
+                mandatory: kind == ReportKind::Mandatory,
             },
         },
         body: body.into(),
@@ -318,5 +349,7 @@ fn waiting_report(row: WaitingRow, opener: &mut Opener) -> Result<OutboxReport, 
 const CANDIDATES: usize = 8;
 /// Most attempts that one reference gives: a carrier that gives all of them one id has no use for more.
 const REFERRED: usize = 64;
+/// Most rows that are named in the log as not to be opened.
+const TOLD: usize = 10_000;
 /// Bound of rows that one read gives.
 const PAGE: usize = 1_024;

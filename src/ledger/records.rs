@@ -118,6 +118,13 @@ pub(super) fn verified_by(word: ControlMessage) -> Option<bool> {
     }
 }
 
+/// Octets of a row that are a name of ours, as it was given.
+pub(super) fn name_of(octets: Vec<u8>) -> Result<Arc<str>, ReadError> {
+    String::from_utf8(octets)
+        .map(Arc::from)
+        .map_err(|_| ReadError::Sealed)
+}
+
 impl From<Unsealable> for ReadError {
     fn from(error: Unsealable) -> ReadError {
         match error {

@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Epoch, InboxKey, InboxMessage, ReadError, ReportKey, Stored, limiter,
+    Epoch, InboxKey, InboxMessage, ReadError, ReportKey, StoreError, Stored, limiter,
     read::open,
+    records::name_of,
     seal::{Keyring, Opener, Part},
-    store::StoreReads,
+    store::{CallRow, StoreReads},
 };
 use crate::{
     admission::LimitKeys,
@@ -23,6 +24,8 @@ pub struct Recovered {
     /// What the limiter makes its hashes with.
     pub limiter: [u8; 32],
     pub first_message: InboxKey,
+    /// The limiter's windows that were full when the ledger was opened, and until when.
+    pub full: Vec<(u64, Millis)>,
     /// The store's name, for the log.
     name: String,
     rows: Box<dyn StoreReads>,
@@ -58,6 +61,7 @@ impl Recovered {
             first_challenge: ChallengeKey(epoch << EPOCH_SHIFT),
             first_report: ReportKey(epoch << EPOCH_SHIFT),
             first_message: InboxKey(epoch << EPOCH_SHIFT),
+            full: Vec::new(),
             name,
             rows,
             opener: Opener::new(ring),
@@ -114,32 +118,51 @@ impl Recovered {
     pub fn arrivals(
         &mut self,
         since: Millis,
-        mut each: impl FnMut(Millis, &LimitKeys),
+        each: impl FnMut(Millis, &LimitKeys),
     ) -> Result<(), ReadError> {
+        Ok(self.count(since, each)?)
+    }
+
+    pub(super) fn count(
+        &mut self,
+        since: Millis,
+        mut each: impl FnMut(Millis, &LimitKeys),
+    ) -> Result<(), StoreError> {
         let mut read = |at, octets: &[u8]| {
             if let Some(keys) = limiter::read(octets) {
                 each(at, &keys);
             }
         };
         let below = self.first_challenge.0;
-        Ok(self.rows.arrivals(since, below, &mut read)?)
+        self.rows.arrivals(since, below, &mut read)
     }
 
-    /// The calls that may have been left up, with what is known of their dialogs.
+    /// The calls that may have been left up, with what is known of their dialogs. Rows that can't be opened are left out,
+    /// with a word in the log.
     pub fn calls(&mut self) -> Result<Vec<UnterminatedCall>, ReadError> {
         let mut calls = Vec::new();
         for row in self.rows.calls()? {
-            let state = self.opener.open(Part::Call, row.challenge, &row.state)?;
-            calls.push(UnterminatedCall {
-                key: AttemptKey {
-                    challenge: ChallengeKey(row.challenge),
-                    attempt: row.attempt,
-                },
-                carrier: row.carrier.into(),
-                state: String::from_utf8_lossy(&state).as_ref().into(),
-            });
+            let (challenge, attempt) = (row.challenge, row.attempt);
+            match self.call(row) {
+                Ok(call) => calls.push(call),
+                Err(error) => {
+                    tracing::error!(table = "calls", key = challenge, attempt, file = %self.name, %error, "a call that may have been left up is left alone");
+                }
+            }
         }
         Ok(calls)
+    }
+
+    fn call(&mut self, row: CallRow) -> Result<UnterminatedCall, ReadError> {
+        let state = self.opener.open(Part::Call, row.challenge, &row.state)?;
+        Ok(UnterminatedCall {
+            key: AttemptKey {
+                challenge: ChallengeKey(row.challenge),
+                attempt: row.attempt,
+            },
+            carrier: name_of(row.carrier)?,
+            state: String::from_utf8_lossy(&state).as_ref().into(),
+        })
     }
 
     /// The overlay's entries that were in force.
@@ -159,7 +182,7 @@ impl Recovered {
                     body,
                 }),
                 Err(error) => {
-                    tracing::error!(key = row.key, file = %self.name, %error, "a message of the inbox is left alone");
+                    tracing::error!(table = "inbox", key = row.key, file = %self.name, %error, "a message of the inbox is left alone");
                 }
             }
         }

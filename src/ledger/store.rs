@@ -1,10 +1,12 @@
 //! The seam between the ledger's engine and the database behind it.
 //!
 //! The engine seals, groups, waits and answers; a [`Store`] keeps rows. What crosses between them is plain data: numbers,
-//! names in clear and sealed octets, never a type of a database's library. A store commits a [`Group`] whole or not at all,
+//! names in clear and sealed octets, never a type of a database's library. What comes from
+//! outside (queues, names, references) is octets there, not text: nothing that anybody sends makes a database refuse a row. A store commits a [`Group`] whole or not at all,
 //! is read by [`StoreReads`], and does its housekeeping one bounded step at a time.
 //!
-//! Nothing here assumes that the order of keys is the order of age, or that one node writes.
+//! Nothing here assumes that the order of keys is the order of age, or that one node writes. A group names its owner
+//! ([`Owner`]); of a challenge that is another's by now nothing is written, and the rest of the group is.
 //!
 //! Where the answer to a commit is lost, the store says so ([`StoreErrorKind::InDoubt`]) and is given the very same group
 //! again, under the same number, until it knows: it has left number and verdicts in the group's own transaction, and looks
@@ -18,15 +20,15 @@ use super::{
     codec::Codec,
     seal::{Mac, Sealed},
 };
-use crate::challenge::Millis;
+use crate::{admission::Windows, challenge::Millis};
 
 mod group;
 pub(super) mod maps;
 pub(super) mod sqlite;
 
 pub(super) use group::{
-    AcceptRow, CallUpRow, EarlyRow, EndRow, Group, KnownRow, OutboxRow, OverlayRow, ReferenceRow,
-    ReportKind, Row, RowFault, RowVerdict, Span, Verdict,
+    AcceptRow, Accepted, CallUpRow, EarlyRow, EndRow, Fence, Group, KnownRow, LimitRow, OutboxRow,
+    OverlayRow, Owner, ReferenceRow, ReportKind, Row, RowFault, RowVerdict, Span, Verdict,
 };
 
 /// A database that holds a ledger, open for this process, in the hands of one thread. Dropped, it is free for another.
@@ -42,8 +44,15 @@ pub(super) trait Store: Send {
 
     fn put_secret(&mut self, name: &str, sealed: &[u8]) -> Result<(), StoreError>;
 
-    /// Counts this opening: above all that were ever given here, on any node. Called once, before the first group.
-    fn begin(&mut self) -> Result<i64, StoreError>;
+    /// Counts this opening: above all that were ever given here, on any node. Called once, before the first group. What is
+    /// open of a node of this name is this opening's from here on; where one node at a time has the store, all that is open.
+    fn begin(&mut self) -> Result<Opening, StoreError>;
+
+    /// The limiter's windows, where the store counts in memory: filled after [`Store::begin`] with what counts of
+    /// what is here. None: it counts in its own tables.
+    fn windows(&mut self) -> Option<&mut Windows> {
+        None
+    }
 
     /// A reader of what is committed, at any time, beside the writer.
     fn reader(&self) -> Result<Box<dyn StoreReads>, StoreError>;
@@ -154,6 +163,13 @@ pub(super) trait StoreReads: Send {
     fn inbox(&mut self) -> Result<Vec<InboxRow>, StoreError>;
 }
 
+/// One opening of a store.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opening {
+    pub epoch: i64,
+    pub owner: Owner,
+}
+
 /// A master key that the store knows.
 #[derive(Clone, Debug)]
 pub(super) struct KnownKey {
@@ -195,8 +211,9 @@ pub(super) struct WaitingRow {
     pub report: i64,
     pub challenge: i64,
     pub seq: u32,
-    pub kind: ReportKind,
-    pub route: String,
+    /// None: of a kind that a later version has written.
+    pub kind: Option<ReportKind>,
+    pub route: Vec<u8>,
     pub is_final: bool,
     pub until: i64,
     pub body: Sealed,
@@ -216,7 +233,7 @@ pub(super) struct KeptRow {
 pub(super) struct CallRow {
     pub challenge: i64,
     pub attempt: u16,
-    pub carrier: String,
+    pub carrier: Vec<u8>,
     pub state: Sealed,
 }
 
@@ -250,6 +267,8 @@ pub enum StoreErrorKind {
     Misplaced,
     /// Whether the group is there is not known: its connection broke at the commit.
     InDoubt,
+    /// The database refuses a row for what is in it, and with it the whole group: to try the same again is of no use.
+    Data,
     Other,
 }
 

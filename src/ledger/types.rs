@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::Claim;
 use crate::{
-    admission::LimitKeys,
+    admission::{LimitKeys, Limits, Taken},
     challenge::{AttemptKey, ChallengeKey, Millis},
     number::written::Tail,
 };
@@ -12,8 +12,8 @@ use crate::{
 /// Something that must become durable.
 #[derive(Clone, Debug)]
 pub enum Op {
-    /// A new challenge. If (tenant, id) is known, nothing of the batch's ops with the same key is
-    /// written and the outcome says what is known.
+    /// A new challenge. If (tenant, id) is known, or it is over a limit, nothing of the batch's ops with the same key is
+    /// written and the outcome says so.
     Accept(Box<NewChallenge>),
     /// The challenge has gone on. Once it is wiped, nothing is written any more; likewise for [`Op::End`].
     Life {
@@ -128,7 +128,14 @@ pub struct NewChallenge {
     /// Whose asker may stop waiting before it is written: then it is not written, and stands in [`Done::lost`].
     pub claim: Option<Claim>,
     /// The limiter's windows that it counts in; None: the limiter refused it, so it counts in none.
-    pub limits: Option<LimitKeys>,
+    pub limits: Option<LimitCheck>,
+}
+
+/// The limiter's windows that a challenge counts in, and the limits that are in force: over one of them it does not go in.
+#[derive(Clone, Debug)]
+pub struct LimitCheck {
+    pub keys: LimitKeys,
+    pub limits: Arc<Limits>,
 }
 
 /// A report's own key in the outbox.
@@ -256,12 +263,15 @@ pub struct Epoch {
 
 private_debug!(Epoch);
 
-/// A batch is durable.
+/// A batch is durable, or was refused for good.
 #[derive(Debug, Default)]
 pub struct Done {
     pub number: u64,
-    /// The accepts of the batch that met a known (tenant, id), by their key. The others went in.
+    /// The accepts of the batch that met a known (tenant, id), by their key.
     pub known: Vec<(ChallengeKey, Known)>,
+    /// What the limiter says of accepts, where it says anything. One that is refused did not go in, and counts nowhere; the
+    /// others did.
+    pub limited: Vec<Limited>,
     /// Accepts that went in and for which a word had come before them.
     pub early: Vec<(ChallengeKey, ControlMessage)>,
     /// Early words of the batch whose id was known after all, by their place in the batch.
@@ -269,9 +279,30 @@ pub struct Done {
     /// Ops that the ledger can't hold (a key used twice, a value too long), by their place in the batch: nothing of
     /// them is written, the rest of the batch is. Never happens while keys are given as [`Recovered`] says.
     pub refused: Vec<usize>,
+    /// Nothing of the batch is written, and never will be, for this reason: the database refuses it for what is in it, or
+    /// another process has this node's place.
+    pub failed: Option<String>,
+    /// Challenges that belong to another node by now: nothing of the batch that speaks of them is written.
+    pub fenced: Vec<ChallengeKey>,
     /// The challenges whose very accept was refused, or given up by its asker before it was written: nobody holds them, so
     /// nobody may say that they are taken.
     pub lost: Vec<ChallengeKey>,
+}
+
+/// What the limiter says of an accept.
+#[derive(Clone, Copy, Debug)]
+pub struct Limited {
+    pub key: ChallengeKey,
+    /// What it counts in, or would.
+    pub windows: LimitKeys,
+    pub taken: Taken,
+}
+
+impl Done {
+    /// All of it is durable, but for single ops and challenges that it names: what waited for that may be said.
+    pub fn is_whole(&self) -> bool {
+        self.failed.is_none() && self.fenced.is_empty()
+    }
 }
 
 /// What the ledger knows of an id that came again.

@@ -1,7 +1,7 @@
 //! The one thread that writes: takes what waits, gives it to the engine in one group, says that it is durable.
 //!
 //! A group that fails for the store's sake is tried again, for ever and ever slower, with everything in it; until it
-//! succeeds the ledger says that it is not well. Nothing is answered before it is durable.
+//! succeeds the ledger says that it is not well. A batch that the database refuses for what is in it is left out, and said. Nothing is answered before it is durable.
 
 use std::{
     path::PathBuf,
@@ -176,13 +176,15 @@ impl Writer {
 
     fn write(&mut self, todo: &mpsc::Receiver<Work>, group: &mut Vec<Batch>) -> Option<()> {
         let pulse = self.signs.pulse.clone();
-        let dones = self.patiently(todo, |engine| {
-            pulse.during(|| engine.commit(clock::now(), group))
-        })?;
-        group.clear();
-        for done in dones {
-            // Nobody asks any more: the process is ending, and what is durable stays so.
-            let _ = self.done.send(done);
+        while !group.is_empty() {
+            let dones = self.patiently(todo, |engine| {
+                pulse.during(|| engine.commit(clock::now(), group))
+            })?;
+            group.drain(..dones.len());
+            for done in dones {
+                // Nobody asks any more: the process is ending, and what is durable stays so.
+                let _ = self.done.send(done);
+            }
         }
         Some(())
     }
@@ -250,7 +252,7 @@ impl Writer {
                 );
                 (reason, RETRY_MOST)
             }
-            StoreErrorKind::Unavailable | StoreErrorKind::Other => {
+            StoreErrorKind::Unavailable | StoreErrorKind::Data | StoreErrorKind::Other => {
                 (format!("{path}: {error}"), RETRY_MOST)
             }
         }

@@ -164,7 +164,8 @@ impl<'r, 't> World<'r, 't> {
             outcomes: settings.outcomes,
         };
         loop {
-            let (engine, recovered) = match memory.open("gw-1", keeping) {
+            let (limits, now) = (&self.rehearsal.config.settings.limits, self.time().wall);
+            let (engine, recovered) = match memory.open("gw-1", keeping, limits, now) {
                 Ok(opened) => opened,
                 Err(error) => return Err(self.broken(format!("the ledger: {error}"))),
             };
@@ -302,8 +303,7 @@ impl<'r, 't> World<'r, 't> {
         }
         core.configure(config.clone(), updates);
         let left_up = recovered.calls().map_err(|e| e.to_string())?;
-        let longest = crate::admission::longest(&config.settings.limits);
-        take_up(recovered, &mut core, now.wall, longest).map_err(|e| e.to_string())?;
+        take_up(recovered, &mut core, now.wall).map_err(|e| e.to_string())?;
         for call in left_up {
             core.left_up(call.key);
             let mut carriers = self.carriers.iter();

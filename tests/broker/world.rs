@@ -210,7 +210,8 @@ pub fn open_ledger(folder: &std::path::Path) -> (Ledger, DoneReceiver) {
         report: <[u8]>::to_vec,
         outcome: |_| Vec::new(),
     };
-    let (ledger, written, _) = Ledger::open(&settings, "gw-t", wipe).expect("a ledger");
+    let (ledger, written, _) =
+        Ledger::open(&settings, "gw-t", &Settings::default().limits, wipe).expect("a ledger");
     (ledger, written)
 }
 

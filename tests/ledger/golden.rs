@@ -6,16 +6,17 @@
 use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use ringback::{
     challenge::{AttemptKey, ChallengeKey, Millis},
-    config::settings::{LedgerSettings, OnLoss},
+    config::settings::{LedgerSettings, OnLoss, Settings},
     ledger::{
-        Batch, ControlMessage, DoneReceiver, EndedChallenge, InboxMessage, Ledger, NewChallenge,
-        Op, OutboxReport, PendingControl, Recovered, ReportKey, Stored, Target, Wipe,
+        Batch, ControlMessage, DoneReceiver, EndedChallenge, InboxMessage, Ledger, LimitCheck,
+        NewChallenge, Op, OutboxReport, PendingControl, Recovered, ReportKey, Stored, Target, Wipe,
     },
 };
 
@@ -47,7 +48,7 @@ fn open(place: &Place) -> (Ledger, DoneReceiver, Recovered) {
         report: <[u8]>::to_vec,
         outcome: <[u8]>::to_vec,
     };
-    Ledger::open(&settings, "gw-1", wipe).unwrap()
+    Ledger::open(&settings, "gw-1", &Settings::default().limits, wipe).unwrap()
 }
 
 fn accept(key: i64, id: &str, arrived: Millis) -> Op {
@@ -62,7 +63,10 @@ fn accept(key: i64, id: &str, arrived: Millis) -> Op {
         life: b"life at the beginning".to_vec(),
         last: None,
         claim: None,
-        limits: Some(LIMITS),
+        limits: Some(LimitCheck {
+            keys: LIMITS,
+            limits: Arc::new(Settings::default().limits),
+        }),
     }))
 }
 

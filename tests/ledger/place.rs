@@ -9,7 +9,7 @@ use std::{
 
 use ringback::{
     challenge::{AttemptKey, ChallengeKey, Millis},
-    config::settings::{LedgerSettings, OnLoss},
+    config::settings::{LedgerSettings, OnLoss, Settings},
     ledger::{
         Batch, DoneReceiver, Ledger, NewChallenge, Op, OpenError, OutboxReport, Recovered,
         ReportKey, Target, Wipe,
@@ -43,7 +43,7 @@ pub fn open_as(settings: &LedgerSettings) -> Result<(Ledger, DoneReceiver, Recov
         report: <[u8]>::to_vec,
         outcome: |_| Vec::new(),
     };
-    Ledger::open(settings, "gw-1", wipe)
+    Ledger::open(settings, "gw-1", &Settings::default().limits, wipe)
 }
 
 /// One challenge's ops of one step: accepted with a report; or gone on, found by a reference, and ended.

@@ -160,18 +160,8 @@ const MAY: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
-            "admission",
-            "broker",
-            "carrier",
-            "clock",
-            "config",
-            "core",
-            "dispatch",
-            "intake",
-            "ledger",
-            "message",
-            "operate",
-            "report",
+            "broker", "carrier", "clock", "config", "core", "dispatch", "intake", "ledger",
+            "message", "operate", "report",
         ],
     ),
     (

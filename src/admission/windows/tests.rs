@@ -25,7 +25,11 @@ fn limits() -> Limits {
 }
 
 fn windows() -> Windows {
-    Windows::new(&[7; 32])
+    Windows::default()
+}
+
+fn keys(ch: &Challenge) -> LimitKeys {
+    LimitHasher::new(&[7; 32]).keys(ch)
 }
 
 fn take(
@@ -34,8 +38,10 @@ fn take(
     limits: &Limits,
     now: Millis,
 ) -> Option<&'static str> {
-    let keys = windows.keys(ch);
-    windows.take(&keys, limits, now).refused.map(Kind::reason)
+    windows
+        .take(&keys(ch), limits, now)
+        .refused
+        .map(Kind::reason)
 }
 
 fn ask(user: Option<&str>, number: &str) -> Challenge {
@@ -133,17 +139,41 @@ fn a_user_with_many_numbers_has_one_window() {
 }
 
 #[test]
-fn what_turns_out_to_be_known_is_given_back() {
-    let (mut windows, limits) = (windows(), limits());
-    for n in 0..5 {
-        take(&mut windows, &ask(None, "+12025550123"), &limits, Millis(n));
-    }
-    let keys = windows.keys(&ask(None, "+12025550123"));
-    windows.give_back(&keys, &limits, Millis(4));
-    assert_eq!(
-        take(&mut windows, &ask(None, "+12025550123"), &limits, Millis(9)),
-        None
-    );
+fn what_a_transaction_has_counted_goes_with_it() {
+    let (mut windows, mut limits) = (windows(), limits());
+    limits.per_tenant = Some(Pace {
+        count: 3,
+        per: Duration::from_secs(60),
+    });
+    limits.guard = Guard::Record;
+    let number = |n: i64| format!("+1202555{:04}", n % 3);
+    let count = |windows: &mut Windows, from: i64, to: i64| -> Vec<Taken> {
+        let each = from..to;
+        each.map(|n| windows.take(&keys(&ask(Some("ada"), &number(n))), &limits, Millis(n)))
+            .collect()
+    };
+    count(&mut windows, 0, 4);
+    windows.keep();
+    let seen = |windows: &Windows| {
+        let mut all: Vec<_> = windows.seen.iter().collect();
+        all.sort_by_key(|(key, _)| **key);
+        format!("{all:?}")
+    };
+    let before = seen(&windows);
+    let said = count(&mut windows, 4, 6);
+    assert_eq!(said[0].refused, None);
+    assert_eq!(said[1].refused, Some(Kind::User));
+    assert_ne!(seen(&windows), before);
+    // A part of it, and the rest.
+    let mark = windows.mark();
+    let other = keys(&ask(Some("bob"), "+12025550177"));
+    let half = seen(&windows);
+    windows.take(&other, &limits, Millis(7));
+    windows.back_to(mark);
+    assert_eq!(seen(&windows), half);
+    windows.back_to(0);
+    assert_eq!(seen(&windows), before);
+    assert_eq!(count(&mut windows, 4, 6), said);
 }
 
 #[test]
@@ -179,7 +209,7 @@ fn a_restart_finds_the_windows_as_they_were() {
     let mut ledger = Vec::new();
     for n in 0..6 {
         let ch = ask(Some("ada"), &format!("+1202555012{n}"));
-        let (at, keys) = (Millis(n * 1_000), before.keys(&ch));
+        let (at, keys) = (Millis(n * 1_000), keys(&ch));
         if before.take(&keys, &limits, at).refused.is_none() {
             ledger.push((at, keys));
         }
@@ -226,11 +256,10 @@ fn a_window_left_out_of_the_file_only_records() {
         per: Duration::from_secs(60),
     });
     limits.prefix_guard = Some(Guard::Record);
-    let mut over = |number: &str| {
-        let keys = windows.keys(&ask(None, number));
-        windows.take(&keys, &limits, Millis(0))
-    };
-    assert_eq!(over("+12025550123"), Taken::default());
+    let mut over = |number: &str| windows.take(&keys(&ask(None, number)), &limits, Millis(0));
+    let first = over("+12025550123");
+    assert_eq!(first.recorded, [false; 5]);
+    assert_eq!(first.full[Kind::Prefix as usize], Some(Millis(60_000)));
     let taken = over("+12025550199");
     assert!(
         taken.refused.is_none() && taken.recorded[Kind::Prefix as usize],

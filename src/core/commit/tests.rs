@@ -202,3 +202,67 @@ fn what_is_on_its_way_to_the_disk_is_bounded_and_the_rest_goes_together() {
     assert_eq!(last.ops.len(), 3 * BATCHES - (BATCHES - 1));
     assert!(!b.commit.room());
 }
+
+/// What a batch lets happen in which a text of this challenge and one of another are begun, and a carrier is answered.
+fn released(done: Done) -> Released {
+    let mut b = Bench::new();
+    b.text();
+    let other = AttemptKey {
+        challenge: ChallengeKey(8),
+        attempt: 1,
+    };
+    b.commit.then(Action::Submit(other));
+    let (ack, _) = oneshot::channel();
+    b.commit
+        .then(Action::Acknowledge(Acknowledgement::Request(ack)));
+    let taken = Answer::Taken;
+    b.commit.then(Action::Answer(Ticket::None, taken));
+    b.commit.then(Action::Taken(ChallengeKey(8), Ticket::None));
+    assert!(b.turn(NOW));
+    let number = b.given[0].number;
+    b.commit.done(Done { number, ..done })
+}
+
+#[test]
+fn of_a_challenge_that_another_has_nothing_is_done_and_who_waits_comes_again() {
+    let released = released(Done {
+        fenced: vec![ChallengeKey(7)],
+        ..Done::default()
+    });
+    assert_eq!(released.fenced, [ChallengeKey(7)]);
+    assert!(released.unwritten.is_empty());
+    assert!(matches!(
+        released.actions[..],
+        [
+            Action::Submit(AttemptKey {
+                challenge: ChallengeKey(8),
+                ..
+            }),
+            Action::Refuse(_),
+            Action::Answer(_, Answer::Busy),
+            Action::Taken(ChallengeKey(8), _),
+        ]
+    ));
+}
+
+#[test]
+fn of_a_batch_that_can_t_be_written_nothing_is_sent_and_nothing_is_taken() {
+    let released = released(Done {
+        failed: Some("refused".to_owned()),
+        lost: vec![ChallengeKey(8)],
+        ..Done::default()
+    });
+    assert_eq!(released.unwritten[0], attempt(1));
+    assert!(matches!(
+        released.actions[..],
+        [
+            Action::HangUp(AttemptKey {
+                challenge: ChallengeKey(7),
+                ..
+            }),
+            Action::Refuse(_),
+            Action::Answer(_, Answer::Busy),
+        ]
+    ));
+    assert!(matches!(released.lost[..], [(ChallengeKey(8), _)]));
+}

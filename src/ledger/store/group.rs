@@ -1,9 +1,14 @@
 //! What is committed at once: rows in the order in which they were asked for, parted into batches, with all their octets
 //! in one buffer, so that a row costs no allocation of its own.
 
-use std::{collections::HashSet, ops::Range};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use super::super::seal::{Mac, Sealed};
+use crate::admission::{LimitKeys, Limits, Taken};
+
+mod fence;
+
+pub(in crate::ledger) use fence::{Fence, Owner};
 
 /// Octets of a group's buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,15 +20,25 @@ pub(in crate::ledger) struct Span {
 /// Used again and again by the engine.
 #[derive(Default)]
 pub(in crate::ledger) struct Group {
+    pub owner: Owner,
     /// Rises by one from group to group of an opening; one that is given again after an error has the same.
     pub number: u64,
     octets: Vec<u8>,
     rows: Vec<Row>,
     /// Where each batch ends in `rows`.
     ends: Vec<usize>,
+    /// Limits in force when its accepts came: as a rule the same for all.
+    limits: Vec<Arc<Limits>>,
 }
 
 impl Group {
+    pub fn of(owner: Owner) -> Group {
+        Group {
+            owner,
+            ..Group::default()
+        }
+    }
+
     /// Forgets the rows. The memory is kept for the next group, as far as this one has made use of it: groups that follow
     /// each other are alike, and after a burst it is given back.
     pub fn clear(&mut self) {
@@ -34,6 +49,7 @@ impl Group {
         self.rows.clear();
         self.rows.shrink_to(rows);
         self.ends.clear();
+        self.limits.clear();
     }
 
     pub fn push(&mut self, row: Row) {
@@ -74,9 +90,20 @@ impl Group {
         &self.octets[from..from + span.length as usize]
     }
 
-    /// What was copied from a `str`.
-    pub fn text(&self, span: Span) -> &str {
-        std::str::from_utf8(self.get(span)).unwrap_or_default()
+    /// Limits of an accept that is pushed next, by their place.
+    pub fn in_force(&mut self, limits: &Arc<Limits>) -> usize {
+        if self
+            .limits
+            .last()
+            .is_none_or(|last| !Arc::ptr_eq(last, limits))
+        {
+            self.limits.push(limits.clone());
+        }
+        self.limits.len() - 1
+    }
+
+    pub fn limits(&self, row: &LimitRow) -> &Limits {
+        &self.limits[row.in_force]
     }
 
     /// HMACs under older keys.
@@ -94,18 +121,53 @@ impl Group {
         begins.zip(&self.ends).map(|(begin, end)| begin..*end)
     }
 
+    /// Challenges that must be the owner's for all of it to be written: those that it speaks of and that don't begin in it.
+    pub fn challenges(&self) -> BTreeSet<i64> {
+        let mut all: BTreeSet<i64> = self.rows.iter().filter_map(Row::owned).collect();
+        for row in self.rows.iter().filter(|row| row.begins()) {
+            if let Some(key) = row.challenge() {
+                all.remove(&key);
+            }
+        }
+        all
+    }
+
+    /// Does a report with this key stand in it?
+    pub fn reports(&self, key: i64) -> bool {
+        let mut rows = self.rows.iter();
+        rows.any(|row| matches!(row, Row::Report(report) if report.report == key))
+    }
+
     /// Gives each row to `put`, inside the store's transaction, and gathers the verdicts. Of a challenge whose accept does
-    /// not go in nothing of the same batch does. An error of the store ends it.
+    /// not go in nothing of the same batch does; nor of one that is fenced off, with all that depends on it. An error of
+    /// the store ends it.
     pub fn apply<E>(
         &self,
+        fence: &Fence,
         verdicts: &mut Vec<Verdict>,
         mut put: impl FnMut(&Row) -> Result<Option<RowVerdict>, RowFault<E>>,
     ) -> Result<(), E> {
         verdicts.clear();
         for (batch, rows) in self.batches().enumerate() {
-            let mut out = HashSet::new();
-            for (place, row) in self.rows[rows].iter().enumerate() {
+            let rows = &self.rows[rows];
+            let mut out = fence.off(rows);
+            let is_fenced = !out.is_empty();
+            let fenced = out.iter().map(|key| RowVerdict::Fenced(*key));
+            let over = matches!(fence, Fence::Over).then_some(RowVerdict::TermOver);
+            verdicts.extend(fenced.chain(over).map(|verdict| Verdict {
+                batch,
+                place: 0,
+                verdict,
+            }));
+            if matches!(fence, Fence::Over) {
+                continue;
+            }
+            for (place, row) in rows.iter().enumerate() {
                 if !out.is_empty() && row.challenge().is_some_and(|key| out.contains(&key)) {
+                    continue;
+                }
+                // What a carrier has brought waits for the owner: it may have been for one of those.
+                if is_fenced && matches!(row, Row::InboxDone { .. }) {
                     continue;
                 }
                 let put = match row {
@@ -118,7 +180,7 @@ impl Group {
                     Err(RowFault::Row(reason)) => RowVerdict::Refused(reason),
                     Err(RowFault::Store(error)) => return Err(error),
                 };
-                if row.begins() && !matches!(verdict, RowVerdict::Early(_)) {
+                if row.begins() && !matches!(verdict, RowVerdict::Accepted(_)) {
                     out.extend(row.challenge());
                 }
                 verdicts.push(Verdict {
@@ -190,8 +252,9 @@ pub(in crate::ledger) enum Row {
     },
 }
 
-/// A new challenge. Where its id is known, by one of its HMACs, it does not go in: [`RowVerdict::Known`]. Where it goes in
-/// and a control message waits for it: [`RowVerdict::Early`].
+/// A new challenge. Where its id is known, by one of its HMACs, it does not go in: [`RowVerdict::Known`]; where it is new and
+/// over a limit that denies, neither: [`RowVerdict::OverLimit`]. Where it goes in, it counts from then on, and there may
+/// be something to say of it: [`RowVerdict::Accepted`].
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ledger) struct AcceptRow {
     pub key: i64,
@@ -205,7 +268,14 @@ pub(in crate::ledger) struct AcceptRow {
     pub last: Option<Span>,
     pub life: Span,
     pub job: Span,
-    pub limits: Option<Span>,
+    pub limits: Option<LimitRow>,
+}
+
+/// What an accept counts in, and the limits that are in force ([`Group::limits`]).
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ledger) struct LimitRow {
+    pub keys: LimitKeys,
+    pub in_force: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -305,6 +375,23 @@ impl Row {
         }
     }
 
+    /// The challenge that must be the owner's for it to be written.
+    fn owned(&self) -> Option<i64> {
+        match self {
+            // Said of one that has ended, by whoever was told.
+            Row::Feedback { .. } => None,
+            row => row.challenge(),
+        }
+    }
+
+    /// Does its challenge go on by it? Not even one that has ended does so by another's word.
+    fn is_step(&self) -> bool {
+        matches!(
+            self,
+            Row::Life { .. } | Row::End(_) | Row::CallUp(_) | Row::CallDown { .. }
+        )
+    }
+
     /// Does a challenge begin with it?
     fn begins(&self) -> bool {
         matches!(
@@ -328,12 +415,35 @@ pub(in crate::ledger) enum RowVerdict {
     /// An accept that did not go in.
     Known(KnownRow),
     Withdrawn,
-    /// An accept that went in, and the control message that waits for it, as its number.
-    Early(i64),
+    /// An accept that did not go in either.
+    OverLimit(Taken),
+    /// An accept that went in.
+    Accepted(Accepted),
     /// A control message whose id is known.
     Met(KnownRow),
     /// The store can't hold it; the others went in.
     Refused(String),
+    /// Not of a row: nothing of the batch that speaks of this challenge went in.
+    Fenced(i64),
+    /// Not of a row: nothing of the batch went in.
+    TermOver,
+}
+
+/// What there is to say of an accept that went in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::ledger) struct Accepted {
+    /// The control message that waits for it, as its number.
+    pub waits: Option<i64>,
+    /// It is over limits that only record, or has filled a window.
+    pub limits: Option<Taken>,
+}
+
+impl Accepted {
+    /// None: nothing.
+    pub fn verdict(self) -> Option<RowVerdict> {
+        let plain = self.waits.is_none() && self.limits.is_none();
+        (!plain).then_some(RowVerdict::Accepted(self))
+    }
 }
 
 /// What is known of an id, still sealed.

@@ -11,19 +11,22 @@ use std::{
 };
 
 use super::{
-    AcceptRow, CallRow, ChallengeRow, EarlyRow, Group, InboxRow, KeptRow, KnownKey, KnownRow,
-    OutboxRow, OutcomeRow, OverlayRow, ReferenceRow, Row, RowFault, RowVerdict, Store, StoreError,
-    StoreErrorKind, StoreReads, Verdict, WaitingRow,
+    AcceptRow, Accepted, CallRow, ChallengeRow, EarlyRow, Fence, Group, InboxRow, KeptRow,
+    KnownKey, KnownRow, Opening, OutboxRow, OutcomeRow, OverlayRow, Owner, ReferenceRow, Row,
+    RowFault, RowVerdict, Store, StoreError, StoreErrorKind, StoreReads, Verdict, WaitingRow,
 };
 use crate::{
+    admission::Windows,
     challenge::Millis,
     ledger::{
         AGES, Keeping, Pending,
         codec::Codec,
+        limiter,
         seal::{Mac, Sealed},
     },
 };
 
+mod accept;
 mod age;
 mod reads;
 
@@ -36,9 +39,11 @@ pub struct Maps(Arc<Mutex<Tables>>);
 
 impl Maps {
     /// Opens it as a process that starts does.
-    pub(in crate::ledger) fn open(&self, _node: &str) -> MapStore {
+    pub(in crate::ledger) fn open(&self, node: &str) -> MapStore {
         MapStore {
             maps: self.clone(),
+            node: node.to_owned(),
+            windows: Windows::default(),
             resealing: true,
             in_doubt: false,
         }
@@ -54,11 +59,19 @@ impl Maps {
     pub(in crate::ledger) fn refuse(&self, commits: usize, refusal: Refusal) {
         self.lock().refusals = Some((commits, refusal));
     }
+
+    /// From now on the report with this key is refused, with all that is to be committed at once with it.
+    #[cfg(test)]
+    pub(in crate::ledger) fn refuse_report(&self, report: i64) {
+        self.lock().refused_report = Some(report);
+    }
 }
 
 /// One opening of it.
 pub(in crate::ledger) struct MapStore {
     maps: Maps,
+    node: String,
+    windows: Windows,
     /// What older keys have sealed may be there.
     resealing: bool,
     /// The last group's answer was lost.
@@ -68,6 +81,8 @@ pub(in crate::ledger) struct MapStore {
 #[derive(Default)]
 struct Tables {
     epoch: i64,
+    /// Names, with their terms; the place is the number.
+    nodes: Vec<(String, i64)>,
     keys: Vec<KnownKey>,
     secrets: BTreeMap<String, Sealed>,
     challenges: BTreeMap<i64, Challenge>,
@@ -80,12 +95,14 @@ struct Tables {
     kept: BTreeMap<(i64, u32, i64), KeptRow>,
     calls: BTreeMap<(i64, u16), CallRow>,
     early: BTreeMap<Mac, Early>,
-    overlay: BTreeMap<String, Vec<u8>>,
+    overlay: BTreeMap<Vec<u8>, Vec<u8>>,
     audit: Vec<Vec<u8>>,
     outcomes: BTreeMap<i64, (Mac, OutcomeRow)>,
     /// The last group that took effect: its opening and its number, with what was to be said.
     last: Option<(i64, u64, Vec<Verdict>)>,
     refusals: Option<(usize, Refusal)>,
+    /// A report with this key is refused, and with it its group.
+    refused_report: Option<i64>,
 }
 
 /// How a commit fails. Only tests make one fail.
@@ -101,6 +118,8 @@ pub(in crate::ledger) enum Refusal {
 }
 
 struct Challenge {
+    /// The node's number.
+    owner: u16,
     id: Mac,
     limits: Option<Vec<u8>>,
     wiped: bool,
@@ -153,10 +172,12 @@ impl Store for MapStore {
         Ok(())
     }
 
-    fn begin(&mut self) -> Result<i64, StoreError> {
-        let mut tables = self.maps.lock();
-        tables.epoch += 1;
-        Ok(tables.epoch)
+    fn begin(&mut self) -> Result<Opening, StoreError> {
+        Ok(self.maps.lock().begin(&self.node))
+    }
+
+    fn windows(&mut self) -> Option<&mut Windows> {
+        Some(&mut self.windows)
     }
 
     fn reader(&self) -> Result<Box<dyn StoreReads>, StoreError> {
@@ -165,6 +186,9 @@ impl Store for MapStore {
 
     fn commit(&mut self, group: &Group, verdicts: &mut Vec<Verdict>) -> Result<(), StoreError> {
         let mut tables = self.maps.lock();
+        if tables.refused_report.is_some_and(|key| group.reports(key)) {
+            return Err(refusal(StoreErrorKind::Data));
+        }
         let refused = tables.refuses();
         if refused == Some(Refusal::Nothing) {
             return Err(refusal(StoreErrorKind::Busy));
@@ -179,11 +203,17 @@ impl Store for MapStore {
             }
             _ => {
                 // No row makes a commit fail, so all of them go in.
-                group.apply(verdicts, |row| tables.put(group, row))?;
+                let windows = &mut self.windows;
+                let fence = tables.fence(group);
+                group.apply(&fence, verdicts, |row| tables.put(group, windows, row))?;
                 tables.last = Some((epoch, group.number, verdicts.clone()));
             }
         }
         self.in_doubt = refused == Some(Refusal::InDoubt);
+        match refused {
+            Some(Refusal::InDoubt) | None => self.windows.keep(),
+            Some(_) => self.windows.back_to(0),
+        }
         match refused {
             Some(Refusal::InDoubt) => Err(refusal(StoreErrorKind::InDoubt)),
             Some(_) => Err(refusal(StoreErrorKind::Busy)),
@@ -223,9 +253,14 @@ impl Tables {
         Some(*refusal)
     }
 
-    fn put(&mut self, group: &Group, row: &Row) -> Result<Option<RowVerdict>, Fault> {
+    fn put(
+        &mut self,
+        group: &Group,
+        windows: &mut Windows,
+        row: &Row,
+    ) -> Result<Option<RowVerdict>, Fault> {
         match row {
-            Row::Accept(new) => return self.accept(group, new),
+            Row::Accept(new) => return self.accept(group, windows, new),
             Row::Withdrawn { key } => {
                 self.forget(*key);
                 return Ok(Some(RowVerdict::Withdrawn));
@@ -263,7 +298,7 @@ impl Tables {
                 let row = CallRow {
                     challenge: call.challenge,
                     attempt: call.attempt,
-                    carrier: group.text(call.carrier).to_owned(),
+                    carrier: group.get(call.carrier).to_vec(),
                     state: group.get(call.state).to_vec(),
                 };
                 self.calls.insert((call.challenge, call.attempt), row);
@@ -287,44 +322,6 @@ impl Tables {
             Row::Feedback { key, verified } => self.feedback(*key, *verified),
         }
         Ok(None)
-    }
-
-    fn accept(&mut self, group: &Group, new: &AcceptRow) -> Result<Option<RowVerdict>, Fault> {
-        if let Some(known) = self.known(group.macs(new.older).chain([new.id])) {
-            // This very row, written before: a commit whose answer was lost.
-            if known.key != new.key {
-                return Ok(Some(RowVerdict::Known(known)));
-            }
-        } else if self.challenges.contains_key(&new.key) {
-            return Err(twice("challenge"));
-        } else {
-            let octets = |span| group.get(span).to_vec();
-            self.ids.insert(new.id, new.key);
-            self.challenges.insert(
-                new.key,
-                Challenge {
-                    id: new.id,
-                    limits: new.limits.map(octets),
-                    wiped: false,
-                    row: ChallengeRow {
-                        key: new.key,
-                        arrived: new.arrived,
-                        deadline: new.deadline,
-                        ended: new.ended,
-                        verified: None,
-                        head: octets(new.head),
-                        last: new.last.map(octets),
-                        life: Some(octets(new.life)),
-                        job: Some(octets(new.job)),
-                        late: None,
-                        rest: None,
-                    },
-                },
-            );
-        }
-        let mut macs = [new.id].into_iter().chain(group.macs(new.older));
-        let waits = macs.find_map(|mac| self.early.get(&mac));
-        Ok(waits.map(|waits| RowVerdict::Early(waits.word)))
     }
 
     fn known(&self, mut macs: impl Iterator<Item = Mac>) -> Option<KnownRow> {
@@ -397,8 +394,8 @@ impl Tables {
                 report: key,
                 challenge: report.challenge,
                 seq,
-                kind,
-                route: group.text(report.route).to_owned(),
+                kind: Some(kind),
+                route: group.get(report.route).to_vec(),
                 is_final,
                 until: report.until,
                 body,
@@ -455,11 +452,11 @@ impl Tables {
     }
 
     fn overlay(&mut self, group: &Group, row: &OverlayRow) {
-        let subject = group.text(row.subject);
+        let subject = group.get(row.subject);
         match row.entry {
             Some(entry) => {
                 let entry = group.get(entry).to_vec();
-                self.overlay.insert(subject.to_owned(), entry);
+                self.overlay.insert(subject.to_vec(), entry);
             }
             None => {
                 self.overlay.remove(subject);

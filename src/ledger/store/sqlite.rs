@@ -5,8 +5,9 @@ use std::{path::PathBuf, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
-use super::{Group, KnownKey, Store, StoreError, StoreErrorKind, StoreReads, Verdict};
+use super::{Group, KnownKey, Opening, Store, StoreError, StoreErrorKind, StoreReads, Verdict};
 use crate::{
+    admission::Windows,
     challenge::Millis,
     config::settings::LedgerSettings,
     ledger::{Keeping, OpenError, codec::Codec, recover::epoch_of},
@@ -19,6 +20,7 @@ mod files;
 mod loss;
 mod mark;
 mod memory;
+mod owner;
 mod reads;
 mod retention;
 mod schema;
@@ -32,6 +34,7 @@ pub use memory::InMemory;
 
 use apply::{Context, Statements};
 use files::Files;
+use owner::Node;
 use retention::{Retention, Step};
 
 pub(in crate::ledger) struct Sqlite {
@@ -85,10 +88,10 @@ impl Sqlite {
     fn over(conn: Connection, place: Place, node: &str, least: i64) -> rusqlite::Result<Sqlite> {
         Ok(Sqlite {
             context: Context {
-                owner: node.into(),
-                epoch: 0,
+                node: Node::new(node),
                 early: retention::any_early(&conn)?,
                 tally: mark::Tally::default(),
+                windows: Windows::default(),
             },
             retention: Retention::new(&conn),
             conn,
@@ -204,10 +207,10 @@ impl Store for Sqlite {
         Ok(())
     }
 
-    fn begin(&mut self) -> Result<i64, StoreError> {
+    fn begin(&mut self) -> Result<Opening, StoreError> {
         let conn = &self.conn;
         let epoch = next_epoch(conn, self.least)?;
-        self.context.epoch = epoch;
+        let owner = self.context.node.begin(conn, epoch)?;
         if let Place::File(disk) = &mut self.place {
             clock_mark::go_on(conn)?;
             let (mark, tally) = mark::begin(conn, &disk.path)?;
@@ -216,7 +219,11 @@ impl Store for Sqlite {
             disk.files = Some(Files::of(conn, &disk.path)?);
             conn.busy_timeout(BUSY)?;
         }
-        Ok(epoch)
+        Ok(Opening { epoch, owner })
+    }
+
+    fn windows(&mut self) -> Option<&mut Windows> {
+        Some(&mut self.context.windows)
     }
 
     fn reader(&self) -> Result<Box<dyn StoreReads>, StoreError> {
@@ -237,14 +244,19 @@ impl Store for Sqlite {
         let stamped = self.mark().is_some_and(|mark| mark.due());
         self.transaction(|store| {
             let Sqlite { conn, context, .. } = store;
+            let fence = context.node.fence(conn, group)?;
             let mut statements = Statements::new(conn)?;
-            group.apply(verdicts, |row| statements.put(group, context, row))?;
+            group.apply(&fence, verdicts, |row| statements.put(group, context, row))?;
             match stamped {
                 true => mark::stamp(conn, &mut context.tally),
                 false => Ok(()),
             }
         })
-        .inspect_err(|_| self.context.tally = before)?;
+        .inspect_err(|_| {
+            self.context.tally = before;
+            self.context.windows.back_to(0);
+        })?;
+        self.context.windows.keep();
         let tally = self.context.tally;
         if let Some(mark) = self.mark() {
             mark.committed(stamped.then_some(tally));

@@ -10,7 +10,8 @@ use super::{Maps, Refusal};
 use crate::{
     config::settings::OnLoss,
     ledger::{
-        conformance::{self, Home, T0, WIPE, end, new, report},
+        conformance::{self, Home, Sealing, T0, WIPE, end, limits, new, report},
+        engine::Engine,
         *,
     },
 };
@@ -32,18 +33,36 @@ impl Place {
             folder,
         }
     }
-}
 
-impl Home for Place {
-    fn open(&self) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
-        let settings = LedgerSettings {
+    fn settings(&self) -> LedgerSettings {
+        LedgerSettings {
             path: self.folder.join("maps"),
             keys: Vec::new(),
             retention: Duration::from_secs(86_400),
             outcomes: Duration::ZERO,
             on_loss: OnLoss::Refuse,
+        }
+    }
+}
+
+impl Home for Place {
+    fn open(&self) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
+        let store = Box::new(self.maps.open("gw-1"));
+        Ledger::over(store, &self.settings(), &limits(), WIPE)
+    }
+
+    fn engine(&self, node: &str) -> (Engine, Recovered) {
+        conformance::engine_over(Box::new(self.maps.open(node)), &self.settings())
+    }
+
+    fn spoil(&self, table: Sealing, key: i64) {
+        let mut tables = self.maps.lock();
+        let sealed = match table {
+            Sealing::Outbox => tables.outbox.get_mut(&key).map(|w| &mut w.row.body),
+            Sealing::Calls => tables.calls.get_mut(&(key, 1)).map(|row| &mut row.state),
+            Sealing::Inbox => tables.inbox.get_mut(&key).map(|row| &mut row.body),
         };
-        Ledger::over(Box::new(self.maps.open("gw-1")), &settings, WIPE)
+        *sealed.expect("a row").last_mut().expect("an octet") ^= 1;
     }
 }
 
@@ -151,6 +170,52 @@ async fn what_is_in_doubt_nobody_gives_up() {
         assert_eq!(done.lost.len(), usize::from(gives_up));
         let found = ledger.find("contoso-bank", "a").await.unwrap();
         assert_eq!(found.is_none(), gives_up, "{refusal:?}");
+        ledger.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_the_database_refuses_keeps_no_other_back() {
+    for many in [1, 2, 40] {
+        let place = Place::new();
+        let (ledger, mut done, recovered) = place.open().unwrap();
+        let (key, first) = (recovered.first_challenge.0, recovered.first_report.0);
+        let bad = many / 2;
+        place.maps.refuse_report(first + bad);
+        // The first try fails otherwise, so that all of them come together.
+        place.maps.refuse(1, Refusal::Nothing);
+        for n in 0..many {
+            let target = Target::Exchange {
+                routing_key: "sent.sms.us".into(),
+                mandatory: false,
+            };
+            let ops = vec![
+                Op::Accept(new(key + n, &format!("c-{n}"))),
+                Op::Report(Box::new(report(first + n, key + n, 1, target))),
+            ];
+            let number = n as u64;
+            ledger.submit(Batch { number, ops }).await.unwrap();
+        }
+        for n in 0..many {
+            let done = done.recv().await.unwrap();
+            assert_eq!(done.number, n as u64);
+            assert_eq!(done.failed.is_some(), n == bad);
+            let lost: &[ChallengeKey] = match n == bad {
+                true => &[ChallengeKey(key + n)],
+                false => &[],
+            };
+            assert_eq!(done.lost, lost);
+        }
+        assert_eq!(ledger.healthy(), Ok(()));
+        let waiting = ledger.pending_reports(ReportKey(0), 100).await.unwrap();
+        assert_eq!(waiting.len() as i64, many - 1);
+        let left_out = ledger.get(ChallengeKey(key + bad)).await.unwrap();
+        assert!(left_out.is_none());
+        // Its id is free, and the ledger goes on.
+        let ops = vec![Op::Accept(new(key + many, &format!("c-{bad}")))];
+        ledger.submit(Batch { number: 99, ops }).await.unwrap();
+        let done = done.recv().await.unwrap();
+        assert!(done.is_whole() && done.known.is_empty());
         ledger.close().await;
     }
 }

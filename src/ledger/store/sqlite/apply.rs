@@ -1,31 +1,33 @@
 //! Rows go into the tables: inside a transaction, each by one prepared statement. Decides nothing but whether an id is
 //! known. A row that the tables refuse leaves the rest of its batch alone.
 
-use std::sync::Arc;
-
 use rusqlite::{CachedStatement, Connection, ErrorCode, params};
 
 mod known;
 mod overlay;
 
-use super::mark::Tally;
-use crate::ledger::{
-    seal::Mac,
-    store::{
-        AcceptRow, EarlyRow, EndRow, Group, KnownRow, OutboxRow, ReferenceRow, Row, RowFault,
-        RowVerdict,
+use super::{mark::Tally, owner::Node};
+use crate::{
+    admission::Windows,
+    challenge::Millis,
+    ledger::{
+        limiter,
+        seal::Mac,
+        store::{
+            AcceptRow, Accepted, EarlyRow, EndRow, Group, KnownRow, OutboxRow, ReferenceRow, Row,
+            RowFault, RowVerdict,
+        },
     },
 };
 
-/// Who writes, and what is known of the tables from one transaction to the next.
-#[derive(Clone)]
+/// In whose name it is written, and what is known of the tables from one transaction to the next.
 pub(super) struct Context {
-    pub owner: Arc<str>,
-    pub epoch: i64,
+    pub node: Node,
     /// May control messages wait? Saves a look-up per accept.
     pub early: bool,
     /// How much there is, with what the present transaction has done so far.
     pub tally: Tally,
+    pub windows: Windows,
 }
 
 pub(super) type Fault = RowFault<rusqlite::Error>;
@@ -127,7 +129,9 @@ impl<'c> Statements<'c> {
         context: &mut Context,
         row: &Row,
     ) -> Result<Option<RowVerdict>, Fault> {
-        let Context { owner, epoch, .. } = &*context;
+        let Node {
+            writer, term, ..
+        } = &context.node;
         match row {
             Row::Accept(accept) => return self.accept(group, context, accept),
             Row::Withdrawn { key } => {
@@ -137,7 +141,7 @@ impl<'c> Statements<'c> {
             Row::Unsealed { .. } => {}
             Row::Life { key, life } => {
                 let life = group.get(*life);
-                self.life.execute(params![life, &**owner, epoch, key])?;
+                self.life.execute(params![life, &**writer, term, key])?;
             }
             Row::End(end) => self.end(group, context, end)?,
             Row::Reference { mac, number, row } => self.reference(mac, *number, row)?,
@@ -151,7 +155,7 @@ impl<'c> Statements<'c> {
                 self.late.execute(params![group.get(*late), key])?;
             }
             Row::CallUp(call) => {
-                let (carrier, state) = (group.text(call.carrier), group.get(call.state));
+                let (carrier, state) = (group.get(call.carrier), group.get(call.state));
                 self.call_up
                     .execute(params![call.challenge, call.attempt, carrier, state])?;
             }
@@ -186,23 +190,49 @@ impl<'c> Statements<'c> {
         context: &mut Context,
         new: &AcceptRow,
     ) -> Result<Option<RowVerdict>, Fault> {
+        let before = context.windows.mark();
+        let put = self.limited_accept(group, context, new);
+        if !matches!(put, Ok(None | Some(RowVerdict::Accepted(_)))) {
+            context.windows.back_to(before);
+        }
+        put
+    }
+
+    /// What it has counted in the windows is taken back if it did not go in.
+    fn limited_accept(
+        &mut self,
+        group: &Group,
+        context: &mut Context,
+        new: &AcceptRow,
+    ) -> Result<Option<RowVerdict>, Fault> {
         let key = new.key;
         if let Some(known) = self.known_by_any(group.macs(new.older))? {
             return Ok(Some(RowVerdict::Known(known)));
+        }
+        let taken = new.limits.as_ref().map(|row| {
+            let limits = group.limits(row);
+            context.windows.take(&row.keys, limits, Millis(new.arrived))
+        });
+        if let Some(taken) = taken.filter(|taken| taken.refused.is_some()) {
+            match self.known_by(&new.id)? {
+                None => return Ok(Some(RowVerdict::OverLimit(taken))),
+                Some(known) if known.key != key => return Ok(Some(RowVerdict::Known(known))),
+                Some(_) => {}
+            }
         }
         let inserted = self.accept.execute(params![
             key,
             new.arrived,
             new.deadline,
             new.ended,
-            &*context.owner,
-            context.epoch,
+            &*context.node.writer,
+            context.node.term,
             new.id,
             group.get(new.head),
             new.last.map(|last| group.get(last)),
             group.get(new.life),
             group.get(new.job),
-            new.limits.map(|limits| group.get(limits)),
+            new.limits.map(|row| limiter::write(&row.keys)),
         ])?;
         if inserted == 0 {
             match self.known_by(&new.id)? {
@@ -218,11 +248,12 @@ impl<'c> Statements<'c> {
                 (context.tally.newest, context.tally.newest_arrived) = (key, new.arrived);
             }
         }
-        if !context.early {
-            return Ok(None);
-        }
-        let waits = self.waiting([new.id].into_iter().chain(group.macs(new.older)))?;
-        Ok(waits.map(RowVerdict::Early))
+        let waits = match context.early {
+            true => self.waiting([new.id].into_iter().chain(group.macs(new.older)))?,
+            false => None,
+        };
+        let limits = taken.filter(|taken| !taken.is_plain());
+        Ok(Accepted { waits, limits }.verdict())
     }
 
     fn end(&mut self, group: &Group, context: &mut Context, row: &EndRow) -> Result<(), Fault> {
@@ -230,8 +261,8 @@ impl<'c> Statements<'c> {
             group.get(row.life),
             group.get(row.last),
             row.at,
-            &*context.owner,
-            context.epoch,
+            &*context.node.writer,
+            context.node.term,
             row.key
         ])?;
         context.tally.open -= ended as i64;
@@ -292,7 +323,7 @@ impl<'c> Statements<'c> {
                 .execute(params![report, challenge, seq, is_final, until, body])?;
             return self.unless_twice(inserted, "kept", row);
         };
-        let route = group.text(row.route);
+        let route = group.get(row.route);
         let inserted = self.outbox.execute(params![
             report,
             challenge,

@@ -10,7 +10,7 @@ use crate::{
         seal::Mac,
         store::{
             CallRow, ChallengeRow, InboxRow, KeptRow, OutcomeRow, ReferenceRow, ReportKind,
-            StoreError, StoreErrorKind, StoreReads, WaitingRow,
+            StoreError, StoreReads, WaitingRow,
         },
     },
 };
@@ -110,12 +110,11 @@ impl StoreReads for Reads {
         let mut rows = select.query(params![after, limit as i64])?;
         let mut waiting = Vec::new();
         while let Some(row) = rows.next()? {
-            let kind: i64 = row.get(3)?;
             waiting.push(WaitingRow {
                 report: row.get(0)?,
                 challenge: row.get(1)?,
                 seq: row.get(2)?,
-                kind: ReportKind::from_number(kind).ok_or_else(|| unknown_kind(kind))?,
+                kind: ReportKind::from_number(row.get(3)?),
                 route: row.get(4)?,
                 is_final: row.get(5)?,
                 until: row.get(6)?,
@@ -264,14 +263,6 @@ pub(super) fn kept(row: &Row<'_>) -> rusqlite::Result<KeptRow> {
         until: row.get(3)?,
         body: row.get(4)?,
     })
-}
-
-/// Written by a later version, or damaged: it is left where it is.
-fn unknown_kind(kind: i64) -> StoreError {
-    StoreError {
-        reason: format!("a report of an unknown kind ({kind}) waits in the outbox"),
-        kind: StoreErrorKind::Other,
-    }
 }
 
 pub(super) const EARLY: &str = "SELECT word FROM early WHERE hmac = ?";

@@ -329,6 +329,47 @@ CREATE INDEX outcomes_of ON outcomes (id_hmac);
 -- When a report became durable. Of those that an older version left, it can be told from how long they are tried.
 ALTER TABLE outbox ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
 UPDATE outbox SET at = until - 3600000;
+", "
+-- What comes from outside is octets, whatever stands in it.
+CREATE TABLE outbox_octets (
+    report    INTEGER PRIMARY KEY,
+    challenge INTEGER NOT NULL,
+    seq       INTEGER NOT NULL,
+    kind      INTEGER NOT NULL,
+    route     BLOB NOT NULL,
+    final     INTEGER NOT NULL,
+    until     INTEGER NOT NULL,
+    at        INTEGER NOT NULL,
+    body      BLOB NOT NULL
+) STRICT;
+INSERT INTO outbox_octets
+    SELECT report, challenge, seq, kind, CAST(route AS BLOB), final, until, at, body FROM outbox;
+DROP TABLE outbox;
+ALTER TABLE outbox_octets RENAME TO outbox;
+CREATE TABLE calls_octets (
+    challenge INTEGER NOT NULL,
+    attempt   INTEGER NOT NULL,
+    carrier   BLOB NOT NULL,
+    state     BLOB NOT NULL,
+    PRIMARY KEY (challenge, attempt)
+) STRICT, WITHOUT ROWID;
+INSERT INTO calls_octets SELECT challenge, attempt, CAST(carrier AS BLOB), state FROM calls;
+DROP TABLE calls;
+ALTER TABLE calls_octets RENAME TO calls;
+CREATE TABLE overlay_octets (
+    subject BLOB PRIMARY KEY,
+    entry   BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO overlay_octets SELECT CAST(subject AS BLOB), entry FROM overlay;
+DROP TABLE overlay;
+ALTER TABLE overlay_octets RENAME TO overlay;
+", "
+-- Who has had the file, and the last opening of each; the name stands in `owner` of challenges.
+CREATE TABLE nodes (
+    number INTEGER PRIMARY KEY,
+    name   TEXT NOT NULL UNIQUE,
+    term   INTEGER NOT NULL
+) STRICT;
 "];
 
 /// "Ring"
@@ -360,7 +401,8 @@ mod tests {
             "INSERT INTO refs VALUES (x'01', 1, 7, 2);
              INSERT INTO challenges (key, arrived, deadline, owner, epoch, id_hmac, head)
              VALUES (7, 0, 0, 'n', 1, x'02', x'03');
-             INSERT INTO outbox VALUES (9, 7, 1, 0, 'q', 1, 5000000, x'04'); PRAGMA user_version = 1",
+             INSERT INTO outbox VALUES (9, 7, 1, 0, 'q', 1, 5000000, x'04');
+             INSERT INTO calls VALUES (7, 1, 'trunk', x'05'); PRAGMA user_version = 1",
         )
         .unwrap();
         migrate(&mut conn, Path::new("test")).unwrap();
@@ -382,6 +424,12 @@ mod tests {
             })
             .unwrap();
         assert_eq!(at, 1_400_000);
+        let octets: (Vec<u8>, Vec<u8>) = conn
+            .query_row("SELECT route, carrier FROM outbox, calls", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .unwrap();
+        assert_eq!(octets, (b"q".to_vec(), b"trunk".to_vec()));
         migrate(&mut conn, Path::new("test")).unwrap();
     }
 }

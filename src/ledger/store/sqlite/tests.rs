@@ -1,6 +1,5 @@
 //! What is true of the SQLite ledger in particular: its file, its keys, its lock, its disk.
 
-use crate::admission::LimitKeys;
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
@@ -9,9 +8,10 @@ use std::{
 
 use super::{Fault, Sqlite, schema};
 use crate::{
+    admission::{LimitKeys, Limits},
     config::{carrier::Secret, settings::OnLoss},
     ledger::{
-        conformance::{self, Home, T0, end, new, report, write},
+        conformance::{self, Home, Sealing, T0, end, limits, new, report, write},
         *,
     },
 };
@@ -63,7 +63,12 @@ impl Place {
     fn open_faulty(&self) -> (Ledger, DoneReceiver, Recovered, Arc<Fault>) {
         let store = Sqlite::open(&self.settings(), "gw-1").unwrap();
         let fault = store.fault.clone();
-        let opened = Ledger::over(Box::new(store), &self.settings(), conformance::WIPE);
+        let opened = Ledger::over(
+            Box::new(store),
+            &self.settings(),
+            &limits(),
+            conformance::WIPE,
+        );
         let (ledger, done, recovered) = opened.unwrap();
         (ledger, done, recovered, fault)
     }
@@ -79,7 +84,25 @@ impl Place {
 
 impl Home for Place {
     fn open(&self) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
-        Ledger::open(&self.settings(), "gw-1", conformance::WIPE)
+        Ledger::open(&self.settings(), "gw-1", &limits(), conformance::WIPE)
+    }
+
+    fn engine(&self, node: &str) -> (engine::Engine, Recovered) {
+        let store = Sqlite::open(&self.settings(), node).unwrap();
+        conformance::engine_over(Box::new(store), &self.settings())
+    }
+
+    fn spoil(&self, table: Sealing, key: i64) {
+        let conn = rusqlite::Connection::open(self.file()).unwrap();
+        let changed = conn.execute(
+            match table {
+                Sealing::Outbox => "UPDATE outbox SET body = zeroblob(40) WHERE report = ?",
+                Sealing::Calls => "UPDATE calls SET state = zeroblob(40) WHERE challenge = ?",
+                Sealing::Inbox => "UPDATE inbox SET body = zeroblob(40) WHERE message = ?",
+            },
+            [key],
+        );
+        assert_eq!(changed.unwrap(), 1);
     }
 }
 
@@ -359,6 +382,19 @@ async fn a_full_disk_is_waited_for() {
 
 #[tokio::test]
 async fn what_counts_for_the_limiter_outlives_wiping_a_restart_and_a_change_of_keys() {
+    let none = Limits {
+        per_user: None,
+        per_number: None,
+        per_prefix: None,
+        per_country: None,
+        per_tenant: None,
+        ..limits()
+    };
+    let none = Arc::new(none);
+    let unlimited = |keys| LimitCheck {
+        keys,
+        limits: none.clone(),
+    };
     let mut place = Place::new();
     place.keys = vec![place.key("k1", 1)];
     let (ledger, mut done, recovered) = place.open().unwrap();
@@ -371,8 +407,10 @@ async fn what_counts_for_the_limiter_outlives_wiping_a_restart_and_a_change_of_k
         one.deadline = one.arrived + minutes(3);
         // Each fourth the limiter has refused itself.
         let keys = [n as u64 + 1, 7, 0, 8, 9];
-        one.limits = (n % 4 != 3).then_some(keys);
-        written.extend(one.limits.map(|keys| (one.arrived, keys)));
+        if n % 4 != 3 {
+            one.limits = Some(unlimited(keys));
+            written.push((one.arrived, keys));
+        }
         let at = one.arrived;
         write(
             &ledger,

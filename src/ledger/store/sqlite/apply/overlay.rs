@@ -37,7 +37,7 @@ pub(super) fn undo(conn: &Connection, group: &Group, row: &OverlayRow) -> rusqli
 }
 
 fn put(conn: &Connection, group: &Group, row: &OverlayRow) -> rusqlite::Result<()> {
-    let subject = group.text(row.subject);
+    let subject = group.get(row.subject);
     match row.entry {
         Some(entry) => conn.execute(
             "INSERT OR REPLACE INTO overlay (subject, entry) VALUES (?, ?)",
