@@ -7,7 +7,7 @@
 //!
 //! After each step and at the end `checks` holds what happened against the promise: every acked job ends in exactly one
 //! final, nothing is sent without an intent that is durable or after the deadline, nothing is called delivered that no phone
-//! has, nothing that a carrier was answered for is lost, no call is left up.
+//! has, nothing that a carrier was answered for is lost, no call is left up, no more is taken than the limits allow.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
@@ -21,6 +21,7 @@ mod carriers;
 mod checks;
 mod dice;
 mod finals;
+mod limits;
 mod profile;
 mod texts;
 mod trace;
@@ -75,7 +76,8 @@ impl Rehearsal {
         seed: u64,
         trace: Option<&mut dyn FnMut(&str)>,
     ) -> Result<Summary, Box<Violation>> {
-        world::World::new(self, seed, trace).run()
+        let rehearsal = self.limited(seed);
+        world::World::new(&rehearsal, seed, trace).run()
     }
 }
 

@@ -379,6 +379,7 @@ impl World<'_, '_> {
                 return self.violate(format!("{id}: {what}"));
             }
         }
+        self.check_limits(engine);
         let up: usize = self
             .carriers
             .iter()

@@ -129,9 +129,7 @@ impl<'c> Statements<'c> {
         context: &mut Context,
         row: &Row,
     ) -> Result<Option<RowVerdict>, Fault> {
-        let Node {
-            writer, term, ..
-        } = &context.node;
+        let Node { writer, term, .. } = &context.node;
         match row {
             Row::Accept(accept) => return self.accept(group, context, accept),
             Row::Withdrawn { key } => {
