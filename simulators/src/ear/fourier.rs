@@ -1,128 +1,33 @@
 //! The fast Fourier transform of one fixed size, for sliding recordings along what was heard.
 
-use std::f32::consts::TAU;
-use std::ops::{Add, Mul, Sub};
+use std::sync::Arc;
 
-/// A complex number.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Complex {
-    /// Real part.
-    pub re: f32,
-    /// Imaginary part.
-    pub im: f32,
-}
-
-impl Complex {
-    /// The conjugate.
-    pub fn conjugate(self) -> Complex {
-        Complex {
-            im: -self.im,
-            ..self
-        }
-    }
-
-    /// Times the imaginary unit.
-    pub fn turned(self) -> Complex {
-        Complex {
-            re: -self.im,
-            im: self.re,
-        }
-    }
-}
-
-impl Add for Complex {
-    type Output = Complex;
-    fn add(self, other: Complex) -> Complex {
-        Complex {
-            re: self.re + other.re,
-            im: self.im + other.im,
-        }
-    }
-}
-
-impl Sub for Complex {
-    type Output = Complex;
-    fn sub(self, other: Complex) -> Complex {
-        Complex {
-            re: self.re - other.re,
-            im: self.im - other.im,
-        }
-    }
-}
-
-impl Mul for Complex {
-    type Output = Complex;
-    fn mul(self, other: Complex) -> Complex {
-        Complex {
-            re: self.re * other.re - self.im * other.im,
-            im: self.re * other.im + self.im * other.re,
-        }
-    }
-}
+pub use rustfft::num_complex::Complex32 as Complex;
+use rustfft::{Fft, FftPlanner};
 
 /// Points of the transform.
 pub const SIZE: usize = 4096;
 
-/// Tables for [`SIZE`] points.
+/// Both directions of [`SIZE`] points.
 pub struct Fourier {
-    turns: Vec<Complex>,
-    swaps: Vec<(u16, u16)>,
+    forward: Arc<dyn Fft<f32>>,
+    backward: Arc<dyn Fft<f32>>,
 }
 
 impl Fourier {
     /// Makes the tables.
     pub fn new() -> Fourier {
-        let turn = |at: usize| {
-            let (im, re) = (-TAU * at as f32 / SIZE as f32).sin_cos();
-            Complex { re, im }
-        };
-        let bits = SIZE.trailing_zeros();
-        let swap = |at: u16| (at, at.reverse_bits() >> (16 - bits));
+        let mut planner = FftPlanner::new();
         Fourier {
-            turns: (0..SIZE / 2).map(turn).collect(),
-            swaps: (0..SIZE as u16)
-                .map(swap)
-                .filter(|(one, other)| one < other)
-                .collect(),
+            forward: planner.plan_fft_forward(SIZE),
+            backward: planner.plan_fft_inverse(SIZE),
         }
     }
 
-    /// In place; `points` has [`SIZE`] of them.
-    pub fn forward(&self, points: &mut [Complex]) {
-        for (one, other) in &self.swaps {
-            points.swap(usize::from(*one), usize::from(*other));
-        }
-        let mut half = 1;
-        while half < SIZE {
-            let stride = SIZE / 2 / half;
-            for block in points.chunks_exact_mut(2 * half) {
-                let (low, high) = block.split_at_mut(half);
-                for ((low, high), turn) in low
-                    .iter_mut()
-                    .zip(high)
-                    .zip(self.turns.iter().step_by(stride))
-                {
-                    let turned = *high * *turn;
-                    *high = *low - turned;
-                    *low = *low + turned;
-                }
-            }
-            half *= 2;
-        }
-    }
-
-    /// Back, scaled. In place.
+    /// Back, scaled. In place; `points` has [`SIZE`] of them.
     pub fn backward(&self, points: &mut [Complex]) {
-        for point in points.iter_mut() {
-            *point = point.conjugate();
-        }
-        self.forward(points);
-        for point in points.iter_mut() {
-            *point = Complex {
-                re: point.re / SIZE as f32,
-                im: -point.im / SIZE as f32,
-            };
-        }
+        self.backward.process(points);
+        points.iter_mut().for_each(|point| *point /= SIZE as f32);
     }
 
     /// Of a real signal, zeros after its end.
@@ -131,7 +36,7 @@ impl Fourier {
         for (point, sample) in points.iter_mut().zip(signal) {
             point.re = *sample;
         }
-        self.forward(&mut points);
+        self.forward.process(&mut points);
         points
     }
 }

@@ -58,9 +58,9 @@ impl Locale {
             [one, other] => one
                 .iter()
                 .zip(other)
-                .map(|(a, b)| a.conjugate() + b.conjugate().turned())
+                .map(|(a, b)| a.conj() + b.conj() * Complex::I)
                 .collect(),
-            [one, ..] => one.iter().map(|a| a.conjugate()).collect(),
+            [one, ..] => one.iter().map(|a| a.conj()).collect(),
             [] => Vec::new(),
         };
         Locale {
