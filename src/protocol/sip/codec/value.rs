@@ -143,24 +143,7 @@ pub fn number(text: &str, most: u64) -> Option<u64> {
 
 /// Resolves `%41` to `A`, once. What is no escape stays as it is.
 pub fn unescape(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escaped = match bytes.get(at..at + 3) {
-            Some([b'%', high, low]) => hex_digit(*high)
-                .zip(hex_digit(*low))
-                .map(|(h, l)| h << 4 | l),
-            _ => None,
-        };
-        out.push(escaped.unwrap_or(bytes[at]));
-        at += if escaped.is_some() { 3 } else { 1 };
-    }
-    out
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    (byte as char).to_digit(16).map(|digit| digit as u8)
+    percent_encoding::percent_decode_str(text).collect()
 }
 
 /// `name-addr` or `addr-spec` with header parameters: From, To, Contact, Route (RFC 3261 20.10).
