@@ -1,33 +1,13 @@
-//! The small pattern language of numbering plans: digits, `\d`, `[..]`, groups, `|`, `?`, `*`, `+`, `{n}`,
-//! `{n,m}`. Compiled to a nondeterministic automaton that the prefix table makes deterministic.
-//! Whatever else a pattern may hold is refused, and its calling code goes without a table. Pure.
+//! The patterns of a numbering plan, joined into one deterministic automaton over digits. Pure.
 
-/// Largest repetition that a numbering plan can need (a number has 17 digits at most).
-const MAX_REPEAT: u32 = 20;
-/// Most states of one calling code's automaton; beyond, no table.
-const MAX_STATES: usize = 200_000;
-/// Deepest nesting of groups.
-const MAX_DEPTH: usize = 32;
+use regex_automata::{
+    Anchored, MatchKind,
+    dfa::{Automaton as _, StartKind, dense},
+    util::{primitives::StateID, start, syntax},
+};
 
-/// One state of the automaton.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum State {
-    /// Takes one digit out of the set (bit n for digit n).
-    Digits(u16, u32),
-    /// Goes both ways without taking anything.
-    Fork(u32, u32),
-    /// The pattern of this number is matched by all digits so far.
-    Match(u16),
-    /// The pattern of this number is matched by some first digits; stays.
-    Prefix(u16),
-}
-
-/// Patterns joined into one automaton.
-#[derive(Default)]
-pub(super) struct Automaton {
-    pub states: Vec<State>,
-    pub starts: Vec<u32>,
-}
+/// Largest automaton of one calling code, and most memory for making it, in octets; beyond, no table.
+const LARGEST: usize = 32 * 1024 * 1024;
 
 /// How a pattern is held against the digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,230 +16,82 @@ pub(super) enum Anchor {
     Whole,
     /// Some of the first, or none.
     Prefix,
-    /// Like `Prefix`, and overlooks `$`: matches at least wherever the pattern does.
+    /// All of them, and `$` is overlooked: matches at least wherever the pattern does.
     Perhaps,
 }
 
+/// Patterns to be joined, each with the number that it is known by.
+#[derive(Default)]
+pub(super) struct Patterns {
+    texts: Vec<String>,
+    ids: Vec<u16>,
+}
+
+impl Patterns {
+    pub fn add(&mut self, pattern: &str, id: u16, anchor: Anchor) {
+        self.texts.push(match anchor {
+            Anchor::Whole => format!("(?:{pattern})"),
+            Anchor::Prefix => format!("(?:{pattern})[0-9]*"),
+            Anchor::Perhaps => format!("(?:{})", pattern.replace('$', "")),
+        });
+        self.ids.push(id);
+    }
+
+    /// None: one of them is beyond regular languages, or they are too large together.
+    pub fn automaton(self) -> Option<Automaton> {
+        let config = dense::Config::new()
+            .match_kind(MatchKind::All)
+            .start_kind(StartKind::Anchored)
+            .dfa_size_limit(Some(LARGEST))
+            .determinize_size_limit(Some(LARGEST));
+        let dfa = dense::Builder::new()
+            .configure(config)
+            .syntax(syntax::Config::new().unicode(false).utf8(false))
+            .build_many(&self.texts)
+            .ok()?;
+        Some(Automaton { dfa, ids: self.ids })
+    }
+}
+
+/// The automaton.
+pub(super) struct Automaton {
+    dfa: dense::DFA<Vec<u32>>,
+    ids: Vec<u16>,
+}
+
+/// Where it is after some digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct State(StateID);
+
 impl Automaton {
-    /// Adds a pattern. `None` if it holds something this language lacks.
-    pub fn add(&mut self, pattern: &str, id: u16, anchor: Anchor) -> Option<()> {
-        let mut reader = Reader {
-            rest: pattern.as_bytes(),
-            depth: 0,
-            overlook_end: anchor == Anchor::Perhaps,
-        };
-        let tree = reader.alternatives()?;
-        if !reader.rest.is_empty() {
-            return None;
+    pub fn start(&self) -> Option<State> {
+        let config = start::Config::new().anchored(Anchored::Yes);
+        self.dfa.start_state(&config).ok().map(State)
+    }
+
+    pub fn step(&self, State(at): State, digit: u8) -> State {
+        State(self.dfa.next_state(at, b'0' + digit))
+    }
+
+    /// The patterns that the digits so far match.
+    pub fn matches(&self, State(at): State) -> Vec<u16> {
+        // A match is known one step later: here at the end of the digits.
+        let end = self.dfa.next_eoi_state(at);
+        if !self.dfa.is_match_state(end) {
+            return Vec::new();
         }
-        let end = match anchor {
-            Anchor::Whole => State::Match(id),
-            Anchor::Prefix | Anchor::Perhaps => State::Prefix(id),
-        };
-        let end = self.push(end)?;
-        let start = self.build(&tree, end)?;
-        self.starts.push(start);
-        Some(())
+        let all = 0..self.dfa.match_len(end);
+        all.filter_map(|n| {
+            self.ids
+                .get(self.dfa.match_pattern(end, n).as_usize())
+                .copied()
+        })
+        .collect()
     }
 
-    fn push(&mut self, state: State) -> Option<u32> {
-        if self.states.len() >= MAX_STATES {
-            return None;
-        }
-        self.states.push(state);
-        u32::try_from(self.states.len() - 1).ok()
-    }
-
-    /// Builds the states that take `tree` and go on to `next`; returns the first.
-    fn build(&mut self, tree: &Tree, next: u32) -> Option<u32> {
-        match tree {
-            Tree::Digits(set) => self.push(State::Digits(*set, next)),
-            Tree::Sequence(parts) => {
-                let mut at = next;
-                for part in parts.iter().rev() {
-                    at = self.build(part, at)?;
-                }
-                Some(at)
-            }
-            Tree::Either(parts) => {
-                let mut at = None;
-                for part in parts.iter().rev() {
-                    let start = self.build(part, next)?;
-                    at = match at {
-                        None => Some(start),
-                        Some(other) => Some(self.push(State::Fork(start, other))?),
-                    };
-                }
-                at
-            }
-            Tree::Repeat(part, least, most) => {
-                let mut at = next;
-                for _ in *least..*most {
-                    let start = self.build(part, at)?;
-                    at = self.push(State::Fork(start, next))?;
-                }
-                for _ in 0..*least {
-                    at = self.build(part, at)?;
-                }
-                Some(at)
-            }
-        }
-    }
-}
-
-enum Tree {
-    Digits(u16),
-    Sequence(Vec<Tree>),
-    Either(Vec<Tree>),
-    Repeat(Box<Tree>, u32, u32),
-}
-
-struct Reader<'a> {
-    rest: &'a [u8],
-    depth: usize,
-    overlook_end: bool,
-}
-
-impl Reader<'_> {
-    fn peek(&self) -> Option<u8> {
-        self.rest.first().copied()
-    }
-
-    fn take(&mut self) -> Option<u8> {
-        let (first, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(*first)
-    }
-
-    fn eat(&mut self, octet: u8) -> bool {
-        let found = self.peek() == Some(octet);
-        if found {
-            self.rest = &self.rest[1..];
-        }
-        found
-    }
-
-    fn alternatives(&mut self) -> Option<Tree> {
-        let mut all = vec![self.sequence()?];
-        while self.eat(b'|') {
-            all.push(self.sequence()?);
-        }
-        if all.len() == 1 {
-            all.pop()
-        } else {
-            Some(Tree::Either(all))
-        }
-    }
-
-    fn sequence(&mut self) -> Option<Tree> {
-        let mut parts = Vec::new();
-        while let Some(octet) = self.peek() {
-            if octet == b'|' || octet == b')' {
-                break;
-            }
-            let atom = self.atom()?;
-            parts.push(self.repeated(atom)?);
-        }
-        Some(Tree::Sequence(parts))
-    }
-
-    fn atom(&mut self) -> Option<Tree> {
-        match self.take()? {
-            digit @ b'0'..=b'9' => Some(Tree::Digits(1 << (digit - b'0'))),
-            b'\\' => self.eat(b'd').then_some(Tree::Digits(0x3ff)),
-            b'[' => self.set(),
-            b'$' if self.overlook_end => Some(Tree::Sequence(Vec::new())),
-            b'(' => {
-                if self.eat(b'?') && !self.eat(b':') {
-                    return None;
-                }
-                self.depth += 1;
-                if self.depth > MAX_DEPTH {
-                    return None;
-                }
-                let inner = self.alternatives()?;
-                self.depth -= 1;
-                self.eat(b')').then_some(inner)
-            }
-            _ => None,
-        }
-    }
-
-    fn set(&mut self) -> Option<Tree> {
-        let mut set = 0u16;
-        loop {
-            let low = match self.take()? {
-                b']' => return Some(Tree::Digits(set)),
-                b'\\' => {
-                    if !self.eat(b'd') {
-                        return None;
-                    }
-                    set |= 0x3ff;
-                    continue;
-                }
-                digit @ b'0'..=b'9' => digit - b'0',
-                _ => return None,
-            };
-            let high = if self.eat(b'-') {
-                match self.take()? {
-                    digit @ b'0'..=b'9' => digit - b'0',
-                    _ => return None,
-                }
-            } else {
-                low
-            };
-            for digit in low..=high {
-                set |= 1 << digit;
-            }
-        }
-    }
-
-    fn repeated(&mut self, atom: Tree) -> Option<Tree> {
-        let (least, most) = match self.peek() {
-            Some(b'?') => (0, 1),
-            Some(b'*') => (0, MAX_REPEAT),
-            Some(b'+') => (1, MAX_REPEAT),
-            Some(b'{') => return self.counted(atom),
-            _ => return Some(atom),
-        };
-        self.take()?;
-        self.not_lazy()?;
-        Some(Tree::Repeat(Box::new(atom), least, most))
-    }
-
-    fn counted(&mut self, atom: Tree) -> Option<Tree> {
-        self.take()?;
-        let least = self.count()?;
-        let most = if self.eat(b',') {
-            if self.peek() == Some(b'}') {
-                MAX_REPEAT
-            } else {
-                self.count()?
-            }
-        } else {
-            least
-        };
-        if !self.eat(b'}') || most > MAX_REPEAT || least > most {
-            return None;
-        }
-        self.not_lazy()?;
-        Some(Tree::Repeat(Box::new(atom), least, most))
-    }
-
-    fn count(&mut self) -> Option<u32> {
-        let mut value = None;
-        while let Some(digit @ b'0'..=b'9') = self.peek() {
-            self.take()?;
-            value = Some(value.unwrap_or(0) * 10 + u32::from(digit - b'0'));
-            if value > Some(MAX_REPEAT) {
-                return None;
-            }
-        }
-        value
-    }
-
-    /// A repetition of a repetition, lazy ones among them, is beyond this language.
-    fn not_lazy(&self) -> Option<()> {
-        (!matches!(self.peek(), Some(b'?' | b'*' | b'+' | b'{'))).then_some(())
+    /// Nothing matches, whatever follows.
+    pub fn is_spent(&self, at: State) -> bool {
+        let dead = |State(state)| self.dfa.is_dead_state(state);
+        dead(at) || (self.matches(at).is_empty() && (0..10).all(|digit| dead(self.step(at, digit))))
     }
 }

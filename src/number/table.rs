@@ -9,7 +9,7 @@ use std::sync::{LazyLock, OnceLock};
 use rlibphonenumber::interfaces::AsOriginal;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberUtil, Region};
 
-use super::pattern::{Anchor, Automaton, State};
+use super::pattern::{Anchor, Automaton, Patterns, State};
 use super::{Country, LineType};
 
 /// National digits that the table answers for; shorter and longer ones go to the library.
@@ -191,7 +191,7 @@ impl Table {
     fn build(calling_code: u16) -> Option<Table> {
         let code = i32::from(calling_code);
         let util = <PhoneNumberUtil as AsOriginal<_>>::as_original(&PHONE_NUMBER_UTIL);
-        let mut automaton = Automaton::default();
+        let mut patterns = Patterns::default();
         let mut plans = Vec::new();
         let mut possible = 0;
         for (index, region) in util.get_regions_for_country_calling_code(code)?.enumerate() {
@@ -216,15 +216,12 @@ impl Table {
                 let pattern = desc.national_number_pattern();
                 if pattern.pattern_base.is_some() {
                     let id = base + u16::try_from(slot).ok()?;
-                    automaton.add(pattern.original_base(), id, Anchor::Whole)?;
+                    patterns.add(pattern.original_base(), id, Anchor::Whole);
                 }
             }
             if metadata.leading_digits().pattern_base.is_some() {
-                automaton.add(
-                    metadata.leading_digits().original_base(),
-                    base + LEADING,
-                    Anchor::Prefix,
-                )?;
+                let leading = metadata.leading_digits().original_base();
+                patterns.add(leading, base + LEADING, Anchor::Prefix);
             }
             if index == 0 {
                 let general = &metadata.general_desc.original;
@@ -232,7 +229,7 @@ impl Table {
                     | length_bits(&general.possible_length_local_only)?;
                 let prefix = metadata.national_prefix_for_parsing();
                 if prefix.pattern_base.is_some() {
-                    automaton.add(prefix.original_base(), NATIONAL_PREFIX, Anchor::Perhaps)?;
+                    patterns.add(prefix.original_base(), NATIONAL_PREFIX, Anchor::Perhaps);
                 }
             }
             let same = metadata.original.same_mobile_and_fixed_line_pattern();
@@ -243,7 +240,7 @@ impl Table {
             });
         }
         let nothing = decide(&plans, &[], 0);
-        let rows = rows(&automaton, &plans)?;
+        let rows = rows(&patterns.automaton()?, &plans)?;
         Some(Table {
             rows,
             nothing,
@@ -266,30 +263,34 @@ fn length_bits(lengths: &[i32]) -> Option<u64> {
     Some(bits)
 }
 
-/// Makes the automaton deterministic, one layer per digit, so that a row knows its length.
+/// The automaton unrolled, one layer per digit, so that a row knows its length and its answer.
 fn rows(automaton: &Automaton, plans: &[Plan]) -> Option<Vec<Row>> {
-    // A national prefix that matches nothing at all takes nothing off: only matches after a digit count.
-    let mut start = closure(automaton, &automaton.starts);
-    start.retain(|state| {
-        !matches!(
-            automaton.states[*state as usize],
-            State::Prefix(NATIONAL_PREFIX)
-        )
-    });
-    let mut rows = vec![Row {
+    let empty = |answer| Row {
         next: [NOWHERE; 10],
-        answer: decide(plans, &[], 0),
-    }];
-    let mut layer: Vec<(u32, Vec<u32>)> = vec![(0, start)];
+        answer,
+    };
+    // A national prefix that matches nothing at all takes nothing off: only matches after a digit count.
+    let start = At {
+        state: automaton.start()?,
+        ask: false,
+    };
+    let mut rows = vec![empty(decide(plans, &[], 0))];
+    let mut layer = vec![(0, start)];
     for depth in 1..=*NATIONAL.end() {
-        let mut seen: HashMap<Vec<u32>, u32> = HashMap::new();
+        let mut seen: HashMap<At, u32> = HashMap::new();
         let mut following = Vec::new();
-        for (row, states) in &layer {
-            for digit in 0..10u16 {
-                let reached = step(automaton, states, digit);
-                if reached.is_empty() {
+        for (row, at) in &layer {
+            for digit in 0..10u8 {
+                let state = automaton.step(at.state, digit);
+                let mut matched = automaton.matches(state);
+                let ask = at.ask || matched.contains(&NATIONAL_PREFIX);
+                if !ask && automaton.is_spent(state) {
                     continue;
                 }
+                if ask {
+                    matched.push(NATIONAL_PREFIX);
+                }
+                let reached = At { state, ask };
                 let target = match seen.get(&reached) {
                     Some(target) => *target,
                     None => {
@@ -297,12 +298,8 @@ fn rows(automaton: &Automaton, plans: &[Plan]) -> Option<Vec<Row>> {
                             return None;
                         }
                         let target = u32::try_from(rows.len()).ok()?;
-                        let answer = decide(plans, &matches(automaton, &reached), depth);
-                        rows.push(Row {
-                            next: [NOWHERE; 10],
-                            answer,
-                        });
-                        seen.insert(reached.clone(), target);
+                        rows.push(empty(decide(plans, &matched, depth)));
+                        seen.insert(reached, target);
                         following.push((target, reached));
                         target
                     }
@@ -315,44 +312,12 @@ fn rows(automaton: &Automaton, plans: &[Plan]) -> Option<Vec<Row>> {
     Some(rows)
 }
 
-fn step(automaton: &Automaton, states: &[u32], digit: u16) -> Vec<u32> {
-    let mut reached = Vec::new();
-    for state in states {
-        match automaton.states[*state as usize] {
-            State::Digits(set, next) if set & (1 << digit) != 0 => reached.push(next),
-            State::Prefix(_) => reached.push(*state),
-            State::Digits(..) | State::Fork(..) | State::Match(_) => {}
-        }
-    }
-    closure(automaton, &reached)
-}
-
-/// All states reached without a digit, sorted; forks themselves left out.
-fn closure(automaton: &Automaton, from: &[u32]) -> Vec<u32> {
-    let mut stack = from.to_vec();
-    let mut seen = std::collections::HashSet::new();
-    let mut all = Vec::new();
-    while let Some(state) = stack.pop() {
-        if !seen.insert(state) {
-            continue;
-        }
-        match automaton.states[state as usize] {
-            State::Fork(one, other) => stack.extend([one, other]),
-            State::Digits(..) | State::Match(_) | State::Prefix(_) => all.push(state),
-        }
-    }
-    all.sort_unstable();
-    all
-}
-
-fn matches(automaton: &Automaton, states: &[u32]) -> Vec<u16> {
-    states
-        .iter()
-        .filter_map(|state| match automaton.states[*state as usize] {
-            State::Match(id) | State::Prefix(id) => Some(id),
-            State::Digits(..) | State::Fork(..) => None,
-        })
-        .collect()
+/// Where some digits lead.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct At {
+    state: State,
+    /// The first of them may be a national prefix.
+    ask: bool,
 }
 
 /// The library's order of questions, over the patterns that matched `length` digits.
