@@ -8,7 +8,7 @@ use ringback::{
     config::Config,
     number::Country,
     routing::{
-        CarrierIx, PlanRequest, RouteEntry, SenderIx, Table, View,
+        CarrierIx, EntryTerms, PlanRequest, RouteEntry, SenderIx, Table, View,
         plan::{self, Tried},
         table::{Scope, Sender, SenderKind, SenderRotation},
     },
@@ -51,9 +51,11 @@ fn table() -> Table {
                 name: Arc::from(format!("{country}.sms[{n}]")),
                 carrier: CarrierIx(n),
                 senders: (0..4).map(|s| SenderIx((n + s) % 16)).collect(),
-                weight: 10 + u32::from(n),
-                tier: 1 + (n / 10) as u8,
-                enabled: true,
+                terms: EntryTerms {
+                    weight: 10 + u32::from(n),
+                    tier: 1 + (n / 10) as u8,
+                    enabled: true,
+                },
             })
             .collect();
         table.put(Some(country), Channel::Sms, lines);

@@ -104,7 +104,7 @@ impl Config {
 
     /// The carriers that some route names and that are not drained: those that need a driver.
     pub fn used(&self) -> BTreeSet<Arc<str>> {
-        let lines = self.table.lines().iter().filter(|line| line.enabled);
+        let lines = self.table.lines().iter().filter(|line| line.terms.enabled);
         lines
             .filter_map(|line| self.table.carrier_arc(line.carrier).cloned())
             .collect()

@@ -10,4 +10,6 @@ pub mod table;
 
 pub use health::{Availability, Health, HealthSettings};
 pub use plan::{Candidate, Choice, LeftOut, Plan, PlanRequest, Tried, View, Why};
-pub use table::{CarrierIx, RouteEntry, RouteEntryIx, Sender, SenderIx, SenderKind, Table};
+pub use table::{
+    CarrierIx, EntryTerms, RouteEntry, RouteEntryIx, Sender, SenderIx, SenderKind, Table,
+};

@@ -52,6 +52,25 @@ pub trait Described: Sized + Clone + PartialEq {
     fn adopt(&self, read: Self, waiting: &mut RestartNeeded) -> Self;
 }
 
+/// A table whose keys are described at two places.
+impl<A: Described, B: Described> Described for (A, B) {
+    fn keys() -> Vec<Key> {
+        let mut keys = A::keys();
+        keys.extend(B::keys());
+        keys
+    }
+
+    fn read(table: &TableView<'_>) -> Option<Self> {
+        // Both, so that the faults of both are told.
+        let (one, other) = (A::read(table), B::read(table));
+        Some((one?, other?))
+    }
+
+    fn adopt(&self, read: Self, waiting: &mut RestartNeeded) -> Self {
+        (self.0.adopt(read.0, waiting), self.1.adopt(read.1, waiting))
+    }
+}
+
 /// A key as it is described.
 pub struct Key {
     pub name: &'static str,

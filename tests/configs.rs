@@ -215,7 +215,7 @@ fn a_reload_is_whole_or_nothing_and_says_which_carriers_are_concerned() {
             .table
             .lines()
             .iter()
-            .all(|line| !line.enabled)
+            .all(|line| !line.terms.enabled)
     );
 }
 

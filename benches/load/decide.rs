@@ -11,7 +11,7 @@ use ringback::{
     challenge::{Channel, Method},
     number::{Country, analyse},
     routing::{
-        CarrierIx, PlanRequest, RouteEntry, SenderIx, Table, View, plan,
+        CarrierIx, EntryTerms, PlanRequest, RouteEntry, SenderIx, Table, View, plan,
         table::{Scope, Sender, SenderKind, SenderRotation},
     },
 };
@@ -140,9 +140,11 @@ fn table(countries: &[Country], carriers: u16) -> Table {
             name: Arc::from(format!("{country}.sms[{n}]")),
             carrier: CarrierIx(n),
             senders: (0..4).map(|s| SenderIx((n + s) % 10)).collect(),
-            weight: 10 + u32::from(n),
-            tier: 1 + (n * 4 / carriers) as u8,
-            enabled: true,
+            terms: EntryTerms {
+                weight: 10 + u32::from(n),
+                tier: 1 + (n * 4 / carriers) as u8,
+                enabled: true,
+            },
         };
         table.put(
             Some(*country),

@@ -51,7 +51,10 @@ impl Table {
     /// May some sender of an enabled line be shown in this country?
     pub(super) fn reaches(&self, country: Country, channel: Channel) -> bool {
         let (_, lines) = self.route(country, channel);
-        let mut senders = lines.iter().filter(|l| l.enabled).flat_map(|l| &l.senders);
+        let mut senders = lines
+            .iter()
+            .filter(|l| l.terms.enabled)
+            .flat_map(|l| &l.senders);
         senders.any(|sender| {
             let sender = self.sender(*sender);
             sender.is_some_and(|s| s.serves(country) && (channel == Channel::Sms || s.voice))
@@ -63,7 +66,7 @@ impl Table {
 pub(super) fn switched_off(file: &Path, route: &Route, faults: &Faults) {
     for (channel, lines) in [(Channel::Sms, &route.sms), (Channel::Voice, &route.voice)] {
         let lines = lines.as_deref().unwrap_or_default();
-        if !lines.is_empty() && lines.iter().all(|line| !line.enabled) {
+        if !lines.is_empty() && lines.iter().all(|line| !line.terms.enabled) {
             let reason = "every line is switched off, here or in its carrier's file: its challenges will fail";
             warn(file, channel, reason.to_owned(), faults);
         }
@@ -75,7 +78,8 @@ pub(super) fn not_by_default(settings: &Settings, table: &Table, faults: &Faults
     for channel in [Channel::Sms, Channel::Voice] {
         let by_default = |country: &Country| {
             let (_, lines) = table.route(*country, channel);
-            let default = |line: &RouteEntry| line.enabled && line.name.starts_with("default.");
+            let default =
+                |line: &RouteEntry| line.terms.enabled && line.name.starts_with("default.");
             lines.iter().any(default)
                 && is_on(settings, *country, channel)
                 && !table.reaches(*country, channel)

@@ -6,16 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::json;
-
 use super::values::TEXTS;
 use crate::{
     challenge::Channel,
     number::Country,
-    routing::table::{CarrierIx, RouteEntry, Scope, Sender, SenderIx, SenderKind},
+    routing::table::{CarrierIx, EntryTerms, RouteEntry, Scope, Sender, SenderIx, SenderKind},
     schema::{
-        Applies, Described, Key, Presence, TableView, Value, ValueKind, described,
-        kinds::{self, FLAG, Read, TEXT, int, list, section},
+        Applies, Described, Key, Presence, TableView, Value, described,
+        kinds::{TEXT, list, section},
         value::{nearest, quoted},
     },
 };
@@ -26,48 +24,26 @@ pub const MAX_LINES: usize = 256;
 pub const MAX_SENDERS: usize = 10_000;
 
 described! {
-    /// A line of `[[sms]]`.
+    /// Where a line of `[[sms]]` leads; its other keys are [`EntryTerms`].
     #[derive(Clone, Debug, PartialEq)]
-    struct SmsLine {
+    struct SmsEnds {
         /// A file of `carriers/`, SMPP or HTTP.
         carrier: Arc<str>, TEXT, live, needed("northwind");
         /// Senders that may be shown there; used evenly.
         senders: Vec<Arc<str>>, TEXTS, live, needed(["97671"]);
-        /// Share among neighbours of the tier.
-        weight: u32, WEIGHT, live, default(1);
-        /// The next one serves when this one has failed or is suspended.
-        tier: u8, int(1..=100), live, default(1);
-        /// `false`: drained.
-        enabled: bool, FLAG, live, default(true);
     }
 }
 
 described! {
-    /// A line of `[[voice]]`.
+    /// The same for `[[voice]]`.
     #[derive(Clone, Debug, PartialEq)]
-    struct VoiceLine {
+    struct VoiceEnds {
         /// A file of `carriers/`, SIP.
         carrier: Arc<str>, TEXT, live, needed("fabrikam");
         /// Senders with `voice = true`; used evenly.
         caller_ids: Vec<Arc<str>>, TEXTS, live, needed(["+18553308653"]);
-        /// Share among neighbours of the tier.
-        weight: u32, WEIGHT, live, default(1);
-        /// The next one serves when this one has failed or is suspended.
-        tier: u8, int(1..=100), live, default(1);
-        /// `false`: drained.
-        enabled: bool, FLAG, live, default(true);
     }
 }
-
-/// 0 is what somebody writes who wants to drain.
-const WEIGHT: Read<u32> = kinds::read(
-    "1 to 1,000,000",
-    || json!({ "type": "integer", "minimum": 1, "maximum": 1_000_000 }),
-    |value| match value.is_int_of(0) {
-        true => value.refuse("must not be 0: to drain a line write enabled = false"),
-        false => int(1..=1_000_000).read(value),
-    },
-);
 
 /// The keys of a country's file.
 pub fn keys() -> Vec<Key> {
@@ -78,7 +54,7 @@ pub fn keys() -> Vec<Key> {
             "",
             Applies::Inside,
             lines,
-            &list(section::<SmsLine>()),
+            &list(section::<(SmsEnds, EntryTerms)>()),
             PhantomData,
         ),
         Key::of(
@@ -86,7 +62,7 @@ pub fn keys() -> Vec<Key> {
             "",
             Applies::Inside,
             lines,
-            &list(section::<VoiceLine>()),
+            &list(section::<(VoiceEnds, EntryTerms)>()),
             PhantomData,
         ),
     ]
@@ -191,14 +167,15 @@ pub fn route(stem: &str, place: Option<Country>, names: &Names<'_>, root: &Table
             table.finish();
             let Some(read) = read else { continue };
             let mut twice = read.senders.iter();
-            if let Some(twice) = twice.find(|s| !pairs.insert((read.tier, read.carrier, **s))) {
+            if let Some(twice) = twice.find(|s| !pairs.insert((read.terms.tier, read.carrier, **s)))
+            {
                 let id = names
                     .senders
                     .get(usize::from(twice.0))
                     .map_or("", |s| &s.id);
                 item.fault(format!(
                     "this carrier stands in tier {} with the sender {} twice",
-                    read.tier,
+                    read.terms.tier,
                     quoted(id)
                 ));
                 continue;
@@ -231,16 +208,11 @@ impl EntryReader<'_> {
             let channel = self.channel.name();
             value.fault(format!("does not belong to {channel}: write {key}"));
         }
-        let read = match self.channel {
-            Channel::Sms => SmsLine::read(self.table),
-            Channel::Voice => VoiceLine::read(self.table).map(|line| SmsLine {
-                carrier: line.carrier,
-                senders: line.caller_ids,
-                weight: line.weight,
-                tier: line.tier,
-                enabled: line.enabled,
-            }),
+        let ends = match self.channel {
+            Channel::Sms => SmsEnds::read(self.table).map(drop),
+            Channel::Voice => VoiceEnds::read(self.table).map(drop),
         };
+        let terms = EntryTerms::read(self.table);
         // What one key has wrong doesn't hide what another names.
         let carrier = self
             .table
@@ -248,14 +220,13 @@ impl EntryReader<'_> {
             .as_ref()
             .and_then(|v| self.carrier(v, named));
         let senders = self.table.value(key).as_ref().and_then(|v| self.senders(v));
-        let (read, carrier) = (read?, carrier?);
+        let ((), mut terms, carrier) = (ends?, terms?, carrier?);
+        terms.enabled &= carrier.enabled;
         Some(RouteEntry {
             name: name.into(),
             carrier: carrier.index,
             senders: senders?,
-            weight: read.weight,
-            tier: read.tier,
-            enabled: read.enabled && carrier.enabled,
+            terms,
         })
     }
 

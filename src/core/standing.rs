@@ -191,7 +191,7 @@ fn kept_from(
     all.extend(omitted.map(|omission| words(table, omission)));
     let full = |line: &&RouteEntry| {
         let standing = view.standing.get(usize::from(line.carrier.0));
-        line.enabled && matches!(standing, Some(Availability::Full))
+        line.terms.enabled && matches!(standing, Some(Availability::Full))
     };
     let full = lines.iter().filter(full);
     all.extend(full.map(|line| format!("{}: {}", table.carrier_name(line.carrier), LeftOut::Full)));

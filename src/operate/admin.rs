@@ -195,11 +195,11 @@ impl<'a> RouteView<'a> {
                 file => file.to_ascii_uppercase(),
             },
             channel: rest.split('[').next().unwrap_or(rest),
-            tier: line.tier,
+            tier: line.terms.tier,
             carrier: table.carrier_name(line.carrier),
             senders: senders.map(|s| &*s.id).collect(),
-            weight: line.weight,
-            enabled: line.enabled,
+            weight: line.terms.weight,
+            enabled: line.terms.enabled,
         }
     }
 }

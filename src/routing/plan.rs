@@ -240,7 +240,7 @@ impl Best {
         };
         self.offers += 1;
         self.moved |= pair.moved;
-        let weight = u64::from(line.weight);
+        let weight = u64::from(line.terms.weight);
         match &self.found {
             Some((_, best)) if best.rank < pair.rank => return,
             Some((_, best)) if best.rank == pair.rank => {
@@ -256,8 +256,8 @@ impl Best {
             line: at,
             carrier: line.carrier,
             sender: pair.sender,
-            tier: line.tier,
-            share: line.weight as f32,
+            tier: line.terms.tier,
+            share: line.terms.weight as f32,
             why: Why::Weighted,
         };
         self.found = Some((candidate, pair));
@@ -293,8 +293,8 @@ fn choose(
         return Choice::Wait;
     }
     candidate.share = candidate.share * 100.0 / best.total as f32;
-    let lowest = lines.first().map_or(1, |line| line.tier);
-    let same_tier = |line: &&RouteEntry| line.tier == candidate.tier;
+    let lowest = lines.first().map_or(1, |line| line.terms.tier);
+    let same_tier = |line: &&RouteEntry| line.terms.tier == candidate.tier;
     let neighbours =
         best.peers > 1 || (!taken.is_empty() && lines.iter().filter(same_tier).nth(1).is_some());
     candidate.why = match () {
@@ -353,7 +353,7 @@ fn offer(
     let rank = Rank {
         unwished: wished.is_some() && asked.is_none(),
         avoided: 2 * u8::from(same_carrier) + u8::from(same_sender(sender)),
-        tier: line.tier,
+        tier: line.terms.tier,
         again: taken.iter().any(|(c, _)| *c == line.carrier),
     };
     match standing(view, line.carrier) {
@@ -406,7 +406,7 @@ fn share_out(table: &Table, wished: Option<SenderIx>, candidates: &mut [Candidat
         let all: Vec<&Candidate> = tier()
             .filter(|c| asked.is_none_or(|asked| c.sender == asked))
             .collect();
-        let weight = |line: RouteEntryIx| table.line(line).map_or(0, |l| l.weight);
+        let weight = |line: RouteEntryIx| table.line(line).map_or(0, |l| l.terms.weight);
         let mut lines: Vec<RouteEntryIx> = all.iter().map(|c| c.line).collect();
         lines.sort_unstable_by_key(|line| line.0);
         let senders = lines.iter().filter(|line| **line == candidate.line).count();

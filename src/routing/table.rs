@@ -6,7 +6,16 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 pub use super::sender::{Scope, Sender, SenderKind};
-use crate::{challenge::Channel, number::Country};
+use serde_json::json;
+
+use crate::{
+    challenge::Channel,
+    number::Country,
+    schema::{
+        ValueKind, described,
+        kinds::{self, FLAG, Read, int},
+    },
+};
 
 /// The place of a carrier in [`Table::carriers`]. Holds for one table only: over a reload, names hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,7 +40,7 @@ pub struct Table {
     default: [Span; 2],
 }
 
-/// One entry of a route: a carrier, its senders there, its share.
+/// One entry of a route: a carrier, its senders there, its terms.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteEntry {
     /// `us.sms[0]`: file, channel, place in the file.
@@ -39,12 +48,32 @@ pub struct RouteEntry {
     pub carrier: CarrierIx,
     /// Used evenly. Not empty.
     pub senders: Vec<SenderIx>,
-    pub weight: u32,
-    /// 1 first.
-    pub tier: u8,
-    /// False: drained by the operator, here or in the carrier's file.
-    pub enabled: bool,
+    /// `enabled` is false, too, where the carrier's file says so.
+    pub terms: EntryTerms,
 }
+
+described! {
+    /// What a line of a route says beside its carrier and its senders, of texts and of calls alike.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct EntryTerms {
+        /// Share among neighbours of the tier.
+        pub weight: u32, WEIGHT, live, default(1);
+        /// The next one serves when this one has failed or is suspended.
+        pub tier: u8, int(1..=100), live, default(1);
+        /// `false`: drained.
+        pub enabled: bool, FLAG, live, default(true);
+    }
+}
+
+/// 0 is what somebody writes who wants to drain.
+const WEIGHT: Read<u32> = kinds::read(
+    "1 to 1,000,000",
+    || json!({ "type": "integer", "minimum": 1, "maximum": 1_000_000 }),
+    |value| match value.is_int_of(0) {
+        true => value.refuse("must not be 0: to drain a line write enabled = false"),
+        false => int(1..=1_000_000).read(value),
+    },
+);
 
 /// A stretch of [`Table::lines`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,7 +96,7 @@ impl Table {
 
     /// Puts the lines of a country's channel in; None: the default route. Lines are put in order of tiers.
     pub fn put(&mut self, country: Option<Country>, channel: Channel, mut lines: Vec<RouteEntry>) {
-        lines.sort_by_key(|line| line.tier);
+        lines.sort_by_key(|line| line.terms.tier);
         let span = Span {
             first: index(self.lines.len()),
             count: index(lines.len()),

@@ -350,9 +350,9 @@ impl Writer<'_> {
         let (_, lines) = table.route(country, method.channel());
         let others = lines
             .iter()
-            .filter(|line| line.enabled && table.carrier_name(line.carrier) != first);
-        let tier = others.clone().map(|line| line.tier).min()?;
-        let mut next = others.filter(|line| line.tier == tier);
+            .filter(|line| line.terms.enabled && table.carrier_name(line.carrier) != first);
+        let tier = others.clone().map(|line| line.terms.tier).min()?;
+        let mut next = others.filter(|line| line.terms.tier == tier);
         let only = table.carrier_arc(next.next()?.carrier)?;
         next.all(|line| table.carrier_name(line.carrier) == &**only)
             .then(|| only.clone())
@@ -377,7 +377,7 @@ pub fn carriers_of(config: &Config, country: &str, channel: Channel) -> Vec<Arc<
     };
     let (_, lines) = config.table.route(country, channel);
     let mut names: Vec<Arc<str>> = Vec::new();
-    for line in lines.iter().filter(|line| line.enabled) {
+    for line in lines.iter().filter(|line| line.terms.enabled) {
         let name = config.table.carrier_arc(line.carrier).cloned();
         names.extend(name.filter(|name| !names.contains(name)));
     }

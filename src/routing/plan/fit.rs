@@ -17,7 +17,7 @@ pub(super) fn shut(
     line: &RouteEntry,
     resort: bool,
 ) -> Option<LeftOut> {
-    if !line.enabled {
+    if !line.terms.enabled {
         return Some(LeftOut::Disabled);
     }
     if !ask.tried.is_empty() {

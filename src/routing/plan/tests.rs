@@ -9,7 +9,7 @@ use crate::{
     challenge::Channel,
     routing::{
         health::Reason,
-        table::{Scope, Sender, SenderKind},
+        table::{EntryTerms, Scope, Sender, SenderKind},
     },
 };
 
@@ -37,9 +37,11 @@ fn line(name: &str, carrier: u16, senders: &[u16], weight: u32, tier: u8) -> Rou
         name: name.into(),
         carrier: CarrierIx(carrier),
         senders: senders.iter().map(|s| SenderIx(*s)).collect(),
-        weight,
-        tier,
-        enabled: true,
+        terms: EntryTerms {
+            weight,
+            tier,
+            enabled: true,
+        },
     }
 }
 
