@@ -20,6 +20,9 @@ use ringback::{
     schema::{Key, rows},
 };
 
+mod book;
+mod dashboard;
+
 type Words = BTreeSet<String>;
 
 fn root() -> &'static Path {
@@ -541,83 +544,4 @@ fn examples_of_jobs_are_taken() {
         );
     }
     assert!(count >= 4, "only {count} examples were found");
-}
-
-/// As mdBook and GitHub make it of a heading.
-fn anchor(heading: &str) -> String {
-    let kept = heading
-        .chars()
-        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
-    kept.collect::<String>()
-        .trim()
-        .to_lowercase()
-        .replace(' ', "-")
-}
-
-fn anchors(text: &str) -> Words {
-    let headings = text.lines().filter(|line| line.starts_with('#'));
-    headings
-        .map(|line| anchor(line.trim_start_matches('#')))
-        .collect()
-}
-
-#[test]
-fn every_link_leads_somewhere() {
-    let mut files = chapters();
-    files.push((root().join("README.md"), read("README.md")));
-    for (path, text) in &files {
-        for link in text
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split(')').next())
-        {
-            if link.contains("://") {
-                continue;
-            }
-            let (file, place) = link.split_once('#').unwrap_or((link, ""));
-            let target = match file {
-                "" => path.clone(),
-                file => path.parent().expect("a folder").join(file),
-            };
-            assert!(target.exists(), "{}: {link}", path.display());
-            if !place.is_empty() {
-                let there = anchors(&fs::read_to_string(&target).expect("UTF-8"));
-                assert!(
-                    there.contains(place),
-                    "{}: no {place} in {there:?}",
-                    path.display()
-                );
-            }
-        }
-    }
-    let summary = read("docs/src/SUMMARY.md");
-    for (path, _) in chapters()
-        .iter()
-        .filter(|(path, _)| !path.ends_with("SUMMARY.md"))
-    {
-        let name = path.file_name().expect("a name").to_string_lossy();
-        assert!(
-            summary.contains(&format!("]({name})")),
-            "{name} is not in SUMMARY.md"
-        );
-    }
-}
-
-#[test]
-fn the_book_can_be_made() {
-    let out = std::env::temp_dir().join(format!("ringback-book-{}", std::process::id()));
-    let made = Command::new("mdbook")
-        .args(["build", "docs", "--dest-dir"])
-        .arg(&out)
-        .current_dir(root())
-        .output();
-    let _ = fs::remove_dir_all(&out);
-    // mdBook is not needed for anything else: where it is missing, the files are read as they are.
-    if let Ok(said) = made {
-        assert!(
-            said.status.success(),
-            "{}",
-            String::from_utf8_lossy(&said.stderr)
-        );
-    }
 }
