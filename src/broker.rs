@@ -36,7 +36,7 @@ pub(crate) mod outage;
 mod topology;
 
 pub use error::{BrokerError, TlsFault};
-pub use topology::Topology;
+pub use topology::{Plan, Topology};
 
 /// How the two connections are doing, for `/readyz` and the page. Cheap to clone.
 #[derive(Clone, Debug, Default)]

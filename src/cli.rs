@@ -61,7 +61,7 @@ pub enum Verb {
     Text(text::TextArgs),
     /// What a carrier's delivery receipt says.
     Receipt(receipt::ReceiptArgs),
-    /// The JSON Schema of a file of the configuration, or of a job.
+    /// The JSON Schema of a file of the configuration or of a job, or the OpenAPI or AsyncAPI document.
     Schema(schema::SchemaArgs),
     /// The completions of a shell, to standard output.
     Completions(shell::CompletionsArgs),

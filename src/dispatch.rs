@@ -7,13 +7,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use crate::core::{CarrierView, Ordered, OverlayOrder, Seen, Step, UpdateLink};
+pub use crate::core::{CarrierView, Ordered, OverlayOrder, Seen, Step, UpdateLink, View};
 use crate::{
     carrier::{self, CallCommand, Carrier, CarrierMessage},
     challenge::ChallengeKey,
     clock::Now,
     config::{CarrierConfig, Config},
-    core::{CarrierUpdate, Core, Input, OpenChallenge, OrderId, Output, View},
+    core::{CarrierUpdate, Core, Input, OpenChallenge, OrderId, Output},
     intake::{Arrival, NoRoom},
     ledger::{DoneReceiver, Ledger, OutboxReport, ReportKey},
     overlay::Entry,

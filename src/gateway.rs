@@ -14,7 +14,7 @@ use crate::{
     intake::http,
     ledger::Unwritten,
     operate::{
-        BindError, Bound, Control, Guard, Measures, Parts, TokenError, admin, descriptors, recorder,
+        self, BindError, Bound, Control, Guard, Measures, Parts, TokenError, descriptors, recorder,
     },
 };
 
@@ -111,7 +111,7 @@ impl Gateway {
         };
         let service = reconfigure::SharedService::new(service);
         let control = Arc::new(Control::new(parts, Box::new(service.clone())));
-        let desk = admin::routes(control.clone());
+        let desk = operate::routes(control.clone());
         let addresses = (http.address, callbacks.address, admin.address);
         let served = [http, callbacks, admin]
             .into_iter()

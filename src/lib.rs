@@ -95,6 +95,9 @@ pub mod config;
 /// One description per schema, and what follows from it: reading with all faults at once, the handbook, JSON Schemas.
 pub mod schema;
 
+/// What an HTTP endpoint takes and answers: one list from which the router and the OpenAPI document follow.
+pub mod endpoint;
+
 /// What operators have changed for a while: suspended carriers, each with its owner, reason and end.
 pub mod overlay;
 
@@ -123,6 +126,9 @@ pub mod gateway;
 
 /// The operator's side: page, metrics, health, reload, logs.
 pub mod operate;
+
+/// What other programs rely on, as OpenAPI and AsyncAPI documents.
+pub mod contract;
 
 /// Simulated carriers and phones with a gateway in one process.
 pub mod simulate;

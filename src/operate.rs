@@ -21,9 +21,11 @@ use crate::{
     ledger::Ledger,
 };
 
-pub mod admin;
+mod admin;
+mod answers;
 pub mod descriptors;
 pub mod dumps;
+mod endpoints;
 pub mod explain;
 mod gauges;
 mod guard;
@@ -37,6 +39,7 @@ pub mod reload;
 mod trace;
 mod verbs;
 
+pub use endpoints::{endpoints, routes};
 pub use guard::{Guard, TokenError};
 pub use listen::{BindError, Bound};
 pub use metrics::Measures;

@@ -5,10 +5,11 @@
 //! drop repeats by `report_id`.
 
 pub mod body;
+mod enums;
 pub mod publish;
 
 /// One thing that is wrong with a job. Names the field and says what to do; never the value.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct JobFault {
     pub field: String,
     pub reason: String,

@@ -15,6 +15,45 @@ use lapin::{
 use super::{ANSWER, BrokerError, Link, short, within};
 use crate::config::settings::Amqp;
 
+/// What must stand there, by name.
+pub struct Plan<'a> {
+    pub exchanges: [(&'a str, ExchangeKind); 3],
+    /// Quorum queues.
+    pub queues: [&'a str; 3],
+    pub bindings: [Binding<'a>; 4],
+}
+
+/// What goes from an exchange into a queue.
+pub struct Binding<'a> {
+    pub queue: &'a str,
+    pub exchange: &'a str,
+    pub key: &'static str,
+}
+
+impl<'a> Plan<'a> {
+    pub fn of(amqp: &'a Amqp) -> Plan<'a> {
+        let bind = |queue, exchange, key| Binding {
+            queue,
+            exchange,
+            key,
+        };
+        Plan {
+            exchanges: [
+                (&amqp.exchange, ExchangeKind::Topic),
+                (&amqp.reports, ExchangeKind::Topic),
+                (&amqp.dead, ExchangeKind::Fanout),
+            ],
+            queues: [&amqp.dead, &amqp.queue, &amqp.control],
+            bindings: [
+                bind(&amqp.dead, &amqp.dead, ""),
+                bind(&amqp.queue, &amqp.exchange, "challenge"),
+                bind(&amqp.control, &amqp.exchange, "cancel"),
+                bind(&amqp.control, &amqp.exchange, "feedback"),
+            ],
+        }
+    }
+}
+
 /// Declares; remembers what it has said about differences. One for the process, shared by both connections.
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
@@ -31,16 +70,20 @@ impl Topology {
             told: self,
             unlimited,
         };
-        hand.exchange(&amqp.exchange, ExchangeKind::Topic).await?;
-        hand.exchange(&amqp.reports, ExchangeKind::Topic).await?;
-        hand.exchange(&amqp.dead, ExchangeKind::Fanout).await?;
-        for queue in [&amqp.dead, &amqp.queue, &amqp.control] {
+        let plan = Plan::of(amqp);
+        for (name, kind) in plan.exchanges {
+            hand.exchange(name, kind).await?;
+        }
+        for queue in plan.queues {
             hand.queue(queue).await?;
         }
-        hand.bind(&amqp.dead, &amqp.dead, "").await?;
-        hand.bind(&amqp.queue, &amqp.exchange, "challenge").await?;
-        for key in ["cancel", "feedback"] {
-            hand.bind(&amqp.control, &amqp.exchange, key).await?;
+        for Binding {
+            queue,
+            exchange,
+            key,
+        } in plan.bindings
+        {
+            hand.bind(queue, exchange, key).await?;
         }
         if let Some(channel) = hand.channel {
             // The connection goes on; a channel that doesn't close in time is closed with it.

@@ -12,13 +12,13 @@ use axum::{
     body::Body,
     extract::{Path, Request, State},
     http::StatusCode,
-    routing::post,
 };
 use http_body_util::{BodyExt, Limited};
 
 use super::http::{self, CallbackHandle, MAX_CALLBACK, Refused};
 use crate::{
     clock,
+    endpoint::{self, HttpAnswer, HttpEndpoint, Parameter, Presence, Served, Shape},
     telemetry::{counters, minutely::Minutely},
 };
 
@@ -48,13 +48,54 @@ pub fn router(table: Table) -> Router {
             explained(*why)
         );
     });
-    Router::new()
-        .route("/callbacks/{carrier}", post(receive))
-        .with_state(Callbacks {
-            table,
-            refused: Arc::new(refused),
-        })
+    endpoint::router(list()).with_state(Callbacks {
+        table,
+        refused: Arc::new(refused),
+    })
 }
+
+fn list() -> Vec<Served<Callbacks>> {
+    let told = Parameter::header(
+        "X-Ringback-Signature",
+        "t=UNIX,v1=HEX of HMAC-SHA256(key, t \".\" body).",
+    );
+    vec![
+        HttpEndpoint::post(
+            "/callbacks/{carrier}",
+            "receiveCallback",
+            "A receipt or an inbound text of an HTTP carrier.",
+        )
+        .takes(&[
+            Parameter::path("carrier", "A file of carriers/."),
+            told.required(),
+        ])
+        .body(BODY, Presence::Required)
+        .answers(&[
+            HttpAnswer::nothing(200, "Taken, or a repeat of what was taken."),
+            HttpAnswer::nothing(400, "Not understood."),
+            HttpAnswer::nothing(
+                401,
+                "No such carrier, or no signature of its keys within five minutes.",
+            ),
+            HttpAnswer::nothing(408, "The body came too slowly."),
+            HttpAnswer::nothing(413, "The body is longer than 64 KiB."),
+            HttpAnswer::nothing(415, "The body is not JSON."),
+            HttpAnswer::nothing(503, "The ledger is behind: come again."),
+        ])
+        .served_by(receive),
+    ]
+}
+
+/// What the listener serves, for the OpenAPI document.
+pub fn endpoints() -> Vec<HttpEndpoint> {
+    endpoint::described(list())
+}
+
+/// The carrier's own JSON: its file says by pointers where reference, state and text stand.
+const BODY: Shape = Shape::new(
+    "CallbackBody",
+    || serde_json::json!({ "type": ["object", "array"] }),
+);
 
 async fn receive(
     State(callbacks): State<Callbacks>,
@@ -113,7 +154,7 @@ fn explained(why: Refused) -> &'static str {
         Refused::NoKeys => "none of callback.keys can be read",
         Refused::TooLong => "longer than 64 KiB, or more than 2000 receipts in one",
         Refused::TooSlow => "their bodies came too slowly",
-        Refused::Unreadable => "their bodies broke off, or have an unknown Content-Encoding",
+        Refused::Unreadable => "their bodies broke off, or have an unknown Media-Encoding",
         Refused::ContentType => "their bodies are not JSON",
         Refused::NotUnderstood => {
             "they hold nothing at callback.reference and callback.state, nor a text"

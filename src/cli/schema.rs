@@ -1,4 +1,5 @@
-//! `ringback schema`: the JSON Schemas of files and messages, made from the descriptions that read them.
+//! `ringback schema`: the JSON Schemas of files and messages, made from the descriptions that read them, and the
+//! documents of the HTTP API and of what goes through the broker.
 
 use std::process::ExitCode;
 
@@ -7,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::print;
 use crate::{
     config::reference::File,
+    contract,
     intake::job::{JobKind, keys},
     schema::json_schema,
 };
@@ -35,6 +37,10 @@ enum Subject {
     Cancel,
     /// What the person entered, by AMQP
     Feedback,
+    /// The HTTP API as an OpenAPI 3.1 document
+    Openapi,
+    /// What goes through RabbitMQ as an AsyncAPI 3.0 document
+    Asyncapi,
 }
 
 pub fn run(args: &SchemaArgs) -> ExitCode {
@@ -46,6 +52,8 @@ pub fn run(args: &SchemaArgs) -> ExitCode {
         Subject::Job => json_schema("challenge", &keys(JobKind::Challenge)),
         Subject::Cancel => json_schema("cancel", &keys(JobKind::Cancel)),
         Subject::Feedback => json_schema("feedback", &keys(JobKind::Feedback)),
+        Subject::Openapi => contract::openapi(),
+        Subject::Asyncapi => contract::asyncapi(),
     };
     print(format!("{schema:#}\n").as_bytes())
 }

@@ -24,7 +24,7 @@ pub struct Seen {
 }
 
 /// One carrier, as `/admin/carriers` shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct CarrierView {
     pub name: Arc<str>,
     pub transport: &'static str,
@@ -47,7 +47,7 @@ impl CarrierView {
 }
 
 /// One challenge, as the page shows it.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, schemars::JsonSchema)]
 pub struct View {
     pub id: Arc<str>,
     pub at: String,
@@ -63,7 +63,7 @@ pub struct View {
 
 private_debug!(View);
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct AttemptView {
     pub carrier: Arc<str>,
     pub sender: Arc<str>,

@@ -107,6 +107,18 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    pub const ALL: [Outcome; 9] = [
+        Outcome::Delivered,
+        Outcome::Undelivered,
+        Outcome::Accepted,
+        Outcome::Refused,
+        Outcome::InDoubt,
+        Outcome::Confirmed,
+        Outcome::Answered,
+        Outcome::Unanswered,
+        Outcome::Cancelled,
+    ];
+
     /// The closed set of words that a report knows; a confirmed call was answered.
     pub fn name(self) -> &'static str {
         match self {

@@ -38,6 +38,22 @@ pub enum Event {
 }
 
 impl Event {
+    /// Those that are no final.
+    pub const OTHERS: [Event; 7] = [
+        Event::Accepted,
+        Event::Sent,
+        Event::Ringing,
+        Event::Answered,
+        Event::AttemptFailed,
+        Event::Fallback,
+        Event::Late,
+    ];
+
+    pub fn all() -> impl Iterator<Item = Event> {
+        let finals = Final::ALL.map(Event::Final);
+        Event::OTHERS.into_iter().chain(finals)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Event::Accepted => "accepted",

@@ -30,6 +30,7 @@ mod tags;
 mod watchdog;
 
 pub use neighbours::Accounts;
+pub use rejected::ERROR;
 
 /// A delivery that waits for its ack. Dropped unanswered it counts as [`Answer::Busy`].
 #[derive(Debug)]

@@ -14,10 +14,10 @@ use axum::{
     extract::{Path, Query, Request, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -26,14 +26,18 @@ use super::{
     job::{self, JobKind, Properties},
 };
 use crate::{
-    clock,
+    challenge::Code,
+    clock, endpoint,
     ledger::{Claim, Ledger, Waiting},
     report::JobFault,
 };
 
 mod body;
+mod endpoints;
 mod follow;
 mod state;
+
+pub use endpoints::{FAULTS, JOB, REPORT, endpoints};
 
 /// How long a job may wait until the ledger holds it; then the client is told to come again.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -58,11 +62,7 @@ pub fn routes(intake: IntakeHandle, ledger: Ledger, stop: CancellationToken) -> 
         ledger,
         notifier,
     }));
-    Router::new()
-        .route("/v1/challenges", post(challenge))
-        .route("/v1/challenges/{id}", get(look).delete(cancel))
-        .route("/v1/challenges/{id}/reports", get(reports))
-        .route("/v1/challenges/{id}/feedback", post(feedback))
+    endpoint::router(endpoints::list())
         .fallback(|| async { fault(StatusCode::NOT_FOUND, "path", "nothing is here") })
         .method_not_allowed_fallback(|| async {
             fault(
@@ -83,6 +83,23 @@ struct Whose {
 
 fn usual_tenant() -> String {
     "default".to_owned()
+}
+
+/// What a job is answered that has been taken.
+#[derive(Serialize, JsonSchema)]
+struct Taken<'a> {
+    id: &'a str,
+    /// Made by the gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+}
+
+/// What a cancel or feedback is answered that has been taken.
+#[derive(Serialize, JsonSchema)]
+struct Known {
+    /// False: nobody knows the challenge yet; it is remembered for a while in case it still comes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known: Option<bool>,
 }
 
 async fn challenge(State(door): State<HttpIntake>, request: Request) -> Response {
@@ -110,10 +127,10 @@ async fn challenge(State(door): State<HttpIntake>, request: Request) -> Response
     let made = ch.code.clone().filter(|_| ch.code_made);
     match door.submit(&door.0.intake.jobs, Job::Challenge(ch)).await {
         Ok(Answer::Taken) => {
-            let mut body = Map::from_iter([("id".to_owned(), json!(id))]);
-            if let Some(code) = made {
-                body.insert("code".to_owned(), json!(code.reveal()));
-            }
+            let body = Taken {
+                id: &id,
+                code: made.as_ref().map(Code::reveal),
+            };
             (StatusCode::ACCEPTED, Json(body)).into_response()
         }
         Ok(Answer::Again { .. }) => shown(&door, &tenant, &id).await,
@@ -184,11 +201,11 @@ async fn word(door: &HttpIntake, kind: JobKind, body: &Value) -> Response {
     };
     match door.submit(&door.0.intake.control, job).await {
         Ok(Answer::Taken | Answer::Again { .. }) => {
-            (StatusCode::ACCEPTED, Json(json!({}))).into_response()
+            (StatusCode::ACCEPTED, Json(Known { known: None })).into_response()
         }
         // Remembered in case the challenge still comes: taken as well.
         Ok(Answer::Unknown) => {
-            (StatusCode::ACCEPTED, Json(json!({ "known": false }))).into_response()
+            (StatusCode::ACCEPTED, Json(Known { known: Some(false) })).into_response()
         }
         Ok(Answer::Conflict | Answer::Busy) | Err(NotTaken) => door.not_done(),
     }

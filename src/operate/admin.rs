@@ -3,35 +3,33 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{Query as Parameters, State, rejection::QueryRejection},
     http::{HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Response},
-    routing::{get, post},
 };
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     Control, Reloaded,
+    answers::{FilesFaults, Overview, Readiness, ReloadedSet, RouteView, SameSet},
     explain::{Question, explain},
     gauges::Gauges,
     ready,
 };
 use crate::{
     challenge::Method,
-    config::{Change, Config, Fault, reach::Losses, reload::Gone},
+    config::Config,
     dispatch::{Query, Seen},
-    number::Country,
     report::publish::pending,
-    routing::table::{RouteEntry, Table},
 };
 
 /// The page, whole: it loads nothing from anywhere else.
 const PAGE: &str = include_str!("page.html");
 /// What Prometheus wants to read.
-const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(super) const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The page holds its own style and script, and may ask this listener only.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
                       img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
@@ -44,29 +42,20 @@ pub(super) struct AdminState {
     gauges: Arc<Gauges>,
 }
 
-/// What the `[admin]` listener serves.
-pub fn routes(control: Arc<Control>) -> Router {
-    let state = AdminState {
-        control,
-        gauges: Arc::default(),
-    };
-    Router::new()
-        .route("/", get(page))
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .route("/admin/overview", get(overview))
-        .route("/admin/carriers", get(carriers))
-        .route("/admin/challenges", get(challenges))
-        .route("/admin/routes", get(routes_in_force))
-        .route("/admin/explain", get(explained))
-        .route("/admin/reload", post(reload))
-        .merge(super::verbs::routes())
-        .fallback(|| async { fault(StatusCode::NOT_FOUND, "path", "nothing is here") })
-        .with_state(state)
+impl AdminState {
+    pub(super) fn new(control: Arc<Control>) -> AdminState {
+        AdminState {
+            control,
+            gauges: Arc::default(),
+        }
+    }
 }
 
-async fn page() -> Response {
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+pub(super) async fn page() -> Response {
     let mut response = Html(PAGE).into_response();
     let headers = response.headers_mut();
     headers.insert(
@@ -81,35 +70,31 @@ async fn page() -> Response {
     response
 }
 
-async fn metrics(State(state): State<AdminState>) -> Response {
+pub(super) async fn metrics(State(state): State<AdminState>) -> Response {
     match tokio::time::timeout(LOOK, state.gauges.render(&state.control)).await {
         Ok(text) => ([(header::CONTENT_TYPE, METRICS)], text).into_response(),
         Err(_) => silent(),
     }
 }
 
-async fn readyz(State(state): State<AdminState>) -> Response {
+pub(super) async fn readyz(State(state): State<AdminState>) -> Response {
     let reasons = ready::reasons(&state.control).await;
     let status = match reasons.is_empty() {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
     let detail = state.control.detail();
-    (
-        status,
-        Json(json!({ "reasons": reasons, "detail": detail })),
-    )
-        .into_response()
+    (status, Json(Readiness { reasons, detail })).into_response()
 }
 
-async fn carriers(State(state): State<AdminState>) -> Response {
+pub(super) async fn carriers(State(state): State<AdminState>) -> Response {
     match state.control.ask(Query::Carriers).await {
         Some(carriers) => Json(carriers).into_response(),
         None => silent(),
     }
 }
 
-async fn challenges(State(state): State<AdminState>) -> Response {
+pub(super) async fn challenges(State(state): State<AdminState>) -> Response {
     match state.control.ask(Query::Challenges).await {
         Some(challenges) => Json(challenges).into_response(),
         None => silent(),
@@ -117,29 +102,29 @@ async fn challenges(State(state): State<AdminState>) -> Response {
 }
 
 /// All that changes from second to second, for the page.
-async fn overview(State(state): State<AdminState>) -> Response {
+pub(super) async fn overview(State(state): State<AdminState>) -> Response {
     let control = &state.control;
     let carriers = control.ask(Query::Carriers).await;
     let challenges = control.ask(Query::Challenges).await.unwrap_or_default();
     let reasons = ready::judge(control, carriers.as_deref());
     let waiting = tokio::time::timeout(LOOK, pending::read(&control.ledger)).await;
     let waiting = waiting.ok().and_then(Result::ok);
-    Json(json!({
-        "node": control.node,
-        "version": env!("CARGO_PKG_VERSION"),
-        "up_s": control.started.elapsed().as_secs(),
-        "draining": control.draining(),
-        "ready": reasons.is_empty(),
-        "reasons": reasons,
-        "detail": control.detail(),
-        "reports_pending": waiting.map(|waiting| waiting.count),
-        "reports_oldest_s": waiting.map(|waiting| waiting.longest.as_secs()),
-        "broker": broker_word(control),
-        "finals": control.measures.finals(),
-        "open": control.measures.open(),
-        "carriers": carriers.unwrap_or_default(),
-        "challenges": challenges,
-    }))
+    Json(Overview {
+        node: &control.node,
+        version: env!("CARGO_PKG_VERSION"),
+        up_s: control.started.elapsed().as_secs(),
+        draining: control.draining(),
+        ready: reasons.is_empty(),
+        reasons,
+        detail: control.detail(),
+        reports_pending: waiting.as_ref().map(|waiting| waiting.count),
+        reports_oldest_s: waiting.map(|waiting| waiting.longest.as_secs()),
+        broker: broker_word(control),
+        finals: control.measures.finals(),
+        open: control.measures.open(),
+        carriers: carriers.unwrap_or_default(),
+        challenges,
+    })
     .into_response()
 }
 
@@ -153,22 +138,7 @@ fn broker_word(control: &Control) -> Option<&'static str> {
     })
 }
 
-/// One entry of a route, as the page shows it.
-#[derive(Serialize)]
-struct RouteView<'a> {
-    /// `us.sms[0]`: file, channel, place in the file.
-    name: &'a str,
-    /// ISO 3166 alpha-2, or `*`: every country without a file of its own.
-    country: String,
-    channel: &'a str,
-    tier: u8,
-    carrier: &'a str,
-    senders: Vec<&'a str>,
-    weight: u32,
-    enabled: bool,
-}
-
-async fn routes_in_force(State(state): State<AdminState>) -> Response {
+pub(super) async fn routes_in_force(State(state): State<AdminState>) -> Response {
     let Some(Seen { config, .. }) = state.control.ask(Query::Availability).await else {
         return silent();
     };
@@ -184,28 +154,8 @@ fn route_views(config: &Config) -> Vec<RouteView<'_>> {
         .collect()
 }
 
-impl<'a> RouteView<'a> {
-    fn of(table: &'a Table, line: &'a RouteEntry) -> RouteView<'a> {
-        let (file, rest) = line.name.split_once('.').unwrap_or((&line.name, ""));
-        let senders = line.senders.iter().filter_map(|s| table.sender(*s));
-        RouteView {
-            name: &line.name,
-            country: match file {
-                "default" => "*".to_owned(),
-                file => file.to_ascii_uppercase(),
-            },
-            channel: rest.split('[').next().unwrap_or(rest),
-            tier: line.terms.tier,
-            carrier: table.carrier_name(line.carrier),
-            senders: senders.map(|s| &*s.id).collect(),
-            weight: line.terms.weight,
-            enabled: line.terms.enabled,
-        }
-    }
-}
-
 #[derive(Deserialize)]
-struct ExplainQuery {
+pub(super) struct ExplainQuery {
     number: String,
     method: Option<String>,
     region: Option<String>,
@@ -214,7 +164,7 @@ struct ExplainQuery {
     at: Option<String>,
 }
 
-async fn explained(
+pub(super) async fn explained(
     State(state): State<AdminState>,
     ask: Result<Parameters<ExplainQuery>, QueryRejection>,
 ) -> Response {
@@ -263,13 +213,13 @@ async fn explained(
 }
 
 #[derive(Deserialize)]
-struct Reload {
+pub(super) struct Reload {
     /// Emptied files, and a set without routes, are meant so.
     #[serde(default)]
     allow_empty: bool,
 }
 
-async fn reload(
+pub(super) async fn reload(
     State(state): State<AdminState>,
     wish: Result<Parameters<Reload>, QueryRejection>,
 ) -> Response {
@@ -287,63 +237,19 @@ async fn reload(
         );
     };
     match reloaded {
-        Reloaded::New(taken) => Json(json!({
-            "reloaded": true,
-            "changed": taken.diff.changed,
-            "added": taken.diff.added,
-            "removed": taken.diff.removed,
-            "unchanged": taken.diff.unchanged,
-            "changes": taken.changes.iter().map(change_view).collect::<Vec<_>>(),
-            "routes_gone": taken.gone.iter().map(|Gone { route, .. }| route).collect::<Vec<_>>(),
-            "countries_without_sender": without_sender(&taken.losses),
-            "languages_gone": taken.losses.languages,
-            "warnings": taken.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "restart_needed": taken.restart_needed,
-            "at_next_connection": taken.at_next_connection,
-        }))
+        Reloaded::New(taken) => Json(ReloadedSet::of(&taken)).into_response(),
+        Reloaded::Unchanged { restart_needed } => Json(SameSet {
+            reloaded: false,
+            restart_needed,
+        })
         .into_response(),
-        Reloaded::Unchanged { restart_needed } => {
-            Json(json!({ "reloaded": false, "restart_needed": restart_needed })).into_response()
-        }
         Reloaded::Faulty(faults) => {
-            let errors: Vec<Value> = faults.iter().map(fault_view).collect();
-            (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                Json(json!({ "errors": errors })),
-            )
-                .into_response()
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            (status, Json(FilesFaults::of(&faults))).into_response()
         }
         Reloaded::Refused(reason) => fault(StatusCode::UNPROCESSABLE_ENTITY, "driver", &reason),
         Reloaded::Draining => fault(StatusCode::SERVICE_UNAVAILABLE, "gateway", "draining"),
     }
-}
-
-/// `{ "sms": ["SE"] }`.
-fn without_sender(losses: &Losses) -> Map<String, Value> {
-    let named = losses.countries.iter().map(|(channel, countries)| {
-        let names: Vec<&str> = countries.iter().map(Country::as_str).collect();
-        (channel.name().to_owned(), json!(names))
-    });
-    named.collect()
-}
-
-fn change_view(change: &Change) -> Value {
-    json!({
-        "file": change.file.display().to_string(),
-        "key": change.key,
-        "from": change.from,
-        "to": change.to,
-    })
-}
-
-fn fault_view(fault: &Fault) -> Value {
-    json!({
-        "file": fault.file.display().to_string(),
-        "line": fault.line,
-        "key": fault.key,
-        "reason": fault.reason,
-        "text": fault.to_string(),
-    })
 }
 
 pub(super) fn silent() -> Response {

@@ -34,7 +34,7 @@ pub struct Question<'a> {
 private_debug!(Question<'_>);
 
 /// The answer: shows the number whole, as the person who asks has just typed it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Explained {
     pub e164: Option<String>,
     pub country: Option<String>,
@@ -48,7 +48,7 @@ pub struct Explained {
 }
 
 /// A candidate, in order.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Row {
     pub tier: u8,
     pub carrier: String,
@@ -60,7 +60,7 @@ pub struct Row {
 }
 
 /// What the routes name and the plan leaves out.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Omitted {
     pub carrier: Option<String>,
     pub sender: Option<String>,

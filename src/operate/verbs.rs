@@ -3,20 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json, Router,
+    Json,
     body::Bytes,
     extract::{Path, Query as Parameters, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::{
     Control,
     admin::{AdminState, fault, silent},
+    answers::{Cancelled, Overlaid, Resumed, Suspended},
     trace::trace,
 };
 use crate::{
@@ -37,19 +37,10 @@ const DIGITS_OF_A_NUMBER: usize = 10;
 /// Nothing shorter is worth a change.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-pub fn routes() -> Router<AdminState> {
-    Router::new()
-        .route("/admin/carriers/{name}/suspend", post(suspend))
-        .route("/admin/carriers/{name}/resume", post(resume))
-        .route("/admin/overlay", get(changes))
-        .route("/admin/challenges/{id}", get(traced))
-        .route("/admin/challenges/{id}/cancel", post(cancel))
-}
-
 /// What is said with a change.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct VerbAnswer {
+pub(super) struct VerbBody {
     reason: Option<String>,
     /// Who it is; nobody proves it.
     owner: Option<String>,
@@ -58,11 +49,11 @@ struct VerbAnswer {
 }
 
 #[derive(Deserialize)]
-struct Whose {
+pub(super) struct Whose {
     tenant: Option<String>,
 }
 
-async fn suspend(
+pub(super) async fn suspend(
     State(state): State<AdminState>,
     Path(name): Path<String>,
     headers: HeaderMap,
@@ -83,7 +74,7 @@ async fn suspend(
     order(&state.control, &name, said, Step::Put(span)).await
 }
 
-async fn resume(
+pub(super) async fn resume(
     State(state): State<AdminState>,
     Path(name): Path<String>,
     headers: HeaderMap,
@@ -96,9 +87,9 @@ async fn resume(
 }
 
 /// JSON, said to be JSON: a page of another site can't send that without asking first.
-fn said(headers: &HeaderMap, body: &[u8]) -> Result<VerbAnswer, Box<Response>> {
+fn said(headers: &HeaderMap, body: &[u8]) -> Result<VerbBody, Box<Response>> {
     if body.is_empty() {
-        return Ok(VerbAnswer::default());
+        return Ok(VerbBody::default());
     }
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("");
@@ -113,7 +104,7 @@ fn said(headers: &HeaderMap, body: &[u8]) -> Result<VerbAnswer, Box<Response>> {
             "application/json is wanted",
         )));
     }
-    let said: VerbAnswer = serde_json::from_slice(body).map_err(|e| {
+    let said: VerbBody = serde_json::from_slice(body).map_err(|e| {
         Box::new(bad(
             "body",
             &format!("{e}; reason, owner and for are known"),
@@ -146,7 +137,7 @@ fn has_number(words: &str) -> bool {
     })
 }
 
-async fn order(control: &Control, carrier: &str, said: VerbAnswer, step: Step) -> Response {
+async fn order(control: &Control, carrier: &str, said: VerbBody, step: Step) -> Response {
     let words = |words: Option<String>, usual: &str| -> Arc<str> {
         let words = words.unwrap_or_default();
         match words.trim() {
@@ -171,15 +162,17 @@ async fn order(control: &Control, carrier: &str, said: VerbAnswer, step: Step) -
     let query = Query::Overlay(order, to);
     let hand_over = async { control.queries.send(query).await.is_ok() };
     match waiting.within(KEEPS, hand_over).await {
-        Some(Ordered::InForce(until)) => Json(json!({
-            "carrier": carrier,
-            "suspended": true,
-            "until": until.map(Millis::rfc3339),
-        }))
+        Some(Ordered::InForce(until)) => Json(Suspended {
+            carrier,
+            suspended: true,
+            until: until.map(Millis::rfc3339),
+        })
         .into_response(),
-        Some(Ordered::Lifted) => {
-            Json(json!({ "carrier": carrier, "suspended": false })).into_response()
-        }
+        Some(Ordered::Lifted) => Json(Resumed {
+            carrier,
+            suspended: false,
+        })
+        .into_response(),
         Some(Ordered::NoSuchSubject) => fault(
             StatusCode::NOT_FOUND,
             "carrier",
@@ -204,44 +197,18 @@ fn not_kept() -> Response {
 }
 
 /// What is in force, and what was done, newest first.
-async fn changes(State(state): State<AdminState>) -> Response {
+pub(super) async fn changes(State(state): State<AdminState>) -> Response {
     let Some(entries) = state.control.ask(Query::Changes).await else {
         return silent();
     };
-    let said = |at: Millis| json!(at.rfc3339());
-    let shown: Vec<Value> = entries
-        .iter()
-        .map(|entry| {
-            json!({
-                "change": entry.change.name(),
-                "subject": entry.change.subject(),
-                "owner": entry.owner,
-                "reason": entry.reason,
-                "since": said(entry.since),
-                "until": entry.until.map(said),
-            })
-        })
-        .collect();
     let records = state.control.ledger.audit(SHOWN).await.unwrap_or_default();
-    let audit: Vec<Value> = records
+    let records = records
         .iter()
-        .filter_map(|record| serde_json::from_slice::<overlay::Audit>(record).ok())
-        .map(|record| {
-            json!({
-                "at": said(record.at),
-                "act": record.act,
-                "change": record.change.name(),
-                "subject": record.change.subject(),
-                "owner": record.owner,
-                "reason": record.reason,
-                "until": record.until.map(said),
-            })
-        })
-        .collect();
-    Json(json!({ "in_force": shown, "audit": audit })).into_response()
+        .filter_map(|record| serde_json::from_slice(record).ok());
+    Json(Overlaid::of(&entries, records.collect())).into_response()
 }
 
-async fn traced(
+pub(super) async fn traced(
     State(state): State<AdminState>,
     Path(id): Path<String>,
     Parameters(whose): Parameters<Whose>,
@@ -262,7 +229,7 @@ async fn traced(
 }
 
 /// Ends an open challenge. One that has ended stays as it is, and nothing is remembered for one that nobody knows.
-async fn cancel(
+pub(super) async fn cancel(
     State(state): State<AdminState>,
     Path(id): Path<String>,
     Parameters(whose): Parameters<Whose>,
@@ -297,7 +264,8 @@ async fn cancel(
     match waiting.within(KEEPS, hand_over).await {
         Some(Answer::Taken) => {
             tracing::warn!(challenge = %id, tenant, "cancelled by an operator");
-            Json(json!({ "id": id, "cancelled": true })).into_response()
+            let cancelled = true;
+            Json(Cancelled { id: &id, cancelled }).into_response()
         }
         Some(_) => silent(),
         None => not_kept(),

@@ -4,14 +4,18 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
     challenge::{Challenge, ChallengeKey, Channel, Meta, Millis},
     clock,
     delivery::{Attempt, DeliveryState, Event, Note, Phase},
+    endpoint::written,
     number::Country,
 };
+
+use super::enums;
 
 /// What all reports of this gateway share.
 #[derive(Clone, Debug)]
@@ -114,27 +118,41 @@ pub fn render(
     serde_json::to_vec(&body).unwrap_or_default()
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Body<'a> {
     v: u8,
+    /// The same over every re-publishing and in both copies: drop repeats by it.
     report_id: String,
+    /// The job's id.
     challenge: &'a str,
     tenant: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
+    #[schemars(schema_with = "enums::moment")]
     at: String,
     node: &'a str,
+    #[schemars(schema_with = "enums::meta")]
     meta: &'a Meta,
+    /// 1, 2, ... per challenge: order by it.
     seq: u32,
+    #[schemars(schema_with = "enums::event")]
     event: &'static str,
+    /// True on exactly one report of a challenge.
     r#final: bool,
+    /// On the final.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "enums::result")]
     result: Option<&'static str>,
+    /// Why; more words may come.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    #[schemars(schema_with = "enums::method")]
     method: &'static str,
+    #[schemars(schema_with = "enums::channel")]
     channel: &'static str,
+    /// ISO 3166 alpha-2, 001, or ZZ where the number was not understood.
     country: &'a str,
+    /// The attempt spoken of; on the final the deciding one.
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,8 +161,10 @@ struct Body<'a> {
     sender: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     route: Option<&'a str>,
+    /// Why this candidate was chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
+    /// The carrier's own id; for a call the Call-ID.
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,18 +173,22 @@ struct Body<'a> {
     hedge: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     caller_id: Option<CallerId<'a>>,
+    /// A code that the gateway made, for who asked only.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'a str>,
+    /// Keys heard, for who asked only.
     #[serde(skip_serializing_if = "Option::is_none")]
     digits: Option<&'a str>,
+    /// On the final.
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<Vec<AttemptBody<'a>>>,
+    /// On the final: a carrier took an attempt, or one is in doubt.
     #[serde(skip_serializing_if = "Option::is_none")]
     billable: Option<bool>,
 }
 
 /// What the person's display should show. Nobody signs calls yet, so nothing is attested.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct CallerId<'a> {
     sent: &'a str,
     attestation: Option<&'a str>,
@@ -179,6 +203,16 @@ impl<'a> CallerId<'a> {
             expected_to_show: &attempt.sender,
         }
     }
+}
+
+/// The JSON Schema of a report.
+pub fn schema() -> serde_json::Value {
+    written::<Body<'_>>()
+}
+
+/// The JSON Schema of one attempt.
+pub fn attempt_schema() -> serde_json::Value {
+    written::<AttemptBody<'_>>()
 }
 
 /// All attempts so far, as a list.
@@ -196,10 +230,12 @@ fn attempt_bodies(life: &DeliveryState, ahead: i64) -> Vec<AttemptBody<'_>> {
 }
 
 /// One attempt, as the final report and `GET /v1/challenges/{id}` show it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct AttemptBody<'a> {
     attempt: u16,
+    #[schemars(schema_with = "enums::method")]
     method: &'static str,
+    #[schemars(schema_with = "enums::channel")]
     channel: &'static str,
     carrier: &'a str,
     sender: &'a str,
@@ -208,14 +244,18 @@ struct AttemptBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<&'a str>,
     references: &'a [Arc<str>],
+    #[schemars(schema_with = "enums::moment")]
     started: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "enums::moment")]
     ended: Option<String>,
-    /// None while it rings: only then does no word of a report's fit.
+    /// Absent while it rings: only then does no word of a report's fit.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "enums::outcome")]
     outcome: Option<&'static str>,
     /// `ringing`, while it does.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "enums::ringing")]
     state: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'static str>,

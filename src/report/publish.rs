@@ -33,7 +33,7 @@ mod session;
 mod unroutable;
 
 pub use dead_letter::{
-    DeadLetter, DeadLetterMessage, dead_counter, properties as message_properties,
+    DEAD_LETTER, DeadLetter, DeadLetterMessage, dead_counter, properties as message_properties,
 };
 
 /// Everything that the publisher needs.

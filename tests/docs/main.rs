@@ -14,7 +14,7 @@ use ringback::{
     challenge::{Method, Millis},
     config::{Settings, carrier::TransportKind, reference::File},
     core::reasons,
-    delivery::{Event, Final},
+    delivery::Event,
     intake::job::{JobKind, Properties, keys, parse},
     routing::plan::Why,
     schema::{Key, rows},
@@ -184,19 +184,7 @@ fn every_event_reason_and_choice_is_told() {
         | Event::Late => false,
         Event::Final(_) => true,
     };
-    let others = [
-        Event::Accepted,
-        Event::Sent,
-        Event::Ringing,
-        Event::Answered,
-        Event::AttemptFailed,
-        Event::Fallback,
-        Event::Late,
-    ];
-    let events: Vec<Event> = others
-        .into_iter()
-        .chain(Final::ALL.map(Event::Final))
-        .collect();
+    let events: Vec<Event> = Event::all().collect();
     let told = section(&chapter, "### Events");
     same(
         &first_cells(told),
@@ -402,6 +390,48 @@ fn schemas_name_what_must_be_there_and_refuse_what_nobody_knows() {
         assert_eq!(schema(of)["properties"]["to"], serde_json::Value::Null);
     }
     assert!(schema("senders")["properties"]["sender"]["items"]["required"].is_array());
+}
+
+/// What `ringback schema` prints, held against other people's validators.
+#[test]
+fn schemas_and_documents_are_valid() {
+    let python = std::env::var("RINGBACK_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
+    let there = Command::new(&python)
+        .args(["-c", "import asyncapi3, openapi_spec_validator"])
+        .stderr(Stdio::null())
+        .status();
+    if !there.is_ok_and(|status| status.success()) {
+        assert!(
+            std::env::var_os("RINGBACK_PEERS").is_none(),
+            "{python} has no asyncapi3 and openapi_spec_validator"
+        );
+        return;
+    }
+    for of in [
+        "openapi", "asyncapi", "config", "carrier", "route", "senders", "job", "cancel", "feedback",
+    ] {
+        let mut printed = Command::new(env!("CARGO_BIN_EXE_ringback"))
+            .args(["schema", of])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let kind = match of {
+            "openapi" | "asyncapi" => of,
+            _ => "schema",
+        };
+        let said = Command::new(&python)
+            .arg(root().join("tests/peers/documents/check.py"))
+            .arg(kind)
+            .stdin(printed.stdout.take().expect("piped"))
+            .output()
+            .expect("python starts");
+        assert!(printed.wait().expect("it ends").success());
+        assert!(
+            said.status.success(),
+            "{of}: {}",
+            String::from_utf8_lossy(&said.stderr)
+        );
+    }
 }
 
 /// A configuration of its own.

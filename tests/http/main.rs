@@ -2,6 +2,7 @@
 //! `send` as a person runs them.
 
 mod callbacks;
+mod contract;
 mod descriptors;
 mod doors;
 mod jobs;

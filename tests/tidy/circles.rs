@@ -14,7 +14,6 @@ use crate::{
 const KNOWN: &[&str] = &[
     "ledger: codec, engine, keys, limiter, read, recover, store",
     "ledger::store::sqlite: loss, mark",
-    "operate: admin, verbs",
     "rehearse: calls, carriers, texts",
     "rehearse: callers, checks, finals, traffic, trouble, world",
 ];

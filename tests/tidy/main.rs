@@ -174,6 +174,22 @@ fn the_wall_clock_is_read_in_one_place() {
     );
 }
 
+/// So that no endpoint is served that the OpenAPI document does not tell.
+#[test]
+fn routers_are_made_of_lists_of_endpoints() {
+    let mut faults = Vec::new();
+    let ours = |s: &&Source| s.path.starts_with("src/") && !s.test && s.path != "src/endpoint.rs";
+    for source in sources().iter().filter(ours) {
+        for method in [".route(\"", ".route_service(", ".nest(\"", ".nest_service("] {
+            for (at, _) in source.text.match_indices(method) {
+                let line = line_of(&source.text, at);
+                faults.push(format!("{}:{line}: {method}", source.path));
+            }
+        }
+    }
+    none(faults, "what is served stands in a list of endpoints");
+}
+
 #[test]
 fn protocols_import_nothing_of_ours() {
     let mut faults = Vec::new();

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Intake;
 use crate::{
     broker::octets::{self, NoText},
     clock,
+    endpoint::Shape,
     intake::job::is_own_queue,
     report::{
         JobFault,
@@ -46,10 +48,14 @@ impl Why {
     }
 }
 
+/// For the AsyncAPI document.
+pub const ERROR: Shape = Shape::of::<ErrorBody<'_>>("Error");
+
 /// The body of an `error` message.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ErrorBody<'a> {
     v: u8,
+    /// Null where it can't be read.
     challenge: Option<&'a str>,
     reason: &'static str,
     faults: &'a [JobFault],

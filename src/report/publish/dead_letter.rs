@@ -6,11 +6,13 @@ use std::sync::Arc;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lapin::BasicProperties;
 use ring::digest::{SHA256, digest};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
     broker::{octets, short},
     challenge::Millis,
+    endpoint::Shape,
     ledger::OutboxReport,
     report::{JobFault, body::report_id},
 };
@@ -33,8 +35,11 @@ impl std::fmt::Debug for DeadLetterMessage {
     }
 }
 
+/// For the AsyncAPI document.
+pub const DEAD_LETTER: Shape = Shape::of::<DeadLetter<'_>>("DeadLetter");
+
 /// The record on the dead letters' queue.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct DeadLetter<'a> {
     v: u8,
     pub reason: &'static str,
