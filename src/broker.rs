@@ -287,7 +287,7 @@ pub(crate) fn short(text: &str) -> ShortString {
 }
 
 fn tls(tls: &Tls) -> Result<OwnedTLSConfig, BrokerError> {
-    let fault = |key, fault| BrokerError::Tls { key, fault };
+    let fault = |setting, fault| BrokerError::Tls { setting, fault };
     let read = |key, path: &PathBuf| {
         crate::regular::read(path).map_err(|error| {
             let path = path.clone();

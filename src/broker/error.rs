@@ -11,8 +11,8 @@ pub enum BrokerError {
     NoUri,
     #[error(transparent)]
     Secret(#[from] SecretError),
-    #[error("tls.{key}: {fault}")]
-    Tls { key: &'static str, fault: TlsFault },
+    #[error("tls.{setting}: {fault}")]
+    Tls { setting: &'static str, fault: TlsFault },
     #[error("tls.cert and tls.key belong together; give both or none")]
     HalfAnIdentity,
     /// Of several brokers each with its place in the configuration, counted from 0.
