@@ -1,8 +1,10 @@
 //! The rehearsal: the gateway's core in invented time, in one thread, with everything around it going wrong on purpose.
 //!
-//! Real are the [`core`](crate::core) with delivery, routing and admission, the parsing of jobs, and the ledger's engine over
-//! a store in memory that loses what was not committed. Played are the broker and the servers that ask (`callers`), the
-//! carriers and their drivers (`texts`, `calls`), the people at the phones, and the disk. A seed decides everything: the same
+//! Real are the [`core`](crate::core) with delivery, routing and admission, the parsing of jobs, the ledger's engine over a
+//! store in memory that loses what was not committed, and the SMPP carriers' machines, which speak octets through a network
+//! in memory (`wire`) to the simulated message centre (`smpp`). Played are the broker and the servers that ask (`callers`),
+//! the other carriers and their drivers (`http`, `calls`), what becomes of texts (`texts`), the people at the phones, and the
+//! disk. A seed decides everything: the same
 //! seed gives the same trace, and its hash, on any machine.
 //!
 //! After each step and at the end `checks` holds what happened against the promise: every acked job ends in exactly one
@@ -20,13 +22,17 @@ mod calls;
 mod carriers;
 mod checks;
 mod dice;
+mod event;
 mod finals;
+mod http;
 mod limits;
 mod profile;
+mod smpp;
 mod texts;
 mod trace;
 mod traffic;
 mod trouble;
+mod wire;
 mod world;
 
 pub use profile::Profile;

@@ -1,8 +1,12 @@
 //! Reconnecting: how long to wait before the next try. For ever, with jitter, never more than one try a second.
 //!
-//! The one place that uses the `backoff` crate. Drivers ask it for the next wait; it never connects itself.
+//! The one place that uses the `backoff` crate. Drivers ask it for the next wait; it never connects itself. The jitter comes
+//! out of a seed, so that a machine that is given one waits the same again.
 
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 
 use backoff::{ExponentialBackoff, backoff::Backoff as _};
 
@@ -15,33 +19,58 @@ const JITTER: f64 = 0.25;
 
 /// The waits between tries at one peer.
 #[derive(Debug)]
-pub struct Waits(ExponentialBackoff);
+pub struct Waits {
+    growing: ExponentialBackoff,
+    jitter: u64,
+}
 
 impl Default for Waits {
     fn default() -> Waits {
-        let mut waits = ExponentialBackoff {
+        Waits::seeded(RandomState::new().hash_one(0))
+    }
+}
+
+impl Waits {
+    /// Where the same seed shall give the same waits.
+    pub fn seeded(seed: u64) -> Waits {
+        let mut growing = ExponentialBackoff {
             initial_interval: SHORTEST.mul_f64(1.0 + JITTER),
             multiplier: 1.6,
-            randomization_factor: JITTER,
+            // Ours instead: the crate's can't be repeated.
+            randomization_factor: 0.0,
             max_interval: LONGEST,
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
         };
         // The crate begins with its own 500 ms otherwise, whatever `initial_interval` says.
-        waits.reset();
-        Waits(waits)
+        growing.reset();
+        Waits {
+            growing,
+            jitter: seed,
+        }
     }
-}
 
-impl Waits {
     /// How long to wait before the next try.
     pub fn next_wait(&mut self) -> Duration {
-        self.0.next_backoff().unwrap_or(LONGEST).max(SHORTEST)
+        let wait = self.growing.next_backoff().unwrap_or(LONGEST);
+        let (least, most) = (wait.mul_f64(1.0 - JITTER), wait.mul_f64(1.0 + JITTER));
+        let span = (most - least).as_millis() as u64;
+        let wait = least + Duration::from_millis(self.roll() % (span + 1));
+        wait.max(SHORTEST)
+    }
+
+    /// SplitMix64.
+    fn roll(&mut self) -> u64 {
+        self.jitter = self.jitter.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.jitter;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
     }
 
     /// The peer answered: begin with the shortest wait again.
     pub fn succeeded(&mut self) {
-        self.0.reset();
+        self.growing.reset();
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //!   socket <-> driver <-> centre (sessions, accounts, timers)
 //!                           |-- taking: is the submit sound, does the script refuse it, who is the person
+//!                           |-- decided: the same questions, answered by somebody else
 //!                           |-- delivery, receipt: what goes back, when, with which id
 //!                           \-- pdu, write, alphabet, parts: SMPP and GSM 03.38 / 03.40 as octets
 //! ```
@@ -20,6 +21,7 @@ use std::time::Duration;
 mod accounts;
 pub mod alphabet;
 pub mod centre;
+pub mod decided;
 pub mod delivery;
 mod driver;
 pub mod parts;

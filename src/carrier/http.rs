@@ -2,7 +2,8 @@
 //!
 //! [`start`] spawns one task that holds the window: at most so many requests are in the air, each in a task of its
 //! own ([`client`]). What an answer means ends in [`answer`], what a callback means in [`callback`]. The link is up
-//! as long as connections come to be; a cheap probe (a connection, nothing said) finds out when they do again.
+//! as long as connections come to be; a cheap probe (a connection, nothing said) finds out when they do again ([`link`],
+//! pure).
 
 use std::{
     collections::HashMap,
@@ -24,6 +25,7 @@ mod change;
 mod client;
 mod code;
 mod json;
+mod link;
 mod oddities;
 mod template;
 
@@ -33,17 +35,17 @@ pub use change::{Setup, is_another_link};
 use self::{
     change::next,
     client::{Exchange, Requester, Seen},
+    link::LinkState,
 };
 use super::{
-    AttemptEvent, CarrierEvent, CarrierMessage, Commit, Link, Slots, TextCarrier, TextCommand,
-    TextOrder, connect, throttle::ThrottleLimiter,
+    AttemptEvent, CarrierEvent, CarrierMessage, Commit, Link, TextCarrier, TextCommand, TextOrder,
+    connect,
 };
 use crate::{
     cause::Cause,
     challenge::AttemptKey,
     clock,
     config::carrier::{CarrierConfig, Transport},
-    retry::Waits,
 };
 
 /// How long answers may take while draining, beyond the carrier's own response timeout.
@@ -81,8 +83,9 @@ pub fn prepare(
     setup: Result<Setup, String>,
     said: mpsc::Sender<CarrierMessage>,
 ) -> Prepared {
-    let slots = Slots::default();
-    let (carrier, inbox) = TextCarrier::new(slots.clone());
+    let window = setup.as_ref().map_or(1, |setup| setup.window);
+    let link = LinkState::new(window, config.probe);
+    let (carrier, inbox) = TextCarrier::new(link.slots().clone());
     let callback = match &config.transport {
         Transport::Http(http) => http.callback.clone(),
         Transport::Smpp(_) | Transport::Sip(_) => None,
@@ -90,18 +93,12 @@ pub fn prepare(
     let callbacks = CallbackHandle::new(config.clone(), callback, said.clone());
     let (changes, changed) = watch::channel(None);
     let driver = Driver {
-        window: setup.as_ref().map_or(1, |setup| setup.window),
         said,
-        slots,
-        link: State::Unknown,
-        throttle: ThrottleLimiter::default(),
-        waits: Waits::default(),
-        next_probe: None,
+        link,
         probing: None,
         requests: JoinSet::new(),
         keys: HashMap::new(),
         listening: true,
-        draining: false,
         config: config.clone(),
     };
     let begin = Box::new(move || {
@@ -122,30 +119,16 @@ pub fn prepare(
 
 type Probe = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
-#[derive(PartialEq, Eq)]
-enum State {
-    Unknown,
-    Up,
-    Down(String),
-}
-
 struct Driver {
     config: Arc<CarrierConfig>,
-    window: u32,
     said: mpsc::Sender<CarrierMessage>,
-    slots: Slots,
-    link: State,
-    throttle: ThrottleLimiter,
-    waits: Waits,
-    next_probe: Option<Instant>,
+    link: LinkState,
     probing: Option<Probe>,
     requests: JoinSet<(AttemptKey, Exchange)>,
     /// Whose request a task carries.
     keys: HashMap<Id, AttemptKey>,
     /// Dispatch still takes what we say.
     listening: bool,
-    /// Nothing more is said of the link: after a reload the name is another driver's.
-    draining: bool,
 }
 
 impl Driver {
@@ -155,13 +138,10 @@ impl Driver {
         mut inbox: mpsc::Receiver<TextCommand>,
         mut changes: watch::Receiver<Option<Arc<Setup>>>,
     ) {
-        match self.config.probe {
-            Some(_) => self.next_probe = Some(Instant::now()),
-            None => self.up().await, // never probed: taken for up until dispatch learns better
-        }
+        let link = self.link.begin(Instant::now());
+        self.say_link(link).await;
         while self.listening {
-            let ease = self.throttle.next_deadline();
-            let room = self.requests.len() < self.window as usize;
+            let room = self.requests.len() < self.link.window() as usize;
             tokio::select! {
                 command = inbox.recv(), if room => match command {
                     Some(TextCommand::Submit(order)) => self.submit(&requester, order).await,
@@ -169,8 +149,11 @@ impl Driver {
                 },
                 Some(done) = self.requests.join_next_with_id() => self.done(done).await,
                 found = poll_probe(&mut self.probing), if self.probing.is_some() => self.probed(found).await,
-                () = at(self.next_probe), if self.probing.is_none() => self.probe(&requester),
-                () = at(ease) => self.ease().await,
+                () = at(self.link.probe_at()), if self.probing.is_none() => self.probe(&requester),
+                () = at(self.link.recover_at()) => {
+                    let link = self.link.recover(Instant::now());
+                    self.say_link(link).await;
+                }
                 setup = next(&mut changes) => {
                     requester = setup.requester.clone();
                     self.change(&setup).await;
@@ -182,7 +165,8 @@ impl Driver {
 
     /// The carrier's file can't be used: that is the link's reason, and every order fails.
     async fn refuse_all(mut self, reason: String, mut inbox: mpsc::Receiver<TextCommand>) {
-        self.down(reason).await;
+        let link = self.link.down(reason, Instant::now());
+        self.say_link(link).await;
         while let Some(command) = inbox.recv().await {
             match command {
                 TextCommand::Submit(order) => self.refuse(order.key).await,
@@ -194,7 +178,7 @@ impl Driver {
 
     async fn submit(&mut self, requester: &Arc<Requester>, order: Box<TextOrder>) {
         let key = order.key;
-        if matches!(self.link, State::Down(_)) {
+        if self.link.is_down() {
             return self.refuse(key).await;
         }
         let requester = requester.clone();
@@ -224,17 +208,17 @@ impl Driver {
                 None => return,
             },
         };
-        match exchange.link {
-            Seen::Answered => self.up().await,
-            Seen::Unreachable(reason) if self.config.probe.is_some() => self.down(reason).await,
-            Seen::Unreachable(_) | Seen::Nothing => {}
-        }
+        let now = Instant::now();
+        let link = match exchange.link {
+            Seen::Answered => self.link.up(now),
+            Seen::Unreachable(reason) => self.link.unreachable(reason, now),
+            Seen::Nothing => None,
+        };
+        self.say_link(link).await;
         if let AttemptEvent::Failed(failure) = &exchange.event
             && failure.cause == Cause::Throttled
         {
-            self.throttle
-                .throttled(self.window, failure.retry_after, Instant::now());
-            self.count_slots();
+            self.link.throttled(failure.retry_after, now);
         }
         self.say(CarrierEvent::Attempt(key, exchange.event)).await;
     }
@@ -252,59 +236,15 @@ impl Driver {
 
     async fn probed(&mut self, found: Result<(), String>) {
         self.probing = None;
-        let ok = found.is_ok();
-        match found {
-            Ok(()) => {
-                self.next_probe = self.config.probe.map(|probe| Instant::now() + probe);
-                self.up().await;
-            }
-            Err(reason) => self.down(reason).await,
-        }
-        // After the link's own word: so the answer counts for the state that it has brought about.
-        self.say(CarrierEvent::Link(Link::Probe { ok })).await;
-    }
-
-    async fn up(&mut self) {
-        if self.link != State::Up && !self.draining {
-            self.link = State::Up;
-            self.waits.succeeded();
-            self.next_probe = self.config.probe.map(|probe| Instant::now() + probe);
-            self.count_slots();
-            self.say(CarrierEvent::Link(Link::Up)).await;
+        for link in self.link.probed(found, Instant::now()) {
+            self.say_link(link).await;
         }
     }
 
-    /// The next probe comes soon; it is said once for each reason.
-    async fn down(&mut self, reason: String) {
-        if self.draining {
-            return;
+    async fn say_link(&mut self, link: Option<Link>) {
+        if let Some(link) = link {
+            self.say(CarrierEvent::Link(link)).await;
         }
-        self.next_probe = Some(Instant::now() + self.waits.next_wait());
-        if !matches!(&self.link, State::Down(known) if *known == reason) {
-            let said: Arc<str> = reason.as_str().into();
-            self.link = State::Down(reason);
-            self.count_slots();
-            self.say(CarrierEvent::Link(Link::Down { reason: said }))
-                .await;
-        }
-    }
-
-    async fn ease(&mut self) {
-        if self.throttle.recover(self.window, Instant::now()) {
-            self.count_slots();
-            if self.link == State::Up {
-                self.say(CarrierEvent::Link(Link::Room)).await;
-            }
-        }
-    }
-
-    fn count_slots(&self) {
-        let all = if self.link == State::Up {
-            self.window
-        } else {
-            0
-        };
-        self.slots.set(self.throttle.slots(all));
     }
 
     async fn refuse(&mut self, key: AttemptKey) {
@@ -325,7 +265,7 @@ impl Driver {
 
     /// What is in the air is waited for, within bounds; what was not begun fails.
     async fn drain(mut self, mut inbox: mpsc::Receiver<TextCommand>) {
-        self.draining = true;
+        self.link.drain();
         let until = Instant::now() + self.config.response_timeout + DRAIN_GRACE;
         while self.listening {
             tokio::select! {
@@ -346,7 +286,7 @@ impl Driver {
             ))
             .await;
         }
-        self.slots.set(0);
+        self.link.slots().set(0);
         inbox.close();
         while let Ok(command) = inbox.try_recv() {
             if let TextCommand::Submit(order) = command {

@@ -1,11 +1,13 @@
 //! The SMPP carrier: texts over binds.
 //!
-//! [`start`] spawns one task per bind ([`bind`]) and one splitter, which hands each order to the bound bind with the
-//! fewest. Nothing queues behind a dead carrier: without a bound session an order fails at once. What an SMPP
-//! status means ends in [`status`], what a receipt means in [`receipts`].
+//! Two pure machines decide: [`bind`], one bind's life, and [`pool`], which gives each order to the bound bind with the
+//! fewest and derives slots and link from all of them. [`start`] spawns a task per bind ([`task`]: socket, timer,
+//! channels) and a splitter that hands orders on. Nothing queues behind a dead carrier: without a bound session an order
+//! fails at once. What an SMPP status means ends in [`status`], what a receipt means in [`receipts`].
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,24 +18,22 @@ use tokio::{
 };
 
 mod addresses;
-mod bind;
-mod orders;
+pub mod bind;
+pub mod live;
+pub mod orders;
+pub mod pool;
 mod receipts;
 mod shared;
 mod status;
+mod task;
 
 use self::{
-    bind::{Bind, ToBind},
+    bind::unplaced,
     shared::Shared,
+    task::{BindTask, ToBind},
 };
-use super::{
-    AttemptEvent, COMMANDS, CarrierEvent, CarrierMessage, Commit, Link, TextCarrier, TextCommand,
-    TextOrder,
-};
-use crate::{
-    cause::{Cause, Failure},
-    config::carrier::{CarrierConfig, SmppConfig, Transport},
-};
+use super::{COMMANDS, CarrierEvent, CarrierMessage, Commit, TextCarrier, TextCommand, TextOrder};
+use crate::config::carrier::{CarrierConfig, SmppConfig, Transport};
 
 /// Orders on their way to one bind: all that the carrier's command channel can hold.
 const BIND_INBOX: usize = COMMANDS;
@@ -130,29 +130,16 @@ async fn split(
 ) {
     let mut tasks = JoinSet::new();
     let mut binds = Vec::new();
-    for index in 0..shared.loads.len() {
+    for index in 0..shared.live().smpp.binds.max(1) as usize {
         let (to_bind, inbox) = mpsc::channel(BIND_INBOX);
         binds.push(to_bind);
-        tasks.spawn(
-            Bind {
-                shared: shared.clone(),
-                index,
-                inbox,
-                changes: changes.clone(),
-                draining: false,
-            }
-            .run(),
-        );
+        let seed = RandomState::new().hash_one(index);
+        let task = BindTask::new(shared.clone(), index, inbox, changes.clone(), seed);
+        tasks.spawn(task.run());
     }
     let mut batch = Vec::with_capacity(BATCH);
-    let mut ease_at: Option<Instant> = None;
     loop {
-        let easing = async {
-            match ease_at {
-                Some(at) => sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
+        let recovers = shared.pool().deadline();
         let mut ends = false;
         tokio::select! {
             count = inbox.recv_many(&mut batch, BATCH) => {
@@ -164,12 +151,11 @@ async fn split(
                     }
                 }
             }
-            () = shared.pressed.notified() => ease_at = shared.ease(Instant::now()).1,
-            () = easing => {
-                let (more, next) = shared.ease(Instant::now());
-                ease_at = next;
-                if more {
-                    shared.say(CarrierEvent::Link(Link::Room)).await;
+            () = shared.throttled.notified() => {}
+            () = at(recovers) => {
+                let room = shared.pool().recover(Instant::now());
+                if let Some(room) = room {
+                    shared.say(CarrierEvent::Link(room)).await;
                 }
             }
             _ = tasks.join_next() => ends = true, // binds end only when nobody listens any more
@@ -181,21 +167,25 @@ async fn split(
     end(&shared, binds, tasks, &mut inbox).await;
 }
 
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn hand_over(shared: &Shared, binds: &[mpsc::Sender<ToBind>], order: Box<TextOrder>) {
     let key = order.key;
-    let given = match shared.least_loaded() {
-        Some(index) => {
-            shared.loads[index].orders.fetch_add(1, Ordering::Relaxed);
-            binds[index].try_send(ToBind::Submit(order)).is_ok()
+    let place = shared.pool().place();
+    if let Some(place) = place {
+        let told = ToBind::Submit(order, place.concatenation);
+        if binds[place.bind].try_send(told).is_ok() {
+            return;
         }
-        None => false,
-    };
-    if !given {
-        let failure: Failure = Cause::CarrierFault.failure(None);
-        shared
-            .say(CarrierEvent::Attempt(key, AttemptEvent::Failed(failure)))
-            .await;
+        shared.pool().take_back(place.bind);
     }
+    let outcome = unplaced(key);
+    shared.say(CarrierEvent::Attempt(key, outcome.event)).await;
 }
 
 /// Every bind finishes what is in the air and unbinds, each within its own bound.
@@ -205,6 +195,7 @@ async fn end(
     mut tasks: JoinSet<()>,
     inbox: &mut mpsc::Receiver<TextCommand>,
 ) {
+    shared.pool().drain();
     for to_bind in &binds {
         let _ = to_bind.try_send(ToBind::Drain);
     }
@@ -221,11 +212,9 @@ async fn end(
     inbox.close();
     while let Ok(command) = inbox.try_recv() {
         if let TextCommand::Submit(order) = command {
+            let outcome = unplaced(order.key);
             shared
-                .say(CarrierEvent::Attempt(
-                    order.key,
-                    AttemptEvent::Failed(Cause::CarrierFault.failure(None)),
-                ))
+                .say(CarrierEvent::Attempt(outcome.key, outcome.event))
                 .await;
         }
     }

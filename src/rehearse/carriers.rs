@@ -1,11 +1,22 @@
 //! The carriers that are played: each a driver as the core knows it, and the network behind.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::{calls, calls::Calls, dice::Dice, profile::Profile, texts, texts::Texts};
+use super::{
+    calls,
+    calls::Calls,
+    dice::Dice,
+    http::{Http, HttpStep},
+    profile::Profile,
+    smpp::{Smpp, SmppStep},
+    texts::{Brought, TextStep},
+};
 use crate::{
-    carrier::{CarrierEvent, DriverId, Link, Slots, TextOrder},
-    challenge::AttemptKey,
+    carrier::{CarrierEvent, DriverId, Link, Reply, Slots, TextOrder},
+    challenge::{AttemptKey, Millis},
     config::{CarrierConfig, carrier::Transport},
 };
 
@@ -18,16 +29,20 @@ pub struct Carrier {
 }
 
 pub enum CarrierKind {
-    Texts(Texts),
+    Smpp(Box<Smpp>),
+    Http(Http),
     Calls(Calls),
 }
 
 /// A step that a carrier takes later.
 #[derive(Debug)]
 pub enum Step {
-    Text(texts::TextStep),
+    Smpp(SmppStep),
+    Http(HttpStep),
+    /// Of the network behind either.
+    Text(TextStep),
     Call(calls::CallStep),
-    /// The link is there: again, or for the first time.
+    /// A trunk is there: again, or for the first time.
     Up,
     Cut,
 }
@@ -36,10 +51,18 @@ impl Step {
     /// It is of the network, not of the driver's session.
     pub fn outlives_a_crash(&self) -> bool {
         match self {
-            Step::Text(step) => step.outlives_a_crash(),
+            Step::Smpp(step) => step.outlives_a_crash(),
+            Step::Text(_) => true,
+            // Receipts that were not answered for are brought again once the link is up.
+            Step::Http(_) => false,
             Step::Call(step) => step.outlives_a_crash(),
             Step::Up | Step::Cut => false,
         }
+    }
+
+    /// Nothing but time passing.
+    pub fn is_time(&self) -> bool {
+        matches!(self, Step::Smpp(step) if step.is_time())
     }
 }
 
@@ -61,10 +84,21 @@ pub enum Effect {
     Invited(AttemptKey),
     /// A call is still up though nobody should want it any more.
     UnterminatedCall(AttemptKey),
+    /// A carrier's message was answered for, and the core has not said that it is safe.
+    AnsweredUnsafe(u32),
+    /// A carrier got a text that nobody has ordered, or a part of one once more.
+    Unordered,
+    /// For the summary.
+    Reached(&'static str),
+    /// A carrier has the text of this attempt, and has not refused it; the driver says that it has failed.
+    FailedThoughTaken(AttemptKey),
 }
 
 /// What carriers are given to play with.
 pub struct Stage<'a> {
+    /// The time that is waited for, and that of the wall.
+    pub now: Instant,
+    pub wall: Millis,
     pub dice: &'a mut Dice,
     pub profile: &'a Profile,
     pub effects: &'a mut Vec<Effect>,
@@ -83,9 +117,13 @@ impl Stage<'_> {
 impl Carrier {
     /// `place`: its own number among all.
     pub fn new(config: Arc<CarrierConfig>, place: u32) -> Carrier {
-        let kind = match config.transport {
+        let kind = match &config.transport {
             Transport::Sip(_) => CarrierKind::Calls(Calls::new(place)),
-            Transport::Smpp(_) | Transport::Http(_) => CarrierKind::Texts(Texts::new(place)),
+            Transport::Http(http) => CarrierKind::Http(Http::new(place, http.window)),
+            Transport::Smpp(smpp) => {
+                let smpp = Smpp::new(place, config.clone(), smpp.clone());
+                CarrierKind::Smpp(Box::new(smpp))
+            }
         };
         Carrier {
             config,
@@ -98,51 +136,89 @@ impl Carrier {
     /// A process has started: its driver begins.
     pub fn begin(&mut self, driver: DriverId, stage: &mut Stage<'_>) {
         self.driver = driver;
-        self.slots = Slots::default();
-        let after = stage.dice.between(5, 400);
-        stage.later(after, Step::Up);
+        self.slots = match &mut self.kind {
+            CarrierKind::Smpp(smpp) => smpp.begin(stage),
+            CarrierKind::Http(http) => http.begin(stage),
+            CarrierKind::Calls(_) => {
+                let after = stage.dice.between(5, 400);
+                stage.later(after, Step::Up);
+                Slots::default()
+            }
+        };
     }
 
     /// The process has died.
-    pub fn crash(&mut self) {
+    pub fn crash(&mut self, stage: &mut Stage<'_>) {
         match &mut self.kind {
-            CarrierKind::Texts(texts) => texts.crash(),
+            CarrierKind::Smpp(smpp) => smpp.crash(stage),
+            CarrierKind::Http(http) => http.crash(),
             CarrierKind::Calls(calls) => calls.crash(),
+        }
+    }
+
+    pub fn submit(&mut self, order: &TextOrder, stage: &mut Stage<'_>) {
+        match &mut self.kind {
+            CarrierKind::Smpp(smpp) => smpp.submit(order, parts(order), stage),
+            CarrierKind::Http(http) => http.submit(order, parts(order), stage),
+            CarrierKind::Calls(_) => {}
         }
     }
 
     pub fn step(&mut self, step: Step, stage: &mut Stage<'_>) {
         match (step, &mut self.kind) {
-            (Step::Text(step), CarrierKind::Texts(texts)) => texts.step(step, stage),
+            (Step::Smpp(step), CarrierKind::Smpp(smpp)) => smpp.step(step, stage),
+            (Step::Text(step), CarrierKind::Smpp(smpp)) => smpp.text_step(step, stage),
+            (Step::Cut, CarrierKind::Smpp(smpp)) => smpp.cut(stage),
+            (Step::Http(step), CarrierKind::Http(http)) => http.step(step, stage),
+            (Step::Text(step), CarrierKind::Http(http)) => http.text_step(step, stage),
+            (Step::Cut, CarrierKind::Http(http)) => http.cut(stage),
             (Step::Call(step), CarrierKind::Calls(calls)) => calls.step(step, stage),
-            (Step::Up, kind) => {
-                let slots = match &self.config.transport {
-                    Transport::Smpp(smpp) => smpp.binds * smpp.window,
-                    Transport::Http(http) => http.window,
-                    Transport::Sip(sip) => sip.max_calls,
-                };
-                self.slots.set(slots);
+            (Step::Up, CarrierKind::Calls(_)) => {
+                if let Transport::Sip(sip) = &self.config.transport {
+                    self.slots.set(sip.max_calls);
+                }
                 stage.say(CarrierEvent::Link(Link::Up));
-                match kind {
-                    CarrierKind::Texts(texts) => texts.up(stage),
-                    // A trunk is known to be there once it has answered.
-                    CarrierKind::Calls(_) => {
-                        stage.say(CarrierEvent::Link(Link::Probe { ok: true }))
-                    }
-                }
+                // A trunk is known to be there once it has answered.
+                stage.say(CarrierEvent::Link(Link::Probe { ok: true }));
             }
-            (Step::Cut, kind) => {
+            (Step::Cut, CarrierKind::Calls(_)) => {
                 self.slots.set(0);
-                if let CarrierKind::Texts(texts) = kind {
-                    texts.cut(stage);
-                }
                 let reason = "cut".into();
                 stage.say(CarrierEvent::Link(Link::Down { reason }));
                 let after = stage.dice.between(200, 20_000);
                 stage.later(after, Step::Up);
             }
-            (Step::Text(_), CarrierKind::Calls(_)) | (Step::Call(_), CarrierKind::Texts(_)) => {}
+            // No carrier plans a step of another kind.
+            (Step::Smpp(_) | Step::Http(_) | Step::Text(_) | Step::Call(_) | Step::Up, _) => {}
         }
+    }
+
+    /// A receipt that is on its way.
+    pub fn brought(&self, number: u32) -> Option<&Brought> {
+        match &self.kind {
+            CarrierKind::Smpp(smpp) => smpp.network.bringing.get(&number),
+            CarrierKind::Http(http) => http.network.bringing.get(&number),
+            CarrierKind::Calls(_) => None,
+        }
+    }
+
+    /// The core says what becomes of a receipt. Gives it, if it has become safe by that.
+    pub fn answered(
+        &mut self,
+        number: u32,
+        reply: Reply,
+        stage: &mut Stage<'_>,
+    ) -> Option<Brought> {
+        match (&mut self.kind, reply) {
+            (CarrierKind::Smpp(smpp), reply) => smpp.answered(number, reply, stage),
+            (CarrierKind::Http(http), Reply::Taken) => http.acknowledged(number),
+            (CarrierKind::Http(_), Reply::QueueFull) | (CarrierKind::Calls(_), _) => None,
+        }
+    }
+
+    /// It has something to bring that nothing else is planned for.
+    pub fn is_busy(&self) -> bool {
+        matches!(&self.kind, CarrierKind::Smpp(smpp) if smpp.is_busy())
     }
 }
 

@@ -10,13 +10,15 @@ use serde_json::Value;
 
 use super::{
     callers::{Job, Told, Truth},
-    carriers::{CarrierKind, Effect},
+    carriers::{Carrier, CarrierKind, Effect},
     finals::NOT_DELIVERED,
     texts::{Brought, place_of},
     world::World,
 };
 use crate::{
-    carrier::{Acknowledgement, AttemptEvent, CarrierEvent, Incoming, ReceiptState, TextOrder},
+    carrier::{
+        Acknowledgement, AttemptEvent, CarrierEvent, Incoming, ReceiptState, Reply, TextOrder,
+    },
     challenge::{AttemptKey, Origin},
     core::Core,
     delivery::DeliveryState,
@@ -150,6 +152,20 @@ impl World<'_, '_> {
                     key.attempt
                 ));
             }
+            Effect::AnsweredUnsafe(number) => self.violate(format!(
+                "message {number:x} is answered for, and it is not safe"
+            )),
+            Effect::Reached(state) => self.trace.reached(state),
+            Effect::FailedThoughTaken(key) => {
+                let id = job(self, key).map_or_else(String::new, |n| self.jobs[n].id.to_string());
+                self.violate(format!(
+                    "{id}: attempt {} is said to have failed, and the carrier has it",
+                    key.attempt
+                ));
+            }
+            Effect::Unordered => {
+                self.violate("a carrier got a text that nobody has ordered".to_owned());
+            }
             Effect::Say(_) | Effect::Later(..) => {}
         }
     }
@@ -198,10 +214,7 @@ impl World<'_, '_> {
 
     fn brought(&self, number: u32) -> Option<&Brought> {
         let carrier = self.carriers.get(place_of(number) as usize)?;
-        match &carrier.kind {
-            CarrierKind::Texts(texts) => texts.brought(number),
-            CarrierKind::Calls(_) => None,
-        }
+        carrier.brought(number)
     }
 
     fn tell(&mut self, key: AttemptKey, told: Told) {
@@ -215,18 +228,19 @@ impl World<'_, '_> {
         }
     }
 
+    /// A carrier is told what becomes of what it brought.
+    pub(super) fn answer(&mut self, number: u32, reply: Reply) -> Option<Brought> {
+        let place = place_of(number) as usize;
+        let mut brought = None;
+        self.with_carrier(place, |carrier, stage| {
+            brought = carrier.answered(number, reply, stage);
+        });
+        brought
+    }
+
     /// A carrier is told that what it brought is safe.
     pub(super) fn acknowledged(&mut self, number: u32) {
-        let place = place_of(number) as usize;
-        let brought = match self
-            .carriers
-            .get_mut(place)
-            .map(|carrier| &mut carrier.kind)
-        {
-            Some(CarrierKind::Texts(texts)) => texts.acknowledged(number),
-            _ => None,
-        };
-        let Some(brought) = brought else {
+        let Some(brought) = self.answer(number, Reply::Taken) else {
             return;
         };
         let Some(key) = brought.of else { return };
@@ -343,6 +357,11 @@ impl World<'_, '_> {
 
     // --- the end -------------------------------------------------------------------------------------------------
 
+    /// Nothing comes any more but time, and what follows from it.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.left == 0 && !self.carriers.iter().any(Carrier::is_busy)
+    }
+
     /// Nothing is left that could happen.
     pub(super) fn is_over(&self, core: &Core) -> bool {
         core.rest().is_none()
@@ -351,7 +370,7 @@ impl World<'_, '_> {
     /// Nobody will say anything more: a slot that is held now stays so, until it is swept as never settled.
     pub(super) fn check_slots(&mut self, core: &Core) {
         let held = core.rest().filter(|rest| {
-            self.left == 0 && rest.in_flight > 0 && (rest.open, rest.waiting) == (0, 0)
+            self.is_quiet() && rest.in_flight > 0 && (rest.open, rest.waiting) == (0, 0)
         });
         let Some(rest) = held else {
             self.idle_since = None;
@@ -385,7 +404,7 @@ impl World<'_, '_> {
             .iter()
             .map(|carrier| match &carrier.kind {
                 CarrierKind::Calls(calls) => calls.up(),
-                CarrierKind::Texts(_) => 0,
+                CarrierKind::Smpp(_) | CarrierKind::Http(_) => 0,
             })
             .sum();
         if up > 0 {

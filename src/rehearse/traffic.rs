@@ -8,10 +8,11 @@ use super::{
     callers::Job,
     calls::Calls,
     carriers::{self, CarrierKind, Stage},
-    world::{Event, World},
+    event::Event,
+    world::World,
 };
 use crate::{
-    carrier::{Acknowledgement, DriverId, TextOrder},
+    carrier::{Acknowledgement, DriverId, Reply, TextOrder},
     challenge::{AttemptKey, Millis, Origin},
     core::{Core, Input, Output},
     intake::{
@@ -93,6 +94,7 @@ impl World<'_, '_> {
                     let at = self.now.since_start();
                     self.trace
                         .event(at, format_args!("message {number:x} is refused"));
+                    self.answer(number, Reply::QueueFull);
                 }
                 Output::Acknowledge(_) | Output::Refuse(_) => {}
                 Output::Publish(report) => self.publish(*report),
@@ -124,12 +126,7 @@ impl World<'_, '_> {
         };
         self.given(driver, order.key);
         self.check_text(order, carriers::parts(order), engine);
-        let wall = self.time().wall;
-        self.with_carrier(place, |carrier, stage| {
-            if let CarrierKind::Texts(texts) = &mut carrier.kind {
-                texts.submit(order, wall, stage);
-            }
-        });
+        self.with_carrier(place, |carrier, stage| carrier.submit(order, stage));
     }
 
     fn at_trunk(

@@ -4,24 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     carriers::Step,
-    world::{Event, HOUSE, World},
+    event::{Event, Trouble},
+    world::{HOUSE, World},
 };
 use crate::{
     config::Config,
     core::{CarrierUpdate, Core, UpdateLink},
 };
-
-/// Troubles that come at a moment of their own.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Trouble {
-    Crash,
-    Disk,
-    BrokerGone,
-    BrokerBack,
-    ClockStep,
-    Reload,
-    LinkCut,
-}
 
 impl World<'_, '_> {
     /// What happens at moments that are known from the beginning.

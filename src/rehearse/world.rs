@@ -4,7 +4,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, VecDeque},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
@@ -12,11 +12,11 @@ use tokio::sync::mpsc;
 use super::{
     Rehearsal, Summary, Violation,
     callers::{self, Control, Job},
-    carriers::{Carrier, CarrierKind, Effect, Stage, Step},
+    carriers::{Carrier, CarrierKind, Effect, Stage},
     dice::Dice,
+    event::Event,
     trace::Trace,
     traffic::Broker,
-    trouble::Trouble,
 };
 use crate::{
     carrier::{CarrierEvent, CarrierMessage, DriverId},
@@ -27,7 +27,7 @@ use crate::{
         take_up,
     },
     ledger::{
-        Batch, Keeping, Recovered, ReportKey,
+        Batch, Keeping, Recovered,
         in_memory::{Engine, Memory},
     },
 };
@@ -38,6 +38,8 @@ pub struct World<'r, 't> {
     pub(super) dice: Dice,
     pub(super) trace: Trace<'t>,
     pub(super) now: Mono,
+    /// When the machines that go by `Instant` have their beginning.
+    began: Instant,
     pub(super) ahead: i64,
     due: BinaryHeap<Reverse<(Mono, u64)>>,
     events: BTreeMap<u64, (u32, Event)>,
@@ -66,25 +68,6 @@ pub(super) struct Disk {
     pub waiting: VecDeque<Batch>,
     pub busy: bool,
     pub refuses_until: Mono,
-}
-
-/// What happens later.
-#[derive(Debug)]
-pub(super) enum Event {
-    Ask(usize),
-    /// The same id with something else in it.
-    AskOther(usize),
-    GiveUp(u64),
-    Control(usize),
-    Disk,
-    LookUp(Vec<LookUp>),
-    Said(usize, Box<CarrierEvent>),
-    Step(usize, Step),
-    Arrive(ReportKey),
-    Confirmed(ReportKey),
-    /// The ledger's housekeeping, and a look whether all is over.
-    Retention,
-    Fault(Trouble),
 }
 
 /// How one life of the process ends.
@@ -125,6 +108,7 @@ impl<'r, 't> World<'r, 't> {
             dice,
             trace: Trace::new(listener),
             now: Mono::after_start(Duration::from_secs(1)),
+            began: Instant::now(),
             ahead: 0,
             due: BinaryHeap::new(),
             events: BTreeMap::new(),
@@ -211,7 +195,7 @@ impl<'r, 't> World<'r, 't> {
 
     pub(super) fn later(&mut self, after: Duration, event: Event) {
         self.last_event += 1;
-        self.left += usize::from(!matches!(event, Event::Retention));
+        self.left += usize::from(!event.is_time());
         self.due.push(Reverse((self.now + after, self.last_event)));
         self.events.insert(self.last_event, (self.life, event));
     }
@@ -224,7 +208,7 @@ impl<'r, 't> World<'r, 't> {
             }
             self.due.pop();
             let (life, event) = self.events.remove(&number)?;
-            self.left -= usize::from(!matches!(event, Event::Retention));
+            self.left -= usize::from(!event.is_time());
             if life == self.life || event.outlives_a_crash() {
                 self.now = self.now.max(at);
                 return Some(event);
@@ -256,7 +240,7 @@ impl<'r, 't> World<'r, 't> {
             if self.crash {
                 return End::Crashed;
             }
-            if self.left == 0 && self.is_over(&core) {
+            if self.is_quiet() && self.is_over(&core) {
                 self.check_end(&core, &engine);
                 return match self.violation {
                     Some(_) => End::Broken,
@@ -328,7 +312,9 @@ impl<'r, 't> World<'r, 't> {
         self.crash = false;
         self.disk.waiting.clear();
         self.disk.busy = false;
-        self.carriers.iter_mut().for_each(Carrier::crash);
+        for place in 0..self.carriers.len() {
+            self.with_carrier(place, Carrier::crash);
+        }
         self.hang_on();
         self.now += self.dice.between(50, 3_000);
     }
@@ -459,6 +445,8 @@ impl<'r, 't> World<'r, 't> {
     ) {
         let mut effects = Vec::new();
         let mut stage = Stage {
+            now: self.began + self.now.since_start(),
+            wall: self.time().wall,
             dice: &mut self.dice,
             profile: &self.rehearsal.profile,
             effects: &mut effects,
@@ -470,26 +458,6 @@ impl<'r, 't> World<'r, 't> {
                 Effect::Later(after, step) => self.later(after, Event::Step(place, step)),
                 other => self.note(other),
             }
-        }
-    }
-}
-
-impl Event {
-    /// It is of the world outside.
-    fn outlives_a_crash(&self) -> bool {
-        match self {
-            Event::Ask(_)
-            | Event::AskOther(_)
-            | Event::Control(_)
-            | Event::Retention
-            | Event::Fault(_) => true,
-            Event::Step(_, step) => step.outlives_a_crash(),
-            Event::GiveUp(_)
-            | Event::Disk
-            | Event::LookUp(_)
-            | Event::Said(..)
-            | Event::Arrive(_)
-            | Event::Confirmed(_) => false,
         }
     }
 }

@@ -14,8 +14,8 @@ use crate::{
 const KNOWN: &[&str] = &[
     "ledger: codec, engine, keys, limiter, read, recover, store",
     "ledger::store::sqlite: loss, mark",
-    "rehearse: calls, carriers, texts",
-    "rehearse: callers, checks, finals, traffic, trouble, world",
+    "rehearse: calls, carriers, http, smpp, texts",
+    "rehearse: callers, checks, finals, traffic, world",
 ];
 
 type Path = Vec<String>;

@@ -2,7 +2,7 @@
 //! far as their windows have room, sent again where no answer comes; and the question whether a quiet
 //! session still lives. Part of the machine of `centre.rs`.
 
-use super::centre::{Centre, Now, SWEEP};
+use super::centre::{Centre, Now};
 use super::delivery::{Delivery, Owned, What};
 use super::pdu::{command, status};
 use super::session::{Asked, SessionId};
@@ -44,6 +44,7 @@ impl Centre {
                 to,
                 what,
                 counted: false,
+                tag: None,
             }),
             now,
         );
@@ -126,8 +127,9 @@ impl Centre {
         for name in self.accounts.keys().cloned().collect::<Vec<_>>() {
             self.pump(&name, now);
         }
-        if !self.sessions.is_empty() {
-            self.timers.add(now.at + SWEEP, Event::Sweep);
+        self.sweeps = !self.sessions.is_empty();
+        if self.sweeps {
+            self.timers.add(now.at + self.sweep_every(), Event::Sweep);
         }
     }
 

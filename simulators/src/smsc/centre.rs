@@ -3,6 +3,7 @@
 //! no clock.
 
 use super::accounts::Account;
+use super::decided::Outside;
 use super::parts::Joiner;
 use super::pdu::{self, Bind, Fault, Header, MAX_SEQUENCE, Mode, command, status};
 use super::session::{Asked, Session, SessionId};
@@ -12,7 +13,7 @@ use super::{SmscConfig, write};
 use crate::record::Record;
 use crate::script::{Dice, Faults, Script};
 use crate::subscriber::Habits;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,11 +47,15 @@ pub struct Centre {
     credentials: Option<(String, String)>,
     pub(super) window: usize,
     pub(super) probe: Option<Duration>,
-    pub(super) sessions: HashMap<SessionId, Session>,
-    pub(super) accounts: HashMap<Arc<str>, Account>,
+    pub(super) sessions: BTreeMap<SessionId, Session>,
+    pub(super) accounts: BTreeMap<Arc<str>, Account>,
     next_session: SessionId,
     pub(super) dirty: Vec<SessionId>,
+    /// A sweep is on the timers.
+    pub(super) sweeps: bool,
     pub(super) scratch: String,
+    /// Somebody else decides what becomes of submits.
+    pub(super) outside: Option<Outside>,
 }
 
 impl Centre {
@@ -68,11 +73,13 @@ impl Centre {
             credentials: config.credentials.clone(),
             window: config.receipt_window.max(1),
             probe: config.probe,
-            sessions: HashMap::new(),
-            accounts: HashMap::new(),
+            sessions: BTreeMap::new(),
+            accounts: BTreeMap::new(),
             next_session: 1,
             dirty: Vec::new(),
+            sweeps: false,
             scratch: String::new(),
+            outside: None,
         }
     }
 
@@ -81,8 +88,8 @@ impl Centre {
         if self.sessions.len() >= MAX_SESSIONS {
             return None;
         }
-        if self.sessions.is_empty() {
-            self.timers.add(now.at + SWEEP, Event::Sweep);
+        if !std::mem::replace(&mut self.sweeps, true) {
+            self.timers.add(now.at + self.sweep_every(), Event::Sweep);
         }
         let id = self.next_session;
         self.next_session += 1;
@@ -102,9 +109,7 @@ impl Centre {
             return;
         };
         account.receivers.retain(|receiver| *receiver != id);
-        let mut unanswered: Vec<_> = session.asked.into_iter().collect();
-        unanswered.sort_unstable_by_key(|(sequence, _)| std::cmp::Reverse(*sequence));
-        for (_, (asked, _)) in unanswered {
+        for (_, (asked, _)) in session.asked.into_iter().rev() {
             if let Asked::Delivery(delivery) = asked {
                 account.waiting.push_front(delivery);
             }
@@ -320,6 +325,7 @@ impl Centre {
                 if let Err(fault) = pdu::read_response_id(body, header.status) {
                     self.broken(fault);
                 }
+                self.note_answered(&delivery, header.status);
                 // ESME_RX_T_APPN (0x64) asks for another try, as the busy statuses do.
                 if matches!(
                     header.status,

@@ -25,6 +25,8 @@ pub struct Delivery {
     pub what: What,
     /// True once it has been counted: a repetition is not a second receipt.
     pub counted: bool,
+    /// What whoever decides outside calls it.
+    pub tag: Option<u32>,
 }
 
 /// An address kept.
@@ -140,7 +142,9 @@ impl Delivery {
                     0x04
                 };
                 deliver.message = scratch.as_bytes();
-                if receipt.form != ReceiptForm::NoTlvs || !receipt.id_in_text {
+                if (receipt.form != ReceiptForm::NoTlvs || !receipt.id_in_text)
+                    && !receipt.id.is_empty()
+                {
                     deliver.receipted_id = Some(&receipt.id);
                     deliver.state = Some(receipt::state(receipt.stat));
                 }

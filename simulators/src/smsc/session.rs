@@ -4,7 +4,7 @@
 use super::centre::Now;
 use super::delivery::Delivery;
 use super::pdu::{MAX_SEQUENCE, Mode};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ pub struct Session {
     /// Who is bound here, and how.
     pub bound: Option<(Arc<str>, Mode)>,
     /// Our requests without an answer, by sequence number; bounded by the receipt window and one probe.
-    pub asked: HashMap<u32, (Asked, Instant)>,
+    pub asked: BTreeMap<u32, (Asked, Instant)>,
     /// Deliveries among `asked`.
     pub in_flight: usize,
     /// To be closed as soon as `out` is written.
@@ -49,7 +49,7 @@ impl Session {
             inbox: Vec::new(),
             out: Vec::new(),
             bound: None,
-            asked: HashMap::new(),
+            asked: BTreeMap::new(),
             in_flight: 0,
             closing: false,
             heard: now,

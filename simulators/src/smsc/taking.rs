@@ -25,11 +25,11 @@ pub(super) struct Asking<'a> {
 }
 
 /// A submit that is written well.
-struct Message<'a> {
-    submit: Submit<'a>,
+pub(super) struct Message<'a> {
+    pub(super) submit: Submit<'a>,
     encoding: Encoding,
-    text: String,
-    part: Option<Part>,
+    pub(super) text: String,
+    pub(super) part: Option<Part>,
     parts: u32,
     validity_s: Option<i64>,
 }
@@ -55,6 +55,9 @@ impl Centre {
                 return self.refuse_later(asking, fault.status());
             }
         };
+        if self.outside.is_some() {
+            return self.ask_outside(asking, &message);
+        }
         let person = faults.behaviour(&shown(&message.submit.destination)).text;
         if let Some(refused) = Refused::decide(&mut self.dice, faults, person) {
             let code = status_of(refused);
@@ -170,6 +173,7 @@ impl Centre {
                 to,
                 what,
                 counted: false,
+                tag: None,
             })
         };
         if let (Some(after), Some(code)) = (fate.reply_after, code_in(&message.text)) {
@@ -317,7 +321,7 @@ fn check_source(address: &Address<'_>) -> Result<(), Fault> {
 }
 
 /// An address as a person reads it: international numbers with their `+`.
-fn shown(address: &Address<'_>) -> String {
+pub(super) fn shown(address: &Address<'_>) -> String {
     let text = String::from_utf8_lossy(address.addr);
     if address.ton == 1 {
         format!("+{text}")

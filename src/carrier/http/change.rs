@@ -4,12 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use tokio::sync::watch;
 
-use super::{Driver, State, client::Requester};
-use crate::{
-    carrier::{CarrierEvent, Link, throttle::ThrottleLimiter},
-    config::carrier::{CarrierConfig, Transport},
-    retry::Waits,
-};
+use super::{Driver, client::Requester};
+use crate::config::carrier::{CarrierConfig, Transport};
 
 /// What requests are made of.
 #[derive(Clone)]
@@ -57,24 +53,13 @@ impl Driver {
     /// Another configuration, from the next request on. Those in the air end as they began.
     pub(super) async fn change(&mut self, setup: &Setup) {
         self.config = setup.config.clone();
-        self.window = setup.window;
         if setup.fresh {
-            self.link = State::Unknown;
-            self.throttle = ThrottleLimiter::default();
-            self.waits = Waits::default();
             self.probing = None;
         }
-        match self.config.probe {
-            None => {
-                self.next_probe = None;
-                self.up().await;
-            }
-            Some(_) if self.link != State::Up => self.next_probe = Some(Instant::now()),
-            Some(probe) => self.next_probe = Some(Instant::now() + probe),
-        }
-        self.count_slots();
-        if self.link == State::Up {
-            self.say(CarrierEvent::Link(Link::Room)).await;
+        let (window, probe) = (setup.window, self.config.probe);
+        let links = self.link.change(window, probe, setup.fresh, Instant::now());
+        for link in links {
+            self.say_link(link).await;
         }
     }
 }

@@ -1,483 +1,410 @@
-//! One bind: connects, carries a session, reconnects, for ever. The driver of [`Session`] and [`Orders`].
+//! One bind's life, as a pure machine: connect to one endpoint after the other, bind, carry orders and deliveries, be
+//! lost, wait, connect again; until it is drained. Around [`Session`] (the protocol) and [`Orders`] (what texts become).
 //!
-//! It owns the socket and the clock and no protocol. Everything that is ready is read in one call and what it
-//! leads to is written in one.
+//! Octets and time come in; octets, [`BindEvent`]s and the next deadline go out. After any input [`Bind::settle`] does
+//! what follows from it. It owns no socket, reads no clock, and knows nothing of the other binds (`pool`).
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-mod change;
-
 use bytes::BytesMut;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::{mpsc, watch},
-    time::{Sleep, sleep, sleep_until},
-};
 
 use super::{
+    live::Live,
     orders::{OrderOutcome, Orders, refused},
-    receipts,
-    shared::Shared,
-    status,
+    receipts, status,
 };
 use crate::{
-    carrier::{
-        Acknowledgement, AttemptEvent, CarrierEvent, Link, Reply, TextOrder,
-        connect::{self, Stream},
-    },
+    carrier::{Incoming, Reply, TextOrder},
     cause::Cause,
-    clock,
-    protocol::smpp::{self, Closed, Deliver, Session},
+    challenge::{AttemptKey, Millis},
+    protocol::smpp::{Closed, Counters, Session, SessionEvent},
     retry::{SHORTEST, Waits},
 };
 
-use change::changed;
-
-/// Octets read in one call.
-const READ: usize = 64 * 1024;
-/// Orders taken in one go.
-const BATCH: usize = 256;
-/// A timer for "never": looked at once an hour.
-const NEVER: Duration = Duration::from_secs(3_600);
 /// How long answers may take while draining, beyond the carrier's own response timeout.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
-/// The last octets (unbind_resp) are given this long to leave.
-const LAST_WRITE: Duration = Duration::from_millis(200);
 
-/// What the splitter tells a bind.
-pub enum ToBind {
-    Submit(Box<TextOrder>),
-    Drain,
+/// What has come of an input, in order.
+#[derive(Debug)]
+pub enum BindEvent {
+    Bound,
+    /// No session came to be, with the reason for the operator.
+    NotBound(String),
+    /// The session that was bound is over; `counters`: what the peer has said out of turn.
+    Lost {
+        reason: String,
+        counters: Counters,
+    },
+    Outcome(OrderOutcome),
+    Probe {
+        ok: bool,
+    },
+    /// The peer has brought this; it is answered by [`Bind::answer`].
+    Brought {
+        incoming: Incoming,
+        sequence: u32,
+    },
 }
 
-/// Why a session's run ended.
-enum Ended {
-    /// With the reason for the operator.
-    Lost(String),
-    /// Drained, or nobody listens any more.
-    Finished,
+/// What the bind wants of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// A new one, to this endpoint of the carrier.
+    Wanted(usize),
+    /// It has one.
+    Open,
+    /// None now: what [`Bind::output`] still has may leave, then it is closed.
+    None,
+    /// None ever again.
+    Over,
 }
 
 pub struct Bind {
-    pub shared: Arc<Shared>,
-    pub index: usize,
-    pub inbox: mpsc::Receiver<ToBind>,
-    /// Tells that what may change for a running session has changed.
-    pub changes: watch::Receiver<()>,
-    pub draining: bool,
+    /// Its own endpoint: where each round of connecting begins.
+    first: usize,
+    live: Arc<Live>,
+    state: State,
+    waits: Waits,
+    /// When this round of connecting began.
+    tried: Instant,
+    is_draining: bool,
+    /// The last octets of a session that is over.
+    last: BytesMut,
+    events: VecDeque<BindEvent>,
+}
+
+enum State {
+    Waiting { until: Instant },
+    Connecting { nth: usize, reasons: Vec<String> },
+    Connected(Box<Carried>),
+    Over,
+}
+
+/// A session in its connection, and the orders that it carries.
+struct Carried {
+    session: Session,
+    orders: Orders,
+    is_bound: bool,
+    drain_until: Option<Instant>,
 }
 
 impl Bind {
-    /// Until drained, or until nobody listens.
-    pub async fn run(mut self) {
-        self.run_sessions().await;
-        self.inbox.close();
-        while let Ok(told) = self.inbox.try_recv() {
-            if let ToBind::Submit(order) = told {
-                self.refuse(&order).await;
-            }
-        }
-    }
-
-    async fn run_sessions(&mut self) {
-        let mut waits = Waits::default();
-        while !self.draining {
-            let tried = Instant::now();
-            let was_bound = match self.connect().await {
-                Ok(Some(stream)) => {
-                    let (ended, was_bound) = self.session(stream).await;
-                    match ended {
-                        Ended::Finished => return,
-                        Ended::Lost(reason) if !was_bound => self.failed(&reason).await,
-                        Ended::Lost(_) => {}
-                    }
-                    was_bound
-                }
-                Ok(None) => return,
-                Err(reason) => {
-                    self.failed(&reason).await;
-                    false
-                }
-            };
-            if was_bound && tried.elapsed() >= SHORTEST {
-                waits.succeeded();
-            }
-            let wait = waits.next_wait().saturating_sub(tried.elapsed());
-            // After a long session the next try comes soon; never two in one second.
-            if self.meanwhile(sleep(wait)).await.is_none() {
-                return;
-            }
-        }
-    }
-
-    /// One round over the endpoints, beginning with this bind's own. None: drained meanwhile.
-    async fn connect(&mut self) -> Result<Option<Box<dyn Stream>>, String> {
-        let shared = self.shared.clone();
-        let config = &shared.live().config;
-        let count = config.endpoints.len();
-        let mut reasons = Vec::new();
-        for nth in 0..count {
-            let endpoint = &config.endpoints[(self.index + nth) % count];
-            match self
-                .meanwhile(connect::connect(
-                    endpoint,
-                    &config.tls,
-                    config.response_timeout,
-                ))
-                .await
-            {
-                Some(Ok(stream)) => return Ok(Some(stream)),
-                Some(Err(reason)) => reasons.push(reason),
-                None => return Ok(None),
-            }
-        }
-        Err(if reasons.is_empty() {
-            "no endpoint is configured".into()
-        } else {
-            reasons.join("; ")
-        })
-    }
-
-    async fn failed(&self, reason: &str) {
-        tracing::debug!(carrier = %self.shared.name, bind = self.index, reason, "no session");
-        if let Some(link) = self
-            .shared
-            .connect_failed(reason)
-            .filter(|_| !self.draining)
-        {
-            self.shared.say(CarrierEvent::Link(link)).await;
-        }
-    }
-
-    /// Waits for something while no session is bound: orders that come nevertheless fail at once.
-    /// None: drained.
-    async fn meanwhile<T>(&mut self, wait: impl Future<Output = T>) -> Option<T> {
-        tokio::pin!(wait);
-        loop {
-            tokio::select! {
-                done = &mut wait => return Some(done),
-                told = self.inbox.recv() => match told {
-                    Some(ToBind::Submit(order)) => self.refuse(&order).await,
-                    Some(ToBind::Drain) | None => {
-                        self.draining = true;
-                        return None;
-                    }
-                },
-            }
-        }
-    }
-
-    async fn refuse(&self, order: &TextOrder) {
-        let outcome = refused(order.key, Cause::CarrierFault.failure(None));
-        self.say(outcome).await;
-    }
-
-    /// The load is less before the outcome is heard, so that the slot is free for the next order.
-    async fn say(&self, outcome: OrderOutcome) -> bool {
-        if outcome.first {
-            self.shared.loads[self.index]
-                .orders
-                .fetch_sub(1, Ordering::Relaxed);
-        }
-        self.shared
-            .say(CarrierEvent::Attempt(outcome.key, outcome.event))
-            .await
-    }
-
-    /// Carries one session. The flag says whether it was ever bound.
-    async fn session(&mut self, stream: Box<dyn Stream>) -> (Ended, bool) {
-        let shared = self.shared.clone();
-        self.changes.mark_unchanged();
-        let settings = match settings(&shared) {
-            Ok(settings) => settings,
-            Err(reason) => return (Ended::Lost(reason), false),
+    /// `first`: which of the endpoints it asks first. The waits between its tries are chosen by `seed`.
+    pub fn new(first: usize, live: Arc<Live>, seed: u64, now: Instant) -> Bind {
+        let mut bind = Bind {
+            first,
+            live,
+            state: State::Waiting { until: now },
+            waits: Waits::seeded(seed),
+            tried: now,
+            is_draining: false,
+            last: BytesMut::new(),
+            events: VecDeque::new(),
         };
-        let (acks, given_back) = mpsc::unbounded_channel();
-        let mut run = Run {
-            acks,
-            session: Session::new(settings, Instant::now()),
-            orders: Orders::new(shared.live().statuses.clone()),
-            bound: false,
-            was_bound: false,
-            listening: true,
+        bind.connect(now);
+        bind
+    }
+
+    // --- what comes in -------------------------------------------------------------------------------------------
+
+    /// Without a session it fails at once. `concatenation` marks the parts of its text.
+    pub fn submit(&mut self, order: TextOrder, concatenation: u8) {
+        let outcome = match &mut self.state {
+            State::Connected(carried) if carried.is_bound => {
+                carried.orders.take(order, concatenation)
+            }
+            _ => Some(refused(order.key, Cause::CarrierFault.failure(None))),
+        };
+        self.events.extend(outcome.map(BindEvent::Outcome));
+    }
+
+    /// The connection that was wanted is there. `password`: as it reads now.
+    pub fn connected(&mut self, password: Result<String, String>, now: Instant) {
+        if !matches!(self.state, State::Connecting { .. }) {
+            return;
+        }
+        let settings = match password {
+            Ok(password) => self.live.settings(password),
+            Err(reason) => return self.not_bound(format!("password: {reason}"), now),
+        };
+        self.last.clear();
+        self.state = State::Connected(Box::new(Carried {
+            session: Session::new(settings, now),
+            orders: Orders::new(self.live.statuses.clone()),
+            is_bound: false,
             drain_until: None,
-            most: shared.live().smpp.window as usize * 2,
-            outcomes: Vec::new(),
-            bind: self,
+        }));
+    }
+
+    /// There was none to be had from this endpoint.
+    pub fn connect_failed(&mut self, reason: String, now: Instant) {
+        let State::Connecting { nth, reasons } = &mut self.state else {
+            return;
         };
-        let ended = run.carry(stream, given_back).await;
-        let reason = match &ended {
-            Ended::Lost(reason) => reason.clone(),
-            Ended::Finished => "drained".to_owned(),
-        };
-        run.lost(&reason).await;
-        let was_bound = run.was_bound;
-        (ended, was_bound)
+        *nth += 1;
+        reasons.push(reason);
+        if *nth >= self.live.config.endpoints.len() {
+            let reason = reasons.join("; ");
+            self.not_bound(reason, now);
+        }
     }
-}
 
-/// One session in its connection.
-struct Run<'a> {
-    bind: &'a mut Bind,
-    session: Session,
-    /// Where dispatch says which deliveries are safe. As many as the session leaves unanswered.
-    acks: mpsc::UnboundedSender<(u32, Reply)>,
-    orders: Orders,
-    bound: bool,
-    was_bound: bool,
-    /// Dispatch still takes what we say.
-    listening: bool,
-    drain_until: Option<Instant>,
-    /// Orders without an outcome beyond which none is taken from the inbox: dispatch gives fewer.
-    most: usize,
-    outcomes: Vec<OrderOutcome>,
-}
+    /// The connection is gone, says whoever reads and writes it.
+    pub fn disconnected(&mut self, reason: String, now: Instant) {
+        if matches!(self.state, State::Connected(_)) {
+            self.session_over(reason, now);
+        }
+        self.last.clear();
+    }
 
-impl Run<'_> {
-    async fn carry(
-        &mut self,
-        stream: Box<dyn Stream>,
-        mut given_back: mpsc::UnboundedReceiver<(u32, Reply)>,
-    ) -> Ended {
-        let (mut reading, mut writing) = tokio::io::split(stream);
-        let mut input = BytesMut::with_capacity(READ);
-        let mut told = Vec::with_capacity(BATCH);
-        let mut flushed = true;
-        let timer = sleep(NEVER);
-        tokio::pin!(timer);
-        loop {
-            if let Some(ended) = self.settle().await {
-                let _ =
-                    tokio::time::timeout(LAST_WRITE, writing.write_all_buf(self.session.output()))
-                        .await;
-                return ended;
-            }
-            self.wind(timer.as_mut());
-            input.reserve(READ / 4);
-            let reads = self.session.wants_input();
-            let writes = !self.session.output().is_empty();
-            let takes = self.drain_until.is_none() && self.orders.unsettled() < self.most;
-            let output = self.session.output();
-            let write = async {
-                match writes {
-                    true => writing.write(output).await.map(Some),
-                    false => writing.flush().await.map(|()| None),
-                }
-            };
-            tokio::select! {
-                wrote = write, if writes || !flushed => match wrote {
-                    Ok(Some(0)) => return Ended::Lost("connection closed by the peer".into()),
-                    Ok(wrote) => {
-                        flushed = wrote.is_none();
-                        // Texts and numbers: nothing of what has left stays behind.
-                        let gone = wrote.unwrap_or_default();
-                        self.session.output().split_to(gone).fill(0);
-                    }
-                    Err(e) => return Ended::Lost(connect::describe(&e)),
-                },
-                read = reading.read_buf(&mut input), if reads => match read {
-                    Ok(1..) => self.session.receive(&mut input, Instant::now()),
-                    Ok(0) => return Ended::Lost("connection closed by the peer".into()),
-                    Err(e) => return Ended::Lost(connect::describe(&e)),
-                },
-                count = self.bind.inbox.recv_many(&mut told, BATCH), if takes => self.told(count, &mut told),
-                Some(ack) = given_back.recv() => {
-                    self.answer(ack);
-                    while let Ok(ack) = given_back.try_recv() {
-                        self.answer(ack);
-                    }
-                }
-                () = changed(&mut self.bind.changes) => self.changed(),
-                () = &mut timer => self.session.timeout(Instant::now()),
+    /// Takes every whole PDU off `input`.
+    pub fn receive(&mut self, input: &mut BytesMut, now: Instant) {
+        if let State::Connected(carried) = &mut self.state {
+            carried.session.receive(input, now);
+        }
+    }
+
+    /// Whoever was brought a delivery of this session has it, or has no room for it.
+    pub fn answer(&mut self, sequence: u32, reply: Reply) {
+        if let State::Connected(carried) = &mut self.state {
+            match reply {
+                Reply::Taken => carried.session.delivered(sequence),
+                Reply::QueueFull => carried.session.refused(sequence),
             }
         }
     }
 
-    fn answer(&mut self, (sequence, reply): (u32, Reply)) {
-        match reply {
-            Reply::Taken => self.session.delivered(sequence),
-            Reply::QueueFull => self.session.refused(sequence),
+    /// Acts on every deadline that has passed.
+    pub fn timeout(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Waiting { until } if *until <= now => self.connect(now),
+            State::Connected(carried) => carried.session.timeout(now),
+            State::Waiting { .. } | State::Connecting { .. } | State::Over => {}
         }
     }
 
-    fn told(&mut self, count: usize, told: &mut Vec<ToBind>) {
-        for one in told.drain(..) {
-            match one {
-                ToBind::Submit(order) if self.bound => {
-                    let refused = self
-                        .orders
-                        .take(*order, self.bind.shared.next_concatenation());
-                    self.outcomes.extend(refused);
-                }
-                ToBind::Submit(order) => self
-                    .outcomes
-                    .push(refused(order.key, Cause::CarrierFault.failure(None))),
-                ToBind::Drain => self.drain(),
+    /// Nothing new is taken; what is in the air is waited for, within bounds.
+    pub fn drain(&mut self, now: Instant) {
+        self.is_draining = true;
+        match &mut self.state {
+            State::Connected(carried) => {
+                let limit = self.live.config.response_timeout + DRAIN_GRACE;
+                carried.drain_until.get_or_insert(now + limit);
+            }
+            State::Waiting { .. } | State::Connecting { .. } => self.state = State::Over,
+            State::Over => {}
+        }
+    }
+
+    /// Window, waits and the meanings of statuses are others from here on. `password`: if it can be read; one that can't is
+    /// of no use to a session that stands.
+    pub fn change(&mut self, live: Arc<Live>, password: Option<String>, now: Instant) {
+        self.live = live;
+        if let State::Connected(carried) = &mut self.state {
+            carried.orders.read_by(self.live.statuses.clone());
+            if let Some(password) = password {
+                carried.session.change(self.live.settings(password), now);
             }
         }
-        if count == 0 {
-            self.drain();
-        }
     }
 
-    fn drain(&mut self) {
-        self.bind.draining = true;
-        let limit = self.bind.shared.live().config.response_timeout + DRAIN_GRACE;
-        self.drain_until.get_or_insert(Instant::now() + limit);
-    }
+    // --- what follows --------------------------------------------------------------------------------------------
 
     /// Says what the session has brought, moves waiting parts into the window, ends what is over.
-    async fn settle(&mut self) -> Option<Ended> {
+    pub fn settle(&mut self, now: Instant, wall: Millis) {
+        let State::Connected(carried) = &mut self.state else {
+            return;
+        };
+        let closed = carried.hear(&mut self.events, &self.live);
+        let closed = closed.or_else(|| carried.go_on(&mut self.events, now, wall));
+        match closed {
+            Some(Closed::Unbound) => {
+                self.is_draining = true;
+                self.session_over("drained".to_owned(), now);
+            }
+            Some(why) => self.session_over(reason(why), now),
+            None => {}
+        }
+    }
+
+    /// The session is over: first it is said, then every order without an outcome gets one.
+    fn session_over(&mut self, reason: String, now: Instant) {
+        let State::Connected(mut carried) = std::mem::replace(&mut self.state, State::Over) else {
+            return;
+        };
+        if carried.is_bound {
+            let (reason, counters) = (reason.clone(), carried.session.counters());
+            self.events.push_back(BindEvent::Lost { reason, counters });
+        }
+        let unwritten = carried.session.unanswered();
+        let unwritten: Vec<u64> = unwritten
+            .filter(|(_, written)| !written)
+            .map(|(token, _)| token)
+            .collect();
+        let mut outcomes = Vec::new();
+        carried.orders.lost(unwritten.into_iter(), &mut outcomes);
+        self.events
+            .extend(outcomes.into_iter().map(BindEvent::Outcome));
+        self.last = std::mem::take(carried.session.output());
+        match (carried.is_bound, self.is_draining) {
+            (_, true) => {}
+            (true, false) => {
+                // After a long session the next try comes soon; never two in one second.
+                if now.saturating_duration_since(self.tried) >= SHORTEST {
+                    self.waits.succeeded();
+                }
+                self.wait(now);
+            }
+            (false, false) => self.not_bound(reason, now),
+        }
+    }
+
+    fn not_bound(&mut self, reason: String, now: Instant) {
+        self.events.push_back(BindEvent::NotBound(reason));
+        self.wait(now);
+    }
+
+    fn wait(&mut self, now: Instant) {
+        let since = now.saturating_duration_since(self.tried);
+        let until = now + self.waits.next_wait().saturating_sub(since);
+        self.state = State::Waiting { until };
+    }
+
+    fn connect(&mut self, now: Instant) {
+        self.tried = now;
+        if self.live.config.endpoints.is_empty() {
+            return self.not_bound("no endpoint is configured".to_owned(), now);
+        }
+        self.state = State::Connecting {
+            nth: 0,
+            reasons: Vec::new(),
+        };
+    }
+
+    // --- what goes out -------------------------------------------------------------------------------------------
+
+    pub fn poll_event(&mut self) -> Option<BindEvent> {
+        self.events.pop_front()
+    }
+
+    pub fn connection(&self) -> Connection {
+        match &self.state {
+            State::Connecting { nth, .. } => {
+                Connection::Wanted((self.first + nth) % self.live.config.endpoints.len().max(1))
+            }
+            State::Connected(_) => Connection::Open,
+            State::Waiting { .. } => Connection::None,
+            State::Over => Connection::Over,
+        }
+    }
+
+    /// What is to be written; the driver takes octets off its front as the socket takes them.
+    pub fn output(&mut self) -> &mut BytesMut {
+        match &mut self.state {
+            State::Connected(carried) => carried.session.output(),
+            State::Waiting { .. } | State::Connecting { .. } | State::Over => &mut self.last,
+        }
+    }
+
+    /// Whether octets of the peer are welcome.
+    pub fn wants_input(&self) -> bool {
+        matches!(&self.state, State::Connected(carried) if carried.session.wants_input())
+    }
+
+    /// Whether orders are taken from the queue: they are refused quickly where there is no session, and stay where they
+    /// are while it has more than enough.
+    pub fn takes_orders(&self) -> bool {
+        match &self.state {
+            State::Connected(carried) => {
+                let most = self.live.smpp.window as usize * 2;
+                carried.drain_until.is_none() && carried.orders.unsettled() < most
+            }
+            State::Waiting { .. } | State::Connecting { .. } | State::Over => true,
+        }
+    }
+
+    /// When [`Bind::timeout`] wants to be called next.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Waiting { until } => Some(*until),
+            State::Connected(carried) => {
+                let drain = carried.drain_until.filter(|_| carried.is_busy());
+                let session = carried.session.next_deadline();
+                session.into_iter().chain(drain).min()
+            }
+            State::Connecting { .. } | State::Over => None,
+        }
+    }
+}
+
+impl Carried {
+    /// What the session has to say.
+    fn hear(&mut self, events: &mut VecDeque<BindEvent>, live: &Live) -> Option<Closed> {
         let mut closed = None;
         while let Some(event) = self.session.poll_event() {
             match event {
-                smpp::SessionEvent::Answered {
+                SessionEvent::Answered {
                     token,
                     status,
                     message_id,
                 } => {
                     let outcome = self.orders.answered(token, status, message_id);
-                    self.outcomes.extend(outcome);
+                    events.extend(outcome.map(BindEvent::Outcome));
                 }
-                smpp::SessionEvent::Unanswered { token } => {
-                    self.outcomes.extend(self.orders.unanswered(token))
+                SessionEvent::Unanswered { token } => {
+                    let outcome = self.orders.unanswered(token);
+                    events.extend(outcome.map(BindEvent::Outcome));
                 }
-                smpp::SessionEvent::Closed(why) => closed = Some(why),
-                smpp::SessionEvent::Bound => {
-                    (self.bound, self.was_bound) = (true, true);
-                    let link = self.bind.shared.session_bound(self.bind.index);
-                    self.say_link(link).await;
+                SessionEvent::Closed(why) => closed = Some(why),
+                SessionEvent::Bound => {
+                    self.is_bound = true;
+                    events.push_back(BindEvent::Bound);
                 }
-                smpp::SessionEvent::Probe { ok } => self.say_link(Link::Probe { ok }).await,
-                smpp::SessionEvent::Delivered { deliver, sequence } => {
-                    self.say_outcomes(Instant::now()).await; // in the order in which the peer spoke
-                    self.brought(&deliver, sequence).await;
+                SessionEvent::Probe { ok } => events.push_back(BindEvent::Probe { ok }),
+                SessionEvent::Delivered { deliver, sequence } => {
+                    match receipts::read(&deliver, &live.statuses) {
+                        Some(incoming) => {
+                            events.push_back(BindEvent::Brought { incoming, sequence });
+                        }
+                        None => {
+                            tracing::debug!(carrier = %live.config.name, ?deliver, "neither receipt nor text");
+                            self.session.delivered(sequence);
+                        }
+                    }
                 }
             }
         }
-        let now = Instant::now();
+        closed
+    }
+
+    /// Fills the window; says goodbye once everything is answered that was in the air at a drain, or in vain.
+    fn go_on(
+        &mut self,
+        events: &mut VecDeque<BindEvent>,
+        now: Instant,
+        wall: Millis,
+    ) -> Option<Closed> {
+        let mut outcomes = Vec::new();
         self.orders
-            .fill(&mut self.session, now, clock::now(), &mut self.outcomes);
-        self.say_outcomes(now).await;
-        if let Some(why) = closed {
-            return Some(match why {
-                Closed::Unbound => Ended::Finished,
-                why => Ended::Lost(reason(why)),
-            });
-        }
-        if !self.listening {
-            return Some(Ended::Finished);
-        }
-        if let Some(until) = self.drain_until
-            && (self.orders.unsettled() + self.session.undelivered() == 0 || until <= now)
-        {
+            .fill(&mut self.session, now, wall, &mut outcomes);
+        events.extend(outcomes.into_iter().map(BindEvent::Outcome));
+        let until = self.drain_until?;
+        if !self.is_busy() || until <= now {
             self.session.unbind(now);
-            if !self.bound {
-                return Some(Ended::Finished);
+            if !self.is_bound {
+                return Some(Closed::Unbound);
             }
         }
         None
     }
 
-    /// The peer is answered when dispatch acknowledges it. While dispatch is far behind it is answered at once that
-    /// there is no room: what stands behind it on the link (answers, probes) must be read.
-    async fn brought(&mut self, deliver: &Deliver, sequence: u32) {
-        let shared = &self.bind.shared;
-        match receipts::read(deliver, &shared.live().statuses) {
-            Some(_) if shared.is_behind() => self.session.refused(sequence),
-            Some(incoming) => {
-                let ack = Acknowledgement::Session(self.acks.clone(), sequence);
-                self.say(CarrierEvent::Incoming(incoming, ack)).await;
-            }
-            None => {
-                tracing::debug!(carrier = %shared.name, ?deliver, "neither receipt nor text");
-                self.session.delivered(sequence);
-            }
-        }
+    fn is_busy(&self) -> bool {
+        self.orders.unsettled() + self.session.undelivered() > 0
     }
-
-    async fn say_outcomes(&mut self, now: Instant) {
-        let is_throttled = |outcome: &OrderOutcome| matches!(&outcome.event, AttemptEvent::Failed(failure) if failure.cause == Cause::Throttled);
-        if self.outcomes.iter().any(is_throttled) {
-            self.bind.shared.throttled(now);
-        }
-        for outcome in self.outcomes.drain(..) {
-            self.listening &= self.bind.say(outcome).await;
-        }
-    }
-
-    /// A bind that drains says nothing of its link any more: after a reload the name is its successor's.
-    async fn say_link(&mut self, link: Link) {
-        if !self.bind.draining {
-            self.say(CarrierEvent::Link(link)).await;
-        }
-    }
-
-    async fn say(&mut self, what: CarrierEvent) {
-        self.listening &= self.bind.shared.say(what).await;
-    }
-
-    /// The connection is gone: the slots first, then the link, then every order without an outcome.
-    async fn lost(&mut self, reason: &str) {
-        if self.bound {
-            self.bound = false;
-            let link = self.bind.shared.session_lost(self.bind.index, reason);
-            tracing::info!(carrier = %self.bind.shared.name, bind = self.bind.index, reason, "session over");
-            if let Some(link) = link {
-                self.say_link(link).await;
-            }
-        }
-        let unwritten: Vec<u64> = self
-            .session
-            .unanswered()
-            .filter(|(_, written)| !written)
-            .map(|(token, _)| token)
-            .collect();
-        self.orders.lost(unwritten.into_iter(), &mut self.outcomes);
-        self.say_outcomes(Instant::now()).await;
-        let counters = self.session.counters();
-        if counters != smpp::Counters::default() {
-            tracing::info!(carrier = %self.bind.shared.name, ?counters, "the peer spoke out of turn");
-        }
-    }
-
-    /// Sets the timer to the next deadline; a later deadline is found when the earlier one fires.
-    fn wind(&self, timer: std::pin::Pin<&mut Sleep>) {
-        let session = self.session.next_deadline();
-        let waits = self.orders.unsettled() + self.session.undelivered() > 0;
-        let drain = self.drain_until.filter(|_| waits);
-        let next = [session, drain]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or_else(|| Instant::now() + NEVER);
-        let next = tokio::time::Instant::from_std(next);
-        if timer.is_elapsed() || next < timer.deadline() {
-            let fresh = sleep_until(next);
-            let deadline = fresh.deadline();
-            timer.reset(deadline);
-        }
-    }
-}
-
-fn settings(shared: &Shared) -> Result<smpp::Settings, String> {
-    let live = shared.live();
-    let (config, smpp) = (&live.config, &live.smpp);
-    let password = match &smpp.password {
-        Some(secret) => secret.read().map_err(|e| format!("password: {e}"))?,
-        None => String::new(),
-    };
-    Ok(smpp::Settings {
-        system_id: smpp.system_id.to_string(),
-        password,
-        system_type: smpp.system_type.to_string(),
-        window: smpp.window as usize,
-        response_timeout: config.response_timeout,
-        probe: config.probe,
-    })
 }
 
 fn reason(why: Closed) -> String {
@@ -490,3 +417,11 @@ fn reason(why: Closed) -> String {
         Closed::Unbound => "unbound".into(),
     }
 }
+
+/// The order goes to nobody.
+pub fn unplaced(key: AttemptKey) -> OrderOutcome {
+    refused(key, Cause::CarrierFault.failure(None))
+}
+
+#[cfg(test)]
+mod tests;

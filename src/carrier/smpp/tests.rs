@@ -11,13 +11,13 @@ use tokio::io::AsyncReadExt;
 
 use super::*;
 use crate::{
-    carrier::{Finish, Incoming, ReceiptState, reference::other_forms},
-    cause::Verdict,
+    carrier::{AttemptEvent, Finish, Incoming, Link, ReceiptState, reference::other_forms},
+    cause::{Cause, Verdict},
     config::carrier::{Carry, ReceiptId, Tls},
 };
 use rig::{LIMIT, Rig, Setting, bound, config, phone, rig, smsc, wall};
 
-mod rig;
+pub mod rig;
 
 #[tokio::test]
 async fn a_text_is_read_and_its_receipt_finds_it() {

@@ -7,7 +7,8 @@ use simulators::{
 
 use super::super::*;
 use crate::{
-    carrier::{Incoming, Receipt, Text},
+    carrier::{AttemptEvent, Incoming, Link, Receipt, Text},
+    cause::{Cause, Failure},
     challenge::{AttemptKey, ChallengeKey, Millis},
     config::carrier::{Carry, Endpoint, ReceiptId, Tls},
     number::Number,

@@ -1,0 +1,64 @@
+//! What happens later in a rehearsal.
+
+use super::carriers::Step;
+use crate::{carrier::CarrierEvent, core::LookUp, ledger::ReportKey};
+
+/// One thing that happens at its time.
+#[derive(Debug)]
+pub(super) enum Event {
+    Ask(usize),
+    /// The same id with something else in it.
+    AskOther(usize),
+    GiveUp(u64),
+    Control(usize),
+    Disk,
+    LookUp(Vec<LookUp>),
+    Said(usize, Box<CarrierEvent>),
+    Step(usize, Step),
+    Arrive(ReportKey),
+    Confirmed(ReportKey),
+    /// The ledger's housekeeping, and a look whether all is over.
+    Retention,
+    Fault(Trouble),
+}
+
+/// Troubles that come at a moment of their own.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Trouble {
+    Crash,
+    Disk,
+    BrokerGone,
+    BrokerBack,
+    ClockStep,
+    Reload,
+    LinkCut,
+}
+
+impl Event {
+    /// Nothing but time passing.
+    pub fn is_time(&self) -> bool {
+        match self {
+            Event::Retention => true,
+            Event::Step(_, step) => step.is_time(),
+            _ => false,
+        }
+    }
+
+    /// It is of the world outside.
+    pub fn outlives_a_crash(&self) -> bool {
+        match self {
+            Event::Ask(_)
+            | Event::AskOther(_)
+            | Event::Control(_)
+            | Event::Retention
+            | Event::Fault(_) => true,
+            Event::Step(_, step) => step.outlives_a_crash(),
+            Event::GiveUp(_)
+            | Event::Disk
+            | Event::LookUp(_)
+            | Event::Said(..)
+            | Event::Arrive(_)
+            | Event::Confirmed(_) => false,
+        }
+    }
+}

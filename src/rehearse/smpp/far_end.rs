@@ -1,0 +1,162 @@
+//! The message centre of an SMPP carrier: which text a submit belongs to, what the network decides about it, and what goes
+//! back.
+
+use std::sync::Arc;
+
+use simulators::{fate::Stat, smsc::decided::Submitted};
+
+use super::{Smpp, SmppStep, arrive, later};
+use crate::{
+    carrier::{ReceiptState, TextOrder},
+    rehearse::{
+        carriers::{Effect, Stage},
+        texts::{Asked, Fate, SubmitAnswer, SubmitRefusal},
+    },
+};
+
+/// A text that was given to a bind and has not come to the centre whole.
+pub(super) struct OnTheWay {
+    asked: Asked,
+    to: String,
+    body: Arc<str>,
+    /// How much of the body has come, in octets, and in how many parts.
+    come: usize,
+    parts: u16,
+    fate: Option<Fate>,
+}
+
+impl Smpp {
+    pub(super) fn hear_the_centre(&mut self, stage: &mut Stage<'_>) {
+        for submit in self.centre.submitted() {
+            self.submitted(submit, stage);
+        }
+        for answered in self.centre.answered() {
+            if answered.status == 0 {
+                self.network.bringing.remove(&answered.tag);
+                if !self.safe.contains(&answered.tag) {
+                    stage.effects.push(Effect::AnsweredUnsafe(answered.tag));
+                }
+            }
+        }
+        let mut octets = Vec::new();
+        for session in self.centre.dirty() {
+            let closes = self.centre.output(session, &mut octets);
+            let mut pipes = self.pipes.iter_mut();
+            let Some((id, pipe)) = pipes.find(|(_, pipe)| pipe.session == session) else {
+                continue;
+            };
+            let id = *id;
+            if !octets.is_empty() {
+                let octets = std::mem::take(&mut octets);
+                let pieces = pipe.wire.send_back(octets, stage.now, stage.dice);
+                arrive(stage, pieces, |octets| SmppStep::ToUs(id, octets));
+            }
+            if closes {
+                let after = pipe.wire.sent_back_by(stage.now);
+                later(
+                    stage,
+                    after,
+                    SmppStep::Gone(id, "connection closed by the peer"),
+                );
+                later(stage, after, SmppStep::Closed(id));
+            }
+        }
+    }
+
+    /// A part of a text has come to the centre.
+    fn submitted(&mut self, submit: Submitted, stage: &mut Stage<'_>) {
+        let mut pipes = self.pipes.values_mut();
+        let Some(pipe) = pipes.find(|pipe| pipe.session == submit.session) else {
+            return;
+        };
+        let Some(at) = pipe.orders.iter().position(|order| order.goes_on(&submit)) else {
+            return stage.effects.push(Effect::Unordered);
+        };
+        let order = &mut pipe.orders[at];
+        order.come += submit.text.len();
+        let part = order.parts;
+        order.parts += 1;
+        let network = &mut self.network;
+        let asked = order.asked.clone();
+        let fate = order
+            .fate
+            .get_or_insert_with(|| network.fate(&asked, stage));
+        let fate = fate.clone();
+        let is_whole = order.is_whole();
+        let id = fate.references.get(usize::from(part)).cloned();
+        let id = id.unwrap_or_else(|| "".into());
+        let taken = Some((fate.answered, Ok(id.clone())));
+        let answer = match fate.answer {
+            _ if part != fate.part => taken,
+            SubmitAnswer::Taken => taken,
+            SubmitAnswer::Throttled => Some((fate.answered, Err(THROTTLED))),
+            SubmitAnswer::Refused(refusal) => Some((fate.answered, Err(status(refusal)))),
+            SubmitAnswer::Silence(late) => late.map(|late| (late, Ok(id))),
+        };
+        if let Some((after, answer)) = answer {
+            later(stage, after, SmppStep::Answer(Box::new(submit), answer));
+        }
+        if is_whole {
+            if matches!(fate.answer, SubmitAnswer::Taken | SubmitAnswer::Silence(_)) {
+                self.taken.insert(asked.key);
+            }
+            if fate.is_carried {
+                network.carry(&asked, &fate, stage);
+            }
+            pipe.orders.remove(at);
+        }
+    }
+}
+
+impl OnTheWay {
+    pub fn new(order: &TextOrder, parts: u16) -> OnTheWay {
+        OnTheWay {
+            asked: Asked {
+                key: order.key,
+                to: order.to,
+                sender: order.sender.clone(),
+                parts,
+            },
+            to: order.to.e164().to_owned(),
+            body: order.content.body.clone(),
+            come: 0,
+            parts: 0,
+            fate: None,
+        }
+    }
+
+    /// Is this what comes next of it?
+    fn goes_on(&self, submit: &Submitted) -> bool {
+        let rest = self.body.get(self.come..).unwrap_or_default();
+        self.to == submit.to && rest.starts_with(&submit.text)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.come >= self.body.len()
+    }
+}
+
+pub(super) fn stat(state: ReceiptState) -> Stat {
+    match state {
+        ReceiptState::Delivered => Stat::Delivered,
+        ReceiptState::Intermediate | ReceiptState::Unknown => Stat::Enroute,
+        ReceiptState::Undelivered => Stat::Undeliverable,
+        ReceiptState::Expired => Stat::Expired,
+        ReceiptState::Rejected => Stat::Rejected,
+    }
+}
+
+/// ESME_RTHROTTLED.
+const THROTTLED: u32 = 0x58;
+
+/// A command status that says so.
+fn status(refusal: SubmitRefusal) -> u32 {
+    match refusal {
+        SubmitRefusal::Number => 0x0B,
+        SubmitRefusal::Sender => 0x0A,
+        // The carrier's own numbers: its file says what they mean.
+        SubmitRefusal::Blocked => 0x0414,
+        SubmitRefusal::HandsetOff => 0x0415,
+        SubmitRefusal::Fault => 0x08,
+    }
+}
