@@ -20,6 +20,8 @@ pub struct Profile {
     // --- the carriers
     /// So many times in the life of a run: a link breaks.
     pub link_cuts: u64,
+    /// Of all writes on an SMPP link: a part of it arrives, and the connection breaks.
+    pub wire_breaks: u32,
     pub refused: u32,
     pub throttled: u32,
     /// No answer in time; half of these texts the carrier has all the same.
@@ -71,6 +73,7 @@ impl Profile {
         reloads: 0,
         confirm_lost: 0,
         link_cuts: 0,
+        wire_breaks: 0,
         refused: 0,
         throttled: 0,
         silent: 0,
@@ -108,6 +111,7 @@ impl Profile {
         reloads: 2,
         confirm_lost: 30,
         link_cuts: 3,
+        wire_breaks: 4,
         refused: 60,
         throttled: 60,
         silent: 60,
@@ -139,6 +143,7 @@ impl Profile {
         name: "crashes",
         crash_at_commit: 40,
         crashes: 4,
+        wire_breaks: 4,
         confirm_lost: 50,
         redelivered: 100,
         receipt_early: 200,
@@ -151,6 +156,7 @@ impl Profile {
         crash_at_commit: 0,
         crashes: 0,
         link_cuts: 8,
+        wire_breaks: 15,
         hurried: 0,
         refused: 150,
         throttled: 150,

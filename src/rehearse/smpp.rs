@@ -233,22 +233,8 @@ impl Smpp {
             let Some(pipe) = self.pipes.get_mut(&id) else {
                 continue;
             };
-            // What the far end's system has is read before the end is noticed.
-            match stage.dice.chance(500) {
-                true => later(stage, pipe.wire.sent_by(stage.now), SmppStep::Closed(id)),
-                false => {
-                    pipe.wire.is_cut = true;
-                    later(stage, Duration::ZERO, SmppStep::Closed(id));
-                }
-            }
-            // Or nobody says so: then the silence must be noticed.
-            if stage.dice.chance(700) {
-                let after = stage.dice.between(0, 60);
-                let reason = "connection reset by the peer";
-                later(stage, after, SmppStep::Gone(id, reason));
-            } else {
-                reached(stage, "a link broke and nobody said so");
-            }
+            pipe.wire.is_cut = stage.dice.chance(500);
+            goes(id, pipe, stage);
         }
     }
 
@@ -437,9 +423,14 @@ impl Smpp {
         let is_open = play.bind.connection() == Connection::Open;
         let output = play.bind.output();
         if let Some(pipe) = self.pipes.get_mut(&id) {
+            if pipe.wire.is_broken {
+                output.clear();
+            }
             if !output.is_empty() && !pipe.wire.is_full {
                 let taken = pipe.wire.takes(output.len(), stage.dice);
-                let octets = output.split_to(taken).to_vec();
+                let mut octets = output.split_to(taken).to_vec();
+                let per_mille = stage.profile.wire_breaks;
+                let breaks = pipe.wire.breaks(&mut octets, per_mille, stage.dice);
                 if pipe.wire.is_full {
                     let after = stage.dice.between(1, 400);
                     later(stage, after, SmppStep::Writable(id));
@@ -447,6 +438,9 @@ impl Smpp {
                 if !octets.is_empty() {
                     let pieces = pipe.wire.send(octets, stage.now, stage.dice);
                     arrive(stage, pieces, |octets| SmppStep::ToCentre(id, octets));
+                }
+                if breaks {
+                    goes(id, pipe, stage);
                 }
             }
             if !is_open {
@@ -469,6 +463,27 @@ fn later(stage: &mut Stage<'_>, after: Duration, step: SmppStep) {
 fn arrive(stage: &mut Stage<'_>, pieces: Vec<Piece>, step: impl Fn(Vec<u8>) -> SmppStep) {
     for (after, octets) in pieces {
         later(stage, after, step(octets));
+    }
+}
+
+/// The connection is lost: each end finds out, or only the far one does. What the far end's system has is read before the end
+/// is noticed.
+fn goes(id: PipeId, pipe: &Pipe, stage: &mut Stage<'_>) {
+    let (sent, sent_back) = match pipe.wire.is_cut {
+        true => (Duration::ZERO, Duration::ZERO),
+        false => (
+            pipe.wire.sent_by(stage.now),
+            pipe.wire.sent_back_by(stage.now),
+        ),
+    };
+    later(stage, sent.max(sent_back), SmppStep::Closed(id));
+    // Or nobody says so: then the silence must be noticed.
+    if stage.dice.chance(700) {
+        let after = sent_back + stage.dice.between(0, 60);
+        let reason = "connection reset by the peer";
+        later(stage, after, SmppStep::Gone(id, reason));
+    } else {
+        reached(stage, "a link broke and nobody said so");
     }
 }
 

@@ -12,6 +12,8 @@ pub struct Wire {
     to_us: Instant,
     /// Octets on their way are lost from here on.
     pub is_cut: bool,
+    /// Octets that are not on their way yet are lost.
+    pub is_broken: bool,
     /// Our end takes no octets now: what was written before has not left yet.
     pub is_full: bool,
 }
@@ -32,6 +34,7 @@ impl Wire {
             to_far_end: now,
             to_us: now,
             is_cut: false,
+            is_broken: false,
             is_full: false,
         }
     }
@@ -43,6 +46,15 @@ impl Wire {
         }
         self.is_full = true;
         dice.below(octets as u64 + 1) as usize
+    }
+
+    /// The connection breaks on the way of these, as often as the profile has it: only a part of them arrives.
+    pub fn breaks(&mut self, octets: &mut Vec<u8>, per_mille: u32, dice: &mut Dice) -> bool {
+        self.is_broken = per_mille > 0 && dice.chance(per_mille);
+        if self.is_broken {
+            octets.truncate(dice.below(octets.len() as u64 + 1) as usize);
+        }
+        self.is_broken
     }
 
     /// Ours leave.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use simulators::{fate::Stat, smsc::decided::Submitted};
 
-use super::{Smpp, SmppStep, arrive, later};
+use super::{Smpp, SmppStep, arrive, goes, later};
 use crate::{
     carrier::{ReceiptState, TextOrder},
     rehearse::{
@@ -46,10 +46,15 @@ impl Smpp {
                 continue;
             };
             let id = *id;
-            if !octets.is_empty() {
-                let octets = std::mem::take(&mut octets);
+            if !octets.is_empty() && !pipe.wire.is_broken {
+                let mut octets = std::mem::take(&mut octets);
+                let per_mille = stage.profile.wire_breaks;
+                let breaks = pipe.wire.breaks(&mut octets, per_mille, stage.dice);
                 let pieces = pipe.wire.send_back(octets, stage.now, stage.dice);
                 arrive(stage, pieces, |octets| SmppStep::ToUs(id, octets));
+                if breaks {
+                    goes(id, pipe, stage);
+                }
             }
             if closes {
                 let after = pipe.wire.sent_back_by(stage.now);
