@@ -12,7 +12,10 @@ pub enum BrokerError {
     #[error(transparent)]
     Secret(#[from] SecretError),
     #[error("tls.{setting}: {fault}")]
-    Tls { setting: &'static str, fault: TlsFault },
+    Tls {
+        setting: &'static str,
+        fault: TlsFault,
+    },
     #[error("tls.cert and tls.key belong together; give both or none")]
     HalfAnIdentity,
     /// Of several brokers each with its place in the configuration, counted from 0.
