@@ -354,16 +354,7 @@ impl Core {
     /// What was begun for a challenge that the ledger did not take is undone: nothing of it was told or sent.
     pub(super) fn undo(&mut self, key: ChallengeKey) -> Option<Open> {
         self.unqueue(key);
-        let open = match self.registry.open.remove(key) {
-            Some(open) => {
-                if !open.sent {
-                    self.registry.sent();
-                }
-                open
-            }
-            // Refused at the door, say: over before the ledger knew of it.
-            None => self.registry.uncommitted.remove(&key)?,
-        };
+        let open = self.registry.remove(key)?;
         for attempt in &open.life.attempts {
             let at = crate::challenge::AttemptKey {
                 challenge: key,

@@ -12,17 +12,8 @@ impl Core {
     /// is reported. What a carrier has of it is answered to nobody.
     pub(super) fn disown(&mut self, key: ChallengeKey) {
         self.unqueue(key);
-        let open = match self.registry.open.remove(key) {
-            Some(open) => {
-                if !open.sent {
-                    self.registry.sent();
-                }
-                open
-            }
-            None => match self.registry.uncommitted.remove(&key) {
-                Some(open) => open,
-                None => return,
-            },
+        let Some(open) = self.registry.remove(key) else {
+            return;
         };
         tracing::warn!(challenge = %open.ch.id, "another node has this challenge by now: it is left to that one");
         let phone = open.ch.to.and_then(Tail::of);

@@ -65,6 +65,18 @@ impl Registry {
         ChallengeKey(self.last_challenge)
     }
 
+    /// Takes a challenge out, whether or not the ledger holds it yet.
+    pub fn remove(&mut self, key: ChallengeKey) -> Option<Open> {
+        let Some(open) = self.open.remove(key) else {
+            // Refused at the door, say: over before the ledger knew of it.
+            return self.uncommitted.remove(&key);
+        };
+        if !open.sent {
+            self.sent();
+        }
+        Some(open)
+    }
+
     /// One fewer waits for its first attempt.
     pub fn sent(&mut self) {
         self.unsent = self.unsent.saturating_sub(1);
