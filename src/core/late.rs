@@ -217,21 +217,20 @@ impl Core {
 
     fn found(&mut self, found: Found, told: &mut BTreeMap<ChallengeKey, Told>, now: Now) {
         let Found { key, candidates } = found;
-        let several = !candidates.by_reference.is_empty();
         let Some(held) = self.correlation.inbox.get(key) else {
             return;
         };
         let others = candidates.by_phone.into_iter().map(Ended::of);
         let others: Vec<Ended> = others.filter(|other| other.may_be_meant(held)).collect();
         let decided = only(candidates.literal, candidates.by_reference, held);
-        if decided.is_none() && self.sent_to_phone(&held.carrier, &held.receipt) {
+        if !decided.is_one() && self.sent_to_phone(&held.carrier, &held.receipt) {
             // Another text had its reference. It will be known by the answer to the one to this phone, or by the doubt.
             return self
                 .correlation
                 .inbox
                 .wait_until(key, now.wall + receipts::OVERTAKEN);
         }
-        if decided.is_none() && self.correlation.late.any_ended_meanwhile(key, held) {
+        if !decided.is_one() && self.correlation.late.any_ended_meanwhile(key, held) {
             // It may be that one's, of which the ledger could not know: it is asked again.
             return self.ask_ledger(key);
         }
@@ -245,7 +244,7 @@ impl Core {
             .iter()
             .any(|reference| self.registry.open.references.ended_lately(&name, reference));
         match decided {
-            Some((referred, stored)) => {
+            ByReference::One(referred, stored) => {
                 let at = PartOf {
                     attempt: referred.key,
                     part: referred.part,
@@ -256,17 +255,19 @@ impl Core {
                     self.late_receipt(at, &stored, &held, told, now);
                 }
             }
-            None if several => self.unclear(&name, &held.receipt),
-            None => self.unreferenced(&held, known, others, told, now),
+            ByReference::Undecided => self.unclear(&name, &held.receipt),
+            ByReference::OtherPhones => self.by_phone_alone(&held, None, others, told, now),
+            ByReference::Nobody => self.by_phone_alone(&held, Some(known), others, told, now),
         }
     }
 
-    /// No reference leads anywhere: what is left is the phone, if only one text can be meant. `others`: those that have
-    /// ended.
-    fn unreferenced(
+    /// The reference leads nowhere, or only to texts of other phones (a carrier gives one id twice): what is left is the
+    /// phone, if only one text can be meant. `others`: those that have ended. `known`: where nobody has the reference, did
+    /// somebody lately?
+    fn by_phone_alone(
         &mut self,
         held: &Held,
-        known: bool,
+        known: Option<bool>,
         mut others: Vec<Ended>,
         told: &mut BTreeMap<ChallengeKey, Told>,
         now: Now,
@@ -283,7 +284,10 @@ impl Core {
             (Lead::To(at), _) | (Lead::ByPhone(at), 0) => {
                 self.receipt_for(name, at, receipt, now.wall);
             }
-            (Lead::Nobody, 0) => self.unmatched(held, known),
+            (Lead::Nobody, 0) => match known {
+                Some(known) => self.unmatched(held, known),
+                None => self.unclear(name, receipt),
+            },
             (Lead::Nobody, 1) => {
                 if let Some(Ended { at, stored, .. }) = others.pop() {
                     self.late_receipt(at, &stored, held, told, now);
@@ -342,33 +346,56 @@ impl Core {
     }
 }
 
+/// Whom the references of a receipt mean, of those that have ended.
+enum ByReference {
+    One(Referred, Stored),
+    /// Several, or one of which nothing tells that it is meant.
+    Undecided,
+    /// Texts that went to other phones than the receipt names.
+    OtherPhones,
+    Nobody,
+}
+
+impl ByReference {
+    fn is_one(&self) -> bool {
+        matches!(self, ByReference::One(..))
+    }
+}
+
 /// The one text that a receipt can mean among those that have ended. The phone decides, as far as it is known on both
 /// sides; a reference in another form is believed only with it.
-fn only(
-    literal: bool,
-    candidates: Vec<(Referred, Stored)>,
-    held: &Held,
-) -> Option<(Referred, Stored)> {
+fn only(literal: bool, candidates: Vec<(Referred, Stored)>, held: &Held) -> ByReference {
     let phone = |(referred, stored): &(Referred, Stored)| {
         referred.same_phone.or_else(|| {
             let ch = serde_json::from_slice::<Challenge>(&stored.job).ok()?;
             names(&held.receipt, ch.to?, "")
         })
     };
+    if candidates.is_empty() {
+        return ByReference::Nobody;
+    }
     let mut sure = Vec::new();
     let mut unsure = Vec::new();
+    let mut others_alone = true;
     for candidate in candidates {
-        match phone(&candidate) {
+        let same = phone(&candidate);
+        others_alone &= same == Some(false);
+        match same {
             Some(true) => sure.push(candidate),
-            Some(false) => {}
             None if literal => unsure.push(candidate),
-            None => {}
+            Some(false) | None => {}
         }
     }
+    if others_alone {
+        return ByReference::OtherPhones;
+    }
     let mut fits = if sure.is_empty() { unsure } else { sure };
-    let attempt = fits.first()?.0.key;
-    let one = fits.iter().all(|(referred, _)| referred.key == attempt);
-    one.then(|| pick(&mut fits, held, attempt)).flatten()
+    let attempt = fits.first().map(|(referred, _)| referred.key);
+    let one = attempt.filter(|attempt| fits.iter().all(|(referred, _)| referred.key == *attempt));
+    match one.and_then(|attempt| pick(&mut fits, held, attempt)) {
+        Some((referred, stored)) => ByReference::One(referred, stored),
+        None => ByReference::Undecided,
+    }
 }
 
 /// A text without a reference whose challenge has ended.

@@ -141,7 +141,8 @@ impl Reader {
         })
     }
 
-    /// Whom a receipt may mean: by its references, else by the phone.
+    /// Whom a receipt may mean: by its references, and by the phone where they lead to no text that is known to have gone
+    /// there. A reference that came after its challenge's end lies here without its phone.
     pub fn whose(&self, whose: &Whose) -> Result<Candidates, ReadError> {
         let (place, referred) =
             self.find_references(&whose.carrier, &whose.forms, &whose.phones)?;
@@ -150,7 +151,7 @@ impl Reader {
             by_reference: self.candidates(&referred)?,
             by_phone: Vec::new(),
         };
-        if found.by_reference.is_empty() {
+        if referred.iter().all(|r| r.same_phone != Some(true)) {
             for form in &whose.unreferenced {
                 let forms = std::slice::from_ref(form);
                 let (_, referred) = self.find_references(&whose.carrier, forms, &[])?;

@@ -5,8 +5,8 @@ use super::*;
 const PHONE: &str = "+12025550123";
 
 /// A text whose carrier says nothing, and that ends by another carrier's.
-fn ends_in_doubt(story: &mut Story, id: &str) -> (Arc<str>, TextOrder) {
-    story.ask(id, PHONE);
+fn ends_in_doubt(story: &mut Story, id: &str, phone: &str) -> (Arc<str>, TextOrder) {
+    story.ask(id, phone);
     let (silent, order) = story.order();
     story.is_silent(&silent, &order);
     while story.orders.is_empty() {
@@ -26,7 +26,7 @@ fn ends_in_doubt(story: &mut Story, id: &str) -> (Arc<str>, TextOrder) {
 #[test]
 fn a_receipt_that_a_text_in_doubt_of_an_ended_challenge_may_mean_settles_no_other() {
     story(|story| {
-        let (silent, first) = ends_in_doubt(story, "first");
+        let (silent, first) = ends_in_doubt(story, "first", PHONE);
         story.ask("second", PHONE);
         let (mut carrier, mut second) = story.order();
         // Whoever gets it: the silent one must have it as well.
@@ -48,7 +48,7 @@ fn a_receipt_that_a_text_in_doubt_of_an_ended_challenge_may_mean_settles_no_othe
 #[test]
 fn a_receipt_for_a_text_that_ended_in_doubt_is_told_late() {
     story(|story| {
-        let (silent, first) = ends_in_doubt(story, "first");
+        let (silent, first) = ends_in_doubt(story, "first", PHONE);
         story.brings(&silent, "4711", &first, ReceiptState::Delivered);
         story.passes(Duration::from_secs(4));
         assert_eq!(
@@ -60,6 +60,30 @@ fn a_receipt_for_a_text_that_ended_in_doubt_is_told_late() {
         story.passes(Duration::from_secs(4));
         let late = story.events("first");
         assert_eq!(late.iter().filter(|event| *event == "late").count(), 1);
+    });
+}
+
+#[test]
+fn an_id_that_another_phone_s_text_had_too_leaves_the_phone_to_decide() {
+    story(|story| {
+        let (silent, first) = ends_in_doubt(story, "first", PHONE);
+        // The carrier gives the id of that text, which we never heard, once more, after the end of the other challenge.
+        let given = (0..8).find_map(|n| {
+            let id = format!("other{n}");
+            let (carrier, order) = ends_in_doubt(story, &id, &format!("+1202555017{n}"));
+            (carrier == silent).then_some((id, order))
+        });
+        let (other, order) = given.expect("the silent carrier got another text");
+        let references = vec!["4711".into()];
+        story.answers(&silent, &order, AttemptEvent::Accepted { references });
+        story.passes(Duration::from_secs(1));
+        story.brings(&silent, "4711", &first, ReceiptState::Delivered);
+        story.passes(Duration::from_secs(4));
+        assert_eq!(
+            story.events("first").last().map(String::as_str),
+            Some("late")
+        );
+        assert!(!story.events(&other).contains(&"late".to_owned()));
     });
 }
 
