@@ -244,7 +244,8 @@ impl Core {
             .iter()
             .any(|reference| self.registry.open.references.ended_lately(&name, reference));
         match decided {
-            ByReference::One(referred, stored) => {
+            ByReference::One(one) => {
+                let (referred, stored) = *one;
                 let at = PartOf {
                     attempt: referred.key,
                     part: referred.part,
@@ -348,7 +349,7 @@ impl Core {
 
 /// Whom the references of a receipt mean, of those that have ended.
 enum ByReference {
-    One(Referred, Stored),
+    One(Box<(Referred, Stored)>),
     /// Several, or one of which nothing tells that it is meant.
     Undecided,
     /// Texts that went to other phones than the receipt names.
@@ -358,7 +359,7 @@ enum ByReference {
 
 impl ByReference {
     fn is_one(&self) -> bool {
-        matches!(self, ByReference::One(..))
+        matches!(self, ByReference::One(_))
     }
 }
 
@@ -393,7 +394,7 @@ fn only(literal: bool, candidates: Vec<(Referred, Stored)>, held: &Held) -> ByRe
     let attempt = fits.first().map(|(referred, _)| referred.key);
     let one = attempt.filter(|attempt| fits.iter().all(|(referred, _)| referred.key == *attempt));
     match one.and_then(|attempt| pick(&mut fits, held, attempt)) {
-        Some((referred, stored)) => ByReference::One(referred, stored),
+        Some(one) => ByReference::One(Box::new(one)),
         None => ByReference::Undecided,
     }
 }

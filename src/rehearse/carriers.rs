@@ -88,6 +88,8 @@ pub enum Effect {
     AnsweredUnsafe(u32),
     /// A carrier got a text that nobody has ordered, or a part of one once more.
     Unordered,
+    /// The text of this attempt waits for a window that has room.
+    NeverLeft(AttemptKey),
     /// For the summary.
     Reached(&'static str),
     /// A carrier has the text of this attempt, and has not refused it; the driver says that it has failed.

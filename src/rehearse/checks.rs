@@ -156,6 +156,13 @@ impl World<'_, '_> {
                 "message {number:x} is answered for, and it is not safe"
             )),
             Effect::Reached(state) => self.trace.reached(state),
+            Effect::NeverLeft(key) => {
+                let id = job(self, key).map_or_else(String::new, |n| self.jobs[n].id.to_string());
+                self.violate(format!(
+                    "{id}: attempt {} was given to a link that is well, and does not leave",
+                    key.attempt
+                ));
+            }
             Effect::FailedThoughTaken(key) => {
                 let id = job(self, key).map_or_else(String::new, |n| self.jobs[n].id.to_string());
                 self.violate(format!(

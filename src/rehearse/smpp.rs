@@ -190,7 +190,7 @@ impl Smpp {
                 let play = &mut self.binds[place.bind];
                 let pipe = play.pipe.and_then(|pipe| self.pipes.get_mut(&pipe));
                 if let Some(pipe) = pipe {
-                    pipe.orders.push(OnTheWay::new(order, parts));
+                    pipe.orders.push(OnTheWay::new(order, parts, stage));
                 }
                 play.bind.submit(order.clone(), place.concatenation);
                 self.go_on(stage);
@@ -323,6 +323,7 @@ impl Smpp {
             stage.say(CarrierEvent::Link(room));
         }
         self.centre.tick(moment(stage));
+        self.check_waiting(stage);
     }
 
     fn connect(&mut self, bind: usize, stage: &mut Stage<'_>) {

@@ -1,24 +1,33 @@
 //! The message centre of an SMPP carrier: which text a submit belongs to, what the network decides about it, and what goes
 //! back.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use simulators::{fate::Stat, smsc::decided::Submitted};
 
 use super::{Smpp, SmppStep, arrive, goes, later};
 use crate::{
     carrier::{ReceiptState, TextOrder},
+    challenge::Millis,
     rehearse::{
         carriers::{Effect, Stage},
         texts::{Asked, Fate, SubmitAnswer, SubmitRefusal},
     },
 };
 
+/// Two response timeouts, one for each part of those before it, and what the network takes.
+const LONGEST_WAIT: Duration = Duration::from_secs(12);
+
 /// A text that was given to a bind and has not come to the centre whole.
 pub(super) struct OnTheWay {
     asked: Asked,
     to: String,
     body: Arc<str>,
+    given: Instant,
+    deadline: Millis,
     /// How much of the body has come, in octets, and in how many parts.
     come: usize,
     parts: u16,
@@ -64,6 +73,20 @@ impl Smpp {
                     SmppStep::Gone(id, "connection closed by the peer"),
                 );
                 later(stage, after, SmppStep::Closed(id));
+            }
+        }
+    }
+
+    /// What a bind was given has left by now, where its link is well: a window's place is free again after the response
+    /// timeout, and at most a window's worth of texts stands before it.
+    pub(super) fn check_waiting(&self, stage: &mut Stage<'_>) {
+        let pipes = self.binds.iter().filter_map(|play| play.pipe);
+        let pipes = pipes.filter_map(|id| self.pipes.get(&id));
+        let well = pipes.filter(|pipe| !pipe.wire.is_broken && !pipe.wire.is_cut);
+        for order in well.flat_map(|pipe| &pipe.orders) {
+            let waits = stage.now.saturating_duration_since(order.given);
+            if order.come == 0 && waits > LONGEST_WAIT && stage.wall < order.deadline {
+                stage.effects.push(Effect::NeverLeft(order.asked.key));
             }
         }
     }
@@ -114,7 +137,7 @@ impl Smpp {
 }
 
 impl OnTheWay {
-    pub fn new(order: &TextOrder, parts: u16) -> OnTheWay {
+    pub fn new(order: &TextOrder, parts: u16, stage: &Stage<'_>) -> OnTheWay {
         OnTheWay {
             asked: Asked {
                 key: order.key,
@@ -124,6 +147,8 @@ impl OnTheWay {
             },
             to: order.to.e164().to_owned(),
             body: order.content.body.clone(),
+            given: stage.now,
+            deadline: order.deadline,
             come: 0,
             parts: 0,
             fate: None,
