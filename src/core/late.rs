@@ -289,7 +289,8 @@ impl Core {
                 Some(known) => self.unmatched(held, known),
                 None => self.unclear(name, receipt),
             },
-            (Lead::Nobody, 1) => {
+            // Contradicted: an open text of another phone has the id as well.
+            (Lead::Nobody | Lead::Contradicted, 1) => {
                 if let Some(Ended { at, stored, .. }) = others.pop() {
                     self.late_receipt(at, &stored, held, told, now);
                 }

@@ -88,6 +88,30 @@ fn an_id_that_another_phone_s_text_had_too_leaves_the_phone_to_decide() {
 }
 
 #[test]
+fn an_id_that_an_open_text_of_another_phone_has_leaves_the_phone_to_decide() {
+    story(|story| {
+        let (silent, first) = ends_in_doubt(story, "first", PHONE);
+        // The carrier gives the id of that text, which we never heard, once more.
+        let given = (0..8).find_map(|n| {
+            let id = format!("other{n}");
+            story.ask(&id, &format!("+1202555017{n}"));
+            let (carrier, order) = story.order();
+            (carrier == silent).then_some((id, order))
+        });
+        let (other, order) = given.expect("the silent carrier got another text");
+        let references = vec!["4711".into()];
+        story.answers(&silent, &order, AttemptEvent::Accepted { references });
+        story.brings(&silent, "4711", &first, ReceiptState::Delivered);
+        story.passes(Duration::from_secs(4));
+        assert_eq!(
+            story.events("first").last().map(String::as_str),
+            Some("late")
+        );
+        assert!(!story.events(&other).contains(&"delivered".to_owned()));
+    });
+}
+
+#[test]
 fn a_receipt_without_a_reference_settles_the_only_text_to_its_phone() {
     story(|story| {
         story.ask("only", PHONE);
