@@ -13,6 +13,7 @@ use std::{
 use clap::Parser;
 use ringback::{
     config::Config,
+    message::speech::Catalogue,
     rehearse::{MemoryKind, Profile, Rehearsal, Summary, Violation},
 };
 
@@ -67,14 +68,14 @@ const LINE: u64 = 1_000;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let config = match load(&options.config) {
-        Ok(config) => config,
+    let (config, voices) = match load(&options.config) {
+        Ok(loaded) => loaded,
         Err(faults) => {
             eprintln!("{faults}");
             return ExitCode::from(2);
         }
     };
-    let rehearsals = rehearsals(&options, &config);
+    let rehearsals = rehearsals(&options, &config, &voices);
     let result = match options.seed {
         Some(seed) => one(&rehearsals, seed, options.trace),
         None => all(&rehearsals, options.seeds),
@@ -88,19 +89,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn load(folder: &Path) -> Result<Arc<Config>, String> {
-    Rehearsal::config(folder).map_err(|faults| {
-        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        faults.join("\n")
-    })
+fn load(folder: &Path) -> Result<(Arc<Config>, Arc<Catalogue>), String> {
+    let config = Rehearsal::config(folder).map_err(lines)?;
+    let voices = Rehearsal::voices(&config).map_err(lines)?;
+    Ok((config, voices))
 }
 
-fn rehearsals(options: &Options, config: &Arc<Config>) -> Vec<Rehearsal> {
+fn lines(faults: Vec<impl ToString>) -> String {
+    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    faults.join("\n")
+}
+
+fn rehearsals(options: &Options, config: &Arc<Config>, voices: &Arc<Catalogue>) -> Vec<Rehearsal> {
     let profiles = match &options.profile {
         Some(profile) => vec![profile.clone()],
         None => Profile::ALL.to_vec(),
     };
     let of = |profile| Rehearsal {
+        voices: voices.clone(),
         config: config.clone(),
         profile,
         challenges: options.challenges,

@@ -1,10 +1,10 @@
 //! The rehearsal: the gateway's core in invented time, in one thread, with everything around it going wrong on purpose.
 //!
 //! Real are the [`core`](crate::core) with delivery, routing and admission, the parsing of jobs, the ledger's engine over a
-//! store in memory that loses what was not committed, and the SMPP carriers' machines, which speak octets through a network
-//! in memory (`wire`) to the simulated message centre (`smpp`). Played are the broker and the servers that ask (`callers`),
-//! the other carriers and their drivers (`http`, `calls`), what becomes of texts (`texts`), the people at the phones, and the
-//! disk. A seed decides everything: the same
+//! store in memory that loses what was not committed, the SMPP carriers' machines, which speak octets through a network
+//! in memory (`wire`) to the simulated message centre (`smpp`), and the trunks' machines, which speak SIP through another
+//! (`calls::network`) to the simulated exchange. Played are the broker and the servers that ask (`callers`), the HTTP
+//! carriers and their drivers (`http`), what becomes of texts (`texts`), the people at the phones, and the disk. A seed decides everything: the same
 //! seed gives the same trace, and its hash, on any machine.
 //!
 //! After each step and at the end `checks` holds what happened against the promise: every acked job ends in exactly one
@@ -13,7 +13,10 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use crate::config::{Config, Fault};
+use crate::{
+    config::{Config, Fault},
+    message::speech::{Catalogue, PromptFault},
+};
 
 pub use crate::ledger::in_memory::MemoryKind;
 
@@ -45,6 +48,8 @@ pub struct Rehearsal {
     pub challenges: usize,
     /// What the ledger is held in.
     pub store: MemoryKind,
+    /// What calls say.
+    pub voices: Arc<Catalogue>,
 }
 
 /// What a run that kept the promise has seen.
@@ -74,6 +79,11 @@ impl Rehearsal {
     /// The configuration of rehearsals, from this folder.
     pub fn config(folder: &Path) -> Result<Arc<Config>, Vec<Fault>> {
         Config::load(&folder.join("ringback.toml")).map(Arc::new)
+    }
+
+    /// The recordings that it names.
+    pub fn voices(config: &Config) -> Result<Arc<Catalogue>, Vec<PromptFault>> {
+        Catalogue::load(&config.settings.paths.prompts).map(Arc::new)
     }
 
     /// Runs one seed. `trace`: each event is given to it as it happens.

@@ -10,9 +10,11 @@ const CHALLENGES: usize = 50;
 fn rehearsal(seed: u64) -> Rehearsal {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rehearsal");
     let config = Rehearsal::config(&folder).expect("the rehearsal's configuration is sound");
+    let voices = Rehearsal::voices(&config).expect("its recordings are sound");
     let profiles = Profile::ALL;
     Rehearsal {
         config,
+        voices,
         profile: profiles[seed as usize % profiles.len()].clone(),
         challenges: CHALLENGES,
         store: MemoryKind::Maps,

@@ -52,6 +52,8 @@ pub struct Faults {
     pub receipt_delay_ms: Option<u64>,
     /// Calls are taken (100) and then nothing more is ever said.
     pub hang_calls: bool,
+    /// A CANCEL comes too late: the person has just picked up, and a 200 follows it.
+    pub answer_cancelled: Often,
     /// Persons who behave otherwise than their number says.
     pub people: BTreeMap<String, Behaviour>,
 }
@@ -262,9 +264,11 @@ pub enum Chance {
     PacketLoss,
     /// [`Faults::receipts_by_data_sm`]
     DataReceipt,
+    /// [`Faults::answer_cancelled`]
+    AnswerCancelled,
 }
 
-const CHANCES: usize = 9;
+const CHANCES: usize = 10;
 
 /// A seeded generator (SplitMix64) with a count per [`Chance`].
 #[derive(Clone, Debug)]

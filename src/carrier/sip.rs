@@ -10,15 +10,17 @@ pub mod cause;
 mod driver;
 pub mod media;
 mod redirect;
+#[cfg(test)]
+mod tests;
 pub mod trunk;
 
 pub use driver::{Opened, StartError, hold, open, own_address, start};
 pub use trunk::{Local, TrunkChange, is_another_link};
 
 use super::CallState;
-use crate::protocol::sip::Resume;
 
 /// The port on which the trunk expects whoever has this call: requests of the far end go there, also after a restart.
 pub fn port_of(state: &CallState) -> Option<u16> {
-    serde_json::from_str::<Resume>(&state.0).ok()?.port()
+    let calls = trunk::calls_in(state)?;
+    calls.first()?.port()
 }

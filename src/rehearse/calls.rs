@@ -1,354 +1,452 @@
-//! A trunk, and the people who pick up.
+//! A trunk: the real machine of its driver, and SIP over a network in memory to the far end.
+//!
+//! What the machine sends goes through [`Network`] to the simulator's exchange ([`FarEnd`]), and back. Audio is events: what
+//! is played takes its time, and a key that a person presses arrives a moment later.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod audio;
+mod far_end;
+mod machine;
+mod messages;
+mod network;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::carriers::{self, Effect, Stage};
 use crate::{
-    carrier::{AttemptEvent, CallEnd, CallMark, CallOrder, CallOutcome, CallState, CarrierEvent},
-    cause::Cause,
-    challenge::{AttemptKey, Method, Millis},
-    protocol::rtp::Key,
+    carrier::{
+        CallMark, CallOrder, CallState, Finish, Slots,
+        sip::{
+            media::{MediaEvent, MediaId},
+            trunk::{Local, Moment, Seeds, Trunk, TrunkChange, TrunkInput, TrunkSetup},
+        },
+    },
+    challenge::{AttemptKey, Millis},
+    config::carrier::{CarrierConfig, Endpoint, SipConfig},
+    message::speech::Catalogue,
+    protocol::{
+        rtp::{Key, KeySource},
+        sip::digest::Credentials,
+    },
 };
+use audio::Audio;
+use far_end::{FarEnd, Says};
+use network::Network;
 
-/// The driver's wait for the first answer.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// From there on until the INVITE's transaction is over (RFC 3261, timer B).
-const TRANSACTION: Duration = Duration::from_secs(27);
 /// A call is up no longer than this, if the gateway keeps its word.
 const LONGEST: Duration = Duration::from_secs(240);
+/// So long after everything is over at the trunk it is over at its far end: longer than a call is mute there.
+const FAR_END_DONE: Duration = Duration::from_secs(130);
+/// The longest that a network is gone: what is sent again for 32 s comes through after it.
+const OUTAGE: (u64, u64) = (200, 12_000);
+/// So long it holds after that.
+const BETWEEN_OUTAGES: Duration = Duration::from_secs(40);
+/// What the far end's exchange asks for, where it asks.
+const CREDENTIALS: (&str, &str) = ("mfa", "sesame");
 
 pub struct Calls {
     place: u32,
-    last: u64,
-    /// The calls of this life's driver, by their marks.
-    calls: BTreeMap<u64, Call>,
-    /// What is up at the far end, by Call-ID: outlives the process.
-    far: BTreeMap<Arc<str>, AttemptKey>,
+    config: Arc<CarrierConfig>,
+    sip: SipConfig,
+    voices: Arc<Catalogue>,
+    slots: Slots,
+    /// The machine of this life's driver.
+    trunk: Option<Trunk>,
+    /// It has begun.
+    begun: bool,
+    audio: Audio,
+    /// When the machine is woken next.
+    timer: Option<Instant>,
+    orders: BTreeMap<AttemptKey, Ordered>,
+    /// Attempts by the marks of their calls, of this life.
+    marks: BTreeMap<CallMarkNumber, AttemptKey>,
+    /// What is being done because this was recorded.
+    recorded: Option<AttemptKey>,
+    /// Calls that an INVITE has left for, by Call-ID.
+    invited: BTreeMap<Arc<str>, AttemptKey>,
+    network: Network,
+    far_ends: Vec<FarEnd>,
+    /// Since when nothing is under way at the trunk.
+    quiet_since: Option<Instant>,
 }
 
-struct Call {
-    key: AttemptKey,
-    id: Arc<str>,
-    method: Method,
+type CallMarkNumber = u64;
+
+/// What is known of an order of this life.
+struct Ordered {
     deadline: Millis,
-    stage: Stand,
-    fate: Fate,
-    /// The core has been told how it ended.
+    code: String,
+    invited: bool,
     settled: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stand {
-    /// The INVITE waits until it is recorded.
-    Prepared,
-    Invited,
-    /// Picked up; our ACK waits until it is recorded.
-    PickedUp,
-    Talking,
-    Over,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Presses,
-    NoKey,
-    Voicemail,
-    HangsUp,
-    Busy,
-    Declines,
-    RingsOut,
-    Refused,
-    Throttled,
-    Silent,
 }
 
 #[derive(Debug)]
 pub enum CallStep {
-    Prepared(u64),
-    Trying(u64),
-    /// No answer to the INVITE in time.
-    Unanswered(u64),
-    Ringing(u64),
-    PicksUp(u64),
-    /// The end that its fate has.
-    Ends(u64),
-    CodeRead(u64),
-    Cleared(u64),
+    /// A datagram reaches the trunk.
+    ToTrunk(SocketAddr, Vec<u8>),
+    /// A datagram reaches the far end of this place.
+    ToFarEnd(usize, Vec<u8>),
+    Timer,
+    FarTimer(usize),
+    /// What was played has come to its end.
+    Played(MediaId, u32),
+    /// A person presses a key, in the call of this number at this far end.
+    Presses(usize, u64, char),
+    HangsUp(usize, u64),
+    /// A key's sound arrives.
+    Key(MediaId, Key),
+    /// No audio came for a while.
+    Silence(MediaId),
     /// Nobody should want this call any more.
     Longest(Arc<str>),
-    /// A call of an earlier life is ended.
-    OrphanEnded(Arc<str>),
 }
 
 impl CallStep {
     pub fn outlives_a_crash(&self) -> bool {
-        matches!(self, CallStep::Longest(_))
+        match self {
+            CallStep::ToTrunk(..)
+            | CallStep::ToFarEnd(..)
+            | CallStep::FarTimer(_)
+            | CallStep::Presses(..)
+            | CallStep::HangsUp(..)
+            | CallStep::Longest(_) => true,
+            CallStep::Timer | CallStep::Played(..) | CallStep::Key(..) | CallStep::Silence(_) => {
+                false
+            }
+        }
+    }
+
+    /// Nothing happens by it but that time passes.
+    pub fn is_time(&self) -> bool {
+        matches!(
+            self,
+            CallStep::Timer | CallStep::FarTimer(_) | CallStep::Silence(_)
+        )
     }
 }
 
 impl Calls {
-    pub fn new(place: u32) -> Calls {
+    pub fn new(
+        place: u32,
+        config: Arc<CarrierConfig>,
+        sip: SipConfig,
+        voices: Arc<Catalogue>,
+    ) -> Calls {
         Calls {
             place,
-            last: 0,
-            calls: BTreeMap::new(),
-            far: BTreeMap::new(),
+            config,
+            sip,
+            voices,
+            slots: Slots::default(),
+            trunk: None,
+            begun: false,
+            audio: Audio::default(),
+            timer: None,
+            orders: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            recorded: None,
+            invited: BTreeMap::new(),
+            network: Network::default(),
+            far_ends: Vec::new(),
+            quiet_since: None,
         }
+    }
+
+    // --- the process ---------------------------------------------------------------------------------------------
+
+    /// Its driver begins.
+    pub fn begin(&mut self, stage: &mut Stage<'_>) -> Slots {
+        if self.far_ends.is_empty() {
+            self.far_ends = FarEnd::all(&self.config, self.place, stage);
+        }
+        self.slots = Slots::default();
+        let mut half = || u128::from(stage.dice.below(u64::MAX));
+        let seeds = Seeds {
+            signalling: half() << 64 | half(),
+            session: half() as u32 >> 1,
+        };
+        self.trunk = Some(Trunk::new(TrunkSetup {
+            config: self.config.clone(),
+            sip: self.sip.clone(),
+            voices: self.voices.clone(),
+            own: own(),
+            bound: own().bind,
+            seeds,
+        }));
+        let (username, password) = CREDENTIALS;
+        let credentials = Credentials {
+            username: username.to_owned(),
+            password: password.to_owned(),
+        };
+        self.input(TrunkInput::Credentials(Some(credentials)), stage);
+        let after = stage.dice.between(5, 400);
+        stage.later(after, carriers::Step::Up);
+        self.slots.clone()
     }
 
     pub fn crash(&mut self) {
-        self.calls.clear();
-    }
-
-    /// How many calls are up at the far end.
-    pub fn up(&self) -> usize {
-        self.far.len()
+        self.trunk = None;
+        self.far_ends.iter_mut().for_each(FarEnd::crashed);
+        self.begun = false;
+        self.timer = None;
+        self.audio = self.audio.of_next_life();
+        self.orders.clear();
+        self.marks.clear();
     }
 
     /// The driver of a new life is told of a call that may be up.
-    pub fn end_orphan(&self, state: &str, stage: &mut Stage<'_>) {
-        let id: Arc<str> = state.split('/').next().unwrap_or_default().into();
-        let after = stage.dice.between(50, 1_500);
-        stage.later(after, carriers::Step::Call(CallStep::OrphanEnded(id)));
+    pub fn end_orphan(&mut self, state: &str, stage: &mut Stage<'_>) {
+        let state = CallState(state.into());
+        self.input(TrunkInput::LeftUp(&state), stage);
     }
+
+    /// It looks for its targets; or those that it had lost are there again.
+    pub fn up(&mut self, stage: &mut Stage<'_>) {
+        if std::mem::replace(&mut self.begun, true) {
+            return self.change(self.config.clone(), stage);
+        }
+        let now = self.moment(stage);
+        if let Some(trunk) = &mut self.trunk {
+            trunk.begin(now);
+        }
+        self.carry_out(stage);
+    }
+
+    /// The network is gone for a while; or the name of its far end stands for nothing any more.
+    pub fn cut(&mut self, stage: &mut Stage<'_>) {
+        if !self.begun {
+            return;
+        }
+        let now = self.moment(stage).at;
+        if stage.dice.chance(500) && self.network.holds(now, BETWEEN_OUTAGES) {
+            self.network
+                .cut(now + stage.dice.between(OUTAGE.0, OUTAGE.1));
+            return stage.effects.push(Effect::Fault("network to a trunk gone"));
+        }
+        let mut config = CarrierConfig::clone(&self.config);
+        let nameless = |endpoint: &Endpoint| Endpoint {
+            host: "trunk.example".into(),
+            ..endpoint.clone()
+        };
+        config.endpoints = config.endpoints.iter().map(nameless).collect();
+        self.change(Arc::new(config), stage);
+        self.input(TrunkInput::Resolved(Err("cut".into())), stage);
+        let after = stage.dice.between(200, 20_000);
+        stage.later(after, carriers::Step::Up);
+    }
+
+    fn change(&mut self, config: Arc<CarrierConfig>, stage: &mut Stage<'_>) {
+        let change = TrunkChange {
+            config,
+            voices: self.voices.clone(),
+            own: own(),
+            fresh: true,
+        };
+        self.input(TrunkInput::Change(Box::new(change)), stage);
+    }
+
+    // --- what the core wants ------------------------------------------------------------------------------------
 
     pub fn submit(&mut self, order: &CallOrder, stage: &mut Stage<'_>) {
-        self.last += 1;
-        let mark = self.last;
-        let call = Call {
-            key: order.key,
-            id: format!("call-{}-{mark}", self.place).into(),
-            method: order.content.method,
+        let ordered = Ordered {
             deadline: order.deadline,
-            stage: Stand::Prepared,
-            fate: fate(stage),
+            code: order
+                .content
+                .code
+                .as_ref()
+                .map_or_else(String::new, |code| code.reveal().to_owned()),
+            invited: false,
             settled: false,
         };
-        self.calls.insert(mark, call);
-        let after = Duration::from_micros(100 + stage.dice.below(2_000));
-        stage.later(after, carriers::Step::Call(CallStep::Prepared(mark)));
-    }
-
-    /// What it waited for is durable.
-    pub fn recorded(&mut self, mark: CallMark, wall: Millis, stage: &mut Stage<'_>) {
-        let mark = mark.0;
-        let Some(call) = self.calls.get_mut(&mark) else {
-            return;
-        };
-        match call.stage {
-            Stand::Prepared if wall >= call.deadline => {
-                let failure = Cause::CarrierFault.failure(None);
-                settle(call, AttemptEvent::Failed(failure), stage);
-                self.clear(mark, stage);
-            }
-            Stand::Prepared => {
-                call.stage = Stand::Invited;
-                stage.effects.push(Effect::Invited(call.key));
-                self.far.insert(call.id.clone(), call.key);
-                let longest = CallStep::Longest(call.id.clone());
-                stage.later(LONGEST, carriers::Step::Call(longest));
-                let (after, next) = match call.fate {
-                    Fate::Silent => (RESPONSE_TIMEOUT, CallStep::Unanswered(mark)),
-                    _ => (stage.dice.between(20, 300), CallStep::Trying(mark)),
-                };
-                stage.later(after, carriers::Step::Call(next));
-            }
-            Stand::PickedUp => {
-                call.stage = Stand::Talking;
-                stage.say(CarrierEvent::Attempt(call.key, AttemptEvent::Answered));
-                let after = stage.dice.between(500, 12_000);
-                stage.later(after, carriers::Step::Call(CallStep::Ends(mark)));
-            }
-            Stand::Invited | Stand::Talking | Stand::Over => {}
-        }
+        self.orders.insert(order.key, ordered);
+        self.input(TrunkInput::Order(Box::new(order.clone())), stage);
     }
 
     pub fn hang_up(&mut self, key: AttemptKey, stage: &mut Stage<'_>) {
-        let found = self
-            .calls
-            .iter_mut()
-            .find(|(_, call)| call.key == key && call.stage != Stand::Over);
-        let Some((mark, call)) = found else {
-            return;
-        };
-        let mark = *mark;
-        let event = match call.stage {
-            Stand::Talking => AttemptEvent::CallEnded(end(CallOutcome::Cancelled, "")),
-            _ => AttemptEvent::Failed(
-                Cause::Cancelled.failure(Some("487 Request Terminated".into())),
-            ),
-        };
-        settle(call, event, stage);
-        self.clear(mark, stage);
+        self.input(TrunkInput::HangUp(key), stage);
     }
 
+    /// What waited for it may leave.
+    pub fn recorded(&mut self, mark: CallMark, stage: &mut Stage<'_>) {
+        self.recorded = self.marks.get(&mark.0).copied();
+        self.input(TrunkInput::Recorded(mark), stage);
+        self.recorded = None;
+    }
+
+    pub fn finish(&mut self, finish: Finish, stage: &mut Stage<'_>) {
+        self.input(TrunkInput::Finish(finish), stage);
+    }
+
+    // --- the machine ---------------------------------------------------------------------------------------------
+
+    fn moment(&self, stage: &Stage<'_>) -> Moment {
+        Moment {
+            at: stage.now,
+            wall: stage.wall,
+        }
+    }
+
+    fn input(&mut self, input: TrunkInput<'_>, stage: &mut Stage<'_>) {
+        let now = self.moment(stage);
+        if let Some(trunk) = &mut self.trunk {
+            trunk.handle(now, input);
+            self.carry_out(stage);
+        }
+    }
+
+    // --- what happens later --------------------------------------------------------------------------------------
+
     pub fn step(&mut self, step: CallStep, stage: &mut Stage<'_>) {
+        let now = self.moment(stage).at;
         match step {
-            CallStep::Longest(id) => {
-                if let Some(key) = self.far.get(&id) {
+            CallStep::ToTrunk(from, bytes) => self.reaches_trunk(from, &bytes, stage),
+            CallStep::ToFarEnd(at, bytes) => {
+                self.network.arrived();
+                if !self.network.holds(now, Duration::ZERO) {
+                    return;
+                }
+                let says = self.far_ends[at].datagram(&bytes, own().bind, now, stage);
+                self.far_end_says(at, says, stage);
+            }
+            CallStep::Timer => {
+                if self.timer.is_some_and(|timer| timer <= now) {
+                    self.timer = None;
+                }
+                self.input(TrunkInput::Timer, stage);
+            }
+            CallStep::FarTimer(at) => {
+                let says = self.far_ends[at].timer(now);
+                self.far_end_says(at, says, stage);
+            }
+            CallStep::Played(media, tag) => self.played(media, tag, stage),
+            CallStep::Presses(at, call, key) => self.presses(at, call, key, stage),
+            CallStep::HangsUp(at, call) => {
+                let says = self.far_ends[at].hangs_up(call, now);
+                self.far_end_says(at, says, stage);
+            }
+            CallStep::Key(media, key) => {
+                if let Some(event) = self.key(media, key, KeySource::Event, stage) {
+                    self.input(TrunkInput::Media(event), stage);
+                }
+            }
+            CallStep::Silence(media) => {
+                let Some(call) = self.audio.call_of(media) else {
+                    return;
+                };
+                if !self.far_ends.iter().any(|far| far.is_heard(&call)) {
+                    let event = MediaEvent::Silent { id: media };
+                    self.input(TrunkInput::Media(event), stage);
+                }
+                stage.later(
+                    audio::SILENCE,
+                    carriers::Step::Call(CallStep::Silence(media)),
+                );
+            }
+            CallStep::Longest(call) => {
+                let up = self.far_ends.iter().any(|far| far.is_up(&call));
+                if let (true, Some(key)) = (up, self.invited.get(&call)) {
                     stage.effects.push(Effect::UnterminatedCall(*key));
                 }
             }
-            CallStep::OrphanEnded(id) => {
-                self.far.remove(&id);
-            }
-            CallStep::Prepared(mark) => self.with(mark, Stand::Prepared, stage, |call, stage| {
-                let state = CallState(format!("{}/1", call.id).into());
-                let event = AttemptEvent::CallState(state, CallMark(mark));
-                stage.say(CarrierEvent::Attempt(call.key, event));
-            }),
-            CallStep::Trying(mark) => self.trying(mark, stage),
-            CallStep::Unanswered(mark) => self.with(mark, Stand::Invited, stage, |call, stage| {
-                let cause = Cause::CarrierFault;
-                stage.say(CarrierEvent::Attempt(
-                    call.key,
-                    AttemptEvent::InDoubt { cause },
-                ));
-                stage.later(TRANSACTION, carriers::Step::Call(CallStep::Ends(mark)));
-            }),
-            CallStep::Ringing(mark) => self.with(mark, Stand::Invited, stage, |call, stage| {
-                stage.say(CarrierEvent::Attempt(call.key, AttemptEvent::Ringing));
-                let (after, next) = match call.fate {
-                    Fate::RingsOut => (Duration::from_secs(30), CallStep::Ends(mark)),
-                    Fate::Busy | Fate::Declines => {
-                        (stage.dice.between(50, 4_000), CallStep::Ends(mark))
-                    }
-                    _ => (stage.dice.between(800, 9_000), CallStep::PicksUp(mark)),
-                };
-                stage.later(after, carriers::Step::Call(next));
-            }),
-            CallStep::PicksUp(mark) => self.with(mark, Stand::Invited, stage, |call, stage| {
-                call.stage = Stand::PickedUp;
-                let state = CallState(format!("{}/2", call.id).into());
-                let event = AttemptEvent::CallState(state, CallMark(mark));
-                stage.say(CarrierEvent::Attempt(call.key, event));
-            }),
-            CallStep::Ends(mark) => self.ends(mark, stage),
-            CallStep::CodeRead(mark) => {
-                let Some(call) = self.calls.get_mut(&mark) else {
-                    return;
-                };
-                if call.stage == Stand::Talking {
-                    stage.effects.push(Effect::Talks(call.key));
-                    stage.effects.push(Effect::CodeRead(call.key));
-                    let event = AttemptEvent::CallEnded(end(CallOutcome::CodeRead, "#"));
-                    settle(call, event, stage);
-                    self.clear(mark, stage);
-                }
-            }
-            CallStep::Cleared(mark) => {
-                if let Some(call) = self.calls.remove(&mark) {
-                    stage.say(CarrierEvent::Attempt(call.key, AttemptEvent::CallCleared));
-                }
-            }
         }
     }
 
-    fn with(
-        &mut self,
-        mark: u64,
-        stand: Stand,
-        stage: &mut Stage<'_>,
-        what: impl FnOnce(&mut Call, &mut Stage<'_>),
-    ) {
-        if let Some(call) = self.calls.get_mut(&mark)
-            && call.stage == stand
-        {
-            what(call, stage);
-        }
-    }
-
-    fn trying(&mut self, mark: u64, stage: &mut Stage<'_>) {
-        self.with(mark, Stand::Invited, stage, |call, stage| {
-            let references = vec![call.id.clone()];
-            stage.say(CarrierEvent::Attempt(
-                call.key,
-                AttemptEvent::Accepted { references },
-            ));
-            let after = stage.dice.between(10, 900);
-            let next = match call.fate {
-                Fate::Refused | Fate::Throttled => CallStep::Ends(mark),
-                _ => CallStep::Ringing(mark),
-            };
-            stage.later(after, carriers::Step::Call(next));
-        });
-    }
-
-    fn ends(&mut self, mark: u64, stage: &mut Stage<'_>) {
-        let Some(call) = self.calls.get_mut(&mark) else {
+    fn played(&mut self, media: MediaId, tag: u32, stage: &mut Stage<'_>) {
+        let Some((key, heard)) = self.audio.played(media, tag) else {
             return;
         };
-        if call.stage == Stand::Talking {
-            stage.effects.push(Effect::Talks(call.key));
+        if let Some(order) = self.orders.get(&key) {
+            if !order.settled {
+                stage.effects.push(Effect::Talks(key));
+            }
+            if !heard.is_empty() && heard == order.code {
+                stage.effects.push(Effect::CodeRead(key));
+            }
         }
-        let failed =
-            |cause: Cause, code: &str| AttemptEvent::Failed(cause.failure(Some(code.into())));
-        let event = match (call.fate, call.stage) {
-            (Fate::Silent, Stand::Invited) => failed(Cause::CarrierFault, "408"),
-            (Fate::Busy, Stand::Invited) => failed(Cause::Busy, "486 Busy Here"),
-            (Fate::Declines, Stand::Invited) => failed(Cause::Declined, "603 Decline"),
-            (Fate::RingsOut, Stand::Invited) => failed(Cause::NoAnswer, "487"),
-            (Fate::Refused, Stand::Invited) => failed(Cause::CarrierFault, "500 Server"),
-            (Fate::Throttled, Stand::Invited) => failed(Cause::Throttled, "503 Service"),
-            (Fate::Presses, Stand::Talking) => {
-                let pressed = AttemptEvent::KeyPressed(Key::POUND);
-                stage.say(CarrierEvent::Attempt(call.key, pressed));
-                stage.effects.push(Effect::Pressed(call.key));
-                if call.method == Method::VoiceCode {
-                    let after = stage.dice.between(6_000, 9_000);
-                    return stage.later(after, carriers::Step::Call(CallStep::CodeRead(mark)));
-                }
-                AttemptEvent::CallEnded(end(CallOutcome::Confirmed, "#"))
-            }
-            (Fate::Voicemail, Stand::Talking) => {
-                AttemptEvent::CallEnded(end(CallOutcome::Voicemail, ""))
-            }
-            (_, Stand::Talking) => AttemptEvent::CallEnded(end(CallOutcome::NoKeypress, "")),
-            _ => return,
+        let event = MediaEvent::PlayDone { id: media, tag };
+        self.input(TrunkInput::Media(event), stage);
+    }
+
+    fn presses(&mut self, at: usize, call: u64, key: char, stage: &mut Stage<'_>) {
+        let now = self.moment(stage).at;
+        let Some((id, port)) = self.far_ends[at].listens(call) else {
+            return;
         };
-        settle(call, event, stage);
-        self.clear(mark, stage);
-    }
-
-    /// Our BYE, or theirs: nothing of it is up any more, and a moment later the driver says so.
-    fn clear(&mut self, mark: u64, stage: &mut Stage<'_>) {
-        if let Some(call) = self.calls.get_mut(&mark) {
-            call.stage = Stand::Over;
-            self.far.remove(&call.id);
-            let after = stage.dice.between(1, 600);
-            stage.later(after, carriers::Step::Call(CallStep::Cleared(mark)));
+        if let Some(attempt) = self.invited.get(&id) {
+            if key == '#' {
+                stage.effects.push(Effect::Pressed(*attempt));
+            }
+            if self.orders.get(attempt).is_some_and(|o| !o.settled) && self.audio.is_open(port) {
+                stage.effects.push(Effect::Talks(*attempt));
+            }
+        }
+        if stage.dice.chance(300) {
+            let says = self.far_ends[at].key_by_info(call, key, now);
+            return self.far_end_says(at, says, stage);
+        }
+        if let (Some(media), Some(key)) = (self.audio.at(port), Key::from_char(key)) {
+            let after = stage.dice.between(20, 80);
+            stage.later(after, carriers::Step::Call(CallStep::Key(media, key)));
         }
     }
-}
 
-fn settle(call: &mut Call, event: AttemptEvent, stage: &mut Stage<'_>) {
-    if !std::mem::replace(&mut call.settled, true) {
-        stage.say(CarrierEvent::Attempt(call.key, event));
+    fn far_end_says(&mut self, at: usize, says: Vec<Says>, stage: &mut Stage<'_>) {
+        let now = self.moment(stage).at;
+        for said in says {
+            match said {
+                Says::Datagram(bytes) => {
+                    let from = self.far_ends[at].address;
+                    for after in self.network.ways(now, stage) {
+                        let step = CallStep::ToTrunk(from, bytes.clone());
+                        stage.later(after, carriers::Step::Call(step));
+                    }
+                }
+                Says::PickedUp(call) => {
+                    for (after, step) in self.far_ends[at].person(call, at, stage) {
+                        stage.later(after, carriers::Step::Call(step));
+                    }
+                }
+                Says::Broken(reason) => {
+                    let what = format!("the far end complains: {reason}");
+                    stage.effects.push(Effect::Broken(what));
+                }
+            }
+        }
+        if let Some(next) = self.far_ends[at].next_timer() {
+            let after = next.saturating_duration_since(now);
+            stage.later(after, carriers::Step::Call(CallStep::FarTimer(at)));
+        }
+    }
+
+    // --- the end -------------------------------------------------------------------------------------------------
+
+    /// Something is under way, or a dialog may still be ending.
+    pub fn is_busy(&self, now: Instant) -> bool {
+        let since = self.quiet_since.filter(|_| self.network.is_empty());
+        let idle = self.far_ends.iter().all(FarEnd::is_idle);
+        let over = |since| idle || now.saturating_duration_since(since) > FAR_END_DONE;
+        !since.is_some_and(over)
+    }
+
+    /// What is left that should not be.
+    pub fn left_over(&self) -> Option<String> {
+        let name = &self.config.name;
+        self.far_ends.iter().find_map(|far| {
+            let what = far.left_over()?;
+            Some(format!("{name}: {what}"))
+        })
     }
 }
 
-fn end(outcome: CallOutcome, digits: &str) -> CallEnd {
-    CallEnd {
-        outcome,
-        digits: digits.into(),
-        carrier_code: None,
-    }
-}
-
-fn fate(stage: &mut Stage<'_>) -> Fate {
-    const OTHERS: [Fate; 9] = [
-        Fate::NoKey,
-        Fate::Voicemail,
-        Fate::HangsUp,
-        Fate::Busy,
-        Fate::Declines,
-        Fate::RingsOut,
-        Fate::Refused,
-        Fate::Throttled,
-        Fate::Silent,
-    ];
-    match stage.dice.chance(stage.profile.call_fails) {
-        true => *stage.dice.pick(&OTHERS),
-        false => Fate::Presses,
+/// Where the gateway is.
+fn own() -> Local {
+    let ip = [127, 0, 0, 1].into();
+    Local {
+        bind: SocketAddr::new(ip, 5060),
+        rtp: ip,
     }
 }

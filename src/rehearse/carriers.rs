@@ -15,9 +15,10 @@ use super::{
     texts::{Brought, TextStep},
 };
 use crate::{
-    carrier::{CarrierEvent, DriverId, Link, Reply, Slots, TextOrder},
+    carrier::{CarrierEvent, DriverId, Reply, Slots, TextOrder},
     challenge::{AttemptKey, Millis},
     config::{CarrierConfig, carrier::Transport},
+    message::speech::Catalogue,
 };
 
 /// A carrier and its driver of this life of the process.
@@ -31,7 +32,7 @@ pub struct Carrier {
 pub enum CarrierKind {
     Smpp(Box<Smpp>),
     Http(Http),
-    Calls(Calls),
+    Calls(Box<Calls>),
 }
 
 /// A step that a carrier takes later.
@@ -62,7 +63,11 @@ impl Step {
 
     /// Nothing but time passing.
     pub fn is_time(&self) -> bool {
-        matches!(self, Step::Smpp(step) if step.is_time())
+        match self {
+            Step::Smpp(step) => step.is_time(),
+            Step::Call(step) => step.is_time(),
+            Step::Http(_) | Step::Text(_) | Step::Up | Step::Cut => false,
+        }
     }
 }
 
@@ -94,6 +99,12 @@ pub enum Effect {
     Reached(&'static str),
     /// A carrier has the text of this attempt, and has not refused it; the driver says that it has failed.
     FailedThoughTaken(AttemptKey),
+    /// This went wrong on purpose.
+    Fault(&'static str),
+    /// This happened, and is worth a line.
+    Seen(String),
+    /// A promise is broken.
+    Broken(String),
 }
 
 /// What carriers are given to play with.
@@ -118,9 +129,12 @@ impl Stage<'_> {
 
 impl Carrier {
     /// `place`: its own number among all.
-    pub fn new(config: Arc<CarrierConfig>, place: u32) -> Carrier {
+    pub fn new(config: Arc<CarrierConfig>, place: u32, voices: &Arc<Catalogue>) -> Carrier {
         let kind = match &config.transport {
-            Transport::Sip(_) => CarrierKind::Calls(Calls::new(place)),
+            Transport::Sip(sip) => {
+                let calls = Calls::new(place, config.clone(), sip.clone(), voices.clone());
+                CarrierKind::Calls(Box::new(calls))
+            }
             Transport::Http(http) => CarrierKind::Http(Http::new(place, http.window)),
             Transport::Smpp(smpp) => {
                 let smpp = Smpp::new(place, config.clone(), smpp.clone());
@@ -141,11 +155,7 @@ impl Carrier {
         self.slots = match &mut self.kind {
             CarrierKind::Smpp(smpp) => smpp.begin(stage),
             CarrierKind::Http(http) => http.begin(stage),
-            CarrierKind::Calls(_) => {
-                let after = stage.dice.between(5, 400);
-                stage.later(after, Step::Up);
-                Slots::default()
-            }
+            CarrierKind::Calls(calls) => calls.begin(stage),
         };
     }
 
@@ -175,21 +185,8 @@ impl Carrier {
             (Step::Text(step), CarrierKind::Http(http)) => http.text_step(step, stage),
             (Step::Cut, CarrierKind::Http(http)) => http.cut(stage),
             (Step::Call(step), CarrierKind::Calls(calls)) => calls.step(step, stage),
-            (Step::Up, CarrierKind::Calls(_)) => {
-                if let Transport::Sip(sip) = &self.config.transport {
-                    self.slots.set(sip.max_calls);
-                }
-                stage.say(CarrierEvent::Link(Link::Up));
-                // A trunk is known to be there once it has answered.
-                stage.say(CarrierEvent::Link(Link::Probe { ok: true }));
-            }
-            (Step::Cut, CarrierKind::Calls(_)) => {
-                self.slots.set(0);
-                let reason = "cut".into();
-                stage.say(CarrierEvent::Link(Link::Down { reason }));
-                let after = stage.dice.between(200, 20_000);
-                stage.later(after, Step::Up);
-            }
+            (Step::Up, CarrierKind::Calls(calls)) => calls.up(stage),
+            (Step::Cut, CarrierKind::Calls(calls)) => calls.cut(stage),
             // No carrier plans a step of another kind.
             (Step::Smpp(_) | Step::Http(_) | Step::Text(_) | Step::Call(_) | Step::Up, _) => {}
         }
@@ -218,9 +215,13 @@ impl Carrier {
         }
     }
 
-    /// It has something to bring that nothing else is planned for.
-    pub fn is_busy(&self) -> bool {
-        matches!(&self.kind, CarrierKind::Smpp(smpp) if smpp.is_busy())
+    /// It has something to bring, or to end, that nothing else is planned for.
+    pub fn is_busy(&self, now: Instant) -> bool {
+        match &self.kind {
+            CarrierKind::Smpp(smpp) => smpp.is_busy(),
+            CarrierKind::Http(_) => false,
+            CarrierKind::Calls(calls) => calls.is_busy(now),
+        }
     }
 }
 

@@ -173,6 +173,12 @@ impl World<'_, '_> {
             Effect::Unordered => {
                 self.violate("a carrier got a text that nobody has ordered".to_owned());
             }
+            Effect::Fault(kind) => self.trace.fault(kind),
+            Effect::Seen(line) => {
+                let at = self.now.since_start();
+                self.trace.event(at, format_args!("{line}"));
+            }
+            Effect::Broken(what) => self.violate(what),
             Effect::Say(_) | Effect::Later(..) => {}
         }
     }
@@ -366,7 +372,8 @@ impl World<'_, '_> {
 
     /// Nothing comes any more but time, and what follows from it.
     pub(super) fn is_quiet(&self) -> bool {
-        self.left == 0 && !self.carriers.iter().any(Carrier::is_busy)
+        let now = self.instant();
+        self.left == 0 && !self.carriers.iter().any(|carrier| carrier.is_busy(now))
     }
 
     /// Nothing is left that could happen.
@@ -406,16 +413,12 @@ impl World<'_, '_> {
             }
         }
         self.check_limits(engine);
-        let up: usize = self
-            .carriers
-            .iter()
-            .map(|carrier| match &carrier.kind {
-                CarrierKind::Calls(calls) => calls.up(),
-                CarrierKind::Smpp(_) | CarrierKind::Http(_) => 0,
-            })
-            .sum();
-        if up > 0 {
-            self.violate(format!("{up} calls are up at the end"));
+        let left = |carrier: &Carrier| match &carrier.kind {
+            CarrierKind::Calls(calls) => calls.left_over(),
+            CarrierKind::Smpp(_) | CarrierKind::Http(_) => None,
+        };
+        if let Some(left) = self.carriers.iter().find_map(left) {
+            self.violate(left);
         }
     }
 

@@ -45,6 +45,20 @@ pub struct Profile {
     /// Of calls: what else than "answered, and # pressed".
     pub call_fails: u32,
 
+    // --- the network between a trunk and its far end
+    pub datagrams_lost: u32,
+    /// They come after others that were sent later.
+    pub datagrams_late: u32,
+    pub datagrams_repeated: u32,
+    /// A forged one comes with it, from an address that is not the trunk's.
+    pub datagrams_forged: u32,
+    /// Of runs, and of trunks with several targets: one of them never answers.
+    pub dead_targets: u32,
+    /// Of CANCELs: the person picks up all the same.
+    pub answers_cancelled: u32,
+    /// Of calls: there is no audio for them.
+    pub no_audio: u32,
+
     // --- the servers that ask, and the people
     /// Little time is left when they come.
     pub hurried: u32,
@@ -89,6 +103,13 @@ impl Profile {
         receipt_nameless: 0,
         receipt_foreign: 0,
         call_fails: 0,
+        datagrams_lost: 0,
+        datagrams_late: 0,
+        datagrams_repeated: 0,
+        datagrams_forged: 0,
+        dead_targets: 0,
+        answers_cancelled: 0,
+        no_audio: 0,
         hurried: 0,
         same_phone: 0,
         redelivered: 0,
@@ -127,6 +148,13 @@ impl Profile {
         receipt_nameless: 30,
         receipt_foreign: 20,
         call_fails: 350,
+        datagrams_lost: 30,
+        datagrams_late: 30,
+        datagrams_repeated: 30,
+        datagrams_forged: 30,
+        dead_targets: 300,
+        answers_cancelled: 300,
+        no_audio: 10,
         hurried: 150,
         same_phone: 50,
         redelivered: 60,
@@ -147,6 +175,8 @@ impl Profile {
         confirm_lost: 50,
         redelivered: 100,
         receipt_early: 200,
+        datagrams_late: 20,
+        datagrams_repeated: 20,
         ..Profile::HEALTHY
     };
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     carrier::{Acknowledgement, DriverId, Reply, TextOrder},
-    challenge::{AttemptKey, Millis, Origin},
+    challenge::{AttemptKey, Origin},
     core::{Core, Input, Output},
     intake::{
         Answer, Arrival, Ticket, amqp,
@@ -65,20 +65,18 @@ impl World<'_, '_> {
                 Output::Text(driver, order) => self.text(driver, &order, engine),
                 Output::Call(driver, order) => {
                     self.given(driver, order.key);
-                    self.at_trunk(driver, engine, |calls, _, stage| {
-                        calls.submit(&order, stage)
-                    });
+                    self.at_trunk(driver, engine, |calls, stage| calls.submit(&order, stage));
                 }
                 Output::HangUp(driver, key) => {
-                    self.at_trunk(driver, engine, |calls, _, stage| calls.hang_up(key, stage));
+                    self.at_trunk(driver, engine, |calls, stage| calls.hang_up(key, stage));
                 }
                 Output::Recorded(driver, mark) => {
-                    self.at_trunk(driver, engine, |calls, wall, stage| {
-                        calls.recorded(mark, wall, stage);
-                    });
+                    self.at_trunk(driver, engine, |calls, stage| calls.recorded(mark, stage));
                 }
-                // What is in the air goes on; nothing new comes to it.
-                Output::Finish(..) => {}
+                // At carriers of texts what is in the air goes on; nothing new comes to them.
+                Output::Finish(driver, finish) => {
+                    self.at_trunk(driver, engine, |calls, stage| calls.finish(finish, stage));
+                }
                 Output::Answer(ticket, answer) => {
                     ticket.answer(answer);
                     self.answers();
@@ -133,15 +131,14 @@ impl World<'_, '_> {
         &mut self,
         driver: DriverId,
         engine: &Engine,
-        what: impl FnOnce(&mut Calls, Millis, &mut Stage<'_>),
+        what: impl FnOnce(&mut Calls, &mut Stage<'_>),
     ) {
         let Some(place) = self.place_of(driver) else {
             return;
         };
-        let wall = self.time().wall;
         self.with_carrier(place, |carrier, stage| {
             if let CarrierKind::Calls(calls) = &mut carrier.kind {
-                what(calls, wall, stage);
+                what(calls, stage);
             }
         });
         for key in std::mem::take(&mut self.invited) {

@@ -96,7 +96,7 @@ impl<'r, 't> World<'r, 't> {
         let used = rehearsal.config.used();
         let carriers = (0..).zip(&used).filter_map(|(place, name)| {
             let config = rehearsal.config.carriers.get(name)?.clone();
-            Some(Carrier::new(config, place))
+            Some(Carrier::new(config, place, &rehearsal.voices))
         });
         let ids = jobs.iter().zip(0..);
         let ids = ids.map(|(job, n)| ((job.tenant.clone(), job.id.clone()), n));
@@ -191,6 +191,11 @@ impl<'r, 't> World<'r, 't> {
             mono: self.now,
             ahead: self.ahead,
         }
+    }
+
+    /// Now, for the machines that go by `Instant`.
+    pub(super) fn instant(&self) -> Instant {
+        self.began + self.now.since_start()
     }
 
     pub(super) fn later(&mut self, after: Duration, event: Event) {
@@ -296,7 +301,7 @@ impl<'r, 't> World<'r, 't> {
                 self.trace
                     .reached("a call was left up by a crash and ended");
                 self.with_carrier(place, |carrier, stage| {
-                    if let CarrierKind::Calls(calls) = &carrier.kind {
+                    if let CarrierKind::Calls(calls) = &mut carrier.kind {
                         calls.end_orphan(&call.state, stage);
                     }
                 });
@@ -445,7 +450,7 @@ impl<'r, 't> World<'r, 't> {
     ) {
         let mut effects = Vec::new();
         let mut stage = Stage {
-            now: self.began + self.now.since_start(),
+            now: self.instant(),
             wall: self.time().wall,
             dice: &mut self.dice,
             profile: &self.rehearsal.profile,

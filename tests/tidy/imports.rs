@@ -182,6 +182,7 @@ const MAY: &[(&str, &[&str])] = &[
             "delivery",
             "intake",
             "ledger",
+            "message",
             "number",
             "protocol",
         ],

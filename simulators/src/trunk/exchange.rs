@@ -110,6 +110,11 @@ impl Exchange {
         self.faults = faults;
     }
 
+    /// How quick people are from now on.
+    pub fn set_habits(&mut self, habits: Habits) {
+        self.settings.habits = habits;
+    }
+
     /// What to do next.
     pub fn poll(&mut self) -> Option<Output> {
         self.out.pop_front()
@@ -125,6 +130,12 @@ impl Exchange {
     /// The counts so far, and the calls that are up.
     pub fn counts(&self) -> Counts {
         self.counts.clone()
+    }
+
+    /// The Call-IDs of those that ring or are up.
+    pub fn live(&self) -> impl Iterator<Item = &str> {
+        let calls = self.calls.values().filter(|call| call.is_live());
+        calls.map(|call| call.basics.call_id.as_str())
     }
 
     /// How many calls are live or still wait for something.

@@ -12,6 +12,8 @@ mod notices;
 mod own;
 mod placing;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod way;
 
 use std::{
@@ -42,6 +44,7 @@ use crate::{
     },
 };
 use calls::Active;
+pub use calls::calls_in;
 pub use change::{TrunkChange, is_another_link, most_audio};
 pub use notices::Notice;
 pub use own::{Local, media_address, sent_by, unable};

@@ -4,6 +4,7 @@ use super::super::call::{Own, Peer, Resend, State, Timer};
 use super::super::sip::{Basics, Message, Writer, host_of, param, split_commas, uri_of};
 use super::{Exchange, Output, response_to, with_contact};
 use crate::record::{CallResult, EndedBy};
+use crate::script::Chance;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,10 @@ impl Exchange {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
+        // Of an INVITE before this one, that was asked for credentials: it was overtaken.
+        if basics.cseq < call.basics.cseq {
+            return;
+        }
         match call.state {
             State::Refused => {
                 if basics.branch != call.basics.branch {
@@ -83,6 +88,11 @@ impl Exchange {
         let bytes = message.response(200, tag.as_deref(), peer.address()).end();
         self.reply(message, basics, peer, bytes, now);
         if state == State::Proceeding {
+            let often = self.faults.answer_cancelled;
+            let can_answer = self.calls.get(&id).is_some_and(|c| c.media.is_some());
+            if can_answer && self.dice.strikes(Chance::AnswerCancelled, often) {
+                return self.answer(id, now);
+            }
             self.refuse(id, 487, now);
         }
     }

@@ -27,6 +27,11 @@ impl Exchange {
                 }
                 return;
             }
+            // The one before this call's, that was asked for credentials, comes once more.
+            if basics.cseq < call.basics.cseq {
+                self.counts.repeated += 1;
+                return;
+            }
             self.broken(
                 "sip",
                 "a second INVITE with the Call-ID and tag of a call in progress".into(),
@@ -232,7 +237,7 @@ impl Exchange {
         }
     }
 
-    fn answer(&mut self, id: u64, now: Instant) {
+    pub(super) fn answer(&mut self, id: u64, now: Instant) {
         let second = self.word();
         let contact = self.settings.contact;
         let Some(call) = self.calls.get_mut(&id) else {

@@ -117,6 +117,29 @@ impl Bench {
 }
 
 #[test]
+fn a_cancel_that_comes_too_late_is_followed_by_an_answer() {
+    let mut b = Bench::new(Faults {
+        answer_cancelled: crate::script::Often::ALWAYS,
+        ..Faults::default()
+    });
+    b.invite("+12025550123");
+    b.say("CANCEL", "+12025550123", "z1", "1 CANCEL", None);
+    assert_eq!(b.times(200).len(), 2, "to the CANCEL and to the INVITE");
+    assert!(b.times(487).is_empty());
+    assert_eq!(b.exchange.live().collect::<Vec<_>>(), ["c+12025550123"]);
+}
+
+#[test]
+fn what_is_overtaken_by_an_invite_with_credentials_is_no_fault() {
+    let mut b = Bench::new(Faults::default());
+    b.say("INVITE", "+12025550123", "z2", "2 INVITE", None);
+    b.say("INVITE", "+12025550123", "z1", "1 INVITE", None);
+    b.say("ACK", "+12025550123", "z1", "1 ACK", Some("a"));
+    assert_eq!(b.broken, [""; 0]);
+    assert_eq!(b.exchange.counts().invites, 1);
+}
+
+#[test]
 fn a_200_without_its_ack_goes_again_for_32_seconds_and_is_then_ended() {
     let mut bench = Bench::new(Faults::default());
     bench.invite("+12025550123");

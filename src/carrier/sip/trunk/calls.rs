@@ -129,12 +129,12 @@ impl Trunk {
     }
 
     pub(super) fn end_orphan(&mut self, now: Instant, state: &CallState) {
-        match serde_json::from_str::<Resume>(&state.0) {
-            Ok(resume) => {
-                self.notice(Notice::EndsLeftUp(resume.call_id().into()));
-                self.endpoint.end_orphan(now, resume);
-            }
-            Err(_) => self.notice(Notice::UnreadableState),
+        let Some(calls) = calls_in(state) else {
+            return self.notice(Notice::UnreadableState);
+        };
+        for resume in calls {
+            self.notice(Notice::EndsLeftUp(resume.call_id().into()));
+            self.endpoint.end_orphan(now, resume);
         }
     }
 
@@ -225,21 +225,43 @@ impl Trunk {
     }
 
     fn remember(&mut self, now: Instant, call: CallHandle, resume: &Resume) {
-        let Some(key) = self
-            .calls
-            .get(&call)
-            .filter(|active| !active.settled)
-            .map(|active| active.key)
-        else {
+        let active = self.calls.get(&call).filter(|active| !active.settled);
+        let Some(active) = active else {
             return self.endpoint.recorded(now, call);
         };
-        match serde_json::to_string(resume) {
+        let key = active.key;
+        let earlier = match active.way.tried.len() {
+            0 | 1 => Vec::new(),
+            _ => self.earlier_calls(key, call),
+        };
+        let text = match earlier.is_empty() {
+            true => serde_json::to_string(resume),
+            false => {
+                let all: Vec<&Resume> = [resume].into_iter().chain(&earlier).collect();
+                serde_json::to_string(&all)
+            }
+        };
+        match text {
             Ok(text) => {
                 let mark = CallMark(call.to_bits());
                 self.tell(key, AttemptEvent::CallState(CallState(text.into()), mark));
             }
             Err(error) => self.notice(Notice::UnwritableState(error)),
         }
+    }
+
+    /// What this attempt was before it went on to this call, and may still be at another target.
+    fn earlier_calls(&self, key: AttemptKey, call: CallHandle) -> Vec<Resume> {
+        let all = self.calls.iter();
+        let mut earlier: Vec<CallHandle> = all
+            .filter(|(other, active)| active.key == key && **other != call)
+            .map(|(other, _)| *other)
+            .collect();
+        earlier.sort_unstable();
+        let earlier = earlier.into_iter();
+        earlier
+            .filter_map(|other| self.endpoint.resume(other))
+            .collect()
     }
 
     fn ended(&mut self, now: Moment, call: CallHandle, end: End) {
@@ -363,5 +385,15 @@ impl Trunk {
         let what = CarrierEvent::Attempt(key, event);
         let message = CarrierMessage { carrier, what };
         self.out.push_back(TrunkOutput::Event(message));
+    }
+}
+
+/// The calls of an attempt's state: one, or several where it has gone on to another target and the first may still answer.
+/// None: it can't be read.
+pub fn calls_in(state: &CallState) -> Option<Vec<Resume>> {
+    if state.0.starts_with('[') {
+        serde_json::from_str(&state.0).ok()
+    } else {
+        Some(vec![serde_json::from_str(&state.0).ok()?])
     }
 }

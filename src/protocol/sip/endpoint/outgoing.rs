@@ -282,8 +282,11 @@ impl Endpoint {
         };
         if let Some(dialog) = &state.dialog {
             if dialog.remote_tag == message.to_tag().unwrap_or("") {
-                // Said again, it can't wait any longer.
-                self.send_ack(call);
+                // As long as the answer is not recorded it stays without its ACK: it will be said again to a restart, which
+                // could not end it otherwise.
+                if state.held != Some(Held::Ack) {
+                    self.send_ack(call);
+                }
             } else {
                 self.fork(now, call, message);
             }

@@ -107,9 +107,10 @@ impl Endpoint {
             self.bye(now, handle);
             return handle;
         }
-        // The INVITE's transaction lives on here: its final answer wants an ACK, a 2xx also a BYE.
+        // The INVITE's transaction lives on here: its final answer wants an ACK each time it comes, a 2xx also a BYE. As if
+        // a provisional had come: it is never sent again.
         let timing = self.config.timing;
-        let mut machine = InviteClient::new(now, true, timing);
+        let mut machine = InviteClient::new(now, transport.is_reliable(), timing);
         machine.response(now, 100);
         machine.end_by(now + timing.patience());
         let machine = Machine::Invite(machine);

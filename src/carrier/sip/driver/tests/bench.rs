@@ -1,6 +1,6 @@
 //! The bench: a driver with its link up, the simulated trunk opposite, and what was said so far.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use simulators::{
     record::Call as Seen,
@@ -10,18 +10,13 @@ use simulators::{
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::super::*;
+pub use crate::carrier::sip::tests::{CALLER, config, order, peer, sip};
 use crate::{
-    carrier::{AttemptEvent, Call, CallOrder, CarrierEvent, Link},
-    challenge::{AttemptKey, ChallengeKey, Code, Method},
-    config::carrier::{
-        Carry, Codec, Endpoint as Peer, Identity, NumberFormat, Redirects, RtpConfig, SipConfig,
-        Tls,
-    },
-    number::Number,
+    carrier::{AttemptEvent, CarrierEvent, Link},
+    challenge::{AttemptKey, ChallengeKey, Method},
 };
 
 pub const LONG: Duration = Duration::from_secs(30);
-pub const CALLER: &str = "+18553308653";
 
 pub async fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> TrunkHandle {
     let mut config = TrunkConfig {
@@ -35,69 +30,6 @@ pub async fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> TrunkHandle {
     };
     change(&mut config);
     Sim::start(config).await.expect("a trunk")
-}
-
-pub fn peer(carry: Carry, address: SocketAddr) -> Peer {
-    Peer {
-        carry,
-        host: address.ip().to_string().into(),
-        port: address.port(),
-    }
-}
-
-pub fn config(endpoints: Vec<Peer>) -> CarrierConfig {
-    CarrierConfig {
-        name: "fabrikam".into(),
-        enabled: true,
-        transport: Kind::Sip(SipConfig {
-            bind: SocketAddr::from(([127, 0, 0, 1], 0)).into(),
-            advertised: None,
-            allow: Arc::default(),
-            redirects: Redirects::Keep,
-            rtp: RtpConfig {
-                address: Some([127, 0, 0, 1].into()),
-                advertised: None,
-                allow: Arc::default(),
-                symmetric: false,
-                first_port: 20_000,
-                last_port: 29_999,
-            },
-            username: None,
-            password: None,
-            codecs: vec![Codec::Pcmu, Codec::Pcma],
-            max_calls: 100,
-            ring: Duration::from_secs(2),
-            key_wait: Duration::from_secs(1),
-            call: LONG,
-            farewell: false,
-            identity: Identity {
-                from: NumberFormat::E164,
-                asserted: true,
-            },
-            number_format: NumberFormat::E164,
-        }),
-        endpoints,
-        tls: Tls::default(),
-        pace: None,
-        response_timeout: Duration::from_secs(2),
-        receipt_wait: None,
-        probe: Some(Duration::from_millis(200)),
-        status: BTreeMap::new(),
-    }
-}
-
-pub fn sip(config: &mut CarrierConfig) -> &mut SipConfig {
-    match &mut config.transport {
-        Kind::Sip(sip) => sip,
-        Kind::Smpp(_) | Kind::Http(_) => panic!("a SIP carrier"),
-    }
-}
-
-/// Every country but the costly ones.
-pub fn call_rules() -> Arc<crate::admission::CallRules> {
-    let mut rules = crate::admission::CallRules::default();
-    rules.countries.all = true;
-    Arc::new(rules)
 }
 
 pub fn free_address() -> SocketAddr {
@@ -187,19 +119,7 @@ impl Bench {
             challenge: ChallengeKey(self.next),
             attempt: 1,
         };
-        let order = CallOrder {
-            key,
-            to: Number::from_e164(to).expect("a number"),
-            sender: CALLER.into(),
-            content: Call {
-                method,
-                locale: "en-US".into(),
-                code: Some(Code::new("1357")),
-                extension: None,
-                rules: call_rules(),
-            },
-            deadline: clock::now() + left,
-        };
+        let order = order(key, to, method, clock::now() + left);
         self.handle
             .commands
             .send(CallCommand::Submit(Box::new(order)))

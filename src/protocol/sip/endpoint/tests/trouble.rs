@@ -310,6 +310,9 @@ fn an_orphan_that_rings_is_cancelled_and_a_crossing_answer_hung_up() {
         } else {
             next.answer(&invite, 487, "far", "", "");
             assert_eq!(next.take(), ["ACK"]);
+            // That ACK was lost.
+            next.answer(&invite, 487, "far", "", "");
+            assert_eq!(next.take(), ["ACK"]);
         }
         assert_eq!(next.told(), ["cleared"]);
     }
