@@ -254,7 +254,13 @@ impl<'r, 't> World<'r, 't> {
             }
             if self.now.since_start() > LONGEST {
                 let rest = core.rest();
-                self.violate(format!("it does not end: {rest:?}, {} events", self.left));
+                let now = self.instant();
+                let busy = self.carriers.iter().filter(|carrier| carrier.is_busy(now));
+                let busy: Vec<&str> = busy.map(|carrier| &*carrier.config.name).collect();
+                let left = self.left;
+                self.violate(format!(
+                    "it does not end: {rest:?}, {left} events, busy: {busy:?}"
+                ));
                 return End::Broken;
             }
             let deadline = core.deadline(self.time());

@@ -57,7 +57,10 @@ impl InviteClient {
     }
 
     fn waiting(&mut self, now: Instant, status: u16) -> Act {
-        self.alarms = Alarms::default();
+        // The first answer ends timers A and B. A provisional after it leaves the end that `end_by` has set.
+        if self.state == InviteClientState::Calling || status >= 200 {
+            self.alarms = Alarms::default();
+        }
         match status {
             ..200 => {
                 self.state = InviteClientState::Proceeding;

@@ -319,6 +319,21 @@ fn an_orphan_that_rings_is_cancelled_and_a_crossing_answer_hung_up() {
 }
 
 #[test]
+fn a_provisional_after_the_cancel_does_not_keep_a_call_for_ever() {
+    let mut b = Bench::new();
+    let call = b.call();
+    let invite = b.sent[0].clone();
+    b.answer(&invite, 180, "far", "", "");
+    b.endpoint.hangup(b.now, call);
+    // It was sent before the CANCEL came, and overtaken. Nothing more is ever said.
+    b.answer(&invite, 100, "", "", "");
+    b.pass(Duration::from_secs(40));
+    let told = b.told();
+    assert_eq!(told.last().map(String::as_str), Some("cleared"), "{told:?}");
+    assert!(b.endpoint.is_settled());
+}
+
+#[test]
 fn an_orphan_whose_answer_was_lost_may_be_hung_up_by_the_far_end() {
     let mut b = Bench::new();
     b.call();
