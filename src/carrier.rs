@@ -208,6 +208,15 @@ pub struct CallState(pub Arc<str>);
 
 private_debug!(CallState);
 
+/// A call that an earlier life of the process may have left up.
+#[derive(Clone)]
+pub struct CallLeftUp {
+    pub key: AttemptKey,
+    pub state: CallState,
+}
+
+private_debug!(CallLeftUp);
+
 /// Which call of its driver a state belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallMark(pub u64);

@@ -377,10 +377,10 @@ impl Core {
         if attempt.is_none() || (unsent && !in_time) {
             // The slot is freed when the driver says that it is over.
             running.inspect(|running| running.hang_up(&mut self.outputs, at));
-            return;
         }
+        // Also after it was hung up: an answer that crossed that is acknowledged and ended now.
         running.inspect(|running| running.recorded(&mut self.outputs, mark));
-        if unsent {
+        if unsent && in_time {
             self.handed(at, now);
         }
     }

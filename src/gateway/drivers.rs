@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     carrier::{
-        self, CallCarrier, CallState, Carrier, CarrierMessage, Finish, TextCarrier, callbacks,
+        self, CallCarrier, CallLeftUp, CallState, Carrier, CarrierMessage, Finish, TextCarrier,
+        callbacks,
         http::{self, CallbackHandle},
         sip, smpp,
     },
@@ -66,7 +67,7 @@ pub struct Drivers {
     /// Drivers that were told to finish.
     leaving: Vec<Driver>,
     /// Calls of an earlier life, for the trunks that had them.
-    left_up: HashMap<Arc<str>, Vec<CallState>>,
+    left_up: HashMap<Arc<str>, Vec<CallLeftUp>>,
     callbacks: callbacks::Table,
     voices: Option<Arc<Catalogue>>,
     /// How the recordings looked when the voices were loaded.
@@ -134,7 +135,10 @@ impl Drivers {
     pub fn left_up(&mut self, calls: &[UnterminatedCall]) {
         for call in calls {
             let of_carrier = self.left_up.entry(call.carrier.clone()).or_default();
-            of_carrier.push(CallState(call.state.clone()));
+            of_carrier.push(CallLeftUp {
+                key: call.key,
+                state: CallState(call.state.clone()),
+            });
         }
     }
 

@@ -10,7 +10,7 @@ mod messages;
 mod network;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -19,7 +19,7 @@ use std::{
 use super::carriers::{self, Effect, Stage};
 use crate::{
     carrier::{
-        CallMark, CallOrder, CallState, Finish, Slots,
+        CallLeftUp, CallMark, CallOrder, Finish, Slots,
         sip::{
             media::{MediaEvent, MediaId},
             trunk::{Local, Moment, Seeds, Trunk, TrunkChange, TrunkInput, TrunkSetup},
@@ -68,6 +68,9 @@ pub struct Calls {
     recorded: Option<AttemptKey>,
     /// Calls that an INVITE has left for, by Call-ID.
     invited: BTreeMap<Arc<str>, AttemptKey>,
+    /// Those of which the trunk has never heard more than that it shall come with credentials. No CANCEL may leave for them
+    /// (RFC 3261 9.1): whatever the far end does with them, it ends by itself.
+    unheard: BTreeSet<Arc<str>>,
     network: Network,
     far_ends: Vec<FarEnd>,
     /// Since when nothing is under way at the trunk.
@@ -150,6 +153,7 @@ impl Calls {
             marks: BTreeMap::new(),
             recorded: None,
             invited: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             network: Network::default(),
             far_ends: Vec::new(),
             quiet_since: None,
@@ -199,9 +203,8 @@ impl Calls {
     }
 
     /// The driver of a new life is told of a call that may be up.
-    pub fn end_orphan(&mut self, state: &str, stage: &mut Stage<'_>) {
-        let state = CallState(state.into());
-        self.input(TrunkInput::LeftUp(&state), stage);
+    pub fn end_orphan(&mut self, call: &CallLeftUp, stage: &mut Stage<'_>) {
+        self.input(TrunkInput::LeftUp(call), stage);
     }
 
     /// It looks for its targets; or those that it had lost are there again.
@@ -348,6 +351,7 @@ impl Calls {
             }
             CallStep::Longest(call) => {
                 let up = self.far_ends.iter().any(|far| far.is_up(&call));
+                let up = up && !self.unheard.contains(&call);
                 if let (true, Some(key)) = (up, self.invited.get(&call)) {
                     stage.effects.push(Effect::UnterminatedCall(*key));
                 }
@@ -436,7 +440,7 @@ impl Calls {
     pub fn left_over(&self) -> Option<String> {
         let name = &self.config.name;
         self.far_ends.iter().find_map(|far| {
-            let what = far.left_over()?;
+            let what = far.left_over(&self.unheard)?;
             Some(format!("{name}: {what}"))
         })
     }

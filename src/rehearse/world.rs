@@ -19,7 +19,7 @@ use super::{
     traffic::Broker,
 };
 use crate::{
-    carrier::{CarrierEvent, CarrierMessage, DriverId},
+    carrier::{CallLeftUp, CallState, CarrierEvent, CarrierMessage, DriverId},
     challenge::{AttemptKey, ChallengeKey, Millis},
     clock::{Mono, Now},
     core::{
@@ -308,7 +308,11 @@ impl<'r, 't> World<'r, 't> {
                     .reached("a call was left up by a crash and ended");
                 self.with_carrier(place, |carrier, stage| {
                     if let CarrierKind::Calls(calls) = &mut carrier.kind {
-                        calls.end_orphan(&call.state, stage);
+                        let left_up = CallLeftUp {
+                            key: call.key,
+                            state: CallState(call.state.clone()),
+                        };
+                        calls.end_orphan(&left_up, stage);
                     }
                 });
             }

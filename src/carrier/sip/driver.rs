@@ -29,7 +29,7 @@ use super::{
     },
 };
 use crate::{
-    carrier::{CallCarrier, CallCommand, CallState, CarrierMessage, Finish, Slots},
+    carrier::{CallCarrier, CallCommand, CallLeftUp, CarrierMessage, Finish, Slots},
     clock,
     config::carrier::{CarrierConfig, SipConfig, Transport as Kind},
     message::speech::Catalogue,
@@ -50,7 +50,7 @@ pub async fn open(
     config: Arc<CarrierConfig>,
     voices: Arc<Catalogue>,
     said: mpsc::Sender<CarrierMessage>,
-    left_up: &[CallState],
+    left_up: &[CallLeftUp],
     own: Local,
 ) -> Result<Opened, StartError> {
     let name = config.name.clone();
@@ -88,8 +88,8 @@ pub async fn open(
         slots: Slots::default(),
     };
     driver.read_password();
-    for state in left_up {
-        driver.input(TrunkInput::LeftUp(state));
+    for call in left_up {
+        driver.input(TrunkInput::LeftUp(call));
     }
     let (carrier, orders) = CallCarrier::new(driver.slots.clone());
     let task = Box::pin(async move {
@@ -180,6 +180,7 @@ impl Driver {
                     // Nobody listens any more: the process is ending.
                     Err(_) => {
                         self.outbox.clear();
+                        self.input(TrunkInput::Unheard);
                         self.input(TrunkInput::Finish(Finish::End));
                     }
                 },
@@ -191,6 +192,7 @@ impl Driver {
                     Some(order) => self.command(order),
                     None => {
                         commanded = false;
+                        self.input(TrunkInput::Unheard);
                         self.input(TrunkInput::Finish(Finish::End));
                     }
                 },

@@ -18,7 +18,7 @@ mod way;
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
@@ -31,7 +31,7 @@ use super::{
     media::{Connection, MediaEvent, MediaId, MediaPort, OpenError},
 };
 use crate::{
-    carrier::{CallMark, CallOrder, CallState, CarrierMessage, Finish, Link},
+    carrier::{CallLeftUp, CallMark, CallOrder, CarrierMessage, Finish, Link},
     challenge::{AttemptKey, Millis},
     config::carrier::{CarrierConfig, Endpoint as Peer, SipConfig},
     message::speech::Catalogue,
@@ -74,7 +74,9 @@ pub enum TrunkInput<'a> {
     /// The last state of this call is durable.
     Recorded(CallMark),
     /// A call that an earlier life of the process may have left up is to end.
-    LeftUp(&'a CallState),
+    LeftUp(&'a CallLeftUp),
+    /// Nobody takes what it says any more: nothing that it asks to be recorded will be.
+    Unheard,
     /// No order comes any more.
     Finish(Finish),
     /// Another configuration is being prepared: until it has come, or this says false, the trunk does not end.
@@ -174,6 +176,10 @@ pub struct Trunk {
     opening: VecDeque<Opening>,
     calls: HashMap<CallHandle, Active>,
     by_key: HashMap<AttemptKey, CallHandle>,
+    /// Calls of an earlier life of the process that are being ended.
+    orphans: BTreeMap<CallHandle, AttemptKey>,
+    /// What it says is recorded.
+    heard: bool,
     by_media: HashMap<MediaId, CallHandle>,
     /// When call scripts want to be woken; what is no longer so is skipped.
     call_scripts: BinaryHeap<Reverse<(Instant, CallHandle)>>,
@@ -228,6 +234,8 @@ impl Trunk {
             opening: VecDeque::new(),
             calls: HashMap::new(),
             by_key: HashMap::new(),
+            orphans: BTreeMap::new(),
+            heard: true,
             by_media: HashMap::new(),
             call_scripts: BinaryHeap::new(),
             out: VecDeque::new(),
@@ -263,7 +271,8 @@ impl Trunk {
             TrunkInput::Recorded(CallMark(mark)) => {
                 self.endpoint.recorded(now.at, CallHandle::from_bits(mark));
             }
-            TrunkInput::LeftUp(state) => self.end_orphan(now.at, state),
+            TrunkInput::LeftUp(call) => self.end_orphan(now.at, call),
+            TrunkInput::Unheard => self.unheard(now.at),
             TrunkInput::Finish(Finish::Drain) => self.drain(now.at + self.longest_call()),
             TrunkInput::Finish(Finish::End) => self.drain(now.at + LAST_WORDS),
             TrunkInput::Held(held) => self.held = held,

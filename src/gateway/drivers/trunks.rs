@@ -7,7 +7,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use super::{Driver, DriverError, Drivers, Kind, Update, Wanted};
 use crate::{
     carrier::{
-        CallState,
+        CallLeftUp,
         sip::{self, Local, StartError, TrunkChange},
     },
     config::{CarrierConfig, carrier::Transport},
@@ -189,8 +189,8 @@ fn is_taken(error: &StartError) -> bool {
 }
 
 /// Where the far ends of calls that were left up look for us: taken again by carriers that may choose their port.
-fn on_former_port(config: &CarrierConfig, own: Local, left_up: &[CallState]) -> Option<Local> {
-    let port = left_up.iter().find_map(sip::port_of)?;
+fn on_former_port(config: &CarrierConfig, own: Local, left_up: &[CallLeftUp]) -> Option<Local> {
+    let port = left_up.iter().find_map(|call| sip::port_of(&call.state))?;
     match &config.transport {
         Transport::Sip(sip) if sip.bind.port == 0 => Some(Local {
             bind: SocketAddr::new(own.bind.ip(), port),

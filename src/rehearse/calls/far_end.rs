@@ -1,7 +1,7 @@
 //! One target of a trunk: the simulator's exchange, and the people who pick up.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -317,9 +317,10 @@ impl FarEnd {
         self.exchange.is_idle()
     }
 
-    /// What should not be at the end.
-    pub fn left_over(&self) -> Option<String> {
-        let up = self.exchange.live().count();
+    /// What should not be at the end: calls that are up, `but` those.
+    pub fn left_over(&self, but: &BTreeSet<Arc<str>>) -> Option<String> {
+        let up = self.exchange.live().filter(|call| !but.contains(*call));
+        let up = up.count();
         (up > 0).then(|| format!("{up} dialogs are up at the far end"))
     }
 }

@@ -126,9 +126,7 @@ impl Calls {
         if bytes.starts_with(b"INVITE ") {
             self.invite_leaves(bytes, stage);
         }
-        let name = &self.config.name;
-        let line = format!("{name} sends {}", messages::first_line(bytes));
-        stage.effects.push(Effect::Seen(line));
+        self.seen("sends", bytes, stage);
         let Some(at) = self.far_ends.iter().position(|far| far.address == to) else {
             return;
         };
@@ -137,6 +135,17 @@ impl Calls {
             let step = CallStep::ToFarEnd(at, bytes.to_vec());
             stage.later(after, carriers::Step::Call(step));
         }
+    }
+
+    /// A line of the trace: what the trunk sends or receives, and of which attempt's call.
+    fn seen(&self, verb: &str, bytes: &[u8], stage: &mut Stage<'_>) {
+        let (name, what) = (&self.config.name, messages::first_line(bytes));
+        let key = messages::call_id(bytes).and_then(|call| self.invited.get(call));
+        let of = key.map_or_else(String::new, |key| {
+            format!(" of {:x}/{}", key.challenge.0, key.attempt)
+        });
+        let line = format!("{name} {verb} {what}{of}");
+        stage.effects.push(Effect::Seen(line));
     }
 
     /// For the first time, or again: only what is recorded may leave, and nothing after its deadline.
@@ -168,6 +177,7 @@ impl Calls {
             stage.effects.push(Effect::Invited(key));
         }
         if new {
+            self.unheard.insert(call.clone());
             self.audio
                 .belongs_to(messages::audio_port(bytes), key, &call);
             stage.later(LONGEST, carriers::Step::Call(CallStep::Longest(call)));
@@ -186,9 +196,12 @@ impl Calls {
             stage.effects.push(Effect::Fault("datagram forged"));
             self.forged(&forged, stage);
         }
-        let name = &self.config.name;
-        let line = format!("{name} receives {}", messages::first_line(bytes));
-        stage.effects.push(Effect::Seen(line));
+        self.seen("receives", bytes, stage);
+        if !messages::asks_for_credentials(bytes)
+            && let Some(call) = messages::call_id(bytes)
+        {
+            self.unheard.remove(call);
+        }
         let received = TrunkInput::Received {
             from,
             transport: Transport::Udp,

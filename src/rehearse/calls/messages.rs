@@ -10,6 +10,11 @@ pub fn first_line(bytes: &[u8]) -> &str {
     }
 }
 
+pub fn asks_for_credentials(bytes: &[u8]) -> bool {
+    let status = first_line(bytes);
+    status.starts_with("401") || status.starts_with("407")
+}
+
 pub fn call_id(bytes: &[u8]) -> Option<&str> {
     header(bytes, "Call-ID")
 }

@@ -7,7 +7,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{StartError, open, own_address};
 use crate::{
-    carrier::{CallCarrier, CallState, CarrierMessage},
+    carrier::{CallCarrier, CallLeftUp, CarrierMessage},
     config::CarrierConfig,
     message::speech::Catalogue,
 };
@@ -17,7 +17,7 @@ pub async fn start(
     config: Arc<CarrierConfig>,
     voices: Arc<Catalogue>,
     said: mpsc::Sender<CarrierMessage>,
-    left_up: &[CallState],
+    left_up: &[CallLeftUp],
 ) -> Result<(CallCarrier, JoinHandle<()>), StartError> {
     let own = own_address(config.clone()).await?;
     let opened = open(config, voices, said, left_up, own).await?;

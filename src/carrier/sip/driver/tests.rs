@@ -199,10 +199,13 @@ async fn calls_of_a_process_that_died_are_ended_by_the_next() {
             && b.story(talking).contains(&"answered".into())
     })
     .await;
-    let last = |b: &Bench, key: AttemptKey| -> Option<CallState> {
+    let last = |b: &Bench, key: AttemptKey| -> Option<CallLeftUp> {
         let mut states = b.log.iter().rev().filter(|(k, _)| *k == key);
         states.find_map(|(_, e)| match e {
-            AttemptEvent::CallState(state, _) => Some(state.clone()),
+            AttemptEvent::CallState(state, _) => Some(CallLeftUp {
+                key,
+                state: state.clone(),
+            }),
             _ => None,
         })
     };
@@ -213,7 +216,10 @@ async fn calls_of_a_process_that_died_are_ended_by_the_next() {
     b.task.abort();
     assert_eq!(trunk.live_calls(), 2);
 
-    let unreadable = CallState("{}".into());
+    let unreadable = CallLeftUp {
+        key: ringing,
+        state: CallState("{}".into()),
+    };
     let _next = Bench::start_after(quiet, &[first, second, unreadable]).await;
     seen(&trunk, "+12025559021").await;
     seen(&trunk, "+12025559024").await;

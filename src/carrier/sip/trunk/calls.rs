@@ -8,7 +8,8 @@ use std::{sync::Arc, time::Instant};
 use super::{Moment, Notice, Trunk, TrunkOutput, call_scripts::script, way::Way};
 use crate::{
     carrier::{
-        self, AttemptEvent, CallMark, CallOrder, CallState, CarrierEvent, CarrierMessage,
+        self, AttemptEvent, CallLeftUp, CallMark, CallOrder, CallState, CarrierEvent,
+        CarrierMessage,
         sip::{
             call_script::{CallScript, Input, Prompt},
             cause,
@@ -93,7 +94,13 @@ impl Trunk {
         if self.hang_up_opening(key) {
             return;
         }
-        let Some(call) = self.by_key.get(&key).copied() else {
+        let current = self.by_key.get(&key).copied();
+        for other in self.all_of(key) {
+            if current != Some(other) {
+                self.endpoint.hangup(now, other);
+            }
+        }
+        let Some(call) = current else {
             return;
         };
         match self
@@ -128,13 +135,25 @@ impl Trunk {
         unended
     }
 
-    pub(super) fn end_orphan(&mut self, now: Instant, state: &CallState) {
-        let Some(calls) = calls_in(state) else {
+    pub(super) fn end_orphan(&mut self, now: Instant, left_up: &CallLeftUp) {
+        let Some(calls) = calls_in(&left_up.state) else {
             return self.notice(Notice::UnreadableState);
         };
         for resume in calls {
             self.notice(Notice::EndsLeftUp(resume.call_id().into()));
-            self.endpoint.end_orphan(now, resume);
+            let call = self.endpoint.end_orphan(now, resume);
+            self.orphans.insert(call, left_up.key);
+        }
+    }
+
+    /// Nothing is recorded from now on: what waits for it ends.
+    pub(super) fn unheard(&mut self, now: Instant) {
+        self.heard = false;
+        let orphans = self.orphans.keys().copied();
+        let mut calls: Vec<CallHandle> = self.calls.keys().copied().chain(orphans).collect();
+        calls.sort_unstable();
+        for call in calls {
+            self.endpoint.not_recorded(now, call);
         }
     }
 
@@ -225,19 +244,23 @@ impl Trunk {
     }
 
     fn remember(&mut self, now: Instant, call: CallHandle, resume: &Resume) {
-        let active = self.calls.get(&call).filter(|active| !active.settled);
-        let Some(active) = active else {
+        if !self.heard {
+            return self.endpoint.not_recorded(now, call);
+        }
+        let active = self.calls.get(&call).map(|active| active.key);
+        let Some(key) = active.or_else(|| self.orphans.get(&call).copied()) else {
             return self.endpoint.recorded(now, call);
         };
-        let key = active.key;
-        let earlier = match active.way.tried.len() {
-            0 | 1 => Vec::new(),
-            _ => self.earlier_calls(key, call),
-        };
-        let text = match earlier.is_empty() {
+        let others: Vec<Resume> = self
+            .all_of(key)
+            .into_iter()
+            .filter(|other| *other != call)
+            .filter_map(|other| self.endpoint.resume(other))
+            .collect();
+        let text = match others.is_empty() {
             true => serde_json::to_string(resume),
             false => {
-                let all: Vec<&Resume> = [resume].into_iter().chain(&earlier).collect();
+                let all: Vec<&Resume> = [resume].into_iter().chain(&others).collect();
                 serde_json::to_string(&all)
             }
         };
@@ -250,18 +273,14 @@ impl Trunk {
         }
     }
 
-    /// What this attempt was before it went on to this call, and may still be at another target.
-    fn earlier_calls(&self, key: AttemptKey, call: CallHandle) -> Vec<Resume> {
-        let all = self.calls.iter();
-        let mut earlier: Vec<CallHandle> = all
-            .filter(|(other, active)| active.key == key && **other != call)
-            .map(|(other, _)| *other)
-            .collect();
-        earlier.sort_unstable();
-        let earlier = earlier.into_iter();
-        earlier
-            .filter_map(|other| self.endpoint.resume(other))
-            .collect()
+    /// This attempt's calls: also those at earlier targets that may still be answered, and of an earlier life.
+    fn all_of(&self, key: AttemptKey) -> Vec<CallHandle> {
+        let active = self.calls.iter().map(|(call, active)| (*call, active.key));
+        let orphans = self.orphans.iter().map(|(call, key)| (*call, *key));
+        let all = active.chain(orphans).filter(|(_, of)| *of == key);
+        let mut all: Vec<CallHandle> = all.map(|(call, _)| call).collect();
+        all.sort_unstable();
+        all
     }
 
     fn ended(&mut self, now: Moment, call: CallHandle, end: End) {
@@ -330,6 +349,7 @@ impl Trunk {
 
     /// Nothing is left at the peer.
     fn cleared(&mut self, call: CallHandle) {
+        self.orphans.remove(&call);
         let Some(active) = self.calls.get(&call) else {
             return;
         };
@@ -342,10 +362,12 @@ impl Trunk {
                 self.out
                     .push_back(TrunkOutput::CloseMedia(active.media.id, None));
             }
-            // Else the attempt has gone on to another endpoint.
             let current = self.by_key.get(&active.key);
-            if current.is_none_or(|current| *current == call) && !self.is_opening(active.key) {
+            if current.is_some_and(|current| *current == call) {
                 self.by_key.remove(&active.key);
+            }
+            // Else the attempt has gone on to another endpoint, or an earlier one may still answer.
+            if self.all_of(active.key).is_empty() && !self.is_opening(active.key) {
                 self.tell_as(active.way.carrier, active.key, AttemptEvent::CallCleared);
             }
         }

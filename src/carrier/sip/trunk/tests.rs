@@ -5,7 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::{
     carrier::{
-        AttemptEvent, CarrierEvent,
+        AttemptEvent, CallState, CarrierEvent,
         sip::tests::{config, order, peer, sip},
     },
     challenge::{ChallengeKey, Method},
@@ -15,6 +15,10 @@ use crate::{
 
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
 const TO: &str = "+12025550123";
+const KEY: AttemptKey = AttemptKey {
+    challenge: ChallengeKey(1),
+    attempt: 1,
+};
 
 fn first() -> SocketAddr {
     "192.0.2.9:5060".parse().expect("an address")
@@ -24,19 +28,30 @@ fn second() -> SocketAddr {
     "192.0.2.10:5060".parse().expect("an address")
 }
 
+fn left_up(state: &CallState) -> CallLeftUp {
+    CallLeftUp {
+        key: KEY,
+        state: state.clone(),
+    }
+}
+
 struct Bench {
     trunk: Trunk,
     now: Moment,
     /// Sent: whereto, and what.
     sent: Vec<(SocketAddr, Message)>,
+    last_sent: Option<(SocketAddr, Message)>,
     told: Vec<String>,
     slots: u32,
     /// Audio is asked for, and is to be answered by the test.
     holds_audio: bool,
+    /// What is to be recorded is, at once.
+    records: bool,
     opened: u64,
     closed: Vec<MediaId>,
-    /// The last state of a call.
+    /// The last state of a call, and its mark.
     state: Option<CallState>,
+    mark: Option<CallMark>,
 }
 
 impl Bench {
@@ -71,12 +86,15 @@ impl Bench {
                 wall: Millis(1_800_000_000_000),
             },
             sent: Vec::new(),
+            last_sent: None,
             told: Vec::new(),
             slots: 0,
             holds_audio: false,
+            records: true,
             opened: 0,
             closed: Vec::new(),
             state: None,
+            mark: None,
         };
         bench.trunk.begin(bench.now);
         bench.drain();
@@ -95,6 +113,7 @@ impl Bench {
             match output {
                 TrunkOutput::Transmit { to, bytes, .. } => {
                     let message = Message::parse(&bytes).expect("our messages are good");
+                    self.last_sent = Some((to, message.clone()));
                     self.sent.push((to, message));
                 }
                 TrunkOutput::Event(message) => self.event(message.what),
@@ -110,7 +129,10 @@ impl Bench {
         match event {
             CarrierEvent::Attempt(_, AttemptEvent::CallState(state, mark)) => {
                 self.state = Some(state);
-                self.trunk.handle(self.now, TrunkInput::Recorded(mark));
+                self.mark = Some(mark);
+                if self.records {
+                    self.trunk.handle(self.now, TrunkInput::Recorded(mark));
+                }
             }
             CarrierEvent::Attempt(_, AttemptEvent::Failed(failure)) => {
                 self.told.push(failure.cause.name().to_owned());
@@ -143,14 +165,16 @@ impl Bench {
     }
 
     fn order(&mut self) -> AttemptKey {
-        let key = AttemptKey {
-            challenge: ChallengeKey(1),
-            attempt: 1,
-        };
+        let key = KEY;
         let deadline = self.now.wall + Duration::from_secs(120);
         let order = order(key, TO, Method::VoiceConfirm, deadline);
         self.handle(TrunkInput::Order(Box::new(order)));
         key
+    }
+
+    fn recorded(&mut self) {
+        let mark = self.mark.expect("something is to be recorded");
+        self.handle(TrunkInput::Recorded(mark));
     }
 
     /// The last message of this method that was sent.
@@ -266,12 +290,12 @@ fn a_restart_ends_the_call_of_every_target_that_was_asked() {
     let state = b.state.clone().expect("a state");
 
     let mut next = Bench::new();
-    next.handle(TrunkInput::LeftUp(&state));
+    next.handle(TrunkInput::LeftUp(&left_up(&state)));
     let ended: Vec<SocketAddr> = next.sent.iter().map(|(to, _)| *to).collect();
     assert_eq!(next.sent(), ["CANCEL", "CANCEL"]);
     assert_eq!(ended, [second(), first()]);
     assert_eq!(crate::carrier::sip::port_of(&state), Some(5060));
-    next.handle(TrunkInput::LeftUp(&CallState("[{}]".into())));
+    next.handle(TrunkInput::LeftUp(&left_up(&CallState("[{}]".into()))));
     assert_eq!(next.sent(), [""; 0], "what can't be read ends nothing");
 }
 
@@ -300,4 +324,92 @@ fn a_drained_trunk_stays_while_another_configuration_is_prepared() {
     assert!(!b.trunk.is_finished(b.now.at, false));
     b.handle(TrunkInput::Held(false));
     assert!(b.trunk.is_finished(b.now.at, true), "patience is over");
+}
+
+#[test]
+fn an_answer_that_crosses_a_cancel_has_its_ack_once_a_restart_could_end_it() {
+    let mut b = Bench::new();
+    let key = b.order();
+    let (_, invite) = b.last("INVITE");
+    b.answer(&invite, 180, "");
+    b.handle(TrunkInput::HangUp(key));
+    assert_eq!(b.sent(), ["INVITE", "CANCEL"]);
+    b.records = false;
+    b.answer(&invite, 200, SDP);
+    b.answer(&invite, 200, SDP);
+    assert_eq!(b.sent(), [""; 0], "it is not recorded");
+    let state = b.state.clone().expect("a state");
+    b.recorded();
+    assert_eq!(b.sent(), ["ACK", "BYE"]);
+
+    let mut next = Bench::new();
+    next.handle(TrunkInput::LeftUp(&left_up(&state)));
+    assert_eq!(next.sent(), ["ACK", "BYE"], "the dialog is known");
+}
+
+#[test]
+fn the_answer_of_a_call_that_was_left_up_is_recorded_before_it_is_ended() {
+    let mut b = Bench::new();
+    b.order();
+    let (_, invite) = b.last("INVITE");
+    b.answer(&invite, 180, "");
+    let state = b.state.clone().expect("a state");
+
+    let mut next = Bench::new();
+    next.records = false;
+    next.handle(TrunkInput::LeftUp(&left_up(&state)));
+    assert_eq!(next.sent(), ["CANCEL"]);
+    next.answer(&invite, 200, SDP);
+    assert_eq!(next.sent(), [""; 0], "it is not recorded");
+    let state = next.state.clone().expect("a state");
+    next.recorded();
+    assert_eq!(next.sent(), ["ACK", "BYE"]);
+
+    let mut last = Bench::new();
+    last.handle(TrunkInput::LeftUp(&left_up(&state)));
+    assert_eq!(
+        last.sent(),
+        ["ACK", "BYE"],
+        "the BYE was lost with its process"
+    );
+}
+
+#[test]
+fn where_nothing_is_recorded_any_more_an_answered_call_is_ended_and_none_is_begun() {
+    let mut b = Bench::new();
+    let key = b.order();
+    let (_, invite) = b.last("INVITE");
+    b.answer(&invite, 180, "");
+    b.handle(TrunkInput::HangUp(key));
+    b.records = false;
+    b.answer(&invite, 200, SDP);
+    let order = order(
+        AttemptKey { attempt: 2, ..KEY },
+        TO,
+        Method::VoiceConfirm,
+        b.now.wall + Duration::from_secs(120),
+    );
+    b.handle(TrunkInput::Order(Box::new(order)));
+    assert_eq!(b.sent(), ["INVITE", "CANCEL"]);
+    b.handle(TrunkInput::Unheard);
+    assert_eq!(b.sent(), ["ACK", "BYE"]);
+}
+
+#[test]
+fn a_call_is_cleared_when_no_target_of_it_may_answer_any_more() {
+    let mut b = Bench::new();
+    b.order();
+    let (_, silent) = b.last("INVITE");
+    b.pass(Duration::from_secs(2));
+    let (to, invite) = b.last("INVITE");
+    assert_eq!(to, second(), "the first is silent");
+    b.answer(&invite, 486, "");
+    assert_eq!(b.told(), ["busy"], "the first may still answer");
+    b.sent();
+    b.answer(&silent, 200, SDP);
+    assert_eq!(b.sent(), ["ACK", "BYE"]);
+    let (_, bye) = b.last_sent.clone().expect("a BYE");
+    b.answer(&bye, 200, "");
+    assert_eq!(b.told(), ["cleared"]);
+    assert!(b.trunk.is_settled());
 }

@@ -78,6 +78,8 @@ pub(super) enum Held {
     Invite(Bytes),
     /// The ACK of the 2xx: without it the peer says its answer again, to us or to who comes after us.
     Ack,
+    /// The same, and a BYE after it: nobody wants the call any more.
+    AckAndBye,
 }
 
 private_debug!(Held);
@@ -108,6 +110,11 @@ impl Served {
 }
 
 impl Call {
+    /// The answer is not recorded, and not acknowledged.
+    pub fn holds_ack(&self) -> bool {
+        matches!(self.held, Some(Held::Ack | Held::AckAndBye))
+    }
+
     pub fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Calling | Phase::Proceeding | Phase::Up)
     }
@@ -127,6 +134,7 @@ impl Call {
     /// Keeps only what late copies need.
     pub fn strip(&mut self) {
         self.phase = Phase::Over;
+        self.held = None;
         self.invite.headers = Vec::new();
         self.invite.uri = String::new();
         self.authorizations = Vec::new();

@@ -22,6 +22,8 @@ impl Endpoint {
                 self.bye(now, call);
                 self.end(call, End::OurBye);
             }
+            // Its answer could not be recorded: it is ended all the same.
+            Phase::Closing if state.holds_ack() => self.recorded(now, call),
             Phase::Abandoned | Phase::Cancelling | Phase::Closing | Phase::Over => {}
         }
     }
@@ -126,14 +128,8 @@ impl Endpoint {
         self.arm_pending(branch);
     }
 
+    /// Ends an answered call; one whose answer is not yet recorded as soon as it is.
     pub(super) fn bye(&mut self, now: Instant, call: CallHandle) {
-        let branch = self.tokens.draw();
-        let Some(state) = self.calls.get_mut(&call.0) else {
-            return;
-        };
-        if state.held == Some(Held::Ack) {
-            self.send_ack(call);
-        }
         let Some(state) = self.calls.get_mut(&call.0) else {
             return;
         };
@@ -143,6 +139,13 @@ impl Endpoint {
         let to = dialog.next_hop((state.invite.to, state.invite.transport));
         state.phase = Phase::Closing;
         state.deadline = None;
+        if state.holds_ack() {
+            state.held = Some(Held::AckAndBye);
+            // By then the far end has given up as well.
+            state.deadline = Some(now + self.config.timing.patience());
+            return self.arm_call(call);
+        }
+        let branch = self.tokens.draw();
         self.send_in_dialog(now, call, ("BYE", Owner::Bye(call)), (branch, to));
     }
 

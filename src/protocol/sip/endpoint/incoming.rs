@@ -346,7 +346,8 @@ impl Endpoint {
                 Phase::Over => {
                     self.calls.remove(&call.0);
                 }
-                Phase::Abandoned | Phase::Cancelling | Phase::Closing => {}
+                Phase::Closing => self.recorded(now, call),
+                Phase::Abandoned | Phase::Cancelling => {}
             }
         }
         self.arm_call(call);

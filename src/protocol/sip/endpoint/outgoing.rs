@@ -111,6 +111,20 @@ impl Endpoint {
         match state.held.take() {
             Some(Held::Invite(bytes)) => self.send_invite(now, call, bytes),
             Some(Held::Ack) => self.send_ack(call),
+            Some(Held::AckAndBye) => {
+                self.send_ack(call);
+                self.bye(now, call);
+            }
+            None => {}
+        }
+    }
+
+    /// Nothing is recorded any more: the process ends. Answers have their ACK, and what has not left never does.
+    pub fn not_recorded(&mut self, now: Instant, call: CallHandle) {
+        let held = self.calls.get(&call.0).and_then(|call| call.held.as_ref());
+        match held {
+            Some(Held::Ack | Held::AckAndBye) => self.recorded(now, call),
+            Some(Held::Invite(_)) => self.hangup(now, call),
             None => {}
         }
     }
@@ -284,7 +298,7 @@ impl Endpoint {
             if dialog.remote_tag == message.to_tag().unwrap_or("") {
                 // As long as the answer is not recorded it stays without its ACK: it will be said again to a restart, which
                 // could not end it otherwise.
-                if state.held != Some(Held::Ack) {
+                if !state.holds_ack() {
                     self.send_ack(call);
                 }
             } else {
@@ -326,7 +340,7 @@ impl Endpoint {
                 self.arm_call(call);
                 self.tell(Event::Answered { call, remote });
             }
-            // It crossed our CANCEL, or nobody could talk on it: ACKed, now BYE.
+            // It crossed our CANCEL, or nobody could talk on it: a BYE follows the ACK.
             _ => {
                 self.bye(now, call);
                 self.end(call, End::BrokenMedia);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Call, Held, Phase};
+use super::call::{Call, Phase};
 use super::outgoing::call_key;
 use super::peers::CallPeers;
 use super::write::{self, InviteLines};
@@ -81,7 +81,8 @@ impl Endpoint {
     }
 
     /// Ends a call of an earlier life: ACK (the earlier life may not have come to it) and BYE if it was answered, else
-    /// CANCEL, and a BYE to an answer that crosses it.
+    /// CANCEL, and a BYE to an answer that crosses it. That answer is told by
+    /// [`Event::Resume`](super::Event::Resume), and waits until it is [`Endpoint::recorded`].
     /// [`Event::Cleared`](super::Event::Cleared) follows, never `Ended`.
     pub fn end_orphan(&mut self, now: Instant, resume: Resume) -> CallHandle {
         let handle = CallHandle(call_key(&self.tokens, &resume.call_id));
@@ -98,27 +99,30 @@ impl Endpoint {
             let sequence = (dialog.cseq, self.tokens.draw(), transport);
             let ack = write::in_dialog(&self.config, "ACK", dialog, sequence, &[]);
             call.ack = Some((ack, to, transport));
-            call.held = Some(Held::Ack);
             dialog.cseq = dialog.cseq.saturating_add(CSEQ_GAP);
         }
         let (branch, to, transport) = (call.branch, call.invite.to, call.invite.transport);
         self.calls.insert(handle.0, Box::new(call));
-        if answered {
-            self.bye(now, handle);
-            return handle;
-        }
         // The INVITE's transaction lives on here: its final answer wants an ACK each time it comes, a 2xx also a BYE. As if
         // a provisional had come: it is never sent again.
         let timing = self.config.timing;
         let mut machine = InviteClient::new(now, transport.is_reliable(), timing);
         machine.response(now, 100);
         machine.end_by(now + timing.patience());
+        if answered {
+            machine.response(now, 200);
+        }
         let machine = Machine::Invite(machine);
         let owner = Owner::Invite(handle);
         let pending = Pending::new(machine, owner, invite, (to, transport));
         self.pending.insert(branch, Box::new(pending));
         self.arm_pending(branch);
-        self.cancel(now, handle);
+        if answered {
+            self.send_ack(handle);
+            self.bye(now, handle);
+        } else {
+            self.cancel(now, handle);
+        }
         handle
     }
 

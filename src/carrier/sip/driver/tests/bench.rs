@@ -55,7 +55,7 @@ impl Bench {
     }
 
     /// The same, after a life that has left calls up.
-    pub async fn start_after(config: CarrierConfig, left_up: &[CallState]) -> Bench {
+    pub async fn start_after(config: CarrierConfig, left_up: &[CallLeftUp]) -> Bench {
         let voices = Catalogue::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts"))
             .expect("prompts");
         let (tx, said) = mpsc::channel(1_000);

@@ -95,10 +95,32 @@ fn the_ack_waits_until_the_answer_is_recorded_however_often_it_is_said() {
 }
 
 #[test]
-fn who_hangs_up_before_the_answer_is_recorded_acks_it_first() {
+fn who_hangs_up_before_the_answer_is_recorded_ends_it_once_it_is() {
     let (mut b, call, invite) = invited();
     b.answer(&invite, 200, "far", "", SDP);
     b.endpoint.hangup(b.now, call);
     b.pass(Duration::ZERO);
+    b.answer(&invite, 200, "far", "", SDP);
+    assert!(b.take().is_empty(), "a restart could not end it");
+    b.endpoint.recorded(b.now, call);
+    b.pass(Duration::ZERO);
     assert_eq!(b.take(), ["ACK", "BYE"]);
+}
+
+#[test]
+fn an_answer_that_can_t_be_recorded_is_ended_all_the_same() {
+    for told in [true, false] {
+        let (mut b, call, invite) = invited();
+        b.answer(&invite, 200, "far", "", SDP);
+        b.endpoint.hangup(b.now, call);
+        if told {
+            b.endpoint.hangup(b.now, call);
+            b.pass(Duration::ZERO);
+        } else {
+            b.pass(31 * SECOND);
+            assert!(b.take().is_empty());
+            b.pass(Duration::from_millis(1_100));
+        }
+        assert_eq!(b.take(), ["ACK", "BYE"]);
+    }
 }

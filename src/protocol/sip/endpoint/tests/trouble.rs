@@ -262,7 +262,7 @@ fn a_connection_that_cannot_be_made_is_told_at_once() {
 #[test]
 fn an_orphan_that_was_answered_gets_a_bye() {
     let mut b = Bench::new();
-    b.up();
+    let (_, invite) = b.up();
     let resume = b.resumes.last().expect("a resume").clone();
     let text = serde_json::to_string(&resume).expect("JSON");
     let resume: Resume = serde_json::from_str(&text).expect("the same");
@@ -277,6 +277,9 @@ fn an_orphan_that_was_answered_gets_a_bye() {
     assert_eq!((ack.method_name(), ack.cseq()), ("ACK", 1));
     assert_eq!((bye.method_name(), bye.to_tag()), ("BYE", Some("far")));
     assert!(bye.cseq() > 2);
+    next.take();
+    next.answer(&invite, 200, "far", "", SDP);
+    assert_eq!(next.take(), ["ACK"], "the first was lost");
     next.answer(&bye, 200, "", "", "");
     assert_eq!(next.told(), ["cleared"]);
 }
