@@ -15,6 +15,7 @@ mod alive;
 mod call;
 mod challenges;
 mod ending;
+mod forks;
 mod incoming;
 mod outgoing;
 mod peers;

@@ -60,8 +60,13 @@ pub(super) struct Call {
     pub held: Option<Held>,
     /// The ACK of the 2xx, for its copies.
     pub ack: Option<(Bytes, SocketAddr, Transport)>,
-    /// To tags and ACKs of other forks.
-    pub forks: Vec<(String, Bytes)>,
+    /// Other phones that have answered.
+    pub forks: Vec<Fork>,
+    /// So often a restart's needs were told, and were recorded.
+    pub told_resumes: u32,
+    pub recorded_resumes: u32,
+    /// It is over but for forks: `Event::Cleared` has not been said.
+    pub owes_cleared: bool,
     pub remote: Option<sdp::Remote>,
     /// Version of our SDP in this call.
     pub version: u32,
@@ -83,6 +88,28 @@ pub(super) enum Held {
 }
 
 private_debug!(Held);
+
+/// Another phone that has answered.
+pub(super) struct Fork {
+    pub dialog: Dialog,
+    pub ack: (Bytes, SocketAddr, Transport),
+    pub state: ForkState,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ForkState {
+    /// What a restart needs was told as this call's so manieth.
+    Held(u32),
+    /// BYE sent, its answer is awaited.
+    Closing,
+    Over,
+}
+
+impl Fork {
+    pub fn is_over(&self) -> bool {
+        self.state == ForkState::Over
+    }
+}
 
 /// A request of the peer that we answered.
 pub(super) struct Served {
@@ -115,12 +142,17 @@ impl Call {
         matches!(self.held, Some(Held::Ack | Held::AckAndBye))
     }
 
+    pub fn unended_forks(&self) -> Vec<Dialog> {
+        let unended = self.forks.iter().filter(|fork| !fork.is_over());
+        unended.map(|fork| fork.dialog.clone()).collect()
+    }
+
     pub fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Calling | Phase::Proceeding | Phase::Up)
     }
 
     pub fn is_cleared(&self) -> bool {
-        self.phase == Phase::Over
+        self.phase == Phase::Over && !self.owes_cleared
     }
 
     pub fn next_deadline(&self) -> Option<Instant> {

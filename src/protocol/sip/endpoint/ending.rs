@@ -23,7 +23,7 @@ impl Endpoint {
                 self.end(call, End::OurBye);
             }
             // Its answer could not be recorded: it is ended all the same.
-            Phase::Closing if state.holds_ack() => self.recorded(now, call),
+            Phase::Closing if state.holds_ack() => self.release(now, call),
             Phase::Abandoned | Phase::Cancelling | Phase::Closing | Phase::Over => {}
         }
     }
@@ -218,7 +218,8 @@ impl Endpoint {
                 probe,
                 status: None,
             }),
-            Owner::Cancel(_) | Owner::ForkBye => {}
+            Owner::ForkBye(call, tag) => self.fork_over(call, tag),
+            Owner::Cancel(_) => {}
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::call::{MAX_SERVED, Phase, Served, ServedMachine};
+use super::call::{Fork, MAX_SERVED, Phase, Served, ServedMachine};
 use super::outgoing::call_key;
 use super::write::{self, ALLOW, SDP};
 use super::{CallHandle, End, Endpoint, Event, Transport, stranger};
@@ -343,10 +343,14 @@ impl Endpoint {
                     self.bye(now, call);
                     self.end(call, End::Capped);
                 }
+                // Its forks' BYEs are still under way.
+                Phase::Over if state.owes_cleared => {
+                    state.deadline = Some(now + self.config.timing.t4);
+                }
                 Phase::Over => {
                     self.calls.remove(&call.0);
                 }
-                Phase::Closing => self.recorded(now, call),
+                Phase::Closing => self.release(now, call),
                 Phase::Abandoned | Phase::Cancelling => {}
             }
         }
@@ -413,7 +417,12 @@ impl Endpoint {
             };
             state.strip();
             state.deadline = Some(now + late);
+            state.owes_cleared = !state.forks.iter().all(Fork::is_over);
+            let owes = state.owes_cleared;
             self.arm_call(call);
+            if owes {
+                return;
+            }
         } else {
             self.calls.remove(&call.0);
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::call::{Call, Held, MAX_CONTACTS, MAX_FORKS, Phase};
+use super::call::{Call, Held, MAX_CONTACTS, Phase};
 use super::pending_key;
 use super::write::{self, InviteLines, branch_token};
 use super::{CallHandle, End, Endpoint, Event, Invite, Machine, Owner, Pending, Unfit};
@@ -45,6 +45,9 @@ impl Endpoint {
             held: None,
             ack: None,
             forks: Vec::new(),
+            told_resumes: 0,
+            recorded_resumes: 0,
+            owes_cleared: false,
             remote: None,
             version: 1,
             served: Vec::new(),
@@ -108,6 +111,15 @@ impl Endpoint {
         let Some(state) = self.calls.get_mut(&call.0) else {
             return;
         };
+        state.recorded_resumes = state.told_resumes.min(state.recorded_resumes + 1);
+        self.release(now, call);
+    }
+
+    /// What waits for a record leaves.
+    pub(super) fn release(&mut self, now: Instant, call: CallHandle) {
+        let Some(state) = self.calls.get_mut(&call.0) else {
+            return;
+        };
         match state.held.take() {
             Some(Held::Invite(bytes)) => self.send_invite(now, call, bytes),
             Some(Held::Ack) => self.send_ack(call),
@@ -117,16 +129,19 @@ impl Endpoint {
             }
             None => {}
         }
+        self.end_forks(now, call);
     }
 
     /// Nothing is recorded any more: the process ends. Answers have their ACK, and what has not left never does.
     pub fn not_recorded(&mut self, now: Instant, call: CallHandle) {
-        let held = self.calls.get(&call.0).and_then(|call| call.held.as_ref());
-        match held {
-            Some(Held::Ack | Held::AckAndBye) => self.recorded(now, call),
-            Some(Held::Invite(_)) => self.hangup(now, call),
-            None => {}
+        let Some(state) = self.calls.get_mut(&call.0) else {
+            return;
+        };
+        if matches!(state.held, Some(Held::Invite(_))) {
+            return self.hangup(now, call);
         }
+        state.recorded_resumes = state.told_resumes;
+        self.release(now, call);
     }
 
     fn send_invite(&mut self, now: Instant, call: CallHandle, bytes: Bytes) {
@@ -239,6 +254,7 @@ impl Endpoint {
         match owner {
             Owner::Invite(call) if is_invite => self.invite_answered(now, call, status, message),
             Owner::Bye(call) if status >= 200 => self.clear(now, call),
+            Owner::ForkBye(call, tag) if status >= 200 => self.fork_over(call, tag),
             Owner::Alive(call) if status >= 200 => self.alive_answered(now, call, Some(status)),
             Owner::Probe(probe) if status >= 200 => {
                 self.tell(Event::Probed {
@@ -250,7 +266,7 @@ impl Endpoint {
             | Owner::Bye(_)
             | Owner::Alive(_)
             | Owner::Cancel(_)
-            | Owner::ForkBye
+            | Owner::ForkBye(..)
             | Owner::Probe(_) => {}
         }
     }
@@ -348,46 +364,6 @@ impl Endpoint {
         }
     }
 
-    /// Another 2xx to the same INVITE: ACK, then BYE.
-    fn fork(&mut self, now: Instant, call: CallHandle, message: &Message) {
-        let Some(state) = self.calls.get_mut(&call.0) else {
-            return;
-        };
-        let Some(mut dialog) = Dialog::from_response(message, &state.invite.uri, &state.from)
-        else {
-            return;
-        };
-        let (to, transport) = state.next_hop(&dialog);
-        if let Some((_, ack)) = state
-            .forks
-            .iter()
-            .find(|(tag, _)| *tag == dialog.remote_tag)
-        {
-            let ack = ack.clone();
-            self.transmit(to, transport, ack);
-            return;
-        }
-        if state.forks.len() == MAX_FORKS {
-            return;
-        }
-        let (ack_branch, bye_branch) = (self.tokens.draw(), self.tokens.draw());
-        let sequence = (dialog.cseq, ack_branch, transport);
-        let carried = &state.authorizations;
-        let ack = write::in_dialog(&self.config, "ACK", &dialog, sequence, carried);
-        dialog.cseq += 1;
-        let bye = write::in_dialog(
-            &self.config,
-            "BYE",
-            &dialog,
-            (dialog.cseq, bye_branch, transport),
-            &[],
-        );
-        state.forks.push((dialog.remote_tag, ack.clone()));
-        self.transmit(to, transport, ack);
-        let bye = Pending::other(Owner::ForkBye, bye, (to, transport));
-        self.send_other(now, bye_branch, bye);
-    }
-
     fn failed(&mut self, now: Instant, call: CallHandle, status: u16, message: &Message) {
         let Some(state) = self.calls.get(&call.0) else {
             return;
@@ -438,8 +414,11 @@ impl Endpoint {
         self.take_challenges(message, &carried, taken)
     }
 
-    fn tell_resume(&mut self, call: CallHandle) {
+    pub(super) fn tell_resume(&mut self, call: CallHandle) {
         if let Some(resume) = self.resume(call) {
+            if let Some(state) = self.calls.get_mut(&call.0) {
+                state.told_resumes += 1;
+            }
             self.tell(Event::Resume {
                 call,
                 resume: Box::new(resume),

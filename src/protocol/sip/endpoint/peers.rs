@@ -109,7 +109,7 @@ impl Endpoint {
                 | Owner::Cancel(call)
                 | Owner::Bye(call)
                 | Owner::Alive(call) => self.is_peer_of(call, from),
-                Owner::ForkBye | Owner::Probe(_) => self.peers.know(address),
+                Owner::ForkBye(..) | Owner::Probe(_) => self.peers.know(address),
             }
     }
 

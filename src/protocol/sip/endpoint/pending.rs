@@ -17,8 +17,8 @@ pub(super) enum Owner {
     Bye(CallHandle),
     /// OPTIONS within a call.
     Alive(CallHandle),
-    /// BYE to a fork that nobody knows.
-    ForkBye,
+    /// BYE to another phone that has answered: the call, and its tag as a token.
+    ForkBye(CallHandle, u64),
     Probe(ProbeHandle),
 }
 

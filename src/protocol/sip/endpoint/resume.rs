@@ -28,6 +28,9 @@ pub struct Resume {
     sent_by: String,
     /// Once answered.
     dialog: Option<Dialog>,
+    /// Other phones that have answered, until each is over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    forks: Vec<Dialog>,
 }
 
 impl std::fmt::Debug for Resume {
@@ -77,6 +80,7 @@ impl Endpoint {
             transport: state.invite.transport,
             sent_by: self.config.sent_by.clone(),
             dialog: state.dialog.clone(),
+            forks: state.unended_forks(),
         })
     }
 
@@ -90,6 +94,7 @@ impl Endpoint {
             return handle;
         }
         let answered = resume.dialog.is_some();
+        let forks = resume.forks.clone();
         let invite = self.orphan_invite(&resume);
         let mut call = orphan(resume, now);
         call.peers = self.peers.of_call();
@@ -119,6 +124,11 @@ impl Endpoint {
         self.arm_pending(branch);
         if answered {
             self.send_ack(handle);
+            for mut fork in forks {
+                fork.cseq = fork.cseq.saturating_add(CSEQ_GAP);
+                self.orphan_fork(handle, fork);
+            }
+            self.end_forks(now, handle);
             self.bye(now, handle);
         } else {
             self.cancel(now, handle);
@@ -189,6 +199,9 @@ fn orphan(resume: Resume, now: Instant) -> Call {
         held: None,
         ack: None,
         forks: Vec::new(),
+        told_resumes: 0,
+        recorded_resumes: 0,
+        owes_cleared: false,
         remote: None,
         version: 1,
         served: Vec::new(),

@@ -124,3 +124,48 @@ fn an_answer_that_can_t_be_recorded_is_ended_all_the_same() {
         assert_eq!(b.take(), ["ACK", "BYE"]);
     }
 }
+
+#[test]
+fn another_phone_s_answer_is_ended_once_it_is_recorded() {
+    let (mut b, call, invite) = invited();
+    b.answer(&invite, 200, "far", "", SDP);
+    b.answer(&invite, 200, "other", "", SDP);
+    b.endpoint.recorded(b.now, call);
+    b.pass(Duration::ZERO);
+    assert_eq!(b.take(), ["ACK"], "the first is recorded");
+    b.answer(&invite, 200, "other", "", SDP);
+    assert!(b.take().is_empty());
+    let resume = b.resumes.last().expect("a resume").clone();
+    b.endpoint.recorded(b.now, call);
+    b.pass(Duration::ZERO);
+    assert_eq!(b.take(), ["ACK", "BYE"]);
+    b.answer(&invite, 200, "other", "", SDP);
+    assert_eq!(b.take(), ["ACK"], "that one was lost");
+
+    let text = serde_json::to_string(&resume).expect("JSON");
+    let resume = serde_json::from_str(&text).expect("the same");
+    let mut next = Bench::new();
+    next.endpoint.end_orphan(next.now, resume);
+    next.pass(Duration::ZERO);
+    assert_eq!(next.take(), ["ACK", "ACK", "BYE", "BYE"]);
+}
+
+#[test]
+fn a_call_is_cleared_when_every_phone_that_answered_is_ended() {
+    let mut b = Bench::new();
+    let (call, invite) = b.up();
+    b.answer(&invite, 200, "other", "", SDP);
+    let other = b.sent.last().expect("a BYE").clone();
+    assert_eq!(b.take(), ["ACK", "BYE"]);
+    b.endpoint.hangup(b.now, call);
+    b.pass(Duration::ZERO);
+    let bye = b.sent.last().expect("a BYE").clone();
+    b.answer(&bye, 200, "", "", "");
+    assert_eq!(b.told(), ["ended OurBye"]);
+    b.pass(10 * SECOND);
+    assert!(!b.endpoint.is_settled(), "the other is not");
+    b.answer(&other, 200, "", "", "");
+    assert_eq!(b.told(), ["cleared"]);
+    b.pass(60 * SECOND);
+    assert_eq!(b.endpoint.kept(), (0, 0, 0));
+}
