@@ -246,6 +246,26 @@ fn the_fields_of_jobs_are_told_as_they_are_described() {
 }
 
 #[test]
+fn every_member_of_a_report_is_told() {
+    let document = ringback::contract::asyncapi();
+    let schemas = document["components"]["schemas"].as_object();
+    let mut schemas = schemas.expect("schemas").values();
+    let report = schemas.find_map(|schema| {
+        let members = schema["properties"].as_object()?;
+        members.contains_key("report_id").then_some(members)
+    });
+    let report = report.expect("a schema of the report");
+    let handbook = read("docs/src/jobs-and-reports.md");
+    let (table, _) = section(&handbook, "## The report")
+        .split_once("### ")
+        .expect("the table stands before the events");
+    same(
+        &first_cells(table),
+        &words(report.keys().map(String::as_str)),
+    );
+}
+
+#[test]
 fn every_verb_is_told_and_every_option_exists() {
     let command = ringback::cli::Cli::command();
     let operating = read("docs/src/operating.md");
