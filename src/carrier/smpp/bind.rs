@@ -90,6 +90,8 @@ struct Carried {
     orders: Orders,
     is_bound: bool,
     drain_until: Option<Instant>,
+    /// The goodbye is said: the session itself waits for its answer.
+    is_unbinding: bool,
 }
 
 impl Bind {
@@ -137,6 +139,7 @@ impl Bind {
             orders: Orders::new(self.live.statuses.clone()),
             is_bound: false,
             drain_until: None,
+            is_unbinding: false,
         }));
     }
 
@@ -332,7 +335,8 @@ impl Bind {
         match &self.state {
             State::Waiting { until } => Some(*until),
             State::Connected(carried) => {
-                let drain = carried.drain_until.filter(|_| carried.is_busy());
+                let waits = carried.is_busy() && !carried.is_unbinding;
+                let drain = carried.drain_until.filter(|_| waits);
                 let session = carried.session.next_deadline();
                 session.into_iter().chain(drain).min()
             }
@@ -395,6 +399,7 @@ impl Carried {
         let until = self.drain_until?;
         if !self.is_busy() || until <= now {
             self.session.unbind(now);
+            self.is_unbinding = true;
             if !self.is_bound {
                 return Some(Closed::Unbound);
             }

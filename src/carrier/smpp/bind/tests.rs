@@ -16,6 +16,8 @@ use crate::{
 
 const WALL: Millis = Millis(1_700_000_000_000);
 const RESPONSE: u32 = command::RESPONSE;
+const RECEIPT: &[u8] =
+    b"\0\x01\x0112025550123\0\x03\x0097671\0\x04\0\0\0\0\0\0\0\0\x1aid:4711 stat:DELIVRD err:0";
 
 /// A bind to two endpoints, and its time.
 struct Bench {
@@ -173,8 +175,6 @@ fn a_refused_bind_and_a_silent_one_are_reasons() {
 
 #[test]
 fn a_delivery_is_answered_when_it_is_said_so_and_not_before() {
-    const RECEIPT: &[u8] =
-        b"\0\x01\x0112025550123\0\x03\x0097671\0\x04\0\0\0\0\0\0\0\0\x1aid:4711 stat:DELIVRD err:0";
     let mut bench = Bench::bound();
     bench.hears(command::DELIVER_SM, 0, 40, RECEIPT);
     bench.hears(command::DELIVER_SM, 0, 41, RECEIPT);
@@ -226,6 +226,20 @@ fn a_drain_waits_for_what_is_in_the_air_and_says_goodbye() {
         outcome(&bench.events()[0]),
         (2, AttemptEvent::Failed(_))
     ));
+}
+
+#[test]
+fn a_drain_whose_time_is_over_says_goodbye_once_and_waits_for_the_answer() {
+    let mut bench = Bench::bound();
+    // Nobody says whether this one is safe: the session stays busy.
+    bench.hears(command::DELIVER_SM, 0, 40, RECEIPT);
+    assert_eq!(bench.events().len(), 1);
+    bench.bind.drain(bench.now);
+    bench.passes(Duration::from_secs(5) + DRAIN_GRACE);
+    assert_eq!(bench.said(), [(command::UNBIND, 0, 2)]);
+    let next = bench.bind.deadline().unwrap();
+    assert!(next > bench.now, "it would be woken again and again");
+    assert!(bench.said().is_empty());
 }
 
 #[test]
