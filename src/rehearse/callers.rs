@@ -60,9 +60,14 @@ pub struct Job {
 pub struct Truth {
     /// In which life of the process it was handed to the carrier.
     pub life: u32,
+    /// To which carrier, and when.
+    pub place: usize,
+    pub since: Mono,
     pub voice: bool,
     pub parts: u16,
     pub told: Told,
+    /// A receipt of its text was brought, safe or not.
+    pub has_receipt: bool,
     /// Positive receipts that we have answered for and that could mean no other text: since when, by part.
     pub proven: BTreeMap<u16, Duration>,
 }

@@ -19,7 +19,7 @@ use std::{
 use super::carriers::{self, Effect, Stage};
 use crate::{
     carrier::{
-        CallLeftUp, CallMark, CallOrder, Finish, Slots,
+        CallLeftUp, CallMark, CallOrder, DriverId, Slots,
         sip::{
             media::{MediaEvent, MediaId},
             trunk::{Local, Moment, Seeds, Trunk, TrunkChange, TrunkInput, TrunkSetup},
@@ -54,11 +54,14 @@ pub struct Calls {
     sip: SipConfig,
     voices: Arc<Catalogue>,
     slots: Slots,
+    driver: DriverId,
     /// The machine of this life's driver.
     trunk: Option<Trunk>,
     /// It has begun.
     begun: bool,
     audio: Audio,
+    /// The core takes what it says.
+    is_heard: bool,
     /// When the machine is woken next.
     timer: Option<Instant>,
     orders: BTreeMap<AttemptKey, Ordered>,
@@ -145,8 +148,10 @@ impl Calls {
             sip,
             voices,
             slots: Slots::default(),
+            driver: DriverId(0),
             trunk: None,
             begun: false,
+            is_heard: true,
             audio: Audio::default(),
             timer: None,
             orders: BTreeMap::new(),
@@ -162,12 +167,17 @@ impl Calls {
 
     // --- the process ---------------------------------------------------------------------------------------------
 
-    /// Its driver begins.
-    pub fn begin(&mut self, stage: &mut Stage<'_>) -> Slots {
+    /// A driver begins.
+    pub fn begin(&mut self, driver: DriverId, stage: &mut Stage<'_>) -> Slots {
+        self.driver = driver;
+        self.begun = false;
+        self.timer = None;
+        self.marks.clear();
         if self.far_ends.is_empty() {
             self.far_ends = FarEnd::all(&self.config, self.place, stage);
         }
         self.slots = Slots::default();
+        self.is_heard = true;
         let mut half = || u128::from(stage.dice.below(u64::MAX));
         let seeds = Seeds {
             signalling: half() << 64 | half(),
@@ -210,7 +220,7 @@ impl Calls {
     /// It looks for its targets; or those that it had lost are there again.
     pub fn up(&mut self, stage: &mut Stage<'_>) {
         if std::mem::replace(&mut self.begun, true) {
-            return self.change(self.config.clone(), stage);
+            return self.change(self.config.clone(), true, stage);
         }
         let now = self.moment(stage);
         if let Some(trunk) = &mut self.trunk {
@@ -236,18 +246,18 @@ impl Calls {
             ..endpoint.clone()
         };
         config.endpoints = config.endpoints.iter().map(nameless).collect();
-        self.change(Arc::new(config), stage);
+        self.change(Arc::new(config), true, stage);
         self.input(TrunkInput::Resolved(Err("cut".into())), stage);
         let after = stage.dice.between(200, 20_000);
         stage.later(after, carriers::Step::Up);
     }
 
-    fn change(&mut self, config: Arc<CarrierConfig>, stage: &mut Stage<'_>) {
+    fn change(&mut self, config: Arc<CarrierConfig>, fresh: bool, stage: &mut Stage<'_>) {
         let change = TrunkChange {
             config,
             voices: self.voices.clone(),
             own: own(),
-            fresh: true,
+            fresh,
         };
         self.input(TrunkInput::Change(Box::new(change)), stage);
     }
@@ -278,10 +288,6 @@ impl Calls {
         self.recorded = self.marks.get(&mark.0).copied();
         self.input(TrunkInput::Recorded(mark), stage);
         self.recorded = None;
-    }
-
-    pub fn finish(&mut self, finish: Finish, stage: &mut Stage<'_>) {
-        self.input(TrunkInput::Finish(finish), stage);
     }
 
     // --- the machine ---------------------------------------------------------------------------------------------
@@ -434,6 +440,19 @@ impl Calls {
         let idle = self.far_ends.iter().all(FarEnd::is_idle);
         let over = |since| idle || now.saturating_duration_since(since) > FAR_END_DONE;
         !since.is_some_and(over)
+    }
+
+    /// Its network has held for so long.
+    pub fn has_held(&self, now: Instant, so_long: Duration) -> bool {
+        self.network.holds(now, so_long)
+    }
+
+    /// The call of this attempt rings or is up at a far end, and the trunk has heard of it.
+    pub fn is_up(&self, key: AttemptKey) -> bool {
+        let mut calls = self.invited.iter().filter(|(_, of)| **of == key);
+        calls.any(|(call, _)| {
+            !self.unheard.contains(call) && self.far_ends.iter().any(|far| far.is_up(call))
+        })
     }
 
     /// What is left that should not be.

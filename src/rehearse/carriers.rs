@@ -15,16 +15,17 @@ use super::{
     texts::{Brought, TextStep},
 };
 use crate::{
-    carrier::{CarrierEvent, DriverId, Reply, Slots, TextOrder},
+    carrier::{CarrierEvent, DriverId, Finish, Reply, Slots, TextOrder},
     challenge::{AttemptKey, Millis},
     config::{CarrierConfig, carrier::Transport},
     message::speech::Catalogue,
 };
 
-/// A carrier and its driver of this life of the process.
+/// A carrier and its drivers of this life of the process.
 pub struct Carrier {
     pub config: Arc<CarrierConfig>,
-    pub driver: DriverId,
+    /// The last one has the name.
+    pub drivers: Vec<DriverId>,
     pub slots: Slots,
     pub kind: CarrierKind,
 }
@@ -77,6 +78,8 @@ pub enum Effect {
     /// The driver says this, at once.
     Say(CarrierEvent),
     Later(Duration, Step),
+    /// This driver, told to finish, has ended.
+    Ended(DriverId),
     /// The phone has a text of this attempt, whole.
     TextAtPhone(AttemptKey),
     /// A person is still spoken to in this attempt's call.
@@ -136,31 +139,38 @@ impl Carrier {
                 CarrierKind::Calls(Box::new(calls))
             }
             Transport::Http(http) => CarrierKind::Http(Http::new(place, http.window)),
-            Transport::Smpp(smpp) => {
-                let smpp = Smpp::new(place, config.clone(), smpp.clone());
-                CarrierKind::Smpp(Box::new(smpp))
-            }
+            Transport::Smpp(smpp) => CarrierKind::Smpp(Box::new(Smpp::new(place, smpp))),
         };
         Carrier {
             config,
-            driver: DriverId(0),
+            drivers: Vec::new(),
             slots: Slots::default(),
             kind,
         }
     }
 
-    /// A process has started: its driver begins.
+    /// The driver that has its name.
+    pub fn driver(&self) -> DriverId {
+        self.drivers.last().copied().unwrap_or(DriverId(0))
+    }
+
+    /// A driver begins.
     pub fn begin(&mut self, driver: DriverId, stage: &mut Stage<'_>) {
-        self.driver = driver;
-        self.slots = match &mut self.kind {
-            CarrierKind::Smpp(smpp) => smpp.begin(stage),
-            CarrierKind::Http(http) => http.begin(stage),
-            CarrierKind::Calls(calls) => calls.begin(stage),
+        self.drivers.push(driver);
+        self.slots = match (&mut self.kind, &self.config.transport) {
+            (CarrierKind::Smpp(smpp), Transport::Smpp(config)) => {
+                smpp.begin(driver, &self.config, config, stage)
+            }
+            (CarrierKind::Http(http), _) => http.begin(driver, stage),
+            (CarrierKind::Calls(calls), _) => calls.begin(driver, stage),
+            // Its file is never another kind's.
+            (CarrierKind::Smpp(_), _) => Slots::default(),
         };
     }
 
     /// The process has died.
     pub fn crash(&mut self, stage: &mut Stage<'_>) {
+        self.drivers.clear();
         match &mut self.kind {
             CarrierKind::Smpp(smpp) => smpp.crash(stage),
             CarrierKind::Http(http) => http.crash(),
@@ -168,11 +178,20 @@ impl Carrier {
         }
     }
 
-    pub fn submit(&mut self, order: &TextOrder, stage: &mut Stage<'_>) {
+    pub fn submit(&mut self, driver: DriverId, order: &TextOrder, stage: &mut Stage<'_>) {
         match &mut self.kind {
-            CarrierKind::Smpp(smpp) => smpp.submit(order, parts(order), stage),
-            CarrierKind::Http(http) => http.submit(order, parts(order), stage),
+            CarrierKind::Smpp(smpp) => smpp.submit(driver, order, parts(order), stage),
+            CarrierKind::Http(http) => http.submit(driver, order, parts(order), stage),
             CarrierKind::Calls(_) => {}
+        }
+    }
+
+    /// Nothing new comes to its driver.
+    pub fn finish(&mut self, driver: DriverId, finish: Finish, stage: &mut Stage<'_>) {
+        match &mut self.kind {
+            CarrierKind::Smpp(smpp) => smpp.finish(driver, stage),
+            CarrierKind::Http(http) => http.finish(driver, stage),
+            CarrierKind::Calls(calls) => calls.finish(finish, stage),
         }
     }
 

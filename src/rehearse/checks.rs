@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     callers::{Job, Told, Truth},
-    carriers::{Carrier, CarrierKind, Effect},
+    carriers::{Carrier, CarrierKind, Effect, parts},
     finals::NOT_DELIVERED,
     texts::{Brought, place_of},
     world::World,
@@ -32,7 +32,7 @@ impl World<'_, '_> {
     // --- what leaves ---------------------------------------------------------------------------------------------
 
     /// A text is about to be sent: its intent must be durable, its time not over, and nothing else under way.
-    pub(super) fn check_text(&mut self, order: &TextOrder, parts: u16, engine: &Engine) {
+    pub(super) fn check_text(&mut self, place: usize, order: &TextOrder, engine: &Engine) {
         let Some(n) = self.check_intent(order.key, engine) else {
             return;
         };
@@ -61,7 +61,7 @@ impl World<'_, '_> {
                 order.key.attempt
             ));
         }
-        self.remember(n, order.key, false, parts);
+        self.remember(n, order.key, place, parts(order));
     }
 
     /// Gives the job whose challenge it is.
@@ -98,12 +98,16 @@ impl World<'_, '_> {
         Some(n)
     }
 
-    fn remember(&mut self, n: usize, key: AttemptKey, voice: bool, parts: u16) {
+    /// `parts`: of a text; a call has none.
+    fn remember(&mut self, n: usize, key: AttemptKey, place: usize, parts: u16) {
         let truth = Truth {
             life: self.life,
-            voice,
+            place,
+            since: self.now,
+            voice: parts == 0,
             parts,
             told: Told::Nothing,
+            has_receipt: false,
             proven: BTreeMap::new(),
         };
         if self.jobs[n].attempts.insert(key.attempt, truth).is_some() {
@@ -113,9 +117,9 @@ impl World<'_, '_> {
     }
 
     /// An INVITE leaves.
-    pub(super) fn check_call(&mut self, key: AttemptKey, engine: &Engine) {
+    pub(super) fn check_call(&mut self, place: usize, key: AttemptKey, engine: &Engine) {
         if let Some(n) = self.check_intent(key, engine) {
-            self.remember(n, key, true, 0);
+            self.remember(n, key, place, 0);
         }
     }
 
@@ -179,7 +183,7 @@ impl World<'_, '_> {
                 self.trace.event(at, format_args!("{line}"));
             }
             Effect::Broken(what) => self.violate(what),
-            Effect::Say(_) | Effect::Later(..) => {}
+            Effect::Say(_) | Effect::Later(..) | Effect::Ended(_) => {}
         }
     }
 
@@ -210,6 +214,9 @@ impl World<'_, '_> {
                     ReceiptState::Undelivered | ReceiptState::Expired | ReceiptState::Rejected
                 );
                 let of = self.brought(*number).and_then(|brought| brought.of);
+                if let Some(truth) = of.and_then(|key| self.truth(key)) {
+                    truth.has_receipt = true;
+                }
                 if let Some(key) = of.filter(|_| bad) {
                     self.tell(key, Told::Over);
                 }
@@ -231,14 +238,16 @@ impl World<'_, '_> {
     }
 
     fn tell(&mut self, key: AttemptKey, told: Told) {
+        // A doubt ends by an answer; what is over stays so.
+        if let Some(truth) = self.truth(key).filter(|truth| truth.told != Told::Over) {
+            truth.told = told;
+        }
+    }
+
+    fn truth(&mut self, key: AttemptKey) -> Option<&mut Truth> {
         let job = self.keys.get(&key.challenge).copied();
         let job = job.and_then(|n| self.jobs.get_mut(n));
-        if let Some(truth) = job.and_then(|job| job.attempts.get_mut(&key.attempt)) {
-            // A doubt ends by an answer; what is over stays so.
-            if truth.told != Told::Over {
-                truth.told = told;
-            }
-        }
+        job.and_then(|job| job.attempts.get_mut(&key.attempt))
     }
 
     /// A carrier is told what becomes of what it brought.
@@ -479,19 +488,4 @@ fn final_name(event: &str) -> &'static str {
     ];
     let known = NAMES.into_iter().find(|name| *name == event);
     known.unwrap_or("another final")
-}
-
-/// An event as the trace shows it.
-pub(super) fn word(event: &AttemptEvent) -> &'static str {
-    match event {
-        AttemptEvent::Accepted { .. } => "taken",
-        AttemptEvent::Ringing => "ringing",
-        AttemptEvent::Answered => "answered",
-        AttemptEvent::KeyPressed(_) => "a key",
-        AttemptEvent::CallState(..) => "call state",
-        AttemptEvent::CallCleared => "cleared",
-        AttemptEvent::CallEnded(_) => "call ended",
-        AttemptEvent::Failed(failure) => failure.cause.name(),
-        AttemptEvent::InDoubt { .. } => "in doubt",
-    }
 }

@@ -1,7 +1,11 @@
 //! What happens later in a rehearsal.
 
 use super::carriers::Step;
-use crate::{carrier::CarrierEvent, core::LookUp, ledger::ReportKey};
+use crate::{
+    carrier::{CarrierEvent, DriverId},
+    core::LookUp,
+    ledger::ReportKey,
+};
 
 /// One thing that happens at its time.
 #[derive(Debug)]
@@ -14,6 +18,7 @@ pub(super) enum Event {
     Disk,
     LookUp(Vec<LookUp>),
     Said(usize, Box<CarrierEvent>),
+    DriverEnded(DriverId),
     Step(usize, Step),
     Arrive(ReportKey),
     Confirmed(ReportKey),
@@ -26,11 +31,15 @@ pub(super) enum Event {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Trouble {
     Crash,
+    /// A clean stop: SIGTERM.
+    Drain,
     Disk,
     BrokerGone,
     BrokerBack,
     ClockStep,
     Reload,
+    /// The carrier that a reload has taken out of all routes.
+    PutBack(usize),
     LinkCut,
 }
 
@@ -57,6 +66,7 @@ impl Event {
             | Event::Disk
             | Event::LookUp(_)
             | Event::Said(..)
+            | Event::DriverEnded(_)
             | Event::Arrive(_)
             | Event::Confirmed(_) => false,
         }

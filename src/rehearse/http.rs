@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     carrier::{
-        Acknowledgement, AttemptEvent, CarrierEvent, Incoming, Link, Reply, Slots, TextOrder,
+        Acknowledgement, AttemptEvent, CarrierEvent, DriverId, Incoming, Link, Reply, Slots,
+        TextOrder,
     },
     cause::{About, Blame, Cause, Failure, Verdict},
     challenge::AttemptKey,
@@ -26,10 +27,22 @@ pub struct Http {
     window: u32,
     slots: Slots,
     up: bool,
-    /// Orders that the driver has sent and that were not answered; true: it has said that it is in doubt.
-    unanswered: BTreeMap<AttemptKey, bool>,
+    /// Callbacks are taken.
+    has_desk: bool,
+    /// The driver that has the name.
+    driver: Option<DriverId>,
+    /// Those that were told to finish, and have requests out.
+    leaving: Vec<DriverId>,
+    /// Orders that a driver has sent and that were not answered.
+    unanswered: BTreeMap<AttemptKey, Sent>,
     acks: mpsc::UnboundedSender<(u32, Reply)>,
     _answers: mpsc::UnboundedReceiver<(u32, Reply)>,
+}
+
+struct Sent {
+    by: DriverId,
+    /// It has said that it is in doubt.
+    in_doubt: bool,
 }
 
 #[derive(Debug)]
@@ -51,15 +64,20 @@ impl Http {
             window,
             slots: Slots::default(),
             up: false,
+            has_desk: true,
+            driver: None,
+            leaving: Vec::new(),
             unanswered: BTreeMap::new(),
             acks,
             _answers: answers,
         }
     }
 
-    /// A process has started: its driver begins.
-    pub fn begin(&mut self, stage: &mut Stage<'_>) -> Slots {
+    /// A driver begins.
+    pub fn begin(&mut self, driver: DriverId, stage: &mut Stage<'_>) -> Slots {
         self.slots = Slots::default();
+        self.driver = Some(driver);
+        self.has_desk = true;
         let after = stage.dice.between(5, 400);
         later(stage, after, HttpStep::Up);
         self.slots.clone()
@@ -67,29 +85,74 @@ impl Http {
 
     pub fn crash(&mut self) {
         self.up = false;
+        self.driver = None;
+        self.leaving.clear();
         self.unanswered.clear();
+    }
+
+    /// What is in the air goes on, and nothing is said of the link.
+    pub fn finish(&mut self, driver: DriverId, stage: &mut Stage<'_>) {
+        if self.driver == Some(driver) {
+            self.driver = None;
+            self.slots.set(0);
+        }
+        if !self.leaving.contains(&driver) {
+            self.leaving.push(driver);
+        }
+        self.end(stage);
+    }
+
+    /// Those that were told to finish end with their last request.
+    fn end(&mut self, stage: &mut Stage<'_>) {
+        let mut ended = self.leaving.clone();
+        ended.retain(|driver| !self.unanswered.values().any(|sent| sent.by == *driver));
+        self.leaving.retain(|driver| !ended.contains(driver));
+        let ended = ended.into_iter().map(Effect::Ended);
+        stage.effects.extend(ended);
+    }
+
+    /// Its file says this now.
+    pub fn change(&mut self, window: u32, stage: &mut Stage<'_>) {
+        self.window = window;
+        if self.up && self.driver.is_some() {
+            self.slots.set(window);
+            stage.say(CarrierEvent::Link(Link::Room));
+        }
+    }
+
+    /// Another set of carriers is in force. The desk for callbacks stays while a driver of the name runs.
+    pub fn set_changed(&mut self) {
+        self.has_desk = self.driver.is_some() || !self.leaving.is_empty();
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.unanswered.is_empty()
     }
 
     pub fn cut(&mut self, stage: &mut Stage<'_>) {
         self.up = false;
         self.slots.set(0);
-        for (key, in_doubt) in std::mem::take(&mut self.unanswered) {
-            if !in_doubt {
+        for (key, sent) in std::mem::take(&mut self.unanswered) {
+            if !sent.in_doubt {
                 stage.say(doubt(key));
             }
         }
-        let reason = "cut".into();
-        stage.say(CarrierEvent::Link(Link::Down { reason }));
+        self.end(stage);
+        if self.driver.is_some() {
+            let reason = "cut".into();
+            stage.say(CarrierEvent::Link(Link::Down { reason }));
+        }
         let after = stage.dice.between(200, 20_000);
         later(stage, after, HttpStep::Up);
     }
 
-    pub fn submit(&mut self, order: &TextOrder, parts: u16, stage: &mut Stage<'_>) {
+    pub fn submit(&mut self, by: DriverId, order: &TextOrder, parts: u16, stage: &mut Stage<'_>) {
         let key = order.key;
-        self.unanswered.insert(key, false);
+        let in_doubt = false;
+        self.unanswered.insert(key, Sent { by, in_doubt });
         let unsent = match () {
             () if stage.wall >= order.deadline => Some(Cause::Expired),
-            () if !self.up => Some(Cause::CarrierFault),
+            () if !self.up || self.driver != Some(by) => Some(Cause::CarrierFault),
             () => None,
         };
         if let Some(cause) = unsent {
@@ -132,8 +195,10 @@ impl Http {
         match step {
             HttpStep::Up => {
                 self.up = true;
-                self.slots.set(self.window);
-                stage.say(CarrierEvent::Link(Link::Up));
+                if self.driver.is_some() {
+                    self.slots.set(self.window);
+                    stage.say(CarrierEvent::Link(Link::Up));
+                }
                 for number in self.network.bringing.keys() {
                     let after = stage.dice.between(1, 500);
                     later(stage, after, HttpStep::Bring(*number));
@@ -143,11 +208,12 @@ impl Http {
                 // Else its request has gone meanwhile.
                 if self.unanswered.remove(&key).is_some() {
                     stage.say(CarrierEvent::Attempt(key, event));
+                    self.end(stage);
                 }
             }
             HttpStep::Unanswered(key) => {
-                if let Some(in_doubt) = self.unanswered.get_mut(&key) {
-                    *in_doubt = true;
+                if let Some(sent) = self.unanswered.get_mut(&key) {
+                    sent.in_doubt = true;
                     stage.say(doubt(key));
                 }
             }
@@ -167,9 +233,14 @@ impl Http {
     }
 
     fn bring(&mut self, number: u32, stage: &mut Stage<'_>) {
-        let Some(brought) = self.network.bringing.get(&number).filter(|_| self.up) else {
+        let brought = self.network.bringing.get(&number);
+        let Some(brought) = brought.filter(|_| self.up) else {
             return;
         };
+        if !self.has_desk {
+            // Refused: the carrier comes again.
+            return later(stage, AGAIN, HttpStep::Bring(number));
+        }
         let ack = Acknowledgement::Session(self.acks.clone(), number);
         let receipt = Incoming::Receipt(brought.receipt.clone());
         stage.say(CarrierEvent::Incoming(receipt, ack));

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
 use simulators::{
     record::Record,
     smsc::{
@@ -19,8 +18,10 @@ use simulators::{
 };
 use tokio::sync::mpsc;
 
+mod driver;
 mod far_end;
 
+use driver::{Driver, Play};
 use far_end::{OnTheWay, stat};
 
 use super::{
@@ -29,23 +30,18 @@ use super::{
     wire::{Piece, Wire},
 };
 use crate::{
-    carrier::{
-        Acknowledgement, AttemptEvent, CarrierEvent, Reply, Slots, TextOrder,
-        smpp::{
-            bind::{Bind, Connection, unplaced},
-            live::Live,
-            pool::{Pool, PoolEvent},
-        },
-    },
+    carrier::{Reply, smpp::bind::Connection},
     challenge::AttemptKey,
-    config::carrier::{CarrierConfig, SmppConfig},
+    config::carrier::SmppConfig,
 };
 
 /// One carrier.
 pub struct Smpp {
     pub network: Network,
-    live: Arc<Live>,
-    pool: Pool,
+    /// By which our binds log in.
+    account: Arc<str>,
+    /// Those of this life.
+    drivers: Vec<Driver>,
     binds: Vec<Play>,
     centre: Centre,
     pipes: BTreeMap<PipeId, Pipe>,
@@ -58,6 +54,8 @@ pub struct Smpp {
     brought: BTreeMap<u32, VecDeque<Delivery>>,
     /// What the core has acknowledged.
     safe: BTreeSet<u32>,
+    /// Nobody hears the driver any more.
+    is_unheard: bool,
     /// Attempts whose text has come whole and was not refused.
     taken: BTreeSet<AttemptKey>,
     acks: mpsc::UnboundedSender<(u32, Reply)>,
@@ -65,14 +63,6 @@ pub struct Smpp {
 }
 
 type PipeId = u64;
-
-/// A bind, and its end of its connection.
-struct Play {
-    bind: Bind,
-    pipe: Option<PipeId>,
-    is_connecting: bool,
-    input: BytesMut,
-}
 
 /// A connection.
 struct Pipe {
@@ -129,7 +119,7 @@ impl SmppStep {
 }
 
 impl Smpp {
-    pub fn new(place: u32, config: Arc<CarrierConfig>, smpp: SmppConfig) -> Smpp {
+    pub fn new(place: u32, smpp: &SmppConfig) -> Smpp {
         let (acks, answers) = mpsc::unbounded_channel();
         let centre = SmscConfig {
             record: Record::counters_only(),
@@ -138,8 +128,8 @@ impl Smpp {
         };
         Smpp {
             network: Network::new(place),
-            pool: Pool::new(0, 0, 0),
-            live: Arc::new(Live::new(config, smpp)),
+            account: smpp.system_id.clone(),
+            drivers: Vec::new(),
             binds: Vec::new(),
             centre: Centre::decided_outside(&centre),
             pipes: BTreeMap::new(),
@@ -148,57 +138,10 @@ impl Smpp {
             planned: BTreeSet::new(),
             brought: BTreeMap::new(),
             safe: BTreeSet::new(),
+            is_unheard: false,
             taken: BTreeSet::new(),
             acks,
             _answers: answers,
-        }
-    }
-
-    // --- the process ---------------------------------------------------------------------------------------------
-
-    /// A process has started: its driver begins.
-    pub fn begin(&mut self, stage: &mut Stage<'_>) -> Slots {
-        let smpp = &self.live.smpp;
-        let concatenation = stage.dice.below(256) as u8;
-        self.pool = Pool::new(smpp.binds as usize, smpp.window, concatenation);
-        self.brought.clear();
-        self.binds.clear();
-        for index in 0..smpp.binds as usize {
-            let seed = stage.dice.below(u64::MAX);
-            self.binds.push(Play {
-                bind: Bind::new(index, self.live.clone(), seed, stage.now),
-                pipe: None,
-                is_connecting: false,
-                input: BytesMut::new(),
-            });
-        }
-        self.go_on(stage);
-        self.pool.slots().clone()
-    }
-
-    /// The process has died. What it had written is still on its way.
-    pub fn crash(&mut self, stage: &mut Stage<'_>) {
-        self.binds.clear();
-        for (id, pipe) in &self.pipes {
-            later(stage, pipe.wire.sent_by(stage.now), SmppStep::Closed(*id));
-        }
-    }
-
-    pub fn submit(&mut self, order: &TextOrder, parts: u16, stage: &mut Stage<'_>) {
-        match self.pool.place() {
-            Some(place) => {
-                let play = &mut self.binds[place.bind];
-                let pipe = play.pipe.and_then(|pipe| self.pipes.get_mut(&pipe));
-                if let Some(pipe) = pipe {
-                    pipe.orders.push(OnTheWay::new(order, parts, stage));
-                }
-                play.bind.submit(order.clone(), place.concatenation);
-                self.go_on(stage);
-            }
-            None => {
-                let outcome = unplaced(order.key);
-                stage.say(CarrierEvent::Attempt(outcome.key, outcome.event));
-            }
         }
     }
 
@@ -299,7 +242,7 @@ impl Smpp {
                 let receipt = &brought.receipt;
                 let digits = |number: &Option<Arc<str>>| number.as_deref().unwrap_or("").to_owned();
                 let receipted = Receipted {
-                    account: self.live.smpp.system_id.clone(),
+                    account: self.account.clone(),
                     phone: digits(&receipt.phone),
                     sender: digits(&receipt.sender),
                     id: receipt.references.first().map(ToString::to_string),
@@ -314,14 +257,7 @@ impl Smpp {
 
     fn wake(&mut self, stage: &mut Stage<'_>) {
         self.planned.retain(|at| *at > stage.now);
-        for play in &mut self.binds {
-            if play.bind.deadline().is_some_and(|at| at <= stage.now) {
-                play.bind.timeout(stage.now);
-            }
-        }
-        if let Some(room) = self.pool.recover(stage.now) {
-            stage.say(CarrierEvent::Link(room));
-        }
+        self.timeouts(stage);
         self.centre.tick(moment(stage));
         self.check_waiting(stage);
     }
@@ -331,6 +267,9 @@ impl Smpp {
             return;
         };
         play.is_connecting = false;
+        if !matches!(play.bind.connection(), Connection::Wanted(_)) {
+            return;
+        }
         if self.down_until.is_some_and(|until| stage.now < until) {
             let reason = "connection refused".to_owned();
             return play.bind.connect_failed(reason, stage.now);
@@ -348,112 +287,6 @@ impl Smpp {
         play.pipe = Some(self.last_pipe);
         play.input.clear();
         play.bind.connected(Ok(String::new()), stage.now);
-    }
-
-    // --- what follows --------------------------------------------------------------------------------------------
-
-    /// Until nothing more comes of it at this moment.
-    fn go_on(&mut self, stage: &mut Stage<'_>) {
-        for index in 0..self.binds.len() {
-            self.settle(index, stage);
-        }
-        self.hear_the_centre(stage);
-        let binds = self.binds.iter().filter_map(|play| play.bind.deadline());
-        let others = [self.pool.deadline(), self.centre.deadline()];
-        let deadline = binds.chain(others.into_iter().flatten()).min();
-        let next = self.planned.first();
-        if let Some(at) = deadline.filter(|at| next.is_none_or(|next| at < next)) {
-            self.planned.insert(at);
-            let after = at.saturating_duration_since(stage.now);
-            later(stage, after, SmppStep::Wake);
-        }
-    }
-
-    /// As the driver does it.
-    fn settle(&mut self, index: usize, stage: &mut Stage<'_>) {
-        let play = &mut self.binds[index];
-        play.bind.settle(stage.now, stage.wall);
-        while let Some(event) = play.bind.poll_event() {
-            match self.pool.heard(index, event, stage.now) {
-                Some(PoolEvent::Say(what)) => {
-                    if let CarrierEvent::Attempt(key, AttemptEvent::Failed(_)) = &what
-                        && self.taken.contains(key)
-                    {
-                        stage.effects.push(Effect::FailedThoughTaken(*key));
-                    }
-                    stage.say(what);
-                }
-                Some(PoolEvent::Bring(incoming, sequence)) => {
-                    let pipe = play.pipe.and_then(|id| Some((id, self.pipes.get(&id)?)));
-                    let tagged = pipe.and_then(|(id, pipe)| {
-                        Some((id, self.centre.tag_of(pipe.session, sequence)?))
-                    });
-                    // Of a session that is gone at the far end: it will be brought again.
-                    let Some((pipe, tag)) = tagged else {
-                        continue;
-                    };
-                    if self.brought.contains_key(&tag) || self.safe.contains(&tag) {
-                        reached(stage, "a receipt came again");
-                    }
-                    self.brought.entry(tag).or_default().push_back(Delivery {
-                        bind: index,
-                        pipe,
-                        sequence,
-                    });
-                    let ack = Acknowledgement::Session(self.acks.clone(), tag);
-                    stage.say(CarrierEvent::Incoming(incoming, ack));
-                }
-                None => {}
-            }
-        }
-        if let Connection::Wanted(_) = play.bind.connection()
-            && !std::mem::replace(&mut play.is_connecting, true)
-        {
-            let after = stage.dice.between(1, 150);
-            later(stage, after, SmppStep::Connect(index));
-        }
-        self.write(index, stage);
-    }
-
-    /// What the bind has to write leaves, as far as its end takes it.
-    fn write(&mut self, index: usize, stage: &mut Stage<'_>) {
-        let play = &mut self.binds[index];
-        let Some(id) = play.pipe else {
-            return;
-        };
-        let is_open = play.bind.connection() == Connection::Open;
-        let output = play.bind.output();
-        if let Some(pipe) = self.pipes.get_mut(&id) {
-            if pipe.wire.is_broken {
-                output.clear();
-            }
-            if !output.is_empty() && !pipe.wire.is_full {
-                let taken = pipe.wire.takes(output.len(), stage.dice);
-                let mut octets = output.split_to(taken).to_vec();
-                let per_mille = stage.profile.wire_breaks;
-                let breaks = pipe.wire.breaks(&mut octets, per_mille, stage.dice);
-                if pipe.wire.is_full {
-                    let after = stage.dice.between(1, 400);
-                    later(stage, after, SmppStep::Writable(id));
-                }
-                if !octets.is_empty() {
-                    let pieces = pipe.wire.send(octets, stage.now, stage.dice);
-                    arrive(stage, pieces, |octets| SmppStep::ToCentre(id, octets));
-                }
-                if breaks {
-                    goes(id, pipe, stage);
-                }
-            }
-            if !is_open {
-                later(stage, pipe.wire.sent_by(stage.now), SmppStep::Closed(id));
-            }
-        } else {
-            // The far end is gone, and nobody has said so: they leave, and come nowhere.
-            output.clear();
-        }
-        if !is_open {
-            play.pipe = None;
-        }
     }
 }
 

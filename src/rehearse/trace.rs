@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use crate::carrier::AttemptEvent;
+
 pub struct Trace<'t> {
     hash: u64,
     last: VecDeque<String>,
@@ -62,5 +64,20 @@ impl<'t> Trace<'t> {
 
     pub fn last(&self) -> Vec<String> {
         self.last.iter().cloned().collect()
+    }
+}
+
+/// An event as the trace shows it.
+pub(super) fn word(event: &AttemptEvent) -> &'static str {
+    match event {
+        AttemptEvent::Accepted { .. } => "taken",
+        AttemptEvent::Ringing => "ringing",
+        AttemptEvent::Answered => "answered",
+        AttemptEvent::KeyPressed(_) => "a key",
+        AttemptEvent::CallState(..) => "call state",
+        AttemptEvent::CallCleared => "cleared",
+        AttemptEvent::CallEnded(_) => "call ended",
+        AttemptEvent::Failed(failure) => failure.cause.name(),
+        AttemptEvent::InDoubt { .. } => "in doubt",
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     callers::Job,
     calls::Calls,
-    carriers::{self, CarrierKind, Stage},
+    carriers::{CarrierKind, Stage},
     event::Event,
     world::World,
 };
@@ -62,7 +62,10 @@ impl World<'_, '_> {
                     let after = self.dice.between(1, 20);
                     self.later(after, Event::LookUp(round));
                 }
-                Output::Text(driver, order) => self.text(driver, &order, engine),
+                Output::Text(driver, order) => self.text(driver, &order, core, engine),
+                Output::Call(driver, order) if self.place_of(driver).is_none() => {
+                    core.handle(self.time(), Input::Undelivered(order.key));
+                }
                 Output::Call(driver, order) => {
                     self.given(driver, order.key);
                     self.at_trunk(driver, engine, |calls, stage| calls.submit(&order, stage));
@@ -73,9 +76,13 @@ impl World<'_, '_> {
                 Output::Recorded(driver, mark) => {
                     self.at_trunk(driver, engine, |calls, stage| calls.recorded(mark, stage));
                 }
-                // At carriers of texts what is in the air goes on; nothing new comes to them.
                 Output::Finish(driver, finish) => {
-                    self.at_trunk(driver, engine, |calls, stage| calls.finish(finish, stage));
+                    if let Some(place) = self.place_of(driver) {
+                        self.check_let_go(place);
+                        self.with_carrier(place, |carrier, stage| {
+                            carrier.finish(driver, finish, stage)
+                        });
+                    }
                 }
                 Output::Answer(ticket, answer) => {
                     ticket.answer(answer);
@@ -106,7 +113,7 @@ impl World<'_, '_> {
 
     fn place_of(&self, driver: DriverId) -> Option<usize> {
         let mut carriers = self.carriers.iter();
-        carriers.position(|carrier| carrier.driver == driver)
+        carriers.position(|carrier| carrier.drivers.contains(&driver))
     }
 
     fn given(&mut self, driver: DriverId, key: AttemptKey) {
@@ -118,13 +125,13 @@ impl World<'_, '_> {
         }
     }
 
-    fn text(&mut self, driver: DriverId, order: &TextOrder, engine: &Engine) {
+    fn text(&mut self, driver: DriverId, order: &TextOrder, core: &mut Core, engine: &Engine) {
         let Some(place) = self.place_of(driver) else {
-            return;
+            return core.handle(self.time(), Input::Undelivered(order.key));
         };
         self.given(driver, order.key);
-        self.check_text(order, carriers::parts(order), engine);
-        self.with_carrier(place, |carrier, stage| carrier.submit(order, stage));
+        self.check_text(place, order, engine);
+        self.with_carrier(place, |carrier, stage| carrier.submit(driver, order, stage));
     }
 
     fn at_trunk(
@@ -142,7 +149,7 @@ impl World<'_, '_> {
             }
         });
         for key in std::mem::take(&mut self.invited) {
-            self.check_call(key, engine);
+            self.check_call(place, key, engine);
         }
     }
 
@@ -263,7 +270,7 @@ impl World<'_, '_> {
         }
     }
 
-    fn answered(&mut self, n: usize, answer: &Answer) {
+    pub(super) fn answered(&mut self, n: usize, answer: &Answer) {
         let at = self.now.since_start();
         let id = self.jobs[n].id.clone();
         match answer {

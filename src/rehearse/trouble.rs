@@ -1,16 +1,13 @@
 //! What happens at moments that are known from the beginning: what is asked for, and troubles.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{
     carriers::Step,
     event::{Event, Trouble},
     world::{HOUSE, World},
 };
-use crate::{
-    config::Config,
-    core::{CarrierUpdate, Core, UpdateLink},
-};
+use crate::core::Core;
 
 impl World<'_, '_> {
     /// What happens at moments that are known from the beginning.
@@ -45,6 +42,7 @@ impl World<'_, '_> {
         let horizon = last.as_millis() as u64 + 60_000;
         let troubles = [
             (Trouble::Crash, profile.crashes),
+            (Trouble::Drain, profile.drains),
             (Trouble::Disk, profile.disk_refusals),
             (Trouble::BrokerGone, profile.broker_outages),
             (Trouble::ClockStep, profile.clock_steps),
@@ -68,9 +66,11 @@ impl World<'_, '_> {
                 self.trace.fault("crash");
                 self.crash = true;
             }
+            Trouble::Drain => self.told_to_stop(),
             Trouble::Disk => {
                 self.trace.fault("disk refuses");
                 self.disk.refuses_until = self.now + self.dice.between(200, 20_000);
+                self.is_well = false;
             }
             Trouble::BrokerGone => {
                 self.trace.fault("broker gone");
@@ -83,27 +83,16 @@ impl World<'_, '_> {
                 self.trace.fault("clock step");
                 self.ahead = self.dice.between(0, 7_200_000).as_millis() as i64 - 3_600_000;
             }
-            Trouble::Reload => {
-                self.trace.fault("reload");
-                self.reload(core);
-            }
+            // Who drains refuses to read its files again.
+            Trouble::Reload if self.stop.is_some() => {}
+            Trouble::Reload => self.reload(core),
+            Trouble::PutBack(place) => self.put_back(place, core),
             Trouble::LinkCut => {
                 self.trace.fault("link cut");
+                self.is_well = false;
                 let place = self.dice.below(self.carriers.len() as u64) as usize;
                 self.later(Duration::ZERO, Event::Step(place, Step::Cut));
             }
         }
-    }
-
-    /// The same carriers by files that have been written again: their links stay.
-    fn reload(&mut self, core: &mut Core) {
-        let updates = self.carriers.iter().map(|carrier| CarrierUpdate {
-            config: carrier.config.clone(),
-            driver: carrier.driver,
-            slots: carrier.slots.clone(),
-            link: UpdateLink::Stays,
-        });
-        let config: Arc<Config> = self.rehearsal.config.clone();
-        core.configure(config, updates.collect());
     }
 }

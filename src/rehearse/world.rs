@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, VecDeque},
+    collections::{BTreeMap, BinaryHeap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,7 +14,10 @@ use super::{
     callers::{self, Control, Job},
     carriers::{Carrier, CarrierKind, Effect, Stage},
     dice::Dice,
+    disk::Disk,
     event::Event,
+    reload::Files,
+    stop::Stop,
     trace::Trace,
     traffic::Broker,
 };
@@ -27,7 +30,7 @@ use crate::{
         take_up,
     },
     ledger::{
-        Batch, Keeping, Recovered,
+        Keeping, Recovered,
         in_memory::{Engine, Memory},
     },
 };
@@ -47,8 +50,9 @@ pub struct World<'r, 't> {
     /// Events that are more than time passing.
     pub(super) left: usize,
     pub(super) life: u32,
-    last_driver: u64,
+    pub(super) last_driver: u64,
     pub(super) carriers: Vec<Carrier>,
+    pub(super) files: Files,
     pub(super) jobs: Vec<Job>,
     pub(super) ids: BTreeMap<(Arc<str>, Arc<str>), usize>,
     pub(super) keys: BTreeMap<ChallengeKey, usize>,
@@ -58,21 +62,18 @@ pub struct World<'r, 't> {
     pub(super) invited: Vec<AttemptKey>,
     pub(super) violation: Option<String>,
     pub(super) crash: bool,
+    /// This life has been told to stop.
+    pub(super) stop: Option<Stop>,
+    /// Nothing has gone wrong, since this life was told to stop, that could keep it from a good end.
+    pub(super) is_well: bool,
     /// Since when slots are held and nothing else is left.
     pub(super) idle_since: Option<Mono>,
 }
 
-/// The disk: a group of batches at a time.
-#[derive(Default)]
-pub(super) struct Disk {
-    pub waiting: VecDeque<Batch>,
-    pub busy: bool,
-    pub refuses_until: Mono,
-}
-
 /// How one life of the process ends.
-enum End {
+pub(super) enum End {
     Crashed,
+    Stopped,
     Over,
     Broken,
 }
@@ -116,6 +117,7 @@ impl<'r, 't> World<'r, 't> {
             left: 0,
             life: 0,
             last_driver: 0,
+            files: Files::default(),
             jobs,
             keys: BTreeMap::new(),
             broker: Broker {
@@ -130,6 +132,8 @@ impl<'r, 't> World<'r, 't> {
             invited: Vec::new(),
             violation: None,
             crash: false,
+            stop: None,
+            is_well: true,
             idle_since: None,
         };
         world.plan();
@@ -155,7 +159,8 @@ impl<'r, 't> World<'r, 't> {
             };
             match self.live(engine, recovered) {
                 End::Over => break,
-                End::Crashed => self.crashed(),
+                End::Crashed => self.died("crash"),
+                End::Stopped => self.died("stopped"),
                 End::Broken => {
                     let what = self.violation.take().unwrap_or_default();
                     return Err(self.broken(what));
@@ -206,7 +211,7 @@ impl<'r, 't> World<'r, 't> {
     }
 
     /// The next event, if it is due by then. What belonged to a life that is over doesn't happen.
-    fn next(&mut self, until: Mono) -> Option<Event> {
+    pub(super) fn next(&mut self, until: Mono) -> Option<Event> {
         while let Some(Reverse((at, number))) = self.due.peek().copied() {
             if at > until {
                 return None;
@@ -236,14 +241,19 @@ impl<'r, 't> World<'r, 't> {
             }
         };
         drop(recovered);
+        self.check_doubts(&mut core);
         self.reconnect(&engine);
         loop {
+            self.close_door(&mut core);
             self.carry_out(&mut core, &mut engine);
             if self.violation.is_some() {
                 return End::Broken;
             }
             if self.crash {
                 return End::Crashed;
+            }
+            if core.is_over() {
+                return self.farewell(core, engine);
             }
             if self.is_quiet() && self.is_over(&core) {
                 self.check_end(&core, &engine);
@@ -274,7 +284,7 @@ impl<'r, 't> World<'r, 't> {
     }
 
     fn begin(&mut self, recovered: &mut Recovered) -> Result<Core, String> {
-        let config = self.rehearsal.config.clone();
+        let config = self.read_files();
         let settings = CoreSettings {
             config: config.clone(),
             broker: true,
@@ -296,7 +306,7 @@ impl<'r, 't> World<'r, 't> {
                 link: UpdateLink::New,
             });
         }
-        core.configure(config.clone(), updates);
+        core.configure(config, updates);
         let left_up = recovered.calls().map_err(|e| e.to_string())?;
         take_up(recovered, &mut core, now.wall).map_err(|e| e.to_string())?;
         for call in left_up {
@@ -320,11 +330,12 @@ impl<'r, 't> World<'r, 't> {
         Ok(core)
     }
 
-    /// What a crash takes with it.
-    fn crashed(&mut self) {
+    /// What the end of a process takes with it.
+    fn died(&mut self, how: &str) {
         self.trace
-            .event(self.now.since_start(), format_args!("crash"));
+            .event(self.now.since_start(), format_args!("{how}"));
         self.crash = false;
+        self.stop = None;
         self.disk.waiting.clear();
         self.disk.busy = false;
         for place in 0..self.carriers.len() {
@@ -336,8 +347,11 @@ impl<'r, 't> World<'r, 't> {
 
     // --- what happens --------------------------------------------------------------------------------------------
 
-    fn happen(&mut self, event: Event, core: &mut Core, engine: &mut Engine) {
+    pub(super) fn happen(&mut self, event: Event, core: &mut Core, engine: &mut Engine) {
         let now = self.time();
+        if self.is_kept_out(&event) {
+            return self.come_to_closed_door(event);
+        }
         let takes = core.wants();
         let waits = match &event {
             Event::Said(..) | Event::LookUp(_) | Event::Confirmed(_) | Event::Control(_) => {
@@ -374,6 +388,7 @@ impl<'r, 't> World<'r, 't> {
                 self.broker.unconfirmed.remove(&report);
                 core.handle(now, Input::Published(vec![report]));
             }
+            Event::DriverEnded(driver) => self.driver_ended(driver, core),
             Event::Retention => {
                 if let Err(error) = engine.housekeep(now.wall) {
                     self.violate(format!("housekeeping: {error}"));
@@ -391,7 +406,7 @@ impl<'r, 't> World<'r, 't> {
         match &what {
             CarrierEvent::Attempt(key, event) => {
                 let (challenge, attempt) = (key.challenge.0, key.attempt);
-                let event = super::checks::word(event);
+                let event = super::trace::word(event);
                 self.trace.event(
                     at,
                     format_args!("{carrier} says of {challenge:x}/{attempt}: {event}"),
@@ -409,48 +424,6 @@ impl<'r, 't> World<'r, 't> {
             self.time(),
             Input::Carrier(CarrierMessage { carrier, what }),
         );
-    }
-
-    /// A transaction ends, and with it all that waited.
-    fn disk(&mut self, core: &mut Core, engine: &mut Engine) {
-        self.disk.busy = false;
-        if self.now < self.disk.refuses_until {
-            return self.begin_transaction();
-        }
-        let dies = self.dice.chance(self.rehearsal.profile.crash_at_commit);
-        let told = !dies;
-        if dies {
-            self.crash = true;
-            if self.dice.chance(500) {
-                self.trace.fault("crash before a commit");
-                return;
-            }
-            self.trace.fault("crash after a commit");
-        }
-        let group: Vec<Batch> = self.disk.waiting.drain(..).collect();
-        let at = self.now.since_start();
-        let ops: usize = group.iter().map(|batch| batch.ops.len()).sum();
-        self.trace
-            .event(at, format_args!("commit of {ops} in {}", group.len()));
-        match engine.commit(self.time().wall, &group) {
-            Ok(dones) if told => {
-                for done in dones {
-                    if !done.refused.is_empty() {
-                        self.violate(format!("the ledger refuses ops: {:?}", done.refused));
-                    }
-                    core.handle(self.time(), Input::Committed(done));
-                }
-            }
-            Ok(_) => {}
-            Err(error) => self.violate(format!("a commit failed: {error}")),
-        }
-    }
-
-    pub(super) fn begin_transaction(&mut self) {
-        if !std::mem::replace(&mut self.disk.busy, true) {
-            let takes = self.dice.between(1, 12);
-            self.later(takes, Event::Disk);
-        }
     }
 
     pub(super) fn with_carrier(
@@ -471,6 +444,7 @@ impl<'r, 't> World<'r, 't> {
             match effect {
                 Effect::Say(what) => self.later(CHANNEL, Event::Said(place, Box::new(what))),
                 Effect::Later(after, step) => self.later(after, Event::Step(place, step)),
+                Effect::Ended(driver) => self.later(CHANNEL, Event::DriverEnded(driver)),
                 other => self.note(other),
             }
         }

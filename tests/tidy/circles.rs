@@ -15,7 +15,7 @@ const KNOWN: &[&str] = &[
     "ledger: codec, engine, keys, limiter, read, recover, store",
     "ledger::store::sqlite: loss, mark",
     "rehearse: calls, carriers, http, smpp, texts",
-    "rehearse: callers, checks, finals, traffic, world",
+    "rehearse: callers, disk, reload, stop, traffic, world",
 ];
 
 type Path = Vec<String>;

@@ -185,6 +185,7 @@ const MAY: &[(&str, &[&str])] = &[
             "message",
             "number",
             "protocol",
+            "routing",
         ],
     ),
     (

@@ -1,19 +1,24 @@
 //! What a trunk's machine wants done, and what of it breaks a promise.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
-    CallStep, Calls, LONGEST, audio, messages,
+    CallStep, Calls, FarEnd, LONGEST, audio, messages,
     network::{self, FORGER},
 };
 use crate::{
     carrier::{
-        AttemptEvent, CarrierEvent, CarrierMessage,
+        AttemptEvent, CarrierEvent, CarrierMessage, Finish,
         sip::{
             media::{MediaEvent, MediaId, OpenError},
             trunk::{Trunk, TrunkInput, TrunkOutput},
         },
     },
+    config::carrier::{CarrierConfig, SipConfig},
     protocol::{
         rtp::{Key, KeySource},
         sip::Transport,
@@ -21,13 +26,52 @@ use crate::{
     rehearse::carriers::{self, Effect, Stage},
 };
 
+/// The least that a clock moves on.
+const TICK: Duration = Duration::from_micros(1);
+
 impl Calls {
+    /// Its file says this now; its targets are the same.
+    pub fn become_another(
+        &mut self,
+        config: &Arc<CarrierConfig>,
+        sip: &SipConfig,
+        stage: &mut Stage<'_>,
+    ) {
+        (self.config, self.sip) = (config.clone(), sip.clone());
+        self.change(config.clone(), false, stage);
+    }
+
+    /// A trunk that was leaving has the carrier's address still: it stays.
+    pub fn is_taken_up_again(&mut self, stage: &mut Stage<'_>) -> bool {
+        let is_there = self.trunk.is_some();
+        self.change(self.config.clone(), true, stage);
+        is_there
+    }
+
+    /// Nobody hears it any more: it finds out once it has something to say.
+    pub fn unheard(&mut self) {
+        self.is_heard = false;
+    }
+
+    pub fn has_ended(&self, now: Instant) -> bool {
+        let trunk = self.trunk.as_ref();
+        trunk.is_none_or(|trunk| trunk.is_finished(now, false))
+    }
+
+    pub fn finish(&mut self, finish: Finish, stage: &mut Stage<'_>) {
+        self.input(TrunkInput::Finish(finish), stage);
+    }
+
     /// Does what the machine wants done.
     pub(super) fn carry_out(&mut self, stage: &mut Stage<'_>) {
         while let Some(output) = self.trunk.as_mut().and_then(Trunk::poll_output) {
             self.output(output, stage);
         }
         let now = self.moment(stage).at;
+        if self.has_ended(now) && self.trunk.take().is_some() {
+            self.far_ends.iter_mut().for_each(FarEnd::crashed);
+            stage.effects.push(Effect::Ended(self.driver));
+        }
         let settled = self.trunk.as_ref().is_none_or(Trunk::is_settled);
         self.quiet_since = settled.then(|| self.quiet_since.unwrap_or(now));
         let next = self.trunk.as_ref().and_then(|t| t.next_deadline(now));
@@ -35,10 +79,9 @@ impl Calls {
             && self.timer.is_none_or(|timer| next < timer)
         {
             self.timer = Some(next);
-            stage.later(
-                next.saturating_duration_since(now),
-                carriers::Step::Call(CallStep::Timer),
-            );
+            // Never at this very moment: a clock moves on, and what is over only after its moment would never be.
+            let after = next.saturating_duration_since(now).max(TICK);
+            stage.later(after, carriers::Step::Call(CallStep::Timer));
         }
     }
 
@@ -105,6 +148,15 @@ impl Calls {
     }
 
     fn said(&mut self, message: CarrierMessage, stage: &mut Stage<'_>) {
+        if !self.is_heard {
+            // As the driver does it: what it has said meanwhile is dropped.
+            let now = self.moment(stage);
+            if let Some(trunk) = &mut self.trunk {
+                trunk.handle(now, TrunkInput::Unheard);
+                trunk.handle(now, TrunkInput::Finish(Finish::End));
+            }
+            return;
+        }
         if let CarrierEvent::Attempt(key, event) = &message.what {
             match event {
                 AttemptEvent::CallState(_, mark) => {
