@@ -40,6 +40,7 @@ mod input;
 mod late;
 mod lead;
 mod leaving;
+pub mod notice;
 mod observer;
 mod open;
 mod operator;
@@ -68,6 +69,7 @@ use commit::{Action, CommitQueue, Released};
 use correlation::Correlation;
 pub use input::{CoreSettings, Input, Rest, Wants};
 pub use late::Found;
+use notice::{CarrierNotice, LedgerNotice, Notices};
 pub use observer::{Observer, Unobserved};
 pub use operator::{OpenChallenge, OverlayOrder, Step};
 pub use output::{LookUp, OrderId, Ordered, Output, Outputs};
@@ -86,6 +88,7 @@ pub struct Core {
     frame: Frame,
     broker: bool,
     observer: Box<dyn Observer>,
+    notices: Notices,
     registry: Registry,
     placement: Placement,
     correlation: Correlation,
@@ -139,6 +142,7 @@ impl Core {
             broker,
             epoch,
             observer,
+            notices,
         } = settings;
         let mut core = Core {
             numbers: NumberPolicy::default(),
@@ -150,6 +154,7 @@ impl Core {
             },
             broker,
             observer,
+            notices,
             registry: Registry::new(epoch.first_challenge),
             placement: Placement::new(&config.table),
             correlation: Correlation::new(epoch.first_message),
@@ -318,7 +323,10 @@ impl Core {
             self.placement.sweep(now.wall);
             self.full.sweep(now.wall);
             for running in self.placement.carriers.iter_mut() {
-                if running.sweep(now.mono) {
+                let orders = running.sweep(now.mono);
+                if orders > 0 {
+                    let what = CarrierNotice::NeverSettled { orders };
+                    self.notices.carrier(&running.config.name, what);
                     self.placement.queue.room_changed();
                 }
             }
@@ -370,8 +378,13 @@ impl Core {
             unwritten,
             early,
             words,
+            refused_ops: ops,
             ..
         } = self.commit.done(done);
+        if ops > 0 {
+            let refused = LedgerNotice::OpsRefused { ops };
+            self.notices.ledger(refused);
+        }
         for (key, ticket) in lost {
             self.undo(key);
             self.outputs.answer(ticket, Answer::Busy);

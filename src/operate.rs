@@ -32,6 +32,7 @@ mod guard;
 mod listen;
 pub mod log;
 pub mod metrics;
+pub mod notices;
 mod process;
 mod ready;
 pub mod recorder;

@@ -107,6 +107,11 @@ impl Overlay {
         audit
     }
 
+    /// Is an entry in force that changes this?
+    pub fn changes(&self, change: &OverlayChange) -> bool {
+        self.entries.contains_key(change)
+    }
+
     /// Lifts it; None: nothing changes this.
     pub fn lift(
         &mut self,

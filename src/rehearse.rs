@@ -30,6 +30,7 @@ mod event;
 mod finals;
 mod http;
 mod limits;
+mod notices;
 mod profile;
 mod reload;
 mod smpp;

@@ -72,6 +72,15 @@ pub struct Windows {
     most: usize,
     /// What the present transaction has changed, in order.
     changes: Vec<Counted>,
+    /// Windows have gone for want of room, and nobody has been told yet.
+    forgotten: Option<Forgotten>,
+}
+
+/// There were more windows than are remembered: those seen longest ago are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forgotten {
+    pub windows: usize,
+    pub kept: usize,
 }
 
 /// What the limiter says of one challenge.
@@ -114,6 +123,7 @@ impl Default for Windows {
             sweep_at: Millis::default(),
             most: MOST,
             changes: Vec::new(),
+            forgotten: None,
         }
     }
 }
@@ -224,11 +234,15 @@ impl Windows {
                 });
             }
         }
-        tracing::warn!(
-            windows = before,
-            kept = self.seen.len(),
-            "more persons and numbers than the limiter remembers: those seen longest ago are forgotten"
-        );
+        self.forgotten = Some(Forgotten {
+            windows: before,
+            kept: self.seen.len(),
+        });
+    }
+
+    /// Told once each time that windows go for want of room.
+    pub fn forgotten(&mut self) -> Option<Forgotten> {
+        self.forgotten.take()
     }
 }
 

@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Core, commit::Action, commit::encode, effects::Change, open::Open};
+use super::{
+    Core,
+    commit::{Action, encode},
+    effects::Change,
+    notice::{Notice, OverLimit},
+    open::Open,
+};
 use crate::{
     admission::{
         self, Admitted, Kind, Rules, Taken,
@@ -15,7 +21,6 @@ use crate::{
         ControlMessage, Known, LimitCheck, Limited, NewChallenge, Op, OutboxReport, PendingControl,
         Target,
     },
-    schema::kinds::duration,
 };
 
 /// A cancel or feedback for an unknown id is remembered this long.
@@ -219,36 +224,12 @@ impl Core {
     }
 
     fn say_limit(&self, line: AlarmLine, example: Option<&Challenge>) {
-        let pace = line.kind.pace(&self.config.settings.limits);
-        let limit = pace.map_or(String::new(), |pace| {
-            format!("{} in {}", pace.count, duration(pace.per))
-        });
-        let (name, action, challenges) = (line.kind.name(), line.action.name(), line.challenges);
-        let tenant = example.map_or("", |ch| &ch.tenant);
-        let to = example
-            .and_then(|ch| ch.to)
-            .map_or(String::new(), |to| to.to_string());
-        if line.kind.is_guard() {
-            tracing::warn!(
-                limit = name,
-                is = limit,
-                action,
-                challenges,
-                tenant,
-                to,
-                "over a fraud guard's limit (told once a minute)"
-            );
-        } else {
-            tracing::info!(
-                limit = name,
-                is = limit,
-                action,
-                challenges,
-                tenant,
-                to,
-                "more challenges than one person may have (told once a minute)"
-            );
-        }
+        self.notices.tell(Notice::OverLimit(OverLimit {
+            line,
+            pace: line.kind.pace(&self.config.settings.limits).cloned(),
+            tenant: example.map(|ch| ch.tenant.clone()),
+            to: example.and_then(|ch| ch.to),
+        }));
     }
 
     fn word_arrived(

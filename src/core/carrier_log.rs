@@ -3,10 +3,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Core, change_log::ChangeLog};
+use super::{
+    Core,
+    change_log::ChangeLog,
+    notice::{CarrierNotice, ScopeNotice, StateChange},
+};
 use crate::{
     clock::Now,
-    number::Country,
     routing::health::{Health, Reason, Scope, ScopeChange, State},
 };
 
@@ -45,8 +48,7 @@ impl CarrierLog {
         known.why = change.why;
     }
 
-    /// Worse is a WARN, better an INFO.
-    fn state(&mut self, carrier: &Arc<str>, health: &Health, now: Now) {
+    fn state(&mut self, health: &Health, now: Now) -> Option<CarrierNotice> {
         let state = health.state();
         let why = health.why();
         // Only these reasons are the drivers' own words, which may change while the state stays.
@@ -56,83 +58,72 @@ impl CarrierLog {
                 String::new()
             }
         };
-        let Some(change) = self.states.see(now.mono, (state, key)) else {
-            return;
-        };
+        let change = self.states.see(now.mono, (state, key))?;
         let until = health.until().map(|at| {
             let left = at.saturating_duration_since(now.mono);
-            let at = crate::clock::said_by(now.wall + left, now.ahead).rfc3339();
-            format!("{at} ({} s)", left.as_secs())
+            (crate::clock::said_by(now.wall + left, now.ahead), left)
         });
-        let (from, to, until) = (shown(change.from.0), shown(state), until.as_deref());
-        let times = (change.times > 1).then_some(change.times);
-        match state {
-            State::Suspended(_) => {
-                tracing::warn!(%carrier, from, to, %why, until, times, "carrier state");
-            }
-            State::Healthy | State::Unproven | State::Probing(_) => {
-                tracing::info!(%carrier, from, to, %why, until, times, "carrier state");
-            }
-        }
+        Some(CarrierNotice::State(StateChange {
+            told: change.told.0,
+            from: change.from.0,
+            to: state,
+            why: why.clone(),
+            until,
+            times: change.times,
+        }))
     }
 
-    fn login(&mut self, carrier: &Arc<str>, refused: Option<&Arc<str>>, now: Now) {
-        let Some(change) = self.logins.see(now.mono, refused.cloned()) else {
-            return;
-        };
-        let times = (change.times > 1).then_some(change.times);
-        match refused {
-            Some(code) => {
-                tracing::warn!(%carrier, %code, times, "the carrier refuses our credentials or rights: see username, password or token in its file");
-            }
-            None => tracing::info!(%carrier, times, "the carrier takes our credentials again"),
-        }
+    fn login(&mut self, refused: Option<&Arc<str>>, now: Now) -> Option<CarrierNotice> {
+        let change = self.logins.see(now.mono, refused.cloned())?;
+        let (times, told) = (change.times, change.told.is_some());
+        Some(match refused {
+            Some(code) => CarrierNotice::LoginRefused {
+                answer: code.clone(),
+                times,
+                goes_on: told,
+            },
+            None => CarrierNotice::LoginTaken { times, ends: told },
+        })
     }
 
-    fn scopes(&mut self, carrier: &Arc<str>, now: Now) {
+    fn scopes(&mut self, now: Now, mut tell: impl FnMut(CarrierNotice)) {
         for (scope, known) in &mut self.scopes {
-            let Some(change) = known.told.see(now.mono, known.shut) else {
-                continue;
-            };
-            let times = (change.times > 1).then_some(change.times);
-            let sender = scope.sender.as_deref().unwrap_or("any");
-            let (country, why): (Country, &str) = (scope.country, &known.why);
-            match known.shut {
-                true => {
-                    tracing::warn!(%carrier, sender, %country, why, times, "the carrier refuses this sender or country: not used there for now");
-                }
-                false => {
-                    tracing::info!(%carrier, sender, %country, why, times, "the carrier takes this sender and country again");
-                }
+            if let Some(change) = known.told.see(now.mono, known.shut) {
+                tell(CarrierNotice::Scope(ScopeNotice {
+                    scope: scope.clone(),
+                    refused: known.shut,
+                    told: change.told,
+                    why: known.why.clone(),
+                    times: change.times,
+                }));
             }
         }
         self.scopes
             .retain(|_, known| known.shut || !known.told.is_quiet(now.mono));
     }
+
+    fn look(
+        &mut self,
+        health: &Health,
+        login: Option<&Arc<str>>,
+        now: Now,
+        mut tell: impl FnMut(CarrierNotice),
+    ) {
+        self.state(health, now).into_iter().for_each(&mut tell);
+        self.login(login, now).into_iter().for_each(&mut tell);
+        self.scopes(now, tell);
+    }
 }
 
 impl Core {
     pub(super) fn log_carriers(&mut self, now: Now) {
-        for running in self
-            .placement
-            .carriers
-            .iter_mut()
-            .filter(|running| !running.leaving)
-        {
-            let name = &running.config.name;
-            running.log.state(name, &running.health, now);
-            running.log.login(name, running.login.as_ref(), now);
-            running.log.scopes(name, now);
-        }
-    }
-}
-
-/// State and reason as the log names them: `suspended (faults)`.
-fn shown(state: State) -> String {
-    match state {
-        State::Healthy | State::Unproven => state.name().to_owned(),
-        State::Suspended(reason) | State::Probing(reason) => {
-            format!("{} ({})", state.name(), reason.name())
+        let (carriers, notices) = (&mut self.placement.carriers, &self.notices);
+        let used = carriers.iter_mut();
+        for running in used.filter(|running| !running.leaving) {
+            let (name, login) = (&running.config.name, running.login.as_ref());
+            running.log.look(&running.health, login, now, |notice| {
+                notices.carrier(name, notice);
+            });
         }
     }
 }

@@ -275,8 +275,8 @@ impl Running {
         self.holding.keys().copied()
     }
 
-    /// Frees the slots of orders of which a driver that is gone will say nothing any more. True if there were any.
-    pub fn sweep(&mut self, now: Mono) -> bool {
+    /// Frees the slots of orders of which a driver that is gone will say nothing any more: how many there were.
+    pub fn sweep(&mut self, now: Mono) -> usize {
         let old = |since: Mono| now.saturating_duration_since(since) > AWAITED_LONGEST;
         self.awaited.retain(|_, text| !old(text.since));
         while self.awaited_order.front().is_some_and(|(s, _)| old(*s)) {
@@ -285,11 +285,7 @@ impl Running {
         let before = self.holding.len();
         self.holding
             .retain(|_, since| now.saturating_duration_since(*since) < LONGEST_HOLD);
-        let freed = before - self.holding.len();
-        if freed > 0 {
-            tracing::error!(carrier = %self.config.name, orders = freed, "never settled by the driver; their slots are free again");
-        }
-        freed > 0
+        before - self.holding.len()
     }
 
     pub fn is_voice(&self) -> bool {

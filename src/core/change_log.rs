@@ -28,6 +28,8 @@ struct Kind<S> {
 /// A line for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<S> {
+    /// The state that the line before has named: what changed in between may have been left out.
+    pub told: S,
     pub from: S,
     /// So often since the last line of its kind.
     pub times: u32,
@@ -95,8 +97,8 @@ impl<S: Clone + PartialEq> ChangeLog<S> {
             }
         };
         self.left_out = None;
-        self.told = to;
-        Some(Change { from, times })
+        let told = std::mem::replace(&mut self.told, to);
+        Some(Change { told, from, times })
     }
 }
 
@@ -110,7 +112,13 @@ mod tests {
     fn the_first_of_a_kind_is_told_at_once_and_the_end_always() {
         let start = Mono::default();
         let mut log = ChangeLog::new("well");
-        let change = |from, times| Some(Change { from, times });
+        let change = |from, times| {
+            Some(Change {
+                told: from,
+                from,
+                times,
+            })
+        };
         assert_eq!(log.see(start, "well"), None);
         assert_eq!(log.see(start, "ill"), change("well", 1));
         assert_eq!(log.see(start + SECOND, "ill"), None);

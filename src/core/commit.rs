@@ -175,6 +175,8 @@ pub struct Released {
     /// What the limiter has to say of challenges, also of those.
     pub limited: Vec<Limited>,
     refused: Vec<(ChallengeKey, Taken)>,
+    /// Ops that the ledger can't hold.
+    pub refused_ops: usize,
     /// Challenges for which a word had come before them.
     pub early: Vec<(ChallengeKey, ControlMessage)>,
     /// Challenges that belong to another node.
@@ -381,15 +383,10 @@ impl CommitQueue {
             early: std::mem::take(&mut done.early),
             limited: std::mem::take(&mut done.limited),
             fenced: std::mem::take(&mut done.fenced),
+            refused_ops: done.refused.len(),
             ..Released::default()
         };
         let actions = self.waited(done.number);
-        if !done.refused.is_empty() {
-            tracing::error!(
-                ops = done.refused.len(),
-                "the ledger refused ops that it can't hold"
-            );
-        }
         let refused = released.limited.iter();
         let refused = refused.filter(|limited| limited.taken.refused.is_some());
         released.refused = refused

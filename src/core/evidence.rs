@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Core, Running};
+use super::{Core, Running, notice::CarrierNotice};
 use crate::{
     carrier::{AttemptEvent, Link, ReceiptState},
     cause::{About, Blame, Cause, Failure, Verdict},
@@ -116,7 +116,8 @@ impl Core {
         if let Some(carrier) = self.placement.carriers.get_mut(name)
             && let Some(Alarm::Begins { count }) = carrier.unmatched.add(self.mono)
         {
-            tracing::warn!(carrier = %name, receipts = count, "receipts come for texts that are not ours: another user or gateway on this account?");
+            let begins = CarrierNotice::ForeignReceipts { receipts: count };
+            self.notices.carrier(name, begins);
         }
     }
 
@@ -162,7 +163,8 @@ impl Core {
                 | running.refilled(now.mono)
                 | (running.health.standing() != stood);
             if let Some(Alarm::Ends) = running.unmatched.tick(now.mono) {
-                tracing::info!(carrier = %running.config.name, "no receipts for texts of others any more");
+                let ends = CarrierNotice::NoForeignReceipts;
+                self.notices.carrier(&running.config.name, ends);
             }
         }
         if changed {

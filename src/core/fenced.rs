@@ -1,6 +1,6 @@
 //! What the ledger did not write: a challenge that is another node's by now, an intent that it can't hold.
 
-use super::Core;
+use super::{Core, notice::LedgerNotice};
 use crate::{
     cause::Cause,
     challenge::{AttemptKey, ChallengeKey, Channel, Millis},
@@ -15,7 +15,9 @@ impl Core {
         let Some(open) = self.registry.remove(key) else {
             return;
         };
-        tracing::warn!(challenge = %open.ch.id, "another node has this challenge by now: it is left to that one");
+        let challenge = open.ch.id.clone();
+        let fenced = LedgerNotice::Fenced { challenge };
+        self.notices.ledger(fenced);
         let phone = open.ch.to.and_then(Tail::of);
         for attempt in &open.life.attempts {
             let at = AttemptKey {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{late::Found, observer::Observer};
+use super::{late::Found, notice::Notices, observer::Observer};
 use crate::{
     carrier::{CarrierMessage, DriverId},
     challenge::AttemptKey,
@@ -58,4 +58,5 @@ pub struct CoreSettings {
     pub broker: bool,
     pub epoch: Epoch,
     pub observer: Box<dyn Observer>,
+    pub notices: Notices,
 }

@@ -18,6 +18,7 @@ use super::{
     commit::Action,
     inbox::{Held, tails},
     lead::{Lead, names},
+    notice::{LedgerNotice, Notices},
     output::{LookUp, Output},
     receipts,
     references::PartOf,
@@ -109,13 +110,16 @@ struct Told {
 }
 
 impl Told {
-    fn of(stored: &Stored, life: &DeliveryState) -> Told {
+    fn of(stored: &Stored, life: &DeliveryState, notices: &Notices) -> Told {
         let told = match stored.late.as_slice() {
             [] => None,
             late => serde_json::from_slice(late)
-                .inspect_err(
-                    |error| tracing::error!(challenge = %stored.id, %error, "what was told of it late can't be read"),
-                )
+                .inspect_err(|error: &serde_json::Error| {
+                    notices.ledger(LedgerNotice::LateUnreadable {
+                        challenge: stored.id.clone(),
+                        error: error.to_string(),
+                    });
+                })
                 .ok(),
         };
         told.unwrap_or(Told {
@@ -193,12 +197,12 @@ impl Core {
         }
         let failing = !asked.is_empty();
         if failing && !self.correlation.late.failing {
-            tracing::warn!(
-                receipts = asked.len(),
-                "the ledger can't be asked about receipts of challenges that are over; they wait"
-            );
+            let receipts = asked.len();
+            let begins = LedgerNotice::LookUpsFail { receipts };
+            self.notices.ledger(begins);
         } else if !failing && self.correlation.late.failing {
-            tracing::info!("the ledger answers about receipts of challenges that are over again");
+            let ends = LedgerNotice::LookUpsAnswered;
+            self.notices.ledger(ends);
         }
         self.correlation.late.failing = failing;
         for key in asked {
@@ -222,7 +226,8 @@ impl Core {
         };
         let others = candidates.by_phone.into_iter().map(Ended::of);
         let others: Vec<Ended> = others.filter(|other| other.may_be_meant(held)).collect();
-        let decided = only(candidates.literal, candidates.by_reference, held);
+        let notices = &self.notices;
+        let decided = only(candidates.literal, candidates.by_reference, held, notices);
         if !decided.is_one() && self.sent_to_phone(&held.carrier, &held.receipt) {
             // Another text had its reference. It will be known by the answer to the one to this phone, or by the doubt.
             return self
@@ -318,7 +323,10 @@ impl Core {
         };
         let key = at.attempt.challenge;
         let state = held.receipt.state;
-        let said = told.entry(key).or_insert_with(|| Told::of(stored, &life));
+        let notices = &self.notices;
+        let said = told
+            .entry(key)
+            .or_insert_with(|| Told::of(stored, &life, notices));
         if !said.add(&life, at, state) || !self.broker || !self.frame.exchange_copy {
             return;
         }
@@ -366,7 +374,12 @@ impl ByReference {
 
 /// The one text that a receipt can mean among those that have ended. The phone decides, as far as it is known on both
 /// sides; a reference in another form is believed only with it.
-fn only(literal: bool, candidates: Vec<(Referred, Stored)>, held: &Held) -> ByReference {
+fn only(
+    literal: bool,
+    candidates: Vec<(Referred, Stored)>,
+    held: &Held,
+    notices: &Notices,
+) -> ByReference {
     let phone = |(referred, stored): &(Referred, Stored)| {
         referred.same_phone.or_else(|| {
             let ch = serde_json::from_slice::<Challenge>(&stored.job).ok()?;
@@ -394,7 +407,7 @@ fn only(literal: bool, candidates: Vec<(Referred, Stored)>, held: &Held) -> ByRe
     let mut fits = if sure.is_empty() { unsure } else { sure };
     let attempt = fits.first().map(|(referred, _)| referred.key);
     let one = attempt.filter(|attempt| fits.iter().all(|(referred, _)| referred.key == *attempt));
-    match one.and_then(|attempt| pick(&mut fits, held, attempt)) {
+    match one.and_then(|attempt| pick(&mut fits, held, attempt, notices)) {
         Some(one) => ByReference::One(Box::new(one)),
         None => ByReference::Undecided,
     }
@@ -441,11 +454,12 @@ fn pick(
     fits: &mut Vec<(Referred, Stored)>,
     held: &Held,
     attempt: AttemptKey,
+    notices: &Notices,
 ) -> Option<(Referred, Stored)> {
     let state = held.receipt.state;
     let new = fits.iter().position(|(referred, stored)| {
         let life = serde_json::from_slice::<DeliveryState>(&stored.life).unwrap_or_default();
-        let told = Told::of(stored, &life);
+        let told = Told::of(stored, &life, notices);
         let known = life
             .attempt(attempt.attempt)
             .is_some_and(|a| a.knows(referred.part, state));
@@ -494,14 +508,14 @@ mod tests {
     fn numbers_go_on_after_the_final_and_a_repeat_is_not_told() {
         let mut life = DeliveryState::default();
         life.seq = 3;
-        let mut told = Told::of(&stored(b""), &life);
+        let mut told = Told::of(&stored(b""), &life, &Notices::nowhere());
         assert!(told.add(&life, part(1, 0), ReceiptState::Delivered));
         assert_eq!(told.seq, 4);
         let kept = super::super::commit::encode(&told);
         // Rows of a released version are read by every later one.
         let golden = r#"{"v":1,"seq":4,"receipts":[[1,0,"delivered"]]}"#;
         assert_eq!(String::from_utf8_lossy(&kept), golden);
-        let mut told = Told::of(&stored(&kept), &life);
+        let mut told = Told::of(&stored(&kept), &life, &Notices::nowhere());
         assert!(!told.add(&life, part(1, 0), ReceiptState::Delivered));
         assert!(told.add(&life, part(1, 1), ReceiptState::Delivered));
         assert!(told.add(&life, part(1, 0), ReceiptState::Undelivered));

@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use super::{Core, Output, carriers::Unused};
+use super::{Core, Output, carriers::Unused, notice::CarrierNotice};
 use crate::{
     carrier::{DriverId, Finish},
     challenge::{AttemptKey, Channel},
@@ -35,15 +35,9 @@ impl Core {
     pub(super) fn leave(&mut self, drivers: Vec<Unused>) {
         for Unused { carrier, driver } in drivers {
             let waits = self.texts_of(&carrier);
-            if waits.is_empty() {
-                tracing::info!(%carrier, "out of use: its link ends");
-            } else {
-                tracing::info!(
-                    %carrier,
-                    texts = waits.len(),
-                    "out of use: it gets nothing new, and its link stays until the receipts of its texts have come"
-                );
-            }
+            let texts = waits.len();
+            let what = CarrierNotice::OutOfUse { texts };
+            self.notices.carrier(&carrier, what);
             self.correlation.leaving.left.push(Left {
                 carrier,
                 driver,
@@ -77,6 +71,7 @@ impl Core {
         }
         leaving.looked = Some(now);
         let (open, out) = (&self.registry.open, &mut self.outputs);
+        let notices = &self.notices;
         leaving.left.retain_mut(|left| {
             left.waits.retain(|key| {
                 let challenge = open.get(key.challenge);
@@ -89,7 +84,9 @@ impl Core {
             }
             out.push(Output::Finish(left.driver, Finish::Drain));
             if now > left.since {
-                tracing::info!(carrier = %left.carrier, unsettled = left.waits.len(), "out of use: its link ends now");
+                let unsettled = left.waits.len();
+                let what = CarrierNotice::LinkEnds { unsettled };
+                notices.carrier(&left.carrier, what);
             }
             false
         });

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Core,
     commit::{Action, PendingOrder, encode},
+    notice::OverlayNotice,
     output::{OrderId, Ordered, Output},
     view::CarrierView,
 };
@@ -38,16 +39,18 @@ pub enum Step {
 impl Core {
     /// The overlay as the ledger held it. Once, before the first input.
     pub fn overlay(&mut self, entries: Vec<Vec<u8>>) {
+        let tell = |notice| self.notices.overlay(notice);
         let read = |octets: Vec<u8>| match serde_json::from_slice::<Entry>(&octets) {
             Ok(entry) => Some(entry),
             Err(reason) => {
-                tracing::error!(%reason, "a change of the overlay can't be read and is not in force");
+                let reason = reason.to_string();
+                tell(OverlayNotice::Unreadable { reason });
                 None
             }
         };
         self.placement.overlay = Overlay::of(entries.into_iter().filter_map(read));
         for entry in self.placement.overlay.entries() {
-            in_force(entry, "still in force after the restart");
+            tell(OverlayNotice::StillInForce(entry.clone()));
         }
     }
 
@@ -115,17 +118,17 @@ impl Core {
             ordered,
         } = order;
         if claim.given_up() {
-            tracing::info!(
-                change = audit.change.name(),
-                subject = audit.change.subject(),
-                owner = %audit.owner,
-                "an operator's change was given up before the ledger held it: it is not made"
-            );
+            let given_up = OverlayNotice::GivenUp(audit);
+            self.notices.overlay(given_up);
             return self.outputs.push(Output::Ordered(id, Ordered::NotInForce));
         }
         match entry {
             Some(entry) => {
-                in_force(&entry, "in force");
+                let in_force = OverlayNotice::InForce {
+                    replaces: self.placement.overlay.changes(&entry.change),
+                    entry: entry.clone(),
+                };
+                self.notices.overlay(in_force);
                 self.placement.overlay.put(entry);
             }
             None => {
@@ -133,7 +136,7 @@ impl Core {
                 self.placement
                     .overlay
                     .lift(&audit.change, owner, reason, audit.at);
-                no_longer(&audit);
+                self.no_longer(&audit);
             }
         }
         self.placement.queue.room_changed();
@@ -143,10 +146,15 @@ impl Core {
     /// Entries whose time is over.
     pub(super) fn expire_overlay(&mut self, now: Millis) {
         while let Some(audit) = self.placement.overlay.expire(now) {
-            no_longer(&audit);
+            self.no_longer(&audit);
             self.write_overlay(&audit, None, None);
             self.placement.queue.room_changed();
         }
+    }
+
+    fn no_longer(&self, audit: &Audit) {
+        let no_longer = OverlayNotice::NoLonger(audit.clone());
+        self.notices.overlay(no_longer);
     }
 
     fn write_overlay(&mut self, audit: &Audit, entry: Option<&Entry>, order: Option<ClaimedOrder>) {
@@ -217,26 +225,4 @@ fn words(entry: &Entry) -> String {
         "by_operator: {} ({}, until {until})",
         entry.reason, entry.owner
     )
-}
-
-fn in_force(entry: &Entry, what: &str) {
-    tracing::warn!(
-        change = entry.change.name(),
-        subject = entry.change.subject(),
-        owner = %entry.owner,
-        reason = %entry.reason,
-        until = entry.until.map(Millis::rfc3339),
-        "an operator's change is {what}"
-    );
-}
-
-fn no_longer(audit: &Audit) {
-    tracing::info!(
-        change = audit.change.name(),
-        subject = audit.change.subject(),
-        owner = %audit.owner,
-        reason = %audit.reason,
-        act = audit.act.name(),
-        "an operator's change is no longer in force"
-    );
 }

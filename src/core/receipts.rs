@@ -11,6 +11,7 @@ use super::{
     effects::Change,
     inbox::{Held, Record, tails},
     lead::Lead,
+    notice::{CarrierNotice, LedgerNotice},
     output::Output,
     references::PartOf,
 };
@@ -141,10 +142,9 @@ impl Core {
     /// Takes up what an earlier life of this process has kept. After [`Core::resume`], before the first input.
     pub fn take_up_message(&mut self, message: InboxMessage) {
         let Some(record) = Record::read(&message.body) else {
-            tracing::error!(
-                message = message.key.0,
-                "a message in the ledger's inbox can't be read by this version; it is left there"
-            );
+            let message = message.key;
+            let unreadable = LedgerNotice::MessageUnreadable { message };
+            self.notices.ledger(unreadable);
             return;
         };
         let forms = self.other_forms(record.carrier(), record.references());
@@ -300,7 +300,8 @@ impl Core {
                 }
             }
             None => {
-                tracing::warn!(carrier = %name, "receipts come that can't be told apart: the reference leads to several texts, or to one of another phone; they are not believed");
+                let begins = CarrierNotice::UnclearReceipts;
+                self.notices.carrier(name, begins);
                 self.correlation
                     .unclear
                     .insert(name.clone(), Unclear { count, last });
@@ -310,11 +311,13 @@ impl Core {
 
     /// What is over is said.
     pub(super) fn sweep_unclear(&mut self) {
-        let mono = self.mono;
+        let (mono, notices) = (self.mono, &self.notices);
         self.correlation.unclear.retain(|name, unclear| {
             let goes_on = mono.saturating_duration_since(unclear.last) < UNCLEAR_FOR;
             if !goes_on {
-                tracing::info!(carrier = %name, receipts = unclear.count, "every receipt of the last ten minutes was clear");
+                let unclear = unclear.count;
+                let ends = CarrierNotice::ClearReceipts { unclear };
+                notices.carrier(name, ends);
             }
             goes_on
         });

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Core, effects::Change, open::Open};
+use super::{Core, effects::Change, notice::LedgerNotice, open::Open};
 use crate::{
     challenge::{AttemptKey, Challenge, Channel, Millis},
     delivery::DeliveryState,
@@ -21,7 +21,9 @@ impl Core {
         // What was wiped has nothing left to go on with.
         let Ok(ch) = serde_json::from_slice::<Challenge>(&stored.job) else {
             if stored.ended.is_none() {
-                tracing::error!(challenge = %stored.id, "the ledger's record of an open challenge can't be read");
+                let challenge = stored.id;
+                let unreadable = LedgerNotice::ChallengeUnreadable { challenge };
+                self.notices.ledger(unreadable);
             }
             return;
         };
@@ -34,7 +36,11 @@ impl Core {
         let mut life = match serde_json::from_slice::<DeliveryState>(&stored.life) {
             Ok(life) => life,
             Err(error) => {
-                tracing::error!(challenge = %stored.id, %error, "how far an open challenge has come can't be read from the ledger: it is left alone");
+                let unreadable = LedgerNotice::LifeUnreadable {
+                    challenge: stored.id,
+                    error: error.to_string(),
+                };
+                self.notices.ledger(unreadable);
                 return;
             }
         };
@@ -110,11 +116,11 @@ pub fn take_up(recovered: &mut Recovered, core: &mut Core, now: Millis) -> Resul
     }
     let messages = recovered.inbox()?;
     if open > 0 || !messages.is_empty() {
-        tracing::info!(
-            challenges = open,
-            receipts = messages.len(),
-            "taken up from the ledger"
-        );
+        let taken_up = LedgerNotice::TakenUp {
+            challenges: open,
+            receipts: messages.len(),
+        };
+        core.notices.ledger(taken_up);
     }
     for message in messages {
         core.take_up_message(message);

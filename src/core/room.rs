@@ -1,7 +1,10 @@
 //! Whether there is room for more challenges, and which setting says that there is none: logged when jobs begin to wait
 //! for it and when that is over.
 
-use super::Core;
+use super::{
+    Core,
+    notice::{Notice, Occupancy},
+};
 use crate::{clock::Mono, intake::NoRoom};
 
 /// Since when jobs wait for room, and what they wait for.
@@ -34,28 +37,26 @@ impl Core {
             .filter(|_| !self.registry.arrivals.is_empty());
         match (self.registry.crowd.0, reached) {
             (None, Some(no_room)) => {
-                tracing::warn!(
-                    setting = no_room.setting(),
-                    is = no_room.most(),
-                    open = self.registry.open.len(),
-                    unsent = self.registry.unsent,
-                    "no room for more challenges: jobs stay in the broker, and by HTTP they are answered 429"
-                );
+                let begins = Notice::NoRoom(self.occupancy(no_room));
+                self.notices.tell(begins);
                 self.registry.crowd.0 = Some((no_room, now));
             }
             (Some((_, since)), Some(no_room)) => self.registry.crowd.0 = Some((no_room, since)),
             (Some((no_room, since)), None) if self.is_eased() => {
-                tracing::info!(
-                    setting = no_room.setting(),
-                    is = no_room.most(),
-                    open = self.registry.open.len(),
-                    unsent = self.registry.unsent,
-                    after_s = now.saturating_duration_since(since).as_secs(),
-                    "room for more challenges again"
-                );
+                let after = now.saturating_duration_since(since);
+                let ends = Notice::Room(self.occupancy(no_room), after);
+                self.notices.tell(ends);
                 self.registry.crowd.0 = None;
             }
             (Some(_) | None, None) => {}
+        }
+    }
+
+    fn occupancy(&self, no_room: NoRoom) -> Occupancy {
+        Occupancy {
+            no_room,
+            open: self.registry.open.len(),
+            unsent: self.registry.unsent,
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::{Mono, Now};
 
-use super::{Core, Running, Stopping};
+use super::{Core, Running, Stopping, notice::Notice};
 
 /// After the limit of a drain calls are hung up: their goodbyes and last words need a moment.
 const GOODBYES: Duration = Duration::from_secs(3);
@@ -49,11 +49,8 @@ impl Core {
             for running in self.placement.carriers.iter() {
                 running.end(&mut self.outputs);
             }
-            tracing::info!(
-                open = self.registry.open.len(),
-                in_flight,
-                "dispatch stopped; open challenges stay in the ledger"
-            );
+            let open = self.registry.open.len();
+            self.notices.tell(Notice::Stopped { open, in_flight });
             return true;
         }
         false

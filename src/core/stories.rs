@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{
     CarrierUpdate, Core, CoreSettings, Found, Input, LookUp, Output, Unobserved, UpdateLink, WIPE,
+    notice::Notices,
     take_up,
 };
 use crate::{
@@ -86,6 +87,7 @@ impl Story {
             broker: true,
             epoch: recovered.epoch(),
             observer: Box::new(Unobserved),
+            notices: Notices::nowhere(),
         };
         let mut core = Core::new(settings, time(now));
         let update = |(place, name): (u64, &Arc<str>)| {

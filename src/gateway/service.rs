@@ -20,10 +20,11 @@ use crate::{
     carrier::SAID,
     clock::Now,
     config::{Config, LiveSettings, settings::Amqp},
-    core::{Core, CoreSettings, Observer, WIPE, take_up},
+    core::{Core, CoreSettings, Observer, WIPE, notice::Notices, take_up},
     dispatch::{Dispatch, Inputs, Outputs, Query},
     intake::{ARRIVALS, IntakeHandle, NoRoom},
     ledger::{Ledger, OpenError, OutboxReport, ReadError, Recovered, ReportKey, Unwritten},
+    operate::notices,
 };
 
 /// The running way, from jobs to reports.
@@ -155,6 +156,7 @@ impl Prepared {
             broker: outputs.publish.is_some(),
             epoch: self.recovered.epoch(),
             observer: self.observer,
+            notices: Notices::to(|notice| notices::write(&notice)),
         };
         let core = Core::new(settings, now);
         let mut dispatch = Dispatch::new(core, outputs);

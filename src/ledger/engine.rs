@@ -11,7 +11,7 @@ use super::{
     store::{Group, Opening, Store, StoreError, StoreErrorKind, Verdict},
 };
 use crate::{
-    admission::{self, Limits},
+    admission::{self, Forgotten, Limits, Windows},
     challenge::Millis,
 };
 
@@ -65,6 +65,7 @@ impl Engine {
         let mut full = HashMap::new();
         recovered.count(now - admission::longest(limits), |at, keys| {
             let taken = windows.refill(keys, limits, at);
+            say_forgotten(windows);
             let filled = keys.iter().zip(taken.full);
             full.extend(filled.filter_map(|(key, until)| Some((*key, until?))));
         })?;
@@ -98,7 +99,9 @@ impl Engine {
             self.store.lock()?;
             self.codec.encode(now, batches, &mut self.group);
         }
-        if let Err(error) = self.store.commit(&self.group, &mut self.verdicts) {
+        let committed = self.store.commit(&self.group, &mut self.verdicts);
+        self.store.windows().into_iter().for_each(say_forgotten);
+        if let Err(error) = committed {
             match error.kind {
                 StoreErrorKind::InDoubt => self.in_doubt = Some(batches.len()),
                 // It is not there, and is not given again.
@@ -134,6 +137,17 @@ impl Engine {
         told(ring);
         self.store.reseal();
         Ok(())
+    }
+}
+
+fn say_forgotten(windows: &mut Windows) {
+    if let Some(Forgotten { windows, kept }) = windows.forgotten() {
+        tracing::warn!(
+            target: "ringback::admission::windows",
+            windows,
+            kept,
+            "more persons and numbers than the limiter remembers: those seen longest ago are forgotten"
+        );
     }
 }
 

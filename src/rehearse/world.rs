@@ -16,6 +16,7 @@ use super::{
     dice::Dice,
     disk::Disk,
     event::Event,
+    notices::NoticeLog,
     reload::Files,
     stop::Stop,
     trace::Trace,
@@ -58,6 +59,7 @@ pub struct World<'r, 't> {
     pub(super) keys: BTreeMap<ChallengeKey, usize>,
     pub(super) broker: Broker,
     pub(super) disk: Disk,
+    pub(super) notices: NoticeLog,
     /// INVITEs that have just left.
     pub(super) invited: Vec<AttemptKey>,
     pub(super) violation: Option<String>,
@@ -129,6 +131,7 @@ impl<'r, 't> World<'r, 't> {
                 unconfirmed: BTreeMap::new(),
             },
             disk: Disk::default(),
+            notices: NoticeLog::begin().0,
             invited: Vec::new(),
             violation: None,
             crash: false,
@@ -246,6 +249,10 @@ impl<'r, 't> World<'r, 't> {
         loop {
             self.close_door(&mut core);
             self.carry_out(&mut core, &mut engine);
+            let at = self.now.since_start();
+            if let Some(fault) = self.notices.check(at, &mut self.trace) {
+                self.violate(fault);
+            }
             if self.violation.is_some() {
                 return End::Broken;
             }
@@ -285,11 +292,14 @@ impl<'r, 't> World<'r, 't> {
 
     fn begin(&mut self, recovered: &mut Recovered) -> Result<Core, String> {
         let config = self.read_files();
+        let (log, notices) = NoticeLog::begin();
+        self.notices = log;
         let settings = CoreSettings {
             config: config.clone(),
             broker: true,
             epoch: recovered.epoch(),
             observer: Box::new(Unobserved),
+            notices,
         };
         let now = self.time();
         let mut core = Core::new(settings, now);

@@ -132,6 +132,55 @@ fn machines_know_no_runtime_no_clock_no_dice() {
     );
 }
 
+/// Lines of the log that the machines of [`QUIET`] write by themselves.
+const FINER: &[&str] = &["debug", "trace"];
+/// What people are told of these leaves them as plain data: a line of theirs is seen by nobody who runs them otherwise.
+const QUIET: &[&str] = &["core", "delivery", "routing", "admission"];
+
+/// Words of the logging library that stand in this code and are more than its finer levels.
+fn louder(code: &str) -> Vec<(usize, String)> {
+    let all: Vec<(usize, &str)> = words(code).collect();
+    let level = |n: usize| {
+        let (at, word) = all[n];
+        let after = code[at + word.len()..].strip_prefix("::");
+        let path = after.is_some_and(|rest| rest.starts_with(char::is_alphabetic));
+        all.get(n + 1)
+            .filter(|_| path)
+            .map_or("", |(_, word)| *word)
+    };
+    (0..all.len())
+        .filter(|n| all[*n].1 == "tracing" && !FINER.contains(&level(*n)))
+        .map(|n| (line_of(code, all[n].0), format!("tracing::{}", level(n))))
+        .collect()
+}
+
+#[test]
+fn machines_write_no_line_of_the_log_but_debug() {
+    let mut faults = Vec::new();
+    for source in sources().iter().filter(|s| !s.test) {
+        let module = source.path.strip_prefix("src/").unwrap_or_default();
+        let module = module.split(['/', '.']).next().unwrap_or_default();
+        if QUIET.contains(&module) {
+            let found = louder(&source.shipped).into_iter();
+            faults.extend(found.map(|(line, what)| format!("{}:{line}: {what}", source.path)));
+        }
+    }
+    none(
+        faults,
+        "what people are told leaves the core as a notice (src/core/notice.rs)",
+    );
+}
+
+#[test]
+fn louder_lines_are_found_however_they_are_named() {
+    let found = |code| louder(code).len();
+    assert_eq!(found("tracing::debug!(a); tracing::trace!(b);"), 0);
+    assert_eq!(found("tracing::warn!(a); ::tracing::info!(b);"), 2);
+    assert_eq!(found("use tracing::{debug, error};"), 1);
+    assert_eq!(found("use tracing;"), 1);
+    assert_eq!(found("tracing::event!(Level::ERROR, a);"), 1);
+}
+
 #[test]
 fn no_type_of_a_database_crosses_the_seam() {
     let mut faults = Vec::new();

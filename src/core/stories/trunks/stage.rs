@@ -16,6 +16,7 @@ use crate::{
     config::{CarrierConfig, Config, carrier::Transport},
     core::{
         Core, CoreSettings, Input, Output, Unobserved,
+        notice::Notices,
         stories::{arrival, carrier_update, config, time},
     },
     ledger::{Batch, Done, Epoch, InboxKey, ReportKey},
@@ -83,6 +84,7 @@ impl Stage {
             broker: false,
             epoch,
             observer: Box::new(Unobserved),
+            notices: Notices::nowhere(),
         };
         let mut stage = Stage {
             config: config.clone(),
