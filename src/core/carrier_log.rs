@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     Core,
     change_log::ChangeLog,
-    notice::{CarrierNotice, ScopeNotice, StateChange},
+    notice::{CarrierNotice, ScopeNotice, StateChange, is_unhealthy},
 };
 use crate::{
     clock::Now,
@@ -46,6 +46,25 @@ impl CarrierLog {
         });
         known.shut = change.shut_for.is_some();
         known.why = change.why;
+    }
+
+    /// By another link nothing is refused yet.
+    pub fn forget_scopes(&mut self) {
+        for known in self.scopes.values_mut() {
+            known.shut = false;
+            known.why = "by another link".to_owned();
+        }
+    }
+
+    /// That of a driver that takes the place of another: what was told to begin goes on until it is told to end. A carrier that
+    /// was well is looked at from here on, as one that begins.
+    pub fn take_over(&mut self, before: &mut CarrierLog) {
+        if is_unhealthy(before.states.told().0) {
+            std::mem::swap(&mut self.states, &mut before.states);
+        }
+        std::mem::swap(&mut self.logins, &mut before.logins);
+        std::mem::swap(&mut self.scopes, &mut before.scopes);
+        self.forget_scopes();
     }
 
     fn state(&mut self, health: &Health, now: Now) -> Option<CarrierNotice> {

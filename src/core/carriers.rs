@@ -365,12 +365,15 @@ impl Running {
         std::mem::swap(&mut anew.holding, &mut self.holding);
         std::mem::swap(&mut anew.before, &mut self.before);
         std::mem::swap(&mut anew.log, &mut self.log);
+        // The account is the same, or its receipts end by themselves.
+        std::mem::swap(&mut anew.unmatched, &mut self.unmatched);
         std::mem::swap(&mut anew.awaited, &mut self.awaited);
         std::mem::swap(&mut anew.awaited_order, &mut self.awaited_order);
-        if !fresh {
+        if fresh {
+            anew.log.forget_scopes();
+        } else {
             std::mem::swap(&mut anew.health, &mut self.health);
             std::mem::swap(&mut anew.scopes, &mut self.scopes);
-            std::mem::swap(&mut anew.unmatched, &mut self.unmatched);
             (anew.probe, anew.login) = (self.probe, self.login.take());
         }
         *self = anew;
@@ -479,6 +482,9 @@ impl Carriers {
         let before = &mut self.all[at];
         running.holding = std::mem::take(&mut before.holding);
         running.before = std::mem::take(&mut before.before);
+        // What was told to begin is told to end.
+        std::mem::swap(&mut running.unmatched, &mut before.unmatched);
+        running.log.take_over(&mut before.log);
         if !before.gone {
             running.before.push(before.driver);
         }

@@ -63,6 +63,11 @@ impl<S: Clone + PartialEq> ChangeLog<S> {
         self.changed(now, change, 0)
     }
 
+    /// The state that the last line has named.
+    pub fn told(&self) -> &S {
+        &self.told
+    }
+
     /// Nothing is left to be told, nor to be counted.
     pub fn is_quiet(&self, now: Mono) -> bool {
         self.told == self.seen && self.kinds.iter().all(|kind| kind.said + EVERY <= now)

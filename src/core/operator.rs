@@ -133,10 +133,14 @@ impl Core {
             }
             None => {
                 let (owner, reason) = (audit.owner.clone(), audit.reason.clone());
-                self.placement
-                    .overlay
-                    .lift(&audit.change, owner, reason, audit.at);
-                self.no_longer(&audit);
+                let overlay = &mut self.placement.overlay;
+                // Else its time was over meanwhile.
+                if overlay
+                    .lift(&audit.change, owner, reason, audit.at)
+                    .is_some()
+                {
+                    self.no_longer(&audit);
+                }
             }
         }
         self.placement.queue.room_changed();

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{
     CarrierUpdate, Core, CoreSettings, Found, Input, LookUp, Output, Unobserved, UpdateLink, WIPE,
-    notice::Notices,
+    notice::{Notice, Notices},
     take_up,
 };
 use crate::{
@@ -32,6 +32,7 @@ use crate::{
 mod comebacks;
 mod fenced;
 mod limits;
+mod notices;
 mod receipts;
 mod trunks;
 
@@ -51,6 +52,8 @@ struct Story {
     safe: Vec<u32>,
     /// The ledger answers no look-up.
     is_deaf: bool,
+    /// What people are told.
+    notices: std::sync::mpsc::Receiver<Notice>,
 }
 
 const WALL: i64 = 1_800_000_000_000;
@@ -82,12 +85,13 @@ fn life_of<T>(config: Config, memory: &Memory, now: Mono, tell: impl FnOnce(&mut
 
 impl Story {
     fn begin(config: Arc<Config>, engine: Engine, mut recovered: Recovered, now: Mono) -> Story {
+        let (tell, notices) = std::sync::mpsc::channel();
         let settings = CoreSettings {
             config: config.clone(),
             broker: true,
             epoch: recovered.epoch(),
             observer: Box::new(Unobserved),
-            notices: Notices::nowhere(),
+            notices: Notices::to(move |notice| drop(tell.send(notice))),
         };
         let mut core = Core::new(settings, time(now));
         let update = |(place, name): (u64, &Arc<str>)| {
@@ -109,6 +113,7 @@ impl Story {
             last_message: 0,
             safe: Vec::new(),
             is_deaf: false,
+            notices,
         };
         for name in story.config.used() {
             story.said(&name, CarrierEvent::Link(Link::Up));
