@@ -22,6 +22,7 @@ pub mod send;
 pub mod shell;
 pub mod simulate;
 pub mod text;
+mod values;
 
 /// MFA telephony gateway: challenges in, texts and calls out, one final report each.
 #[derive(Parser)]

@@ -159,14 +159,11 @@ impl Ledger {
     }
 
     /// Why nothing becomes durable just now, for `/readyz`.
-    pub fn healthy(&self) -> Result<(), String> {
+    pub fn healthy(&self) -> Result<(), Unhealthy> {
         match (self.signs.trouble.load_full(), self.signs.pulse.stalled()) {
             (None, None) => Ok(()),
-            (Some(reason), _) => Err(reason.as_ref().clone()),
-            (None, Some(since)) => Err(format!(
-                "a write to the disk has not ended for {} ms",
-                since.as_millis()
-            )),
+            (Some(reason), _) => Err(Unhealthy::Refused(reason)),
+            (None, Some(since)) => Err(Unhealthy::Stalled(since)),
         }
     }
 

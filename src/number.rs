@@ -19,9 +19,9 @@ mod refusal;
 mod table;
 pub mod written;
 
-pub use country::{Country, LineType};
+pub use country::{Country, LineType, NoCountry};
 pub use parse::ParseError;
-pub use refusal::{Detail, NumberPolicy, Reason, Refusal};
+pub use refusal::{Detail, NoPrefix, NumberPolicy, Reason, Refusal};
 
 use crate::number::refusal::Subject;
 

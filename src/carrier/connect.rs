@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::tls;
+use super::tls::{self, TlsError};
 use crate::{
     config::carrier::{Carry, Endpoint, Tls},
     telemetry::descriptors,
@@ -18,27 +18,48 @@ use crate::{
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// Connects within `limit`, handshake included. The error names the endpoint and the reason.
+/// Why there is no connection: the endpoint, and the reason.
+#[derive(Debug, thiserror::Error)]
+#[error("{host}:{port}: {reason}")]
+pub struct ConnectError {
+    host: Arc<str>,
+    port: u16,
+    reason: Unconnected,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Unconnected {
+    #[error("{}", describe(.0))]
+    Tcp(#[from] io::Error),
+    #[error("tls: {0}")]
+    Handshake(io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("no connection within {0:?}")]
+    InTime(Duration),
+    #[error("udp carries no texts; write tls:host:port or host:port")]
+    Udp,
+}
+
+/// Connects within `limit`, handshake included.
 pub async fn connect(
     endpoint: &Endpoint,
     tls: &Tls,
     limit: Duration,
-) -> Result<Box<dyn Stream>, String> {
-    let named =
-        |reason: &dyn std::fmt::Display| format!("{}:{}: {reason}", endpoint.host, endpoint.port);
-    match tokio::time::timeout(limit, open(endpoint, tls)).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(reason)) => Err(named(&reason)),
-        Err(_) => Err(named(&format_args!("no connection within {limit:?}"))),
-    }
+) -> Result<Box<dyn Stream>, ConnectError> {
+    let opened = tokio::time::timeout(limit, open(endpoint, tls)).await;
+    let opened = opened.unwrap_or(Err(Unconnected::InTime(limit)));
+    opened.map_err(|reason| ConnectError {
+        host: endpoint.host.clone(),
+        port: endpoint.port,
+        reason,
+    })
 }
 
-async fn open(endpoint: &Endpoint, tls: &Tls) -> Result<Box<dyn Stream>, String> {
+async fn open(endpoint: &Endpoint, tls: &Tls) -> Result<Box<dyn Stream>, Unconnected> {
     let host = endpoint.host.trim_matches(['[', ']']);
-    let stream = TcpStream::connect((host, endpoint.port))
-        .await
-        .map_err(|e| describe(&e))?;
-    stream.set_nodelay(true).map_err(|e| describe(&e))?;
+    let stream = TcpStream::connect((host, endpoint.port)).await?;
+    stream.set_nodelay(true)?;
     match endpoint.carry {
         Carry::Tcp => Ok(Box::new(stream)),
         Carry::Tls => {
@@ -47,10 +68,10 @@ async fn open(endpoint: &Endpoint, tls: &Tls) -> Result<Box<dyn Stream>, String>
             let stream = TlsConnector::from(config)
                 .connect(name, stream)
                 .await
-                .map_err(|e| format!("tls: {e}"))?;
+                .map_err(Unconnected::Handshake)?;
             Ok(Box::new(stream))
         }
-        Carry::Udp => Err("udp carries no texts; write tls:host:port or host:port".into()),
+        Carry::Udp => Err(Unconnected::Udp),
     }
 }
 

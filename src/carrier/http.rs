@@ -31,6 +31,7 @@ mod template;
 
 pub use callback::{CallbackHandle, MAX_BODY as MAX_CALLBACK, Refused, stranger};
 pub use change::{Setup, is_another_link};
+pub use client::RequestError;
 
 use self::{
     change::next,
@@ -39,7 +40,7 @@ use self::{
 };
 use super::{
     AttemptEvent, CarrierEvent, CarrierMessage, Commit, Link, TextCarrier, TextCommand, TextOrder,
-    connect,
+    connect::{self, ConnectError},
 };
 use crate::{
     cause::Cause,
@@ -80,7 +81,7 @@ pub struct Prepared {
 /// A carrier that begins with this setup. Without one (its file can't be used) it says why, and every order fails.
 pub fn prepare(
     config: &Arc<CarrierConfig>,
-    setup: Result<Setup, String>,
+    setup: Result<Setup, RequestError>,
     said: mpsc::Sender<CarrierMessage>,
 ) -> Prepared {
     let window = setup.as_ref().map_or(1, |setup| setup.window);
@@ -105,7 +106,7 @@ pub fn prepare(
         tokio::spawn(async move {
             match setup {
                 Ok(setup) => driver.run(setup.requester, inbox, changed).await,
-                Err(reason) => driver.refuse_all(reason, inbox).await,
+                Err(error) => driver.refuse_all(error, inbox).await,
             }
         });
     });
@@ -117,7 +118,16 @@ pub fn prepare(
     }
 }
 
-type Probe = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+type Probe = Pin<Box<dyn Future<Output = Result<(), ProbeError>> + Send>>;
+
+/// Why a probe has found nothing.
+#[derive(Debug, thiserror::Error)]
+enum ProbeError {
+    #[error(transparent)]
+    Credentials(#[from] RequestError),
+    #[error(transparent)]
+    Connection(#[from] ConnectError),
+}
 
 struct Driver {
     config: Arc<CarrierConfig>,
@@ -164,8 +174,8 @@ impl Driver {
     }
 
     /// The carrier's file can't be used: that is the link's reason, and every order fails.
-    async fn refuse_all(mut self, reason: String, mut inbox: mpsc::Receiver<TextCommand>) {
-        let link = self.link.down(reason, Instant::now());
+    async fn refuse_all(mut self, error: RequestError, mut inbox: mpsc::Receiver<TextCommand>) {
+        let link = self.link.down(error.to_string(), Instant::now());
         self.say_link(link).await;
         while let Some(command) = inbox.recv().await {
             match command {
@@ -228,13 +238,12 @@ impl Driver {
         let config = self.config.clone();
         self.probing = Some(Box::pin(async move {
             requester.credentials()?;
-            connect::connect(requester.endpoint(), &config.tls, config.response_timeout)
-                .await
-                .map(drop)
+            connect::connect(requester.endpoint(), &config.tls, config.response_timeout).await?;
+            Ok(())
         }));
     }
 
-    async fn probed(&mut self, found: Result<(), String>) {
+    async fn probed(&mut self, found: Result<(), ProbeError>) {
         self.probing = None;
         for link in self.link.probed(found, Instant::now()) {
             self.say_link(link).await;
@@ -303,7 +312,7 @@ async fn at(deadline: Option<Instant>) {
     }
 }
 
-async fn poll_probe(probing: &mut Option<Probe>) -> Result<(), String> {
+async fn poll_probe(probing: &mut Option<Probe>) -> Result<(), ProbeError> {
     match probing {
         Some(probe) => probe.await,
         None => std::future::pending().await,

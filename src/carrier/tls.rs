@@ -3,54 +3,98 @@
 //! Built anew for each connection (or client), so that rotated files count from the next one on. rustls with ring,
 //! TLS 1.2 and 1.3. May not log what it reads.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, ServerName,
+        pem::{self, PemObject},
+    },
 };
 
-use crate::config::carrier::Tls;
+use crate::config::{carrier::Tls, secret::SecretError};
 
-/// The configuration, or what is wrong with it, for the operator.
-pub fn client_config(tls: &Tls) -> Result<ClientConfig, String> {
+/// What is wrong with the certificates of a carrier's file, for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("tls: {0}")]
+    Versions(rustls::Error),
+    #[error("{setting}: {}: {error}", .path.display())]
+    File {
+        setting: &'static str,
+        path: PathBuf,
+        error: io::Error,
+    },
+    #[error("{setting}: {}: {error}", .path.display())]
+    Certificate {
+        setting: &'static str,
+        path: PathBuf,
+        error: pem::Error,
+    },
+    #[error("{setting}: {}: no certificate in PEM", .path.display())]
+    NoCertificate {
+        setting: &'static str,
+        path: PathBuf,
+    },
+    #[error("tls.ca: {}: {error}", .path.display())]
+    Authority { path: PathBuf, error: rustls::Error },
+    #[error("tls.key: {0}")]
+    Secret(#[from] SecretError),
+    #[error("tls.key: no private key in PEM; give PKCS#8, PKCS#1 or SEC1")]
+    NoKey,
+    #[error("tls.cert and tls.key: {0}")]
+    Pair(rustls::Error),
+    #[error("tls.cert is given without tls.key; give both or none")]
+    KeyMissing,
+    #[error("tls.key is given without tls.cert; give both or none")]
+    CertificateMissing,
+    #[error("tls.name: {0} is neither a DNS name nor an address")]
+    NoName(Box<str>),
+}
+
+/// The configuration, or what is wrong with it.
+pub fn client_config(tls: &Tls) -> Result<ClientConfig, TlsError> {
     let ring = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(ring)
         .with_safe_default_protocol_versions()
-        .map_err(|e| format!("tls: {e}"))?
+        .map_err(TlsError::Versions)?
         .with_root_certificates(roots(tls.ca.as_deref())?);
     match (&tls.cert, &tls.key) {
         (Some(cert), Some(key)) => {
             let chain = certificates("tls.cert", cert)?;
-            let key = key.read().map_err(|e| format!("tls.key: {e}"))?;
-            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| {
-                "tls.key: no private key in PEM; give PKCS#8, PKCS#1 or SEC1".to_owned()
-            })?;
+            let key = key.read()?;
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| TlsError::NoKey)?;
             builder
                 .with_client_auth_cert(chain, key)
-                .map_err(|e| format!("tls.cert and tls.key: {e}"))
+                .map_err(TlsError::Pair)
         }
         (None, None) => Ok(builder.with_no_client_auth()),
-        (Some(_), None) => Err("tls.cert is given without tls.key; give both or none".into()),
-        (None, Some(_)) => Err("tls.key is given without tls.cert; give both or none".into()),
+        (Some(_), None) => Err(TlsError::KeyMissing),
+        (None, Some(_)) => Err(TlsError::CertificateMissing),
     }
 }
 
 /// The name that the peer's certificate must carry.
-pub fn server_name(tls: &Tls, host: &str) -> Result<ServerName<'static>, String> {
+pub fn server_name(tls: &Tls, host: &str) -> Result<ServerName<'static>, TlsError> {
     let name = tls.name.as_deref().unwrap_or(host).trim_matches(['[', ']']);
-    ServerName::try_from(name.to_owned())
-        .map_err(|_| format!("tls.name: {name} is neither a DNS name nor an address"))
+    ServerName::try_from(name.to_owned()).map_err(|_| TlsError::NoName(name.into()))
 }
 
-fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     match ca {
         Some(path) => {
             for certificate in certificates("tls.ca", path)? {
-                roots
-                    .add(certificate)
-                    .map_err(|e| format!("tls.ca: {}: {e}", path.display()))?;
+                let added = roots.add(certificate);
+                added.map_err(|error| TlsError::Authority {
+                    path: path.to_owned(),
+                    error,
+                })?;
             }
         }
         None => {
@@ -60,13 +104,28 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = crate::regular::read(path).map_err(|e| format!("{key}: {}: {e}", path.display()))?;
+fn certificates(
+    setting: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let file = || path.to_owned();
+    let pem = crate::regular::read(path).map_err(|error| TlsError::File {
+        setting,
+        path: file(),
+        error,
+    })?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match chain {
         Ok(chain) if !chain.is_empty() => Ok(chain),
-        Ok(_) => Err(format!("{key}: {}: no certificate in PEM", path.display())),
-        Err(e) => Err(format!("{key}: {}: {e}", path.display())),
+        Ok(_) => Err(TlsError::NoCertificate {
+            setting,
+            path: file(),
+        }),
+        Err(error) => Err(TlsError::Certificate {
+            setting,
+            path: file(),
+            error,
+        }),
     }
 }
 
@@ -145,7 +204,7 @@ mod tests {
             ca: Some("/nowhere/ca.pem".into()),
             ..Tls::default()
         };
-        let error = client_config(&missing).unwrap_err();
+        let error = client_config(&missing).unwrap_err().to_string();
         assert!(error.starts_with("tls.ca: /nowhere/ca.pem: "), "{error}");
 
         let half = Tls {
@@ -155,6 +214,7 @@ mod tests {
         assert!(
             client_config(&half)
                 .unwrap_err()
+                .to_string()
                 .contains("without tls.key")
         );
         assert!(client_config(&Tls::default()).is_ok());

@@ -17,11 +17,11 @@ use super::{
     client::{AskError, Gateway, escaped},
     configured::ConfigArgs,
     operator::{Unanswered, ask_quietly},
+    values::{method, region},
 };
 use crate::{
     challenge::Method,
     config::Config,
-    number,
     operate::explain::{Question, explain},
 };
 
@@ -56,20 +56,12 @@ pub struct ExplainArgs {
     config: ConfigArgs,
 }
 
-fn method(text: &str) -> Result<Method, String> {
-    Method::parse(text).ok_or_else(|| {
-        let all: Vec<&str> = Method::ALL.iter().map(|m| m.name()).collect();
-        format!("one of {}", all.join(", "))
-    })
-}
+#[derive(Debug, thiserror::Error)]
+#[error("write it as 2030-01-31T12:00:00Z")]
+struct NoMoment;
 
-fn region(text: &str) -> Result<String, String> {
-    text.parse::<number::Country>()
-        .map(|country| country.to_string())
-}
-
-fn moment(text: &str) -> Result<OffsetDateTime, String> {
-    OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "write it as 2030-01-31T12:00:00Z".to_owned())
+fn moment(text: &str) -> Result<OffsetDateTime, NoMoment> {
+    OffsetDateTime::parse(text, &Rfc3339).map_err(|_| NoMoment)
 }
 
 /// 0 with a plan or with a refusal, which is an answer as well; 1 where a running gateway refuses the token; 2 with a bad configuration or bad usage.

@@ -7,7 +7,15 @@ use std::io::{self, BufRead, Read};
 pub const MAX_LINE: u64 = 1024 * 1024;
 
 /// One line as read: its text, or what is wrong with it.
-pub type InputLine = Result<String, String>;
+pub type InputLine = Result<String, BadLine>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadLine {
+    #[error("a line longer than {MAX_LINE} octets")]
+    TooLong,
+    #[error("not UTF-8: write the line in UTF-8")]
+    NotText,
+}
 
 /// Hands every input to `each`: the arguments, a `-` among them replaced by the lines of standard input.
 pub fn for_each(
@@ -43,7 +51,7 @@ pub fn lines(
         }
         if buffer.last() != Some(&b'\n') && buffer.len() as u64 == MAX_LINE {
             from.skip_until(b'\n')?;
-            each(Err(format!("a line longer than {MAX_LINE} octets")))?;
+            each(Err(BadLine::TooLong))?;
             continue;
         }
         if buffer.last() == Some(&b'\n') {
@@ -55,7 +63,7 @@ pub fn lines(
         each(
             std::str::from_utf8(&buffer)
                 .map(str::to_owned)
-                .map_err(|_| "not UTF-8: write the line in UTF-8".into()),
+                .map_err(|_| BadLine::NotText),
         )?;
     }
 }

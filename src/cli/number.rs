@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::input;
+use super::{input, values::region};
 use crate::number::{self, Analysis, NumberPolicy, Reach};
 
 /// What the verb takes.
@@ -22,11 +22,6 @@ pub struct NumberArgs {
     /// One JSON object per line.
     #[arg(long)]
     json: bool,
-}
-
-fn region(text: &str) -> Result<String, String> {
-    text.parse::<number::Country>()
-        .map(|country| country.to_string())
 }
 
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::input;
+use super::input::{self, BadLine};
 use crate::protocol::smpp::receipt::{self, Incoming, Receipt};
 
 /// What the verb takes.
@@ -64,7 +64,7 @@ pub fn run(args: &ReceiptArgs) -> ExitCode {
         if line.as_ref().is_ok_and(|text| text.trim().is_empty()) {
             return Ok(());
         }
-        match line.and_then(|text| read(&text)) {
+        match line.map_err(NoReceipt::from).and_then(|text| read(&text)) {
             Ok(receipt) if args.json => json(&mut out, &row(&receipt)),
             Ok(receipt) => writeln!(out, "{}", sentence(&receipt)),
             Err(fault) => {
@@ -74,7 +74,7 @@ pub fn run(args: &ReceiptArgs) -> ExitCode {
                         &mut out,
                         &Fault {
                             line: number,
-                            error: &fault,
+                            error: &fault.to_string(),
                         },
                     )
                 } else {
@@ -92,11 +92,38 @@ fn json(out: &mut impl Write, row: &impl Serialize) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-fn read(line: &str) -> Result<Receipt, String> {
-    let fault = |error| format!("not a receipt in JSON: {error}");
+/// What is wrong with a line.
+#[derive(Debug, thiserror::Error)]
+enum NoReceipt {
+    #[error(transparent)]
+    Line(#[from] BadLine),
+    #[error("not a receipt in JSON: {0}")]
+    NotJson(#[from] serde_json::Error),
+    #[error("{field}: not hex: {error}")]
+    NotHex {
+        field: &'static str,
+        error: hex::FromHexError,
+    },
+    #[error("{0}: write 0 to 255")]
+    NoOctet(&'static str),
+    #[error("tlvs: write an object or a list")]
+    NoTlvs,
+    #[error("tlvs: an entry needs tag and value_hex")]
+    EntryCutShort,
+    #[error("tlvs: an entry is an object with tag and value_hex, or a pair")]
+    NoEntry,
+    #[error("tlvs: {0} is no tag: write a number, 0x and hex digits, or a name")]
+    NoTag(Value),
+    #[error("tlvs: a value needs value_hex")]
+    ValueMissing,
+    #[error("tlvs: a value is hex digits")]
+    NoValue,
+}
+
+fn read(line: &str) -> Result<Receipt, NoReceipt> {
     // Only an object: serde would take a list for its fields, too.
-    let fields: serde_json::Map<String, Value> = serde_json::from_str(line).map_err(fault)?;
-    let given: Given = serde_json::from_value(Value::Object(fields)).map_err(fault)?;
+    let fields: serde_json::Map<String, Value> = serde_json::from_str(line)?;
+    let given: Given = serde_json::from_value(Value::Object(fields))?;
     let message = octets(
         given.short_message_hex.as_deref().unwrap_or(""),
         "short_message_hex",
@@ -115,7 +142,7 @@ fn read(line: &str) -> Result<Receipt, String> {
 }
 
 /// Hex digits, with `0x`, spaces and colons as people write them.
-fn octets(text: &str, field: &str) -> Result<Vec<u8>, String> {
+fn octets(text: &str, field: &'static str) -> Result<Vec<u8>, NoReceipt> {
     let bare: String = text
         .chars()
         .filter(|c| !c.is_whitespace() && *c != ':')
@@ -124,16 +151,16 @@ fn octets(text: &str, field: &str) -> Result<Vec<u8>, String> {
         .strip_prefix("0x")
         .or_else(|| bare.strip_prefix("0X"))
         .unwrap_or(&bare);
-    hex::decode(bare).map_err(|error| format!("{field}: not hex: {error}"))
+    hex::decode(bare).map_err(|error| NoReceipt::NotHex { field, error })
 }
 
-fn octet(value: &Value, field: &str) -> Result<u8, String> {
+fn octet(value: &Value, field: &'static str) -> Result<u8, NoReceipt> {
     if value.is_null() {
         return Ok(0);
     }
     integer(value)
         .and_then(|n| u8::try_from(n).ok())
-        .ok_or_else(|| format!("{field}: write 0 to 255"))
+        .ok_or(NoReceipt::NoOctet(field))
 }
 
 /// A number, or a string of one in decimal or with `0x`.
@@ -149,7 +176,7 @@ fn integer(value: &Value) -> Option<u64> {
 }
 
 /// TLVs as an object `{ tag: value }` or a list of objects or pairs. A tag is a number, `0x` digits or a name.
-fn tlvs(given: &Value) -> Result<Vec<(u16, Vec<u8>)>, String> {
+fn tlvs(given: &Value) -> Result<Vec<(u16, Vec<u8>)>, NoReceipt> {
     match given {
         Value::Null => Ok(Vec::new()),
         Value::Object(entries) => entries
@@ -157,11 +184,11 @@ fn tlvs(given: &Value) -> Result<Vec<(u16, Vec<u8>)>, String> {
             .map(|(tag, value)| one(&Value::String(tag.clone()), value))
             .collect(),
         Value::Array(entries) => entries.iter().map(entry).collect(),
-        _ => Err("tlvs: write an object or a list".to_owned()),
+        _ => Err(NoReceipt::NoTlvs),
     }
 }
 
-fn entry(given: &Value) -> Result<(u16, Vec<u8>), String> {
+fn entry(given: &Value) -> Result<(u16, Vec<u8>), NoReceipt> {
     match given {
         Value::Object(fields) => {
             let tag = ["tag", "id", "name"]
@@ -172,15 +199,15 @@ fn entry(given: &Value) -> Result<(u16, Vec<u8>), String> {
                 .find_map(|key| fields.get(*key));
             match (tag, value) {
                 (Some(tag), Some(value)) => one(tag, value),
-                _ => Err("tlvs: an entry needs tag and value_hex".to_owned()),
+                _ => Err(NoReceipt::EntryCutShort),
             }
         }
         Value::Array(pair) if pair.len() == 2 => one(&pair[0], &pair[1]),
-        _ => Err("tlvs: an entry is an object with tag and value_hex, or a pair".to_owned()),
+        _ => Err(NoReceipt::NoEntry),
     }
 }
 
-fn one(tag: &Value, value: &Value) -> Result<(u16, Vec<u8>), String> {
+fn one(tag: &Value, value: &Value) -> Result<(u16, Vec<u8>), NoReceipt> {
     let known = match tag.as_str().map(str::to_ascii_lowercase).as_deref() {
         Some("receipted_message_id") => Some(receipt::TAG_RECEIPTED_MESSAGE_ID),
         Some("message_payload") => Some(receipt::TAG_MESSAGE_PAYLOAD),
@@ -188,9 +215,7 @@ fn one(tag: &Value, value: &Value) -> Result<(u16, Vec<u8>), String> {
         Some("message_state") => Some(receipt::TAG_MESSAGE_STATE),
         _ => integer(tag).and_then(|n| u16::try_from(n).ok()),
     };
-    let tag = known.ok_or_else(|| {
-        format!("tlvs: {tag} is no tag: write a number, 0x and hex digits, or a name")
-    })?;
+    let tag = known.ok_or_else(|| NoReceipt::NoTag(tag.clone()))?;
     let octets = match value {
         Value::String(text) => octets(text, "tlvs")?,
         // A small number stands for one octet, as in a message state.
@@ -201,9 +226,9 @@ fn one(tag: &Value, value: &Value) -> Result<(u16, Vec<u8>), String> {
             .and_then(Value::as_str)
         {
             Some(text) => octets(text, "tlvs")?,
-            None => return Err("tlvs: a value needs value_hex".to_owned()),
+            None => return Err(NoReceipt::ValueMissing),
         },
-        _ => return Err("tlvs: a value is hex digits".to_owned()),
+        _ => return Err(NoReceipt::NoValue),
     };
     Ok((tag, octets))
 }

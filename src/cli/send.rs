@@ -15,7 +15,11 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
-use super::{client::AskError as SendError, configured::BAD_CONFIGURATION};
+use super::{
+    client::AskError as SendError,
+    configured::BAD_CONFIGURATION,
+    values::{NoMethod, method},
+};
 use crate::challenge::Method;
 
 mod amqp;
@@ -139,28 +143,33 @@ pub fn run(args: &SendArgs) -> ExitCode {
     }
 }
 
-fn method(text: &str) -> Result<Method, String> {
-    Method::parse(text).ok_or_else(|| {
-        let all: Vec<&str> = Method::ALL.iter().map(|m| m.name()).collect();
-        format!("one of {}", all.join(", "))
-    })
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write it as 30s or 5m")]
+struct NoTime;
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum NoFallback {
+    #[error("write it as voice_code:30s")]
+    NoPair,
+    #[error(transparent)]
+    Method(#[from] NoMethod),
+    #[error(transparent)]
+    Time(#[from] NoTime),
 }
 
-fn fallback(text: &str) -> Result<(Method, u64), String> {
-    let (name, after) = text.split_once(':').ok_or("write it as voice_code:30s")?;
+fn fallback(text: &str) -> Result<(Method, u64), NoFallback> {
+    let (name, after) = text.split_once(':').ok_or(NoFallback::NoPair)?;
     Ok((method(name)?, seconds(after)?))
 }
 
-fn seconds(text: &str) -> Result<u64, String> {
+fn seconds(text: &str) -> Result<u64, NoTime> {
     let (digits, unit) = match text.strip_suffix(['s', 'm']) {
         Some(digits) if text.ends_with('m') => (digits, 60),
         Some(digits) => (digits, 1),
         None => (text, 1),
     };
     let whole: Option<u64> = digits.parse().ok();
-    whole
-        .and_then(|n| n.checked_mul(unit))
-        .ok_or_else(|| "write it as 30s or 5m".to_owned())
+    whole.and_then(|n| n.checked_mul(unit)).ok_or(NoTime)
 }
 
 /// The job as JSON: only what was asked for, so that the gateway's defaults hold.

@@ -61,10 +61,14 @@ const QUIET: &str = "error,lapin=off";
 /// More than this no machine of today carries.
 const MAX_RATE: f64 = 100_000.0;
 
-fn rate(text: &str) -> Result<f64, String> {
+#[derive(Debug, thiserror::Error)]
+#[error("a number above 0, at most {MAX_RATE}")]
+struct NoRate;
+
+fn rate(text: &str) -> Result<f64, NoRate> {
     let rate = text.parse::<f64>().ok();
     let rate = rate.filter(|rate| *rate > 0.0 && *rate <= MAX_RATE);
-    rate.ok_or_else(|| format!("a number above 0, at most {MAX_RATE}"))
+    rate.ok_or(NoRate)
 }
 
 pub fn run(args: &SimulateArgs) -> ExitCode {

@@ -52,7 +52,10 @@ pub fn run(args: &TextArgs) -> ExitCode {
         Err(fault) => {
             faults = true;
             if args.json {
-                serde_json::to_writer(&mut out, &serde_json::json!({ "error": fault }))?;
+                serde_json::to_writer(
+                    &mut out,
+                    &serde_json::json!({ "error": fault.to_string() }),
+                )?;
                 out.write_all(b"\n")
             } else {
                 writeln!(out, "error: {fault}")

@@ -186,24 +186,25 @@ impl SecretsRead {
     ) -> SecretsRead {
         let mut context = ring::digest::Context::new(&ring::digest::SHA256);
         let mut unreadable = Vec::new();
-        let mut add = |read: Result<Vec<u8>, String>| {
-            // What is not there is a value too: that it comes is a change.
-            let octets = read.unwrap_or_else(|reason| {
-                unreadable.push(reason);
-                Vec::new()
-            });
+        // What is not there is a value too: that it comes is a change.
+        let mut nothing = |reason: String| {
+            unreadable.push(reason);
+            Vec::new()
+        };
+        let mut add = |octets: Vec<u8>| {
             context.update(&(octets.len() as u64).to_be_bytes());
             context.update(&octets);
         };
         for secret in secrets {
             add(match secret.read() {
-                Ok(found) if found.is_empty() => Err(format!("{secret} is empty")),
-                found => found.map(String::into_bytes).map_err(|e| e.to_string()),
+                Ok(found) if found.is_empty() => nothing(format!("{secret} is empty")),
+                Ok(found) => found.into_bytes(),
+                Err(error) => nothing(error.to_string()),
             });
         }
         for file in files {
             let read = regular::octets(file, source::MAX_FILE);
-            add(read.map_err(|e| format!("{}: {e}", file.display())));
+            add(read.unwrap_or_else(|error| nothing(format!("{}: {error}", file.display()))));
         }
         let mut digest = [0; 32];
         digest.copy_from_slice(context.finish().as_ref());

@@ -21,8 +21,8 @@ use crate::{
     schema::{
         Adopt, Described, Key, Reading, RestartNeeded, TableView, described,
         kinds::{
-            self, FLAG, HOUR, OneOf, Parsed, any_string, duration, list, mapped, section, span,
-            word,
+            self, FLAG, HOUR, Misfit, OneOf, Parsed, any_string, duration, list, mapped, section,
+            span, word,
         },
         value::quoted,
     },
@@ -114,7 +114,9 @@ const NODE_NAME: Parsed<Arc<str>> = kinds::parsed(
         let good = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
         match text.len() <= 64 && text.bytes().all(good) {
             true => Ok(text.into()),
-            false => Err("must be at most 64 letters, digits, dots, dashes and underscores".into()),
+            false => Err(Misfit::new(
+                "must be at most 64 letters, digits, dots, dashes and underscores",
+            )),
         }
     },
 );
@@ -215,10 +217,10 @@ const HOST: Parsed<Arc<str>> = kinds::parsed("names without a port", any_string,
     if values::is_host(text) {
         return Ok(text.trim_end_matches('.').into());
     }
-    Err(format!(
+    Err(Misfit::new(format!(
         "{} is no host's name: write it without port and path, like \"gateway.internal\"",
         quoted(text)
-    ))
+    )))
 });
 
 /// Two listeners on one port: the second would fail to open.
@@ -277,10 +279,10 @@ const PREFIX: Parsed<Arc<str>> = kinds::parsed(
         if good {
             return Ok(text.into());
         }
-        Err(format!(
+        Err(Misfit::new(format!(
             "{} is no prefix: write a plus and digits, like \"+1202555\"",
             quoted(text)
-        ))
+        )))
     },
 );
 

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use super::secret::{Secret, Text};
 use crate::schema::{
     Value, described,
-    kinds::{self, Parsed, Read, any_string, plain, text},
+    kinds::{self, Misfit, Parsed, Read, any_string, plain, text},
     value::quoted,
 };
 
@@ -125,10 +125,10 @@ pub fn is_host(host: &str) -> bool {
 /// An own address to listen on.
 pub const SOCKET: Parsed<SocketAddr> = kinds::parsed("IP address and port", any_string, |text| {
     text.parse().map_err(|_| {
-            format!(
+            Misfit::new(format!(
                 "{} is no address to listen on: write an IP address and a port, like \"127.0.0.1:8080\"",
                 quoted(text)
-            )
+            ))
         })
 });
 

@@ -271,7 +271,7 @@ impl Drivers {
         if let (Err(reason), false) = (&setup, self.running.is_empty()) {
             return Err(DriverError::Http {
                 name: config.name.clone(),
-                reason: reason.clone(),
+                reason: reason.to_string(),
             });
         }
         if let (Some(driver), Ok(setup)) = (running, &setup)

@@ -9,6 +9,15 @@ use crate::{
     number::written::Tail,
 };
 
+/// Why nothing becomes durable just now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unhealthy {
+    #[error("{0}")]
+    Refused(Arc<String>),
+    #[error("a write to the disk has not ended for {} ms", .0.as_millis())]
+    Stalled(Duration),
+}
+
 /// Something that must become durable.
 #[derive(Clone, Debug)]
 pub enum Op {

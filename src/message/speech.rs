@@ -8,12 +8,15 @@ mod wav;
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::protocol::rtp::{SAMPLE_RATE, Segment, Sound};
 use crate::telemetry::descriptors;
+
+use self::wav::WavError;
 
 /// What a voice can say: a recording of its own, or for two of them the one that stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,7 +305,7 @@ fn load_voice(locale: &str, place: &Path, faults: &mut Vec<PromptFault>) -> Opti
         }
         match load_clip(&file) {
             Ok(sound) => sounds.push(sound),
-            Err(what) => faults.push(PromptFault::new(file, what)),
+            Err(error) => faults.push(PromptFault::new(file, error.to_string())),
         }
     }
     let sounds = <[Sound; CLIPS]>::try_from(sounds).ok()?;
@@ -312,33 +315,45 @@ fn load_voice(locale: &str, place: &Path, faults: &mut Vec<PromptFault>) -> Opti
     })
 }
 
-fn load_clip(file: &Path) -> Result<Sound, String> {
+/// Why a recording can't be taken.
+#[derive(Debug, thiserror::Error)]
+enum ClipError {
+    #[error("missing: record it, or render it with scripts/prompts")]
+    Missing,
+    #[error("can't be read: {0}")]
+    Unreadable(#[from] io::Error),
+    #[error("{0} octets; at most {MAX_OCTETS}")]
+    TooLarge(u64),
+    #[error(transparent)]
+    Wav(#[from] WavError),
+    #[error("empty: record it again")]
+    Empty,
+    #[error("{0} seconds; at most {max}: shorten it", max = MAX_TIME.as_secs())]
+    TooLong(u64),
+}
+
+fn load_clip(file: &Path) -> Result<Sound, ClipError> {
     let octets = match fs::metadata(file) {
         Ok(about) => about.len(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err("missing: record it, or render it with scripts/prompts".into());
-        }
-        Err(error) => return Err(format!("can't be read: {error}")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ClipError::Missing),
+        Err(error) => return Err(error.into()),
     };
     if octets > MAX_OCTETS {
-        return Err(format!("{octets} octets; at most {MAX_OCTETS}"));
+        return Err(ClipError::TooLarge(octets));
     }
-    let bytes = crate::regular::read(file).map_err(|error| format!("can't be read: {error}"))?;
+    let bytes = crate::regular::read(file)?;
     Ok(Sound::encode(&samples(&bytes)?))
 }
 
 /// The samples of a WAV file, if it is one that a phone line carries as it is.
-fn samples(bytes: &[u8]) -> Result<Vec<i16>, String> {
+fn samples(bytes: &[u8]) -> Result<Vec<i16>, ClipError> {
     let samples = wav::samples(bytes)?;
     if samples.is_empty() {
-        return Err("empty: record it again".into());
+        return Err(ClipError::Empty);
     }
+    let time = samples.len() as u64 / u64::from(SAMPLE_RATE);
     if samples.len() as u64 > MAX_TIME.as_secs() * u64::from(SAMPLE_RATE) {
-        let time = samples.len() as u64 / u64::from(SAMPLE_RATE);
-        return Err(format!(
-            "{time} seconds; at most {}: shorten it",
-            MAX_TIME.as_secs()
-        ));
+        return Err(ClipError::TooLong(time));
     }
     Ok(samples)
 }

@@ -50,12 +50,16 @@ impl fmt::Debug for Country {
     }
 }
 
-impl std::str::FromStr for Country {
-    type Err = String;
+/// What was written in the place of a country.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no country: write two letters (ISO 3166) or 001")]
+pub struct NoCountry(Box<str>);
 
-    fn from_str(text: &str) -> Result<Country, String> {
-        Country::parse(text)
-            .ok_or_else(|| format!("{text:?} is no country: write two letters (ISO 3166) or 001"))
+impl std::str::FromStr for Country {
+    type Err = NoCountry;
+
+    fn from_str(text: &str) -> Result<Country, NoCountry> {
+        Country::parse(text).ok_or_else(|| NoCountry(text.into()))
     }
 }
 

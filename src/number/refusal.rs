@@ -108,16 +108,19 @@ pub struct NumberPolicy {
     allow: Vec<String>,
 }
 
+/// What was written in the place of a prefix.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no prefix: write + and digits, such as \"+1202555\"")]
+pub struct NoPrefix(Box<str>);
+
 impl NumberPolicy {
     /// Each prefix is `+` and 1 to 15 digits; the error names the first that is not.
-    pub fn new(allow: &[String]) -> Result<NumberPolicy, String> {
+    pub fn new(allow: &[String]) -> Result<NumberPolicy, NoPrefix> {
         for prefix in allow {
             let digits = prefix.strip_prefix('+').unwrap_or("");
             if digits.is_empty() || digits.len() > 15 || !digits.bytes().all(|b| b.is_ascii_digit())
             {
-                return Err(format!(
-                    "{prefix:?} is no prefix: write + and digits, such as \"+1202555\""
-                ));
+                return Err(NoPrefix(prefix.as_str().into()));
             }
         }
         Ok(NumberPolicy {

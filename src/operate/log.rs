@@ -17,11 +17,16 @@ use crate::config::settings::{Log, LogFormat};
 /// AMQP library is given to us, and said once; its own lines would say it five times.
 const USUAL: &str = "info,lapin=off,hyper=warn,hyper_util=warn,rustls=warn,notify=warn";
 
+/// The command line's filter, or `RUST_LOG`, is none.
+#[derive(Debug, thiserror::Error)]
+#[error("log filter: {0}")]
+pub struct NoFilter(#[from] tracing_subscriber::filter::ParseError);
+
 /// Begins to log, once per process. `filter` (the command line's, or `RUST_LOG`) is in the words of `EnvFilter`, such
 /// as `debug` or `warn,ringback::dispatch=trace`. Err: it is none.
-pub fn begin(settings: Log, filter: Option<&str>) -> Result<(), String> {
+pub fn begin(settings: Log, filter: Option<&str>) -> Result<(), NoFilter> {
     let filter = match filter.filter(|f| !f.is_empty()) {
-        Some(filter) => EnvFilter::try_new(filter).map_err(|e| format!("log filter: {e}"))?,
+        Some(filter) => EnvFilter::try_new(filter)?,
         None => EnvFilter::new(USUAL),
     };
     form(settings);

@@ -17,7 +17,7 @@ use crate::{
     core::{Core, Input, Output},
     intake::{
         Answer, Arrival, Ticket, amqp,
-        job::{self, JobKind},
+        job::{self, BadJob, JobKind},
     },
     ledger::{Claim, OutboxReport, ReportKey, in_memory::Engine},
 };
@@ -192,21 +192,22 @@ impl World<'_, '_> {
         self.arrive_at(core, parsed, ticket);
     }
 
-    fn parse(&self, job: &Job, kind: JobKind, body: &[u8]) -> Result<crate::intake::Job, String> {
+    fn parse(&self, job: &Job, kind: JobKind, body: &[u8]) -> Result<crate::intake::Job, BadJob> {
         let (wall, jobs) = (self.time().wall, &self.rehearsal.config.settings.jobs);
         job::parse(kind, body, job.properties(), wall, jobs)
-            .map_err(|bad| format!("{:?}", bad.faults))
     }
 
     fn arrive_at(
         &mut self,
         core: &mut Core,
-        job: Result<crate::intake::Job, String>,
+        job: Result<crate::intake::Job, BadJob>,
         ticket: Ticket,
     ) {
         match job {
             Ok(job) => core.handle(self.time(), Input::Arrival(Arrival { job, ticket })),
-            Err(faults) => self.violate(format!("a job of the rehearsal is no job: {faults}")),
+            Err(BadJob { faults, .. }) => {
+                self.violate(format!("a job of the rehearsal is no job: {faults:?}"));
+            }
         }
     }
 

@@ -31,7 +31,7 @@ use crate::{
         take_up,
     },
     ledger::{
-        Keeping, Recovered,
+        Keeping, ReadError, Recovered,
         in_memory::{Engine, Memory},
     },
 };
@@ -290,7 +290,7 @@ impl<'r, 't> World<'r, 't> {
         }
     }
 
-    fn begin(&mut self, recovered: &mut Recovered) -> Result<Core, String> {
+    fn begin(&mut self, recovered: &mut Recovered) -> Result<Core, ReadError> {
         let config = self.read_files();
         let (log, notices) = NoticeLog::begin();
         self.notices = log;
@@ -317,8 +317,8 @@ impl<'r, 't> World<'r, 't> {
             });
         }
         core.configure(config, updates);
-        let left_up = recovered.calls().map_err(|e| e.to_string())?;
-        take_up(recovered, &mut core, now.wall).map_err(|e| e.to_string())?;
+        let left_up = recovered.calls()?;
+        take_up(recovered, &mut core, now.wall)?;
         for call in left_up {
             core.left_up(call.key);
             let mut carriers = self.carriers.iter();

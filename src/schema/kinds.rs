@@ -154,17 +154,28 @@ fn either(names: &[&str]) -> String {
     }
 }
 
+/// Why a string is not what should stand there, as its writer is told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Misfit(String);
+
+impl Misfit {
+    pub fn new(reason: impl Into<String>) -> Misfit {
+        Misfit(reason.into())
+    }
+}
+
 /// A string that a function takes or refuses with a reason.
 pub struct Parsed<T> {
     said: &'static str,
     json: fn() -> Json,
-    parse: fn(&str) -> Result<T, String>,
+    parse: fn(&str) -> Result<T, Misfit>,
 }
 
 pub const fn parsed<T>(
     said: &'static str,
     json: fn() -> Json,
-    parse: fn(&str) -> Result<T, String>,
+    parse: fn(&str) -> Result<T, Misfit>,
 ) -> Parsed<T> {
     Parsed { said, json, parse }
 }
@@ -175,7 +186,7 @@ impl<T> ValueKind for Parsed<T> {
     fn read(&self, value: &Value<'_>) -> Option<T> {
         match (self.parse)(plain(value)?) {
             Ok(found) => Some(found),
-            Err(reason) => value.refuse(reason),
+            Err(Misfit(reason)) => value.refuse(reason),
         }
     }
 

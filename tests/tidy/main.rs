@@ -181,6 +181,71 @@ fn louder_lines_are_found_however_they_are_named() {
     assert_eq!(found("tracing::event!(Level::ERROR, a);"), 1);
 }
 
+/// What is simulated says of itself what it likes; everywhere else an error is a type, so that its kinds can be told apart.
+const FREE_ERRORS: &[&str] = &["src/simulate"];
+
+/// The places of `Result`s (and of `Err`s of a trait) whose error is a bare string.
+fn bare_errors(code: &str) -> Vec<usize> {
+    let mut found: Vec<usize> = Vec::new();
+    for (at, _) in code.match_indices("Result<") {
+        let inside = &code[at + "Result<".len()..];
+        let (mut depth, mut last) = (0, 0);
+        for (here, c) in inside.char_indices() {
+            let arrow = inside[..here].ends_with(['-', '=']);
+            match c {
+                '<' | '(' | '[' => depth += 1,
+                '>' if arrow => {}
+                '>' if depth == 0 => {
+                    let error = inside[last..here].trim().trim_end_matches(',').trim_end();
+                    if last > 0 && error == "String" {
+                        found.push(at);
+                    }
+                    break;
+                }
+                '>' | ')' | ']' => depth -= 1,
+                ',' if depth == 0 && !inside[here + 1..].trim_start().starts_with('>') => {
+                    last = here + 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    found.extend(code.match_indices("type Err = String").map(|(at, _)| at));
+    found
+}
+
+#[test]
+fn errors_have_types() {
+    let mut faults = Vec::new();
+    let shipped = |s: &&Source| s.path.starts_with("src/") && !s.test;
+    for source in sources().iter().filter(shipped) {
+        let free = FREE_ERRORS.iter().any(|path| source.path.starts_with(path));
+        for at in bare_errors(&source.shipped).into_iter().filter(|_| !free) {
+            faults.push(format!("{}:{}", source.path, line_of(&source.shipped, at)));
+        }
+    }
+    none(faults, "an error is a type of its own, not a bare string");
+}
+
+#[test]
+fn bare_errors_are_found_however_they_are_written() {
+    let found = |code| bare_errors(code).len();
+    assert_eq!(
+        found("fn a() -> Result<u8, String>; x: Result<(), String>"),
+        2
+    );
+    assert_eq!(
+        found("Result<\n    Vec<(u8, Box<dyn Fn(u8) -> u8>)>,\n    String,\n>"),
+        1
+    );
+    assert_eq!(found("Option<Result<Result<u8, String>, Fault>>"), 1);
+    assert_eq!(found("type Err = String;"), 1);
+    assert_eq!(
+        found("Result<String, Fault>; Result<String>; Result<(u8, String), E>"),
+        0
+    );
+}
+
 #[test]
 fn no_type_of_a_database_crosses_the_seam() {
     let mut faults = Vec::new();

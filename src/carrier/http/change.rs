@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Instant};
 
 use tokio::sync::watch;
 
-use super::{Driver, client::Requester};
+use super::{
+    Driver,
+    client::{RequestError, Requester},
+};
 use crate::config::carrier::{CarrierConfig, Transport};
 
 /// What requests are made of.
@@ -19,9 +22,9 @@ pub struct Setup {
 
 impl Setup {
     /// The error names what is wrong in the carrier's file.
-    pub fn new(config: Arc<CarrierConfig>) -> Result<Setup, String> {
+    pub fn new(config: Arc<CarrierConfig>) -> Result<Setup, RequestError> {
         let Transport::Http(http) = config.transport.clone() else {
-            return Err("it is no HTTP carrier".to_owned());
+            return Err(RequestError::NoHttp);
         };
         Ok(Setup {
             window: http.window.max(1),

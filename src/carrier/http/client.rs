@@ -34,10 +34,16 @@ use super::{
     template::{Fields, Kind, Template},
 };
 use crate::{
-    carrier::{AttemptEvent, TextOrder, tls},
+    carrier::{
+        AttemptEvent, TextOrder,
+        tls::{self, TlsError},
+    },
     cause::{Blame, Cause, Failure},
     challenge::Millis,
-    config::carrier::{CarrierConfig, Carry, Endpoint, HttpAuth, HttpConfig},
+    config::{
+        carrier::{CarrierConfig, Carry, Endpoint, HttpAuth, HttpConfig},
+        secret::SecretError,
+    },
 };
 
 /// Largest answer that is read.
@@ -76,9 +82,34 @@ pub struct Exchange {
 /// Why a request could not be made.
 enum Unsent {
     /// The carrier's file or secrets: nothing can be sent.
-    Carrier(String),
+    Carrier(RequestError),
     /// This one text.
     Text(String),
+}
+
+/// Why nothing can be sent by a carrier's file, or with its secrets.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    #[error("it is no HTTP carrier")]
+    NoHttp,
+    #[error("request.method: {0} is no HTTP method")]
+    Method(Arc<str>),
+    #[error("request.headers: {0} is no header")]
+    Header(Arc<str>),
+    #[error("request.url: {0}")]
+    Url(#[from] hyper::http::uri::InvalidUri),
+    #[error("request.url: begin it with https:// or http://")]
+    Scheme,
+    #[error("request.url: it names no host")]
+    NoHost,
+    #[error("request.auth: {0}")]
+    Secret(#[from] SecretError),
+    #[error("request.auth: the secret holds a control character")]
+    ControlCharacter,
+    #[error("request.auth.header: {0} is no header's name")]
+    AuthHeader(Arc<str>),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// What a request has seen of the link.
@@ -91,15 +122,15 @@ pub enum Seen {
 
 impl Requester {
     /// The error names what is wrong in the carrier's file.
-    pub fn new(config: Arc<CarrierConfig>, http: HttpConfig) -> Result<Requester, String> {
+    pub fn new(config: Arc<CarrierConfig>, http: HttpConfig) -> Result<Requester, RequestError> {
         let request = &http.request;
         let method = Method::from_bytes(request.method.as_bytes())
-            .map_err(|_| format!("request.method: {} is no HTTP method", request.method))?;
+            .map_err(|_| RequestError::Method(request.method.clone()))?;
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(body::CODINGS));
         let mut filled = Vec::new();
         for (name, value) in &request.headers {
-            let wrong = || format!("request.headers: {name} is no header");
+            let wrong = || RequestError::Header(name.clone());
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
             let template = Template::new(value, Kind::Plain);
             let value = HeaderValue::from_str(value).map_err(|_| wrong())?;
@@ -122,7 +153,7 @@ impl Requester {
             text: "",
             reference: "",
         });
-        let uri: Uri = sample.parse().map_err(|e| format!("request.url: {e}"))?;
+        let uri: Uri = sample.parse()?;
         let endpoint = endpoint(&uri)?;
         Ok(Requester {
             client: client(&config, http.window)?,
@@ -147,7 +178,7 @@ impl Requester {
     }
 
     /// Whether the credentials can be read; the reason where not.
-    pub fn credentials(&self) -> Result<(), String> {
+    pub fn credentials(&self) -> Result<(), RequestError> {
         self.authorization(Instant::now()).map(drop)
     }
 
@@ -169,8 +200,8 @@ impl Requester {
         };
         let request = match self.request(&fields) {
             Ok(request) => request,
-            Err(Unsent::Carrier(reason)) => {
-                return not_sent(Cause::CarrierFault, Seen::Unreachable(reason));
+            Err(Unsent::Carrier(error)) => {
+                return not_sent(Cause::CarrierFault, Seen::Unreachable(error.to_string()));
             }
             Err(Unsent::Text(reason)) => {
                 // Texts come from jobs: who writes such ones must not fill the log.
@@ -269,7 +300,10 @@ impl Requester {
         Ok(request)
     }
 
-    fn authorization(&self, now: Instant) -> Result<Option<(HeaderName, HeaderValue)>, String> {
+    fn authorization(
+        &self,
+        now: Instant,
+    ) -> Result<Option<(HeaderName, HeaderValue)>, RequestError> {
         let Some(auth) = &self.http.request.auth else {
             return Ok(None);
         };
@@ -304,13 +338,13 @@ impl Requester {
     }
 }
 
-fn endpoint(uri: &Uri) -> Result<Endpoint, String> {
+fn endpoint(uri: &Uri) -> Result<Endpoint, RequestError> {
     let carry = match uri.scheme_str() {
         Some("http") => Carry::Tcp,
         Some("https") => Carry::Tls,
-        _ => return Err("request.url: begin it with https:// or http://".into()),
+        _ => return Err(RequestError::Scheme),
     };
-    let host = uri.host().ok_or("request.url: it names no host")?;
+    let host = uri.host().ok_or(RequestError::NoHost)?;
     let port = uri
         .port_u16()
         .unwrap_or(if carry == Carry::Tls { 443 } else { 80 });
@@ -321,14 +355,11 @@ fn endpoint(uri: &Uri) -> Result<Endpoint, String> {
     })
 }
 
-fn header(auth: &HttpAuth) -> Result<(HeaderName, HeaderValue), String> {
-    let read = |secret: &crate::config::carrier::Secret| {
-        secret.read().map_err(|e| format!("request.auth: {e}"))
-    };
+fn header(auth: &HttpAuth) -> Result<(HeaderName, HeaderValue), RequestError> {
     let (name, text) = match auth {
-        HttpAuth::Bearer(secret) => (AUTHORIZATION, format!("Bearer {}", read(secret)?)),
+        HttpAuth::Bearer(secret) => (AUTHORIZATION, format!("Bearer {}", secret.read()?)),
         HttpAuth::Basic { user, password } => {
-            let pair = format!("{user}:{}", read(password)?);
+            let pair = format!("{user}:{}", password.read()?);
             (
                 AUTHORIZATION,
                 format!(
@@ -339,12 +370,11 @@ fn header(auth: &HttpAuth) -> Result<(HeaderName, HeaderValue), String> {
         }
         HttpAuth::Header { name, value } => {
             let name = HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| format!("request.auth.header: {name} is no header's name"))?;
-            (name, read(value)?)
+                .map_err(|_| RequestError::AuthHeader(name.clone()))?;
+            (name, value.read()?)
         }
     };
-    let mut value = HeaderValue::from_str(&text)
-        .map_err(|_| "request.auth: the secret holds a control character".to_owned())?;
+    let mut value = HeaderValue::from_str(&text).map_err(|_| RequestError::ControlCharacter)?;
     value.set_sensitive(true);
     Ok((name, value))
 }
@@ -352,7 +382,7 @@ fn header(auth: &HttpAuth) -> Result<(HeaderName, HeaderValue), String> {
 fn client(
     config: &CarrierConfig,
     window: u32,
-) -> Result<Client<HttpsConnector<HttpConnector>, Tracked>, String> {
+) -> Result<Client<HttpsConnector<HttpConnector>, Tracked>, TlsError> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);

@@ -2,6 +2,7 @@
 //! again by a cheap probe. Pure: each method says what the core is to be told.
 
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -105,14 +106,18 @@ impl LinkState {
 
     /// A probe found a connection, or the reason why not. The link's own word comes before the probe's: so the answer counts
     /// for the state that it has brought about.
-    pub fn probed(&mut self, found: Result<(), String>, now: Instant) -> [Option<Link>; 2] {
+    pub fn probed(
+        &mut self,
+        found: Result<(), impl fmt::Display>,
+        now: Instant,
+    ) -> [Option<Link>; 2] {
         let ok = found.is_ok();
         let link = match found {
             Ok(()) => {
                 self.next_probe = self.probe.map(|probe| now + probe);
                 self.up(now)
             }
-            Err(reason) => self.down(reason, now),
+            Err(error) => self.down(error.to_string(), now),
         };
         [link, Some(Link::Probe { ok })]
     }
@@ -202,13 +207,16 @@ mod tests {
         let (mut link, now) = (LinkState::new(10, Some(PROBE)), Instant::now());
         assert_eq!(link.begin(now), None);
         assert_eq!(link.probe_at(), Some(now));
-        let refused = || Err("refused".to_owned());
+        let refused = || Err("refused");
         let probe = |ok| Some(Link::Probe { ok });
         assert_eq!(link.probed(refused(), now), [down("refused"), probe(false)]);
         assert!(link.probe_at() < Some(now + PROBE));
         assert_eq!(link.probed(refused(), now), [None, probe(false)]);
         assert_eq!((link.is_down(), link.slots().get()), (true, 0));
-        assert_eq!(link.probed(Ok(()), now), [Some(Link::Up), probe(true)]);
+        assert_eq!(
+            link.probed(Ok::<(), &str>(()), now),
+            [Some(Link::Up), probe(true)]
+        );
         assert_eq!(
             (link.slots().get(), link.probe_at()),
             (10, Some(now + PROBE))

@@ -21,6 +21,7 @@ use crate::{
     carrier::{Incoming, Reply, TextOrder},
     cause::Cause,
     challenge::{AttemptKey, Millis},
+    config::secret::SecretError,
     protocol::smpp::{Closed, Counters, Session, SessionEvent},
     retry::{SHORTEST, Waits},
 };
@@ -125,13 +126,13 @@ impl Bind {
     }
 
     /// The connection that was wanted is there. `password`: as it reads now.
-    pub fn connected(&mut self, password: Result<String, String>, now: Instant) {
+    pub fn connected(&mut self, password: Result<String, SecretError>, now: Instant) {
         if !matches!(self.state, State::Connecting { .. }) {
             return;
         }
         let settings = match password {
             Ok(password) => self.live.settings(password),
-            Err(reason) => return self.not_bound(format!("password: {reason}"), now),
+            Err(error) => return self.not_bound(format!("password: {error}"), now),
         };
         self.last.clear();
         self.state = State::Connected(Box::new(Carried {

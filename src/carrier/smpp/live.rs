@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::status::Statuses;
 use crate::{
-    config::carrier::{CarrierConfig, SmppConfig},
+    config::{
+        carrier::{CarrierConfig, SmppConfig},
+        secret::SecretError,
+    },
     protocol::smpp::Settings,
 };
 
@@ -36,9 +39,9 @@ impl Live {
     }
 
     /// As it reads now: files and variables may be others than before.
-    pub fn password(&self) -> Result<String, String> {
+    pub fn password(&self) -> Result<String, SecretError> {
         match &self.smpp.password {
-            Some(secret) => secret.read().map_err(|error| error.to_string()),
+            Some(secret) => secret.read(),
             None => Ok(String::new()),
         }
     }

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     carrier::{
         Acknowledgement, CarrierEvent, Reply, TextOrder,
-        connect::{self, Stream},
+        connect::{self, ConnectError, Stream},
     },
     clock,
     protocol::smpp::Counters,
@@ -59,7 +59,8 @@ struct Socket {
     answers: mpsc::UnboundedReceiver<Answers>,
 }
 
-type Connecting = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, String>> + Send>>;
+type Connected = Result<Box<dyn Stream>, ConnectError>;
+type Connecting = Pin<Box<dyn Future<Output = Connected> + Send>>;
 
 pub struct BindTask {
     shared: Arc<Shared>,
@@ -216,7 +217,7 @@ impl BindTask {
         true
     }
 
-    fn connected(&mut self, connected: Result<Box<dyn Stream>, String>) {
+    fn connected(&mut self, connected: Connected) {
         self.connecting = None;
         let now = Instant::now();
         match connected {
@@ -233,7 +234,7 @@ impl BindTask {
                 });
                 self.bind.connected(self.shared.live().password(), now);
             }
-            Err(reason) => self.bind.connect_failed(reason, now),
+            Err(error) => self.bind.connect_failed(error.to_string(), now),
         }
     }
 
@@ -341,7 +342,7 @@ async fn next(answers: &mut Option<&mut mpsc::UnboundedReceiver<Answers>>) -> Op
     }
 }
 
-async fn connected(connecting: &mut Option<Connecting>) -> Result<Box<dyn Stream>, String> {
+async fn connected(connecting: &mut Option<Connecting>) -> Connected {
     match connecting {
         Some(connecting) => connecting.await,
         None => pending().await,

@@ -10,8 +10,8 @@ use crate::{
     schema::{
         Described, Key, TableView, Value, described,
         kinds::{
-            self, List, OneOf, Parsed, Read, TEXT, any_string, filled, int, map, mapped, plain,
-            section, word,
+            self, List, Misfit, OneOf, Parsed, Read, TEXT, any_string, filled, int, map, mapped,
+            plain, section, word,
         },
         value::quoted,
     },
@@ -296,12 +296,12 @@ const LIST_POINTER: Read<Arc<str>> = kinds::read(
     },
 );
 
-fn pointer(text: &str) -> Result<Arc<str>, String> {
+fn pointer(text: &str) -> Result<Arc<str>, Misfit> {
     if text.starts_with('/') {
         return Ok(text.into());
     }
-    Err(format!(
+    Err(Misfit::new(format!(
         "{} is no JSON pointer: it starts with a slash, like \"/id\"",
         quoted(text)
-    ))
+    )))
 }

@@ -15,8 +15,8 @@ use crate::{
     schema::{
         Described, Key, TableView, described,
         kinds::{
-            self, FLAG, MINUTE, OneOf, Parsed, SECOND, any_string, filled, int, list, mapped,
-            section, span, text, word,
+            self, FLAG, MINUTE, Misfit, OneOf, Parsed, SECOND, any_string, filled, int, list,
+            mapped, section, span, text, word,
         },
         value::quoted,
     },
@@ -208,12 +208,14 @@ const FORMAT: OneOf<NumberFormat> = word(&[
 
 const ADVERTISED: Parsed<Arc<str>> = kinds::parsed("host or host:port", any_string, |text| {
     if text.parse::<Ipv6Addr>().is_ok() {
-        return Err(format!("an IPv6 address needs brackets here: \"[{text}]\""));
+        let reason = format!("an IPv6 address needs brackets here: \"[{text}]\"");
+        return Err(Misfit::new(reason));
     }
     let bracketed = text.starts_with('[') && text.ends_with(']') && address_of(text).is_some();
     let good = bracketed || values::is_host(text) || values::host_port(text).is_some();
     if !good {
-        return Err(format!("{} is no host or host:port", quoted(text)));
+        let reason = format!("{} is no host or host:port", quoted(text));
+        return Err(Misfit::new(reason));
     }
     match address_of(text).and_then(untellable) {
         Some(reason) => Err(reason),
@@ -233,20 +235,24 @@ fn address_of(text: &str) -> Option<IpAddr> {
 const ADDRESS: Parsed<IpAddr> = kinds::parsed("an IP address", any_string, |text| {
     let address = text
         .parse()
-        .map_err(|_| format!("{} is no IP address", quoted(text)))?;
+        .map_err(|_| Misfit::new(format!("{} is no IP address", quoted(text))))?;
     untellable(address).map_or(Ok(address), Err)
 });
 
 /// Why an address can't be told to a far end.
-fn untellable(ip: IpAddr) -> Option<String> {
+fn untellable(ip: IpAddr) -> Option<Misfit> {
     (ip.is_unspecified() || ip.is_multicast())
-        .then(|| format!("{ip} is no address that a far end could send to"))
+        .then(|| Misfit::new(format!("{ip} is no address that a far end could send to")))
 }
 
 /// `192.0.2.0/24`, `2001:db8::7`
 const BLOCK: Parsed<Cidr> = kinds::parsed("blocks, like `\"192.0.2.0/24\"`", any_string, |text| {
-    text.parse::<Cidr>()
-        .map_err(|fault| format!("{} is no block of addresses: {fault}", quoted(text)))
+    text.parse::<Cidr>().map_err(|fault| {
+        Misfit::new(format!(
+            "{} is no block of addresses: {fault}",
+            quoted(text)
+        ))
+    })
 });
 
 /// At least one pair of an even port and the next (RTP, RTCP).
@@ -260,10 +266,10 @@ const PORTS: Parsed<(u16, u16)> = kinds::parsed(
             .and_then(|(first, last)| Some((port(first)?, port(last)?)));
         found
             .filter(|(first, last)| *first >= 1024 && first.next_multiple_of(2) < *last)
-            .ok_or_else(|| format!(
+            .ok_or_else(|| Misfit::new(format!(
                 "{} is no range of ports: write \"20000-29999\", from 1024 on, with an even port and the next in it",
                 quoted(text)
-            ))
+            )))
     },
 );
 

@@ -18,8 +18,8 @@ use crate::{
     schema::{
         Described, Reading, TableView, Value, described,
         kinds::{
-            self, FLAG, MINUTE, Map, OneOf, Parsed, Read, SECOND, filled, int, list, map, mapped,
-            section, span, word,
+            self, FLAG, MINUTE, Map, Misfit, OneOf, Parsed, Read, SECOND, filled, int, list, map,
+            mapped, section, span, word,
         },
         tree::{Entry, Tree},
     },
@@ -260,10 +260,9 @@ const BROKER_NAME: Parsed<Arc<str>> = kinds::parsed(
     "a name, not `amq.*`",
     || json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^(?!amq\\.)" }),
     |text| match text.len() > 255 || text.starts_with("amq.") {
-        true => Err(
-            "must be at most 255 octets and not start with \"amq.\", which is the broker's own"
-                .into(),
-        ),
+        true => Err(Misfit::new(
+            "must be at most 255 octets and not start with \"amq.\", which is the broker's own",
+        )),
         false => Ok(text.into()),
     },
 );

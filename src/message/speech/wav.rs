@@ -4,9 +4,23 @@
 
 use super::{CONVERT, SAMPLE_RATE};
 
+/// Why there are no samples to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum WavError {
+    #[error("not a WAV file: {0}; {CONVERT}")]
+    NotWav(&'static str),
+    #[error("damaged: cut short, {found} of {stated} octets are there")]
+    CutShort { found: usize, stated: usize },
+    #[error(
+        "{} Hz, {} channel(s), {} bits {}; needs 8000 Hz mono 16-bit PCM: {CONVERT}",
+        .0.rate, .0.channels, .0.bits, .0.kind()
+    )]
+    Form(Format),
+}
+
 /// The samples.
-pub(super) fn samples(bytes: &[u8]) -> Result<Vec<i16>, String> {
-    let not = |why: &str| format!("not a WAV file: {why}; {CONVERT}");
+pub(super) fn samples(bytes: &[u8]) -> Result<Vec<i16>, WavError> {
+    let not = WavError::NotWav;
     let form = (bytes.get(..4), bytes.get(8..12));
     if form != (Some(b"RIFF"), Some(b"WAVE")) {
         return Err(not("no RIFF header of a WAVE form"));
@@ -46,7 +60,7 @@ fn chunk(rest: &[u8]) -> Option<(&[u8; 4], usize, &[u8])> {
     Some((name, size, body))
 }
 
-fn data(size: usize, body: &[u8]) -> Result<Vec<i16>, String> {
+fn data(size: usize, body: &[u8]) -> Result<Vec<i16>, WavError> {
     // Who writes to a pipe can't come back to fill the size in: the samples go on to the end.
     let streamed = size == 0 || size >= STREAMED;
     let octets = if streamed {
@@ -54,18 +68,17 @@ fn data(size: usize, body: &[u8]) -> Result<Vec<i16>, String> {
     } else {
         body.get(..size)
     };
-    let octets = octets.ok_or_else(|| {
-        format!(
-            "damaged: cut short, {} of {size} octets are there",
-            body.len()
-        )
+    let octets = octets.ok_or(WavError::CutShort {
+        found: body.len(),
+        stated: size,
     })?;
     let (pairs, _) = octets.as_chunks::<2>();
     Ok(pairs.iter().map(|pair| i16::from_le_bytes(*pair)).collect())
 }
 
 /// How the samples are written.
-struct Format {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Format {
     tag: u16,
     channels: u16,
     rate: u32,
@@ -88,21 +101,21 @@ impl Format {
         })
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(self) -> Result<(), WavError> {
         if (self.tag, self.rate, self.channels, self.bits) == (PCM, SAMPLE_RATE, 1, 16) {
             return Ok(());
         }
-        let kind = match self.tag {
+        Err(WavError::Form(self))
+    }
+
+    fn kind(self) -> String {
+        match self.tag {
             PCM => "PCM".to_owned(),
             3 => "floating point".to_owned(),
             6 => "A-law".to_owned(),
             7 => "mu-law".to_owned(),
             other => format!("in format {other}"),
-        };
-        let (rate, channels, bits) = (self.rate, self.channels, self.bits);
-        Err(format!(
-            "{rate} Hz, {channels} channel(s), {bits} bits {kind}; needs 8000 Hz mono 16-bit PCM: {CONVERT}"
-        ))
+        }
     }
 }
 

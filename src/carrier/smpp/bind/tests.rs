@@ -152,10 +152,11 @@ fn a_lost_session_says_so_first_and_leaves_doubt_only_for_what_may_have_left() {
 #[test]
 fn a_refused_bind_and_a_silent_one_are_reasons() {
     let mut bench = Bench::begin();
-    bench.bind.connected(Err("no such file".into()), bench.now);
+    let missing = SecretError::NotSet("SMSC".into());
+    bench.bind.connected(Err(missing), bench.now);
     assert!(matches!(
         &bench.events()[..],
-        [BindEvent::NotBound(reason)] if reason == "password: no such file"
+        [BindEvent::NotBound(reason)] if reason == "password: environment variable SMSC is not set"
     ));
     bench.passes(SHORTEST * 2);
     bench.bind.connected(Ok(String::new()), bench.now);

@@ -360,7 +360,7 @@ async fn a_full_disk_is_waited_for() {
     while ledger.healthy().is_ok() {
         tokio::task::yield_now().await;
     }
-    let reason = ledger.healthy().unwrap_err();
+    let reason = ledger.healthy().unwrap_err().to_string();
     assert!(reason.contains("full"), "{reason}");
     let stored = ledger.find("contoso-bank", "5-99").await.unwrap();
     assert!(stored.is_none(), "rolled back");
