@@ -26,7 +26,11 @@
 //! rows are sealed anew in the background. The old key may go when `keys` no longer shows it as `sealed`; references
 //! of carriers stay under the key that wrote them until retention has passed, and late receipts need it until then.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
@@ -43,6 +47,7 @@ mod claim;
 mod codec;
 mod ending;
 mod engine;
+mod group;
 pub mod in_memory;
 mod keys;
 mod letters;
@@ -51,6 +56,7 @@ mod pack;
 mod read;
 mod records;
 mod recover;
+mod rows;
 mod seal;
 mod store;
 mod types;
@@ -62,10 +68,7 @@ mod conformance;
 pub use claim::{Claim, Waiting};
 pub use ending::Unwritten;
 pub use recover::{Recovered, UnterminatedCall};
-pub use store::{
-    StoreError, StoreErrorKind,
-    sqlite::{Missing, check},
-};
+pub use store::sqlite::{Missing, check};
 pub use types::*;
 
 /// The handle: cheap to clone, one ledger behind all of them. The writer ends when the last one is dropped and all
@@ -107,8 +110,8 @@ impl Ledger {
             retention: settings.retention,
             outcomes: settings.outcomes,
         };
-        let masters = keys::read(store.as_ref(), path, &settings.keys)?;
-        let failed = |source| engine::failed(path, source);
+        let masters = keys::read(|| store.keys(), path, &settings.keys)?;
+        let failed = |source| OpenError::of(path, source);
         let (mut engine, ring, mut recovered) =
             engine::Engine::begin(store, path, masters, keeping)?;
         engine
@@ -367,6 +370,14 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// What the store under this path says.
+    fn of(path: &Path, source: StoreError) -> OpenError {
+        OpenError::Store {
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+
     /// Nothing in the configuration is wrong: the disk is full or can't be written, or somebody else has the file for a
     /// while. Another start may go well.
     pub fn may_pass(&self) -> bool {

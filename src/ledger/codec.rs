@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use super::{
     Batch, Done, Known, NewChallenge, Op, OutboxReport, PendingControl, ReportKey, Target, Wipe,
-    pack::{Packer, Rest, RestReport},
-    records::{self, Head, number_of, verified_by},
-    seal::{Keyring, Lookup, Mac, Opener, Part, Sealed, Sealer, Unsealable, key_number},
-    store::{
-        AcceptRow, CallUpRow, EarlyRow, EndRow, Group, KeptRow, LimitRow, OutboxRow, OverlayRow,
+    group::{
+        AcceptRow, CallUpRow, EarlyRow, EndRow, Group, LimitRow, OutboxRow, OverlayRow,
         ReferenceRow, ReportKind, Row, Span,
     },
+    pack::{Packer, Rest, RestReport},
+    records::{self, Head, number_of, verified_by},
+    rows::KeptRow,
+    seal::{Keyring, Lookup, Mac, Opener, Part, Sealed, Sealer, Unsealable, key_number},
 };
 use crate::{
     challenge::{AttemptKey, Millis},

@@ -4,11 +4,12 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use super::{
-    Batch, Done, Keeping, Op, OpenError, Recovered,
+    Batch, Done, Keeping, Op, OpenError, Recovered, StoreError, StoreErrorKind,
     codec::Codec,
+    group::{Group, Verdict},
     keys, limiter,
-    seal::{Keyring, Master, Unsealable},
-    store::{Group, Opening, Store, StoreError, StoreErrorKind, Verdict},
+    seal::{Keyring, Master, Unsealable, key_number},
+    store::{Opening, Store},
 };
 use crate::{
     admission::{self, Forgotten, Limits, Windows},
@@ -33,10 +34,10 @@ impl Engine {
         masters: Vec<Master>,
         keeping: Keeping,
     ) -> Result<(Engine, Arc<Keyring>, Recovered), OpenError> {
-        let failed = |source| failed(path, source);
-        let ring = Arc::new(keys::register(store.as_mut(), path, masters)?);
+        let failed = |source| OpenError::of(path, source);
+        let ring = Arc::new(register(store.as_mut(), path, masters)?);
         let codec = Codec::new(ring.clone(), keeping.wipe).map_err(unusable)?;
-        let secret = limiter::secret(store.as_mut(), &ring, failed)?;
+        let secret = limiter_secret(store.as_mut(), path, &ring)?;
         let Opening { epoch, owner } = store.begin().map_err(failed)?;
         let rows = store.reader().map_err(failed)?;
         let name = path.display().to_string();
@@ -131,8 +132,8 @@ impl Engine {
         masters: Vec<Master>,
         told: impl FnOnce(Arc<Keyring>),
     ) -> Result<(), OpenError> {
-        let ring = Arc::new(keys::register(self.store.as_mut(), path, masters)?);
-        limiter::secret(self.store.as_mut(), &ring, |source| failed(path, source))?;
+        let ring = Arc::new(register(self.store.as_mut(), path, masters)?);
+        limiter_secret(self.store.as_mut(), path, &ring)?;
         self.codec = Codec::new(ring.clone(), self.keeping.wipe).map_err(unusable)?;
         told(ring);
         self.store.reseal();
@@ -186,11 +187,35 @@ fn release(batches: &[Batch]) {
     }
 }
 
-pub(super) fn failed(path: &Path, source: StoreError) -> OpenError {
-    OpenError::Store {
-        path: path.to_path_buf(),
-        source,
+fn register(
+    store: &mut dyn Store,
+    path: &Path,
+    masters: Vec<Master>,
+) -> Result<Keyring, OpenError> {
+    let known = store.keys().map_err(|source| OpenError::of(path, source))?;
+    keys::register(&known, path, masters, |master| {
+        store.seals_with(master.fingerprint, &master.id)
+    })
+}
+
+/// The store's own secret of the limiter: made where it is missing, sealed again where another key than the first has
+/// sealed it.
+fn limiter_secret(
+    store: &mut dyn Store,
+    path: &Path,
+    ring: &Arc<Keyring>,
+) -> Result<limiter::Secret, OpenError> {
+    let failed = |source| OpenError::of(path, source);
+    let sealed = store.secret(limiter::NAME).map_err(failed)?;
+    let secret = match &sealed {
+        Some(sealed) => limiter::open(sealed, ring)?,
+        None => limiter::made()?,
+    };
+    if sealed.and_then(|sealed| key_number(&sealed)) != Some(ring.number()) {
+        let sealed = limiter::seal(&secret, ring)?;
+        store.put_secret(limiter::NAME, &sealed).map_err(failed)?;
     }
+    Ok(secret)
 }
 
 fn unusable(error: Unsealable) -> OpenError {

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
-use super::super::seal::{Mac, Sealed};
+use super::seal::{Mac, Sealed};
 use crate::admission::{LimitKeys, Limits, Taken};
 
 mod fence;

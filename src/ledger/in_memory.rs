@@ -64,7 +64,7 @@ impl Memory {
             Memory::Sqlite(memory) => Box::new(memory.open(node)?),
         };
         let masters = vec![keys::parse("rehearsal", KEY)?];
-        let failed = |source| engine::failed(path, source);
+        let failed = |source| OpenError::of(path, source);
         let (mut engine, ring, mut recovered) =
             engine::Engine::begin(store, path, masters, keeping)?;
         engine

@@ -14,17 +14,16 @@ use std::{
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{
-    OpenError,
-    engine::failed,
+    OpenError, StoreError,
+    rows::KnownKey,
     seal::{Keyring, Master},
-    store::{KnownKey, Store},
 };
 use crate::{config::settings::LedgerKey, regular};
 
 /// The keys to use, the sealing one first: the configured ones, then the one beside the database where there is one.
-/// Without any, and only for a database that has sealed nothing yet, one is made.
+/// Without any, and only for a database that has sealed nothing yet, one is made. `known`: those that the store knows.
 pub(super) fn read(
-    store: &dyn Store,
+    known: impl FnOnce() -> Result<Vec<KnownKey>, StoreError>,
     path: &Path,
     configured: &[LedgerKey],
 ) -> Result<Vec<Master>, OpenError> {
@@ -34,7 +33,7 @@ pub(super) fn read(
         warn_if_open_to_others(&file);
     }
     if masters.is_empty() {
-        let known = store.keys().map_err(|source| failed(path, source))?;
+        let known = known().map_err(|source| OpenError::of(path, source))?;
         refuse_without(path, &known, &masters)?;
         masters.push(make(&file)?);
     }
@@ -81,23 +80,23 @@ fn at_hand(path: &Path, configured: &[LedgerKey]) -> Result<Vec<Master>, OpenErr
     Ok(masters)
 }
 
-/// Checks the keys against the store and gives each its number there.
+/// Checks the keys against those that the store knows and gives each its number there. `seals_with`: the store's number of
+/// the one that seals from now on.
 pub(super) fn register(
-    store: &mut dyn Store,
+    known: &[KnownKey],
     path: &Path,
     masters: Vec<Master>,
+    mut seals_with: impl FnMut(&Master) -> Result<u16, StoreError>,
 ) -> Result<Keyring, OpenError> {
-    let known = store.keys().map_err(|source| failed(path, source))?;
-    refuse_without(path, &known, &masters)?;
+    refuse_without(path, known, &masters)?;
     let mut numbered = Vec::new();
     for (place, master) in masters.into_iter().enumerate() {
         let sealing = place == 0;
         match known.iter().find(|k| k.fingerprint == master.fingerprint) {
             Some(one) if one.sealed || !sealing => numbered.push((one.number, master)),
             Some(_) | None if sealing => {
-                let number = store
-                    .seals_with(master.fingerprint, &master.id)
-                    .map_err(|source| failed(path, source))?;
+                let number = seals_with(&master);
+                let number = number.map_err(|source| OpenError::of(path, source))?;
                 numbered.push((number, master));
             }
             // Has sealed nothing here: there is nothing it could open.

@@ -9,39 +9,27 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{
     OpenError,
-    seal::{Keyring, Opener, Part, Sealer, Unsealable, key_number},
-    store::{Store, StoreError},
+    seal::{Keyring, Opener, Part, Sealer, Unsealable},
 };
 use crate::admission::LimitKeys;
 
 /// What the hashes are made with.
 pub(super) type Secret = [u8; 32];
 
-/// The store's own secret: made where it is missing, sealed again where another key than the first has sealed it.
-pub(super) fn secret(
-    store: &mut dyn Store,
-    ring: &Arc<Keyring>,
-    failed: impl Fn(StoreError) -> OpenError,
-) -> Result<Secret, OpenError> {
-    let sealed = store.secret(NAME).map_err(&failed)?;
-    let secret = match &sealed {
-        Some(sealed) => open(sealed, ring)?,
-        None => {
-            let mut made = Secret::default();
-            SystemRandom::new()
-                .fill(&mut made)
-                .map_err(|_| unusable(Unsealable::Changed))?;
-            made
-        }
-    };
-    if sealed.and_then(|sealed| key_number(&sealed)) != Some(ring.number()) {
-        let mut out = Vec::new();
-        Sealer::new(ring)
-            .and_then(|mut sealer| sealer.seal(Part::Secret, ROW, &secret, &mut out))
-            .map_err(unusable)?;
-        store.put_secret(NAME, &out).map_err(failed)?;
-    }
-    Ok(secret)
+/// For a store that has none.
+pub(super) fn made() -> Result<Secret, OpenError> {
+    let mut made = Secret::default();
+    let filled = SystemRandom::new().fill(&mut made);
+    filled.map_err(|_| unusable(Unsealable::Changed))?;
+    Ok(made)
+}
+
+pub(super) fn seal(secret: &Secret, ring: &Arc<Keyring>) -> Result<Vec<u8>, OpenError> {
+    let mut out = Vec::new();
+    Sealer::new(ring)
+        .and_then(|mut sealer| sealer.seal(Part::Secret, ROW, secret, &mut out))
+        .map_err(unusable)?;
+    Ok(out)
 }
 
 /// As it was sealed.

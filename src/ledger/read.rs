@@ -10,9 +10,11 @@ use arc_swap::ArcSwap;
 use super::{
     AGES, Candidates, ControlMessage, EndedChallenge, OutboxReport, Pending, ReadError, Referred,
     ReportKey, Stored, Target, Whose,
+    group::ReportKind,
     records::{self, Head, macs, word_of},
+    rows::{ChallengeRow, WaitingRow},
     seal::{Keyring, Lookup, Opener, Part, Sealed},
-    store::{ChallengeRow, ReportKind, StoreReads, WaitingRow},
+    store::StoreReads,
 };
 use crate::{
     challenge::{AttemptKey, ChallengeKey, Millis},

@@ -6,8 +6,9 @@ use super::{
     Epoch, InboxKey, InboxMessage, ReadError, ReportKey, StoreError, Stored, limiter,
     read::open,
     records::name_of,
+    rows::{CallRow, first_key},
     seal::{Keyring, Opener, Part},
-    store::{CallRow, StoreReads},
+    store::StoreReads,
 };
 use crate::{
     admission::LimitKeys,
@@ -58,9 +59,9 @@ impl Recovered {
         Recovered {
             epoch,
             limiter,
-            first_challenge: ChallengeKey(epoch << EPOCH_SHIFT),
-            first_report: ReportKey(epoch << EPOCH_SHIFT),
-            first_message: InboxKey(epoch << EPOCH_SHIFT),
+            first_challenge: ChallengeKey(first_key(epoch)),
+            first_report: ReportKey(first_key(epoch)),
+            first_message: InboxKey(first_key(epoch)),
             full: Vec::new(),
             name,
             rows,
@@ -191,12 +192,5 @@ impl Recovered {
     }
 }
 
-/// In which a challenge's key was given.
-pub(super) fn epoch_of(key: i64) -> i64 {
-    key >> EPOCH_SHIFT
-}
-
 /// The limiter's longest window.
 const RECENT: Duration = Duration::from_secs(300);
-/// Keys of one epoch: 2^40 of them, in 2^22 epochs.
-const EPOCH_SHIFT: u32 = 40;

@@ -16,20 +16,16 @@
 use std::time::Duration;
 
 use super::{
-    AGES, Keeping, Pending,
+    AGES, Keeping, Pending, StoreError,
     codec::Codec,
-    seal::{Mac, Sealed},
+    group::{Group, Owner, ReferenceRow, Verdict},
+    rows::{CallRow, ChallengeRow, InboxRow, KeptRow, KnownKey, OutcomeRow, WaitingRow},
+    seal::Mac,
 };
 use crate::{admission::Windows, challenge::Millis};
 
-mod group;
 pub(super) mod maps;
 pub(super) mod sqlite;
-
-pub(super) use group::{
-    AcceptRow, Accepted, CallUpRow, EarlyRow, EndRow, Fence, Group, KnownRow, LimitRow, OutboxRow,
-    OverlayRow, Owner, ReferenceRow, ReportKind, Row, RowFault, RowVerdict, Span, Verdict,
-};
 
 /// A database that holds a ledger, open for this process, in the hands of one thread. Dropped, it is free for another.
 pub(super) trait Store: Send {
@@ -168,116 +164,4 @@ pub(super) trait StoreReads: Send {
 pub(super) struct Opening {
     pub epoch: i64,
     pub owner: Owner,
-}
-
-/// A master key that the store knows.
-#[derive(Clone, Debug)]
-pub(super) struct KnownKey {
-    pub number: u16,
-    pub fingerprint: [u8; 8],
-    pub id: String,
-    /// Rows may be sealed by it; else only references are found by it.
-    pub sealed: bool,
-}
-
-/// A challenge, still sealed. Once it is wiped, `rest` stands for `last`, `life` and `job`.
-#[derive(Clone)]
-pub(super) struct ChallengeRow {
-    pub key: i64,
-    pub arrived: i64,
-    pub deadline: i64,
-    pub ended: Option<i64>,
-    pub verified: Option<bool>,
-    pub head: Sealed,
-    pub last: Option<Sealed>,
-    pub life: Option<Sealed>,
-    pub job: Option<Sealed>,
-    /// In clear.
-    pub late: Option<Vec<u8>>,
-    pub rest: Option<Sealed>,
-}
-
-#[derive(Clone)]
-pub(super) struct OutcomeRow {
-    pub key: i64,
-    pub arrived: i64,
-    pub ended: i64,
-    pub body: Sealed,
-}
-
-/// A report that waits for the broker.
-#[derive(Clone)]
-pub(super) struct WaitingRow {
-    pub report: i64,
-    pub challenge: i64,
-    pub seq: u32,
-    /// None: of a kind that a later version has written.
-    pub kind: Option<ReportKind>,
-    pub route: Vec<u8>,
-    pub is_final: bool,
-    pub until: i64,
-    pub body: Sealed,
-}
-
-/// A report that is kept for HTTP.
-#[derive(Clone)]
-pub(super) struct KeptRow {
-    pub report: i64,
-    pub seq: u32,
-    pub is_final: bool,
-    pub until: i64,
-    pub body: Sealed,
-}
-
-#[derive(Clone)]
-pub(super) struct CallRow {
-    pub challenge: i64,
-    pub attempt: u16,
-    pub carrier: Vec<u8>,
-    pub state: Sealed,
-}
-
-#[derive(Clone)]
-pub(super) struct InboxRow {
-    pub key: i64,
-    pub at: i64,
-    pub body: Sealed,
-}
-
-/// What a store could not do, in its database's words.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct StoreError {
-    pub reason: String,
-    pub kind: StoreErrorKind,
-}
-
-/// What that means for whoever waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreErrorKind {
-    /// Somebody else has it for a moment.
-    Busy,
-    /// The disk is full, or can't be read or written just now.
-    Unavailable,
-    /// What is there is not whole.
-    Damaged,
-    /// What is there is no database.
-    NotADatabase,
-    /// Its files are not where they were opened; the reason names them.
-    Misplaced,
-    /// Whether the group is there is not known: its connection broke at the commit.
-    InDoubt,
-    /// The database refuses a row for what is in it, and with it the whole group: to try the same again is of no use.
-    Data,
-    Other,
-}
-
-impl StoreError {
-    /// Is it of no use to try again?
-    pub fn is_damage(&self) -> bool {
-        matches!(
-            self.kind,
-            StoreErrorKind::Damaged | StoreErrorKind::NotADatabase
-        )
-    }
 }

@@ -377,3 +377,41 @@ pub struct EndedChallenge {
     /// As [`Wipe::outcome`] made it.
     pub outcome: Vec<u8>,
 }
+
+/// What a store could not do, in its database's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct StoreError {
+    pub reason: String,
+    pub kind: StoreErrorKind,
+}
+
+/// What that means for whoever waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// Somebody else has it for a moment.
+    Busy,
+    /// The disk is full, or can't be read or written just now.
+    Unavailable,
+    /// What is there is not whole.
+    Damaged,
+    /// What is there is no database.
+    NotADatabase,
+    /// Its files are not where they were opened; the reason names them.
+    Misplaced,
+    /// Whether the group is there is not known: its connection broke at the commit.
+    InDoubt,
+    /// The database refuses a row for what is in it, and with it the whole group: to try the same again is of no use.
+    Data,
+    Other,
+}
+
+impl StoreError {
+    /// Is it of no use to try again?
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self.kind,
+            StoreErrorKind::Damaged | StoreErrorKind::NotADatabase
+        )
+    }
+}

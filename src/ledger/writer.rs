@@ -259,7 +259,7 @@ impl Writer {
     }
 
     fn rotate(&mut self, configured: &[LedgerKey]) -> Result<(), OpenError> {
-        let masters = keys::read(self.engine.store.as_ref(), &self.path, configured)?;
+        let masters = keys::read(|| self.engine.store.keys(), &self.path, configured)?;
         // Readers first know the new key, then rows are sealed with it.
         let ring = &self.ring;
         self.engine

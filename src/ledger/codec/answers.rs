@@ -6,8 +6,8 @@ use crate::{
     challenge::{ChallengeKey, Millis},
     ledger::{
         Limited,
+        group::{Accepted, KnownRow, RowVerdict, Verdict},
         seal::Part,
-        store::{Accepted, KnownRow, RowVerdict, Verdict},
     },
 };
 

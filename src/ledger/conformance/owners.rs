@@ -8,7 +8,7 @@ pub(in crate::ledger) fn engine_over(
     store: Box<dyn Store>,
     settings: &LedgerSettings,
 ) -> (Engine, Recovered) {
-    let masters = keys::read(store.as_ref(), &settings.path, &settings.keys).unwrap();
+    let masters = keys::read(|| store.keys(), &settings.path, &settings.keys).unwrap();
     let keeping = Keeping {
         wipe: WIPE,
         retention: settings.retention,

@@ -10,18 +10,19 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{
-    AcceptRow, Accepted, CallRow, ChallengeRow, EarlyRow, Fence, Group, InboxRow, KeptRow,
-    KnownKey, KnownRow, Opening, OutboxRow, OutcomeRow, OverlayRow, Owner, ReferenceRow, Row,
-    RowFault, RowVerdict, Store, StoreError, StoreErrorKind, StoreReads, Verdict, WaitingRow,
-};
+use super::{Opening, Store, StoreReads};
 use crate::{
     admission::Windows,
     challenge::Millis,
     ledger::{
-        AGES, Keeping, Pending,
+        AGES, Keeping, Pending, StoreError, StoreErrorKind,
         codec::Codec,
+        group::{
+            AcceptRow, Accepted, EarlyRow, Fence, Group, KnownRow, OutboxRow, OverlayRow, Owner,
+            ReferenceRow, Row, RowFault, RowVerdict, Verdict,
+        },
         limiter,
+        rows::{CallRow, ChallengeRow, InboxRow, KeptRow, KnownKey, OutcomeRow, WaitingRow},
         seal::{Mac, Sealed},
     },
 };

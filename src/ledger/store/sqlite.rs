@@ -5,12 +5,17 @@ use std::{path::PathBuf, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
-use super::{Group, KnownKey, Opening, Store, StoreError, StoreErrorKind, StoreReads, Verdict};
+use super::{Opening, Store, StoreReads};
 use crate::{
     admission::Windows,
     challenge::Millis,
     config::settings::LedgerSettings,
-    ledger::{Keeping, OpenError, codec::Codec, recover::epoch_of},
+    ledger::{
+        Keeping, OpenError, StoreError, StoreErrorKind,
+        codec::Codec,
+        group::{Group, Verdict},
+        rows::{KnownKey, epoch_of},
+    },
 };
 
 mod apply;

@@ -11,12 +11,12 @@ use crate::{
     admission::Windows,
     challenge::Millis,
     ledger::{
-        limiter,
-        seal::Mac,
-        store::{
+        group::{
             AcceptRow, Accepted, EarlyRow, EndRow, Group, KnownRow, OutboxRow, ReferenceRow, Row,
             RowFault, RowVerdict,
         },
+        limiter,
+        seal::Mac,
     },
 };
 

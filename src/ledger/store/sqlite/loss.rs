@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     OpenError,
-    mark::{Mark, Tally},
+    mark::{Lost, Mark, Tally},
     schema,
 };
 use crate::{challenge::Millis, clock};
@@ -23,24 +23,6 @@ use crate::{challenge::Millis, clock};
 pub struct Missing {
     pub(super) what: Lost,
     pub(super) mark: Option<(Millis, Tally)>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Lost {
-    /// The file is not there.
-    File,
-    /// It is there, with nothing in it.
-    Content,
-    /// It is another ledger's.
-    Other,
-    /// It ends before the mark, by so many challenges.
-    End(i64),
-    /// Rows of it are gone.
-    Rows,
-    /// Octets that it has, and that its header says.
-    Cut(u64, u64),
-    /// As SQLite says it.
-    Damaged(String),
 }
 
 impl Missing {

@@ -21,7 +21,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::{loss::Lost, meta, schema};
+use super::{meta, schema};
 use crate::{challenge::Millis, clock, regular};
 
 /// How much there is, as of the last commit. The writer counts along.
@@ -60,6 +60,25 @@ struct Found {
     accepted: i64,
     /// Is the newest challenge of the mark there?
     has_newest: bool,
+}
+
+/// What is missing from the ledger, or wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// The file is not there.
+    File,
+    /// It is there, with nothing in it.
+    Content,
+    /// It is another ledger's.
+    Other,
+    /// It ends before the mark, by so many challenges.
+    End(i64),
+    /// Rows of it are gone.
+    Rows,
+    /// Octets that it has, and that its header says.
+    Cut(u64, u64),
+    /// As SQLite says it.
+    Damaged(String),
 }
 
 /// Why a mark tells nothing.

@@ -8,7 +8,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 
 use super::{Place, Sqlite, schema};
-use crate::ledger::{OpenError, StoreError, engine::failed};
+use crate::ledger::{OpenError, StoreError};
 
 pub struct InMemory {
     /// A name that SQLite shares among the connections of this process.
@@ -22,7 +22,7 @@ impl InMemory {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = PathBuf::from(format!("file:ledger-{number}?mode=memory&cache=shared"));
-        let mut anchor = connect(&name).map_err(|e| failed(&name, e))?;
+        let mut anchor = connect(&name).map_err(|e| OpenError::of(&name, e))?;
         schema::migrate(&mut anchor, &name)?;
         Ok(InMemory {
             _anchor: anchor,
@@ -31,7 +31,7 @@ impl InMemory {
     }
 
     pub(in crate::ledger) fn open(&self, node: &str) -> Result<Sqlite, OpenError> {
-        let conn = connect(&self.name).map_err(|e| failed(&self.name, e))?;
+        let conn = connect(&self.name).map_err(|e| OpenError::of(&self.name, e))?;
         let place = Place::Memory(self.name.clone());
         Sqlite::over(conn, place, node, 0).map_err(|e| schema::sqlite(&self.name, e))
     }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::meta;
-use crate::ledger::store::{Fence, Group, Owner};
+use crate::ledger::group::{Fence, Group, Owner};
 
 /// The node that has opened the file.
 pub(super) struct Node {

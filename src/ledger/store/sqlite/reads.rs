@@ -6,12 +6,11 @@ use super::meta;
 use crate::{
     challenge::Millis,
     ledger::{
-        AGES, Pending,
+        AGES, Pending, StoreError,
+        group::{ReferenceRow, ReportKind},
+        rows::{CallRow, ChallengeRow, InboxRow, KeptRow, OutcomeRow, WaitingRow},
         seal::Mac,
-        store::{
-            CallRow, ChallengeRow, InboxRow, KeptRow, OutcomeRow, ReferenceRow, ReportKind,
-            StoreError, StoreReads, WaitingRow,
-        },
+        store::StoreReads,
     },
 };
 

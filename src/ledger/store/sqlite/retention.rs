@@ -12,7 +12,7 @@ use super::{apply::Context, clock_mark, meta, reads};
 use crate::{
     challenge::Millis,
     clock,
-    ledger::{Keeping, codec::Codec, store::KeptRow},
+    ledger::{Keeping, codec::Codec, rows::KeptRow},
 };
 
 mod reseal;

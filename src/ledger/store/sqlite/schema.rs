@@ -14,10 +14,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use super::OpenError;
-use crate::{
-    ledger::engine::failed,
-    regular::{self, ReadFault},
-};
+use crate::regular::{self, ReadFault};
 
 /// Holds the file for this process. The kernel lets go of it however the process ends.
 pub(super) struct Lock {
@@ -118,7 +115,7 @@ pub(super) fn open_untouched(path: &Path) -> Result<Connection, OpenError> {
 }
 
 pub(super) fn sqlite(path: &Path, source: rusqlite::Error) -> OpenError {
-    failed(path, source.into())
+    OpenError::of(path, source.into())
 }
 
 /// `secure_delete = FAST` overwrites what is wiped in pages that are written anyway, and costs no I/O of its own. Pages

@@ -7,8 +7,8 @@ use rusqlite::Connection;
 
 use super::{
     known_keys,
-    loss::{self, Lost, Missing},
-    mark::{self, Mark, Unreadable},
+    loss::{self, Missing},
+    mark::{self, Lost, Mark, Unreadable},
     schema, secret,
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use crate::ledger::store::{Group, OverlayRow};
+use crate::ledger::group::{Group, OverlayRow};
 
 /// Audit records that are kept: years of an operator's work, a few megabytes.
 const AUDIT_KEPT: i64 = 20_000;
