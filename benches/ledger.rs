@@ -13,7 +13,7 @@ use std::{
 
 use ringback::{
     challenge::{AttemptKey, ChallengeKey, Millis},
-    config::settings::{LedgerSettings, Limits, OnLoss, Settings},
+    config::settings::{LedgerSettings, LedgerUrl, Limits, OnLoss, Settings},
     ledger::{
         Batch, DoneReceiver, Ledger, LimitCheck, NewChallenge, Op, OutboxReport, ReportKey, Target,
         Wipe,
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Opened, and its writer at work.
 async fn open(path: &Path) -> Result<(Ledger, DoneReceiver, i64), Box<dyn std::error::Error>> {
     let settings = LedgerSettings {
-        path: path.to_path_buf(),
+        url: LedgerUrl::Sqlite(path.to_path_buf()),
         keys: Vec::new(),
         retention: Duration::from_secs(86_400),
         outcomes: Duration::ZERO,

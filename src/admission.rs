@@ -16,7 +16,7 @@ mod windows;
 
 pub use full::FullWindows;
 pub use settings::{Countries, CountrySet, Guard, Limits};
-pub use windows::{Forgotten, Kind, LimitHasher, LimitKeys, Taken, Windows, longest};
+pub use windows::{Forgotten, Kind, LimitHasher, LimitKeys, Taken, Windows, limited, longest};
 
 /// What admission says.
 #[derive(Clone, Debug, PartialEq, Eq)]

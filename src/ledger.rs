@@ -39,7 +39,7 @@ use crate::{
     admission::Limits,
     challenge::{AttemptKey, ChallengeKey, Millis},
     clock,
-    config::settings::{LedgerKey, LedgerSettings},
+    config::settings::{LedgerKey, LedgerSettings, LedgerUrl},
     number::written::Tail,
 };
 
@@ -93,8 +93,16 @@ impl Ledger {
         limits: &Limits,
         wipe: Wipe,
     ) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
-        let store = store::sqlite::Sqlite::open(settings, node)?;
-        Ledger::over(Box::new(store), settings, limits, wipe)
+        let store: Box<dyn store::Store> = match &settings.url {
+            LedgerUrl::Sqlite(_) => Box::new(store::sqlite::Sqlite::open(settings, node)?),
+            LedgerUrl::Postgres { url, name, .. } => {
+                let url = url
+                    .read()
+                    .map_err(|error| OpenError::Address(error.to_string()))?;
+                Box::new(store::postgres::Postgres::open(&url, name, node)?)
+            }
+        };
+        Ledger::over(store, settings, limits, wipe)
     }
 
     /// Over a store that is open for this process, and a writer of its own.
@@ -104,13 +112,13 @@ impl Ledger {
         limits: &Limits,
         wipe: Wipe,
     ) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
-        let path = &settings.path;
+        let path = settings.name();
         let keeping = Keeping {
             wipe,
             retention: settings.retention,
             outcomes: settings.outcomes,
         };
-        let masters = keys::read(|| store.keys(), path, &settings.keys)?;
+        let masters = keys::read(|| store.keys(), settings.path(), &settings.keys)?;
         let failed = |source| OpenError::of(path, source);
         let (mut engine, ring, mut recovered) =
             engine::Engine::begin(store, path, masters, keeping)?;
@@ -124,7 +132,7 @@ impl Ledger {
         let (work, todo) = mpsc::channel(BATCHES);
         let (done, receiver) = mpsc::unbounded_channel();
         let writer = writer::Writer {
-            path: path.clone(),
+            path: path.to_path_buf(),
             engine,
             ring,
             done,
@@ -337,6 +345,9 @@ pub struct Gone;
 /// Why a ledger can't be opened (exit 2, or 1 where it [may pass](OpenError::may_pass)) or a new key not be taken. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// There is no address where it was looked for.
+    #[error("the ledger's address: {0}")]
+    Address(String),
     #[error("{}: in use by another process; each gateway needs a ledger of its own", .0.display())]
     InUse(PathBuf),
     #[error("{}: made by a newer ringback (version {found}, this one knows {newest}); run that one", path.display())]
@@ -395,7 +406,8 @@ impl OpenError {
                 source.kind,
                 StoreErrorKind::Busy | StoreErrorKind::Unavailable
             ),
-            OpenError::InUse(_)
+            OpenError::Address(_)
+            | OpenError::InUse(_)
             | OpenError::Newer { .. }
             | OpenError::Foreign(_)
             | OpenError::WrongKey { .. }

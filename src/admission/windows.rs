@@ -178,6 +178,33 @@ impl Windows {
         }
     }
 
+    /// The arrivals that count in a window, oldest first, as a store has kept them.
+    pub fn set(&mut self, key: u64, arrivals: Vec<Millis>) {
+        let mut window = Window::None;
+        arrivals.into_iter().for_each(|at| window.push(at));
+        if window.is_empty() {
+            self.seen.remove(&key);
+        } else {
+            self.seen.insert(key, window);
+        }
+    }
+
+    /// To be kept by a store.
+    pub fn arrivals(&self, key: u64) -> Vec<Millis> {
+        match self.seen.get(&key) {
+            None | Some(Window::None) => Vec::new(),
+            Some(Window::One(at)) => vec![*at],
+            Some(Window::More(all)) => all.iter().copied().collect(),
+        }
+    }
+
+    /// Until when a window is full, if it is.
+    pub fn full_until(&mut self, key: u64, pace: &Pace, now: Millis) -> Option<Millis> {
+        let window = self.seen.get_mut(&key)?;
+        window.forget_before(now - pace.per);
+        window.full_until(pace)
+    }
+
     /// How much the present transaction has counted.
     pub fn mark(&self) -> usize {
         self.changes.len()
@@ -253,7 +280,7 @@ pub fn longest(limits: &Limits) -> Duration {
 }
 
 /// The windows of these keys that are limited.
-pub(super) fn limited<'a>(
+pub fn limited<'a>(
     keys: &'a LimitKeys,
     limits: &'a Limits,
 ) -> impl Iterator<Item = (Kind, &'a Pace, u64)> {

@@ -70,7 +70,7 @@ fn lines(settings: &LedgerSettings, standing: &LedgerStatus) -> Vec<(&'static st
         "file",
         format!(
             "{}: {} octets, {} more in its WAL; tables of version {}, this program makes {}",
-            settings.path.display(),
+            settings.path().display(),
             standing.octets,
             standing.wal_octets,
             standing.version,
@@ -165,7 +165,7 @@ fn object(settings: &LedgerSettings, standing: &LedgerStatus) -> Value {
         })
     });
     json!({
-        "file": settings.path.display().to_string(),
+        "file": settings.path().display().to_string(),
         "octets": standing.octets,
         "wal_octets": standing.wal_octets,
         "version": standing.version,

@@ -34,7 +34,7 @@ mod ledger;
 pub use super::secret::Text;
 pub use crate::admission::{Countries, CountrySet, Guard, Limits};
 pub use jobs::{Address, Amqp, Events, Jobs, MaxUnsent};
-pub use ledger::{LedgerKey, LedgerSettings, OnLoss};
+pub use ledger::{LedgerKey, LedgerSettings, LedgerUrl, OnLoss};
 
 described! {
     #[derive(Clone, Debug, PartialEq)]

@@ -150,7 +150,7 @@ const FILE: Read<PathBuf> = kinds::read("a file", any_string, |value| {
     Some(path)
 });
 
-fn secret_json() -> Json {
+pub fn secret_json() -> Json {
     json!({
         "type": "object", "additionalProperties": false, "minProperties": 1, "maxProperties": 1,
         "properties": { "env": { "type": "string" }, "file": { "type": "string" } },

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
     use crate::{
         challenge::{AttemptKey, ChallengeKey, Millis},
-        config::settings::{LedgerSettings, OnLoss, Settings},
+        config::settings::{LedgerSettings, LedgerUrl, OnLoss, Settings},
         ledger::{Batch, Ledger, LimitCheck, NewChallenge, Op, check},
     };
 
@@ -152,7 +152,7 @@ mod tests {
         let name = format!("ringback-octets-{}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         let settings = LedgerSettings {
-            path: folder.join("ringback.db"),
+            url: LedgerUrl::Sqlite(folder.join("ringback.db")),
             keys: Vec::new(),
             retention: DAY,
             outcomes: DAY * 7,

@@ -115,5 +115,5 @@ fn accounts(config: &Config) -> Accounts {
 }
 
 fn suspect_file(settings: &Settings) -> PathBuf {
-    settings.ledger.path.with_extension(SUSPECT)
+    settings.ledger.path().with_extension(SUSPECT)
 }

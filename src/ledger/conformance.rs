@@ -23,6 +23,11 @@ pub(super) trait Home {
     /// Changes what is sealed in the row with this key (of a call: of its challenge), so that nothing opens it. Of a
     /// ledger that is closed.
     fn spoil(&self, table: Sealing, key: i64);
+
+    /// So much longer than retention may it keep what is over.
+    fn slack(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Tables whose rows are read one after the other.

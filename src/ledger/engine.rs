@@ -61,6 +61,7 @@ impl Engine {
         recovered: &mut Recovered,
     ) -> Result<(), StoreError> {
         let Some(windows) = self.store.windows() else {
+            recovered.full = self.store.full(limits, now)?;
             return Ok(());
         };
         let mut full = HashMap::new();

@@ -132,6 +132,11 @@ impl Group {
         all
     }
 
+    /// All of them, in their order.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
     /// Does a report with this key stand in it?
     pub fn reports(&self, key: i64) -> bool {
         let mut rows = self.rows.iter();

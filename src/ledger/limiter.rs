@@ -11,7 +11,7 @@ use super::{
     OpenError,
     seal::{Keyring, Opener, Part, Sealer, Unsealable},
 };
-use crate::admission::LimitKeys;
+use crate::{admission::LimitKeys, challenge::Millis};
 
 /// What the hashes are made with.
 pub(super) type Secret = [u8; 32];
@@ -65,6 +65,19 @@ pub(super) fn read(octets: &[u8]) -> Option<LimitKeys> {
         *key = u64::from_le_bytes(octets.try_into().ok()?);
     }
     Some(keys)
+}
+
+/// The arrivals of a window, as a row holds them.
+pub(super) fn write_arrivals(arrivals: &[Millis]) -> Vec<u8> {
+    let octets = arrivals.iter().map(|at| at.0.to_be_bytes());
+    octets.flatten().collect()
+}
+
+pub(super) fn arrivals(octets: &[u8]) -> Vec<Millis> {
+    let each = octets.chunks_exact(8);
+    let each = each.filter_map(|octets| octets.try_into().ok());
+    each.map(|octets| Millis(i64::from_be_bytes(octets)))
+        .collect()
 }
 
 /// By which a store knows the secret.

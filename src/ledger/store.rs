@@ -22,9 +22,13 @@ use super::{
     rows::{CallRow, ChallengeRow, InboxRow, KeptRow, KnownKey, OutcomeRow, WaitingRow},
     seal::Mac,
 };
-use crate::{admission::Windows, challenge::Millis};
+use crate::{
+    admission::{Limits, Windows},
+    challenge::Millis,
+};
 
 pub(super) mod maps;
+pub(super) mod postgres;
 pub(super) mod sqlite;
 
 /// A database that holds a ledger, open for this process, in the hands of one thread. Dropped, it is free for another.
@@ -48,6 +52,11 @@ pub(super) trait Store: Send {
     /// what is here. None: it counts in its own tables.
     fn windows(&mut self) -> Option<&mut Windows> {
         None
+    }
+
+    /// The windows that are full under these limits, and until when: of a store that counts in its own tables.
+    fn full(&mut self, _limits: &Limits, _now: Millis) -> Result<Vec<(u64, Millis)>, StoreError> {
+        Ok(Vec::new())
     }
 
     /// A reader of what is committed, at any time, beside the writer.

@@ -14,7 +14,7 @@ use crate::{
 pub enum Unhealthy {
     #[error("{0}")]
     Refused(Arc<String>),
-    #[error("a write to the disk has not ended for {} ms", .0.as_millis())]
+    #[error("a write has not ended for {} ms", .0.as_millis())]
     Stalled(Duration),
 }
 

@@ -129,14 +129,21 @@ impl Writer {
                     Err(_) => None,
                 },
             };
-            let other = gather(first, todo, group);
+            let mut other = gather(first, todo, group);
+            if let Some(Work::Close { reply }) = other {
+                // Before the rest is written: whoever asked for the end hears what was left, also where nothing can be.
+                *closing = Some(reply);
+                todo.close();
+                other = None;
+            }
             if !group.is_empty() {
                 self.write(todo, group)?;
             }
             if let Some(other) = other {
                 self.other(todo, group, closing, other)?;
             }
-            self.patiently(todo, |engine| engine.store.upkeep())?;
+            let pulse = self.signs.pulse.clone();
+            self.patiently(todo, |engine| pulse.during(|| engine.store.upkeep()))?;
             if Instant::now() >= next_house {
                 let busy = self.housekeep(todo, clock::now())?;
                 next_house = Instant::now() + if busy { HOUSE_BUSY } else { HOUSE_IDLE };
@@ -165,10 +172,7 @@ impl Writer {
                 self.engine.keeping.retention = retention;
                 self.engine.keeping.outcomes = outcomes;
             }
-            Work::Close { reply } => {
-                *closing = Some(reply);
-                todo.close();
-            }
+            Work::Close { reply } => *closing = Some(reply),
             Work::Batch(batch) => group.push(batch),
         }
         Some(())
@@ -332,3 +336,52 @@ const RETRY_FILES: Duration = Duration::from_millis(200);
 const RETRY_MOST: Duration = Duration::from_secs(2);
 /// How long a ledger that can't be written is tried again when the process is ending.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::ledger::{
+        Keeping, Op,
+        conformance::{WIPE, new},
+        store::maps::{Maps, Refusal},
+    };
+
+    /// The last batch and the end wait together: whoever asked for the end hears what was left, not that nobody answers.
+    #[test]
+    fn the_end_is_not_forgotten_where_the_last_batch_cannot_be_written() {
+        let maps = Maps::default();
+        let keeping = Keeping {
+            wipe: WIPE,
+            retention: Duration::from_secs(3_600),
+            outcomes: Duration::ZERO,
+        };
+        let masters = vec![keys::parse("first", &"07".repeat(32)).unwrap()];
+        let store = Box::new(maps.open("gw-1"));
+        let begun = Engine::begin(store, Path::new("maps"), masters, keeping);
+        let (engine, ring, recovered) = begun.unwrap();
+        let (done, _dones) = mpsc::unbounded_channel();
+        let mut writer = Writer {
+            path: "maps".into(),
+            ring: Arc::new(ArcSwap::new(ring)),
+            engine,
+            done,
+            signs: Signs::default(),
+        };
+        let (work, mut todo) = mpsc::channel(2);
+        let (reply, mut answer) = oneshot::channel();
+        let ops = vec![Op::Accept(new(recovered.first_challenge.0, "a"))];
+        assert!(work.try_send(Work::Batch(Batch { number: 1, ops })).is_ok());
+        assert!(work.try_send(Work::Close { reply }).is_ok());
+        maps.refuse(usize::MAX, Refusal::Nothing);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        let (mut group, mut closing) = (Vec::new(), None);
+        let worked = writer.work(&mut todo, &runtime.unwrap(), &mut group, &mut closing);
+        assert!(worked.is_none() && group.len() == 1, "it was written");
+        assert_eq!(answer.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        assert!(closing.is_some());
+    }
+}

@@ -20,7 +20,7 @@ use ringback::{
     broker::{Status, Topology},
     challenge::{ChallengeKey, Millis},
     clock,
-    config::settings::{Amqp, LedgerSettings, OnLoss, Settings},
+    config::settings::{Amqp, LedgerSettings, LedgerUrl, OnLoss, Settings},
     intake::{
         ARRIVALS, Arrival,
         amqp::{self, Consumer, Intake},
@@ -198,7 +198,7 @@ impl World {
 
 pub fn open_ledger(folder: &std::path::Path) -> (Ledger, DoneReceiver) {
     let settings = LedgerSettings {
-        path: folder.join("ringback.db"),
+        url: LedgerUrl::Sqlite(folder.join("ringback.db")),
         keys: Vec::new(),
         retention: Duration::from_secs(86_400),
         outcomes: Duration::ZERO,

@@ -13,7 +13,7 @@ use std::{
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use ringback::{
     challenge::{AttemptKey, ChallengeKey, Millis},
-    config::settings::{LedgerSettings, OnLoss, Settings},
+    config::settings::{LedgerSettings, LedgerUrl, OnLoss, Settings},
     ledger::{
         Batch, ControlMessage, DoneReceiver, EndedChallenge, InboxMessage, Ledger, LimitCheck,
         NewChallenge, Op, OutboxReport, PendingControl, Recovered, ReportKey, Stored, Target, Wipe,
@@ -36,7 +36,7 @@ fn folder() -> PathBuf {
 fn open(place: &Place) -> (Ledger, DoneReceiver, Recovered) {
     std::fs::write(place.beside(".key"), KEY).unwrap();
     let settings = LedgerSettings {
-        path: place.file(),
+        url: LedgerUrl::Sqlite(place.file()),
         keys: Vec::new(),
         retention: DAY,
         outcomes: DAY * 4,

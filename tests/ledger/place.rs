@@ -9,7 +9,7 @@ use std::{
 
 use ringback::{
     challenge::{AttemptKey, ChallengeKey, Millis},
-    config::settings::{LedgerSettings, OnLoss, Settings},
+    config::settings::{LedgerSettings, LedgerUrl, OnLoss, Settings},
     ledger::{
         Batch, DoneReceiver, Ledger, NewChallenge, Op, OpenError, OutboxReport, Recovered,
         ReportKey, Target, Wipe,
@@ -24,7 +24,7 @@ pub const T0: Millis = Millis(4_000_000_000_000);
 
 pub fn settings(path: &Path, on_loss: OnLoss) -> LedgerSettings {
     LedgerSettings {
-        path: path.to_path_buf(),
+        url: LedgerUrl::Sqlite(path.to_path_buf()),
         keys: Vec::new(),
         retention: Duration::from_secs(86_400),
         outcomes: Duration::ZERO,

@@ -18,7 +18,7 @@ fn what_can_change_does_and_what_cannot_is_named_and_kept() {
     read.jobs.max_segments = 2;
     read.jobs.amqp = Some(Amqp::at("amqp://localhost"));
     read.ledger.retention = Duration::from_secs(60);
-    read.ledger.path = "elsewhere.db".into();
+    read.ledger.url = LedgerUrl::Sqlite("elsewhere.db".into());
     read.http.token = Some(Secret::Env(Arc::from("TOKEN")));
     read.admin.listen.set_port(9);
     read.admin.hosts = vec!["panel".into()];

@@ -8,13 +8,13 @@ pub(in crate::ledger) fn engine_over(
     store: Box<dyn Store>,
     settings: &LedgerSettings,
 ) -> (Engine, Recovered) {
-    let masters = keys::read(|| store.keys(), &settings.path, &settings.keys).unwrap();
+    let masters = keys::read(|| store.keys(), settings.path(), &settings.keys).unwrap();
     let keeping = Keeping {
         wipe: WIPE,
         retention: settings.retention,
         outcomes: settings.outcomes,
     };
-    let (engine, _, recovered) = Engine::begin(store, &settings.path, masters, keeping).unwrap();
+    let (engine, _, recovered) = Engine::begin(store, settings.path(), masters, keeping).unwrap();
     (engine, recovered)
 }
 

@@ -73,7 +73,7 @@ impl Sqlite {
     /// Opens the file, or makes it, and takes it for this process. Whether all is there that was durable is decided before
     /// anything is written.
     pub fn open(settings: &LedgerSettings, node: &str) -> Result<Sqlite, OpenError> {
-        let path = &settings.path;
+        let path = settings.path();
         schema::make_folder(path)?;
         schema::only_regular(path)?;
         let lock = schema::lock(path)?;
@@ -82,7 +82,7 @@ impl Sqlite {
         let conn = schema::open_writer(path)?;
         let least = mark.map_or(0, |mark| epoch_of(mark.tally.newest));
         let place = Place::File(Box::new(OnDisk {
-            path: path.clone(),
+            path: path.to_path_buf(),
             _lock: lock,
             files: None,
             mark: None,

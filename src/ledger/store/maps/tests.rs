@@ -8,7 +8,7 @@ use std::{
 
 use super::{Maps, Refusal};
 use crate::{
-    config::settings::OnLoss,
+    config::settings::{LedgerUrl, OnLoss},
     ledger::{
         conformance::{self, Home, Sealing, T0, WIPE, end, limits, new, report},
         engine::Engine,
@@ -36,7 +36,7 @@ impl Place {
 
     fn settings(&self) -> LedgerSettings {
         LedgerSettings {
-            path: self.folder.join("maps"),
+            url: LedgerUrl::Sqlite(self.folder.join("maps")),
             keys: Vec::new(),
             retention: Duration::from_secs(86_400),
             outcomes: Duration::ZERO,

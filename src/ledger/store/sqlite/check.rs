@@ -86,7 +86,7 @@ impl LedgerStatus {
 
 /// Reads the whole file; on a large one that takes its time, and a running gateway goes on meanwhile.
 pub fn check(settings: &LedgerSettings) -> Result<LedgerStatus, OpenError> {
-    let path = &settings.path;
+    let path = settings.path();
     let Verdict {
         mark,
         missing,

@@ -9,7 +9,10 @@ use std::{
 use super::{Fault, Sqlite, schema};
 use crate::{
     admission::{LimitKeys, Limits},
-    config::{carrier::Secret, settings::OnLoss},
+    config::{
+        carrier::Secret,
+        settings::{LedgerUrl, OnLoss},
+    },
     ledger::{
         conformance::{self, Home, Sealing, T0, end, limits, new, report, write},
         *,
@@ -51,7 +54,7 @@ impl Place {
 
     fn settings(&self) -> LedgerSettings {
         LedgerSettings {
-            path: self.file(),
+            url: LedgerUrl::Sqlite(self.file()),
             keys: self.keys.clone(),
             retention: Duration::from_secs(86_400),
             outcomes: Duration::ZERO,

@@ -25,7 +25,7 @@ pub(super) struct Verdict {
 
 /// An error says that nothing can be told.
 pub(super) fn judge(settings: &LedgerSettings) -> Result<Verdict, OpenError> {
-    let path = &settings.path;
+    let path = settings.path();
     schema::only_regular(path)?;
     // The mark first: it is older than what is then found in the file.
     let mark = mark::read(path);
@@ -40,7 +40,7 @@ pub(super) fn judge(settings: &LedgerSettings) -> Result<Verdict, OpenError> {
 
 /// The start's answer to it. Going on in spite of a loss, it first keeps what would be written over.
 pub(super) fn admit(settings: &LedgerSettings) -> Result<Option<Mark>, OpenError> {
-    let path = &settings.path;
+    let path = settings.path();
     let Verdict {
         mark,
         missing,
@@ -84,7 +84,7 @@ impl From<Lost> for Found {
 }
 
 fn find(settings: &LedgerSettings, mark: Option<&Mark>) -> Result<Found, OpenError> {
-    let path = &settings.path;
+    let path = settings.path();
     let octets = match fs::metadata(path) {
         Ok(data) => Some(data.len()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -123,7 +123,7 @@ fn find(settings: &LedgerSettings, mark: Option<&Mark>) -> Result<Found, OpenErr
 }
 
 fn look(settings: &LedgerSettings, mark: Option<&Mark>, octets: u64) -> Result<Found, OpenError> {
-    let path = &settings.path;
+    let path = settings.path();
     let sqlite = |e| schema::sqlite(path, e);
     let conn = schema::open_untouched(path)?;
     if let Err(error) = schema::check_kind(&conn, path) {
@@ -159,7 +159,7 @@ fn look(settings: &LedgerSettings, mark: Option<&Mark>, octets: u64) -> Result<F
 }
 
 fn keys_of(conn: &Connection, version: i64, settings: &LedgerSettings) -> Result<(), OpenError> {
-    let path = &settings.path;
+    let path = settings.path();
     if version == 0 {
         return keys::judge(&[], path, &settings.keys).map(drop);
     }
