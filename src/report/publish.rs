@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod dead_letter;
+mod machine;
 pub mod pending;
 mod published;
 mod queue;
@@ -35,6 +36,9 @@ mod unroutable;
 pub use dead_letter::{
     DEAD_LETTER, DeadLetter, DeadLetterMessage, dead_counter, properties as message_properties,
 };
+pub use machine::{PublishMachine, PublishOutput};
+pub use queue::{BasicPublish, Confirm, LetterId, PublishBounds, PublishNames, Returned};
+pub use unroutable::ReturnNotice;
 
 /// Everything that the publisher needs.
 pub struct Publishing {
@@ -61,7 +65,7 @@ impl Publisher {
         let (reports, reports_in) = mpsc::channel(OFFERED);
         let (letters, letters_in) = mpsc::channel(LETTERS);
         let (stop, stopping) = watch::channel(None);
-        let missed = Arc::new(AtomicBool::new(true));
+        let missed = Arc::new(AtomicBool::new(false));
         let handle = PublisherHandle {
             reports,
             letters,

@@ -14,6 +14,10 @@ pub const TESTS: &[(&str, fn())] = &[
         returned,
     ),
     ("too_late_it_is_dead_without_its_secrets", unroutable),
+    (
+        "told_to_stop_it_publishes_what_is_at_hand_though_dispatch_has_ended",
+        stopped,
+    ),
 ];
 
 fn published() {
@@ -126,5 +130,25 @@ fn unroutable() {
             "{text}"
         );
         assert!(!text.contains("482913"), "{text}");
+    });
+}
+
+fn stopped() {
+    run(async {
+        let mut world = World::new("stopped").await;
+        let client = Client::at(&world.url).await;
+        client.queue("answers").await;
+        let reports: Vec<_> = (1..=4_000)
+            .map(|key| report(key, "answers", in_an_hour()))
+            .collect();
+        world.write(&reports).await;
+        // As at the gateway's stop: dispatch ends first, and nobody hears any more what is done.
+        world.done.close();
+        let handle = world.publisher.handle();
+        for report in &reports {
+            handle.offer(report.clone());
+        }
+        world.publisher.stop(Duration::from_secs(20)).await;
+        assert_eq!(client.depth("answers").await, 4_000);
     });
 }

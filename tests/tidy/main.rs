@@ -36,6 +36,10 @@ const PURE: &[&str] = &[
     "src/carrier/sip/redirect",
     "src/carrier/sip/trunk",
     "src/message",
+    "src/report/publish/machine",
+    "src/report/publish/queue",
+    "src/report/publish/published",
+    "src/report/publish/unroutable",
 ];
 const IMPURE: &[&[&str]] = &[
     &["tokio"],

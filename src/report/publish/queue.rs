@@ -4,11 +4,10 @@
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use lapin::{BasicProperties, message::BasicReturnMessage};
-use tokio::sync::oneshot;
+use lapin::BasicProperties;
 
 use super::{
     dead_letter::{DeadLetter, DeadLetterMessage, dead_counter, properties, report_properties},
@@ -17,11 +16,49 @@ use super::{
 use crate::{
     broker::short,
     challenge::Millis,
+    clock::{Mono, Now},
     ledger::{OutboxReport, ReportKey, Target},
 };
 
+/// How much the publisher has in hand at most.
+#[derive(Clone, Copy, Debug)]
+pub struct PublishBounds {
+    /// Messages on their way without a confirm.
+    pub window: usize,
+    /// What waits to go, besides what a lost connection gives back.
+    pub fresh: usize,
+    /// What waits to go again; more stay in the ledger.
+    pub again: usize,
+    /// Reports read from the ledger at once.
+    pub page: usize,
+}
+
+impl Default for PublishBounds {
+    fn default() -> PublishBounds {
+        PublishBounds {
+            window: 1_024,
+            fresh: 4_096,
+            again: 16_384,
+            page: 512,
+        }
+    }
+}
+
+/// Names that are published under.
+#[derive(Clone, Debug, Default)]
+pub struct PublishNames {
+    /// The exchanges of reports and of dead letters.
+    pub reports: Arc<str>,
+    pub dead: Arc<str>,
+    pub node: Arc<str>,
+}
+
+/// A letter that somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LetterId(pub u64);
+
 /// Something to be published.
-pub(super) struct Item {
+struct Item {
     what: Content,
     tries: u32,
     /// No queue took it the last time.
@@ -32,11 +69,12 @@ enum Content {
     Report(OutboxReport),
     /// The dead letter that a report became; done, the report is done.
     Dead(ReportKey, DeadLetterMessage),
-    DeadLetterMessage(DeadLetterMessage, Option<oneshot::Sender<()>>),
+    DeadLetterMessage(DeadLetterMessage, LetterId),
 }
 
-/// The words of one `basic.publish`.
-pub(super) struct Words {
+/// What one `basic.publish` carries.
+#[derive(Clone)]
+pub struct BasicPublish {
     pub exchange: Arc<str>,
     pub routing_key: Arc<str>,
     pub mandatory: bool,
@@ -46,9 +84,26 @@ pub(super) struct Words {
     pub lane: usize,
 }
 
+/// What the broker says of a slot, as the client hands it over.
+#[derive(Clone, Debug)]
+pub struct Confirm {
+    pub slot: u64,
+    pub ack: bool,
+    /// A message that has come back, this one or another of its channel.
+    pub returned: Option<Returned>,
+}
+
+/// A message that no queue has taken: what it can be told by.
+#[derive(Clone, Debug)]
+pub struct Returned {
+    pub exchange: Arc<str>,
+    pub routing_key: Arc<str>,
+    pub message_id: Option<String>,
+}
+
 struct InFlight {
     item: Item,
-    since: Instant,
+    since: Mono,
     returned: bool,
     exchange: Arc<str>,
     routing_key: Arc<str>,
@@ -57,11 +112,10 @@ struct InFlight {
 
 #[derive(Default)]
 pub(super) struct PublishQueue {
-    reports: Arc<str>,
-    dead: Arc<str>,
-    node: Arc<str>,
+    names: PublishNames,
+    bounds: PublishBounds,
     fresh: VecDeque<Item>,
-    again: BTreeMap<(Instant, u64), Item>,
+    again: BTreeMap<(Mono, u64), Item>,
     in_flight: BTreeMap<u64, InFlight>,
     known: HashSet<ReportKey>,
     published: Published,
@@ -69,34 +123,39 @@ pub(super) struct PublishQueue {
     /// Reports were left in the ledger for want of room.
     pub left: bool,
     done: Vec<ReportKey>,
+    letters_over: VecDeque<LetterId>,
 }
 
 impl PublishQueue {
-    pub fn new(reports: Arc<str>, dead: Arc<str>, node: Arc<str>) -> PublishQueue {
+    pub fn new(names: PublishNames, bounds: PublishBounds) -> PublishQueue {
         PublishQueue {
-            reports,
-            dead,
-            node,
+            names,
+            bounds,
             ..PublishQueue::default()
         }
     }
 
     /// Is there room for more to go?
-    pub fn room(&self) -> bool {
-        self.fresh.len() < FRESH
+    pub fn has_room(&self) -> bool {
+        self.fresh.len() < self.bounds.fresh
     }
 
     /// Little enough in hand that the ledger may be asked for more.
-    pub fn below_low_water(&self) -> bool {
-        self.fresh.len() < FRESH / 4
+    pub fn is_below_low_water(&self) -> bool {
+        self.fresh.len() < self.bounds.fresh / 4
     }
 
-    pub fn idle(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         self.fresh.is_empty() && self.in_flight.is_empty()
     }
 
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
+    }
+
+    /// All of it, whatever it waits for.
+    pub fn in_hand(&self) -> usize {
+        self.fresh.len() + self.again.len() + self.in_flight.len()
     }
 
     /// A report from dispatch or from the ledger; the second time it is known already.
@@ -113,57 +172,51 @@ impl PublishQueue {
         }
     }
 
-    pub fn letter(&mut self, letter: DeadLetterMessage, told: oneshot::Sender<()>) {
+    pub fn letter(&mut self, letter: DeadLetterMessage) -> LetterId {
+        let id = LetterId(self.slot());
         self.fresh.push_back(Item {
-            what: Content::DeadLetterMessage(letter, Some(told)),
+            what: Content::DeadLetterMessage(letter, id),
             tries: 0,
             returned: false,
         });
+        id
     }
 
     /// What goes next, and its slot; it counts as on its way from now on.
-    pub fn take(&mut self, mono: Instant, wall: Millis) -> Option<(u64, Words)> {
+    pub fn take(&mut self, now: Now) -> Option<(u64, BasicPublish)> {
         let item = match self.again.first_key_value() {
-            Some(((due, _), _)) if *due <= mono => self.again.pop_first()?.1,
+            Some(((due, _), _)) if *due <= now.mono => self.again.pop_first()?.1,
             _ => self.fresh.pop_front()?,
         };
         let slot = self.slot();
-        let words = self.words(&item, slot, wall);
+        let message = self.message(&item, slot, now.wall);
+        let id = message.properties.message_id().as_ref();
         let in_flight = InFlight {
             item,
-            since: mono,
+            since: now.mono,
             returned: false,
-            exchange: words.exchange.clone(),
-            routing_key: words.routing_key.clone(),
-            message_id: words
-                .mandatory
-                .then(|| {
-                    words
-                        .properties
-                        .message_id()
-                        .as_ref()
-                        .map(|id| id.to_string())
-                })
-                .flatten(),
+            exchange: message.exchange.clone(),
+            routing_key: message.routing_key.clone(),
+            message_id: id.filter(|_| message.mandatory).map(ToString::to_string),
         };
         self.in_flight.insert(slot, in_flight);
-        Some((slot, words))
+        Some((slot, message))
     }
 
     /// When the next one is due again.
-    pub fn due(&self) -> Option<Instant> {
+    pub fn due(&self) -> Option<Mono> {
         self.again.first_key_value().map(|((due, _), _)| *due)
     }
 
     /// Since when the oldest has been waiting for its confirm.
-    pub fn oldest(&self) -> Option<Instant> {
+    pub fn oldest(&self) -> Option<Mono> {
         self.in_flight
             .first_key_value()
             .map(|(_, in_flight)| in_flight.since)
     }
 
     /// The broker was unreachable for a while, or blocked: nobody's confirm is late for that.
-    pub fn forgive(&mut self, mono: Instant) {
+    pub fn forgive(&mut self, mono: Mono) {
         for in_flight in self.in_flight.values_mut() {
             in_flight.since = mono;
         }
@@ -171,17 +224,12 @@ impl PublishQueue {
 
     /// The broker has returned a message. The client hands it over with the next confirm, whosever that is: whose
     /// message it is stands in the message alone.
-    pub fn returned(&mut self, message: &BasicReturnMessage) {
-        let id = message
-            .properties
-            .message_id()
-            .as_ref()
-            .map(|id| id.to_string());
+    pub fn returned(&mut self, message: &Returned) {
         let whose = self.in_flight.values_mut().find(|in_flight| {
             !in_flight.returned
-                && in_flight.message_id == id
-                && *in_flight.exchange == *message.exchange.as_str()
-                && *in_flight.routing_key == *message.routing_key.as_str()
+                && in_flight.message_id == message.message_id
+                && in_flight.exchange == message.exchange
+                && in_flight.routing_key == message.routing_key
         });
         metrics::counter!("ringback_reports_returned_total").increment(1);
         if let Some(in_flight) = whose {
@@ -190,7 +238,7 @@ impl PublishQueue {
     }
 
     /// The broker has answered for a slot.
-    pub fn confirmed(&mut self, slot: u64, ack: bool, mono: Instant, wall: Millis) {
+    pub fn confirmed(&mut self, slot: u64, ack: bool, now: Now) {
         let Some(in_flight) = self.in_flight.remove(&slot) else {
             return;
         };
@@ -199,16 +247,13 @@ impl PublishQueue {
                 returned: in_flight.returned,
                 ..in_flight.item
             };
-            self.once_more(item, mono, wall);
+            self.once_more(item, now);
             return;
         }
         match in_flight.item.what {
             Content::Report(report) => self.finished(report.report),
             Content::Dead(key, _) => self.finished(key),
-            Content::DeadLetterMessage(_, told) => {
-                // The door may have gone with its connection; the message is at the broker all the same.
-                let _ = told.map(|told| told.send(()));
-            }
+            Content::DeadLetterMessage(_, id) => self.letters_over.push_back(id),
         }
     }
 
@@ -242,6 +287,11 @@ impl PublishQueue {
         std::mem::take(&mut self.done)
     }
 
+    /// A letter that is at the broker, or was given up.
+    pub fn letter_over(&mut self) -> Option<LetterId> {
+        self.letters_over.pop_front()
+    }
+
     fn finished(&mut self, key: ReportKey) {
         self.known.remove(&key);
         self.published.insert(key);
@@ -254,35 +304,13 @@ impl PublishQueue {
     }
 
     /// Refused by the broker, or wanted by no queue.
-    fn once_more(&mut self, item: Item, mono: Instant, wall: Millis) {
+    fn once_more(&mut self, item: Item, now: Now) {
         let Item {
             what,
             tries,
             returned,
         } = item;
-        let wait = PAUSE.saturating_mul(1 << tries.min(6)).min(PAUSE_LONGEST);
-        let (what, wait) = match what {
-            Content::Report(report) if report.until <= wall => {
-                let key = report.report;
-                (
-                    Content::Dead(key, self.give_up(&report, wall)),
-                    Duration::ZERO,
-                )
-            }
-            Content::Report(report) => {
-                let left = report.until.since(wall);
-                (Content::Report(report), wait.min(left))
-            }
-            Content::DeadLetterMessage(letter, told)
-                if !letter.mandatory && tries >= LETTER_TRIES =>
-            {
-                tracing::warn!("an error message could not be delivered and is given up");
-                let _ = told.map(|told| told.send(()));
-                return;
-            }
-            other => (other, wait),
-        };
-        if self.again.len() >= AGAIN
+        if self.again.len() >= self.bounds.again
             && let Content::Report(report) = &what
         {
             // It stays in the ledger and is read again.
@@ -290,15 +318,32 @@ impl PublishQueue {
             self.left = true;
             return;
         }
-        let key = (mono + wait, self.slot());
-        self.again.insert(
-            key,
-            Item {
-                what,
-                tries: tries.saturating_add(1),
-                returned,
-            },
-        );
+        let wait = PAUSE.saturating_mul(1 << tries.min(6)).min(PAUSE_LONGEST);
+        let (what, wait) = match what {
+            Content::Report(report) if report.until <= now.wall => {
+                let letter = self.give_up(&report, now.wall);
+                (Content::Dead(report.report, letter), Duration::ZERO)
+            }
+            Content::Report(report) => {
+                let left = report.until.since(now.wall);
+                (Content::Report(report), wait.min(left))
+            }
+            Content::DeadLetterMessage(letter, id)
+                if !letter.mandatory && tries >= LETTER_TRIES =>
+            {
+                tracing::warn!("an error message could not be delivered and is given up");
+                self.letters_over.push_back(id);
+                return;
+            }
+            other => (other, wait),
+        };
+        let key = (now.mono + wait, self.slot());
+        let item = Item {
+            what,
+            tries: tries.saturating_add(1),
+            returned,
+        };
+        self.again.insert(key, item);
     }
 
     fn give_up(&self, report: &OutboxReport, wall: Millis) -> DeadLetterMessage {
@@ -310,19 +355,19 @@ impl PublishQueue {
             "no queue took a report in time; dead-lettered as unroutable without its secrets"
         );
         DeadLetterMessage {
-            exchange: self.dead.clone(),
+            exchange: self.names.dead.clone(),
             routing_key: "".into(),
             mandatory: true,
             properties: properties("dead", wall),
-            body: DeadLetter::of_report(report, wall, &self.node).into(),
+            body: DeadLetter::of_report(report, wall, &self.names.node).into(),
         }
     }
 
-    fn words(&self, item: &Item, slot: u64, wall: Millis) -> Words {
+    fn message(&self, item: &Item, slot: u64, wall: Millis) -> BasicPublish {
         let report = match &item.what {
             Content::Report(report) => report,
             Content::Dead(_, letter) | Content::DeadLetterMessage(letter, _) => {
-                return Words {
+                return BasicPublish {
                     exchange: letter.exchange.clone(),
                     routing_key: letter.routing_key.clone(),
                     mandatory: letter.mandatory,
@@ -341,25 +386,21 @@ impl PublishQueue {
             Target::Exchange {
                 routing_key,
                 mandatory,
-            } => (self.reports.clone(), routing_key.clone(), *mandatory),
+            } => (self.names.reports.clone(), routing_key.clone(), *mandatory),
             // Never taken in, see `report`.
             Target::Http => ("".into(), "".into(), false),
         };
-        Words {
+        BasicPublish {
             exchange,
             routing_key,
             mandatory,
-            properties: report_properties(report, &self.node, wall),
+            properties: report_properties(report, &self.names.node, wall),
             body: report.body.clone(),
             lane: usize::try_from(report.challenge.0.unsigned_abs()).unwrap_or_default(),
         }
     }
 }
 
-/// Bound of what waits to go, besides what the window lets back.
-const FRESH: usize = 4_096;
-/// Bound of what waits to go again; more stay in the ledger.
-const AGAIN: usize = 16_384;
 /// Between tries of one message; doubled each time.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_LONGEST: Duration = Duration::from_secs(30);
@@ -370,6 +411,16 @@ const LETTER_TRIES: u32 = 5;
 mod tests {
     use super::*;
     use crate::challenge::ChallengeKey;
+
+    fn at(span: Duration) -> Now {
+        let mono = Mono::default() + span;
+        let wall = Millis(span.as_millis() as i64);
+        Now {
+            wall,
+            mono,
+            ahead: 0,
+        }
+    }
 
     fn report(key: i64, until: i64) -> OutboxReport {
         OutboxReport {
@@ -386,69 +437,93 @@ mod tests {
         }
     }
 
-    fn queue() -> (PublishQueue, Instant) {
-        (
-            PublishQueue::new("r".into(), "d".into(), "n".into()),
-            Instant::now(),
-        )
+    fn queue() -> PublishQueue {
+        bounded(PublishBounds::default())
+    }
+
+    fn bounded(bounds: PublishBounds) -> PublishQueue {
+        let names = PublishNames {
+            reports: "r".into(),
+            dead: "d".into(),
+            node: "n".into(),
+        };
+        PublishQueue::new(names, bounds)
     }
 
     #[test]
     fn a_report_is_in_hand_once_and_not_again_when_done() {
-        let (mut queue, now) = queue();
+        let (mut queue, now) = (queue(), at(Duration::ZERO));
         queue.report(report(1, 9));
         queue.report(report(1, 9));
-        let (slot, _) = queue.take(now, Millis(0)).unwrap();
-        assert!(queue.take(now, Millis(0)).is_none());
-        queue.confirmed(slot, true, now, Millis(0));
+        let (slot, _) = queue.take(now).unwrap();
+        assert!(queue.take(now).is_none());
+        queue.confirmed(slot, true, now);
         assert_eq!(queue.done(), [ReportKey(1)]);
         queue.report(report(1, 9));
-        assert!(queue.take(now, Millis(0)).is_none());
+        assert!(queue.take(now).is_none());
     }
 
     #[test]
     fn what_was_on_its_way_goes_first_and_in_order() {
-        let (mut queue, now) = queue();
+        let (mut queue, now) = (queue(), at(Duration::ZERO));
         for key in 1..=3 {
             queue.report(report(key, 9));
         }
         for _ in 0..2 {
-            queue.take(now, Millis(0)).unwrap();
+            queue.take(now).unwrap();
         }
         queue.requeued();
         let lanes: Vec<usize> =
-            std::iter::from_fn(|| queue.take(now, Millis(0)).map(|(_, words)| words.lane))
-                .collect();
+            std::iter::from_fn(|| queue.take(now).map(|(_, message)| message.lane)).collect();
         assert_eq!(lanes, [1, 2, 3]);
     }
 
     #[test]
     fn refused_it_waits_longer_each_time_and_ends_as_a_dead_letter() {
-        let (mut queue, now) = queue();
+        let (mut queue, now) = (queue(), at(Duration::ZERO));
         queue.report(report(1, 2_000));
-        let (slot, _) = queue.take(now, Millis(0)).unwrap();
-        queue.confirmed(slot, false, now, Millis(0));
-        assert!(queue.take(now, Millis(0)).is_none(), "not at once");
-        assert_eq!(queue.due(), Some(now + PAUSE));
-        let later = now + PAUSE;
-        let (slot, words) = queue.take(later, Millis(1_000)).unwrap();
-        assert_eq!(&*words.routing_key, "q");
-        queue.confirmed(slot, false, later, Millis(1_000));
+        let (slot, _) = queue.take(now).unwrap();
+        queue.confirmed(slot, false, now);
+        assert!(queue.take(now).is_none(), "not at once");
+        assert_eq!(queue.due(), Some(now.mono + PAUSE));
+        let later = at(PAUSE);
+        let (slot, message) = queue.take(later).unwrap();
+        assert_eq!(&*message.routing_key, "q");
+        queue.confirmed(slot, false, later);
         assert_eq!(
             queue.due(),
-            Some(later + Duration::from_secs(1)),
+            Some(later.mono + Duration::from_secs(1)),
             "not beyond its time"
         );
-        let end = later + Duration::from_secs(1);
-        let (slot, _) = queue.take(end, Millis(2_000)).unwrap();
-        queue.confirmed(slot, false, end, Millis(2_000));
-        let (slot, words) = queue.take(end, Millis(2_000)).unwrap();
-        assert_eq!(&*words.exchange, "d");
+        let end = at(Duration::from_secs(2));
+        let (slot, _) = queue.take(end).unwrap();
+        queue.confirmed(slot, false, end);
+        let (slot, message) = queue.take(end).unwrap();
+        assert_eq!(&*message.exchange, "d");
         assert!(
             queue.done().is_empty(),
             "not before the dead letter is held"
         );
-        queue.confirmed(slot, true, end, Millis(2_000));
+        queue.confirmed(slot, true, end);
         assert_eq!(queue.done(), [ReportKey(1)]);
+    }
+
+    #[test]
+    fn what_waits_to_go_again_is_bounded_where_dead_letters_come_back_too() {
+        let bounds = PublishBounds {
+            again: 8,
+            ..PublishBounds::default()
+        };
+        let mut queue = bounded(bounds);
+        for n in 0..200 {
+            // No queue takes anything, and the time of all is over.
+            let now = at(Duration::from_secs(10 * n));
+            queue.report(report(n as i64 + 1, 0));
+            while let Some((slot, _)) = queue.take(now) {
+                queue.confirmed(slot, false, now);
+            }
+            assert!(queue.in_hand() <= bounds.again, "{}", queue.in_hand());
+        }
+        assert!(queue.left, "the others are read again");
     }
 }

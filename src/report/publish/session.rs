@@ -1,16 +1,14 @@
-//! The publisher's connection, again and again: fills the window, gathers the confirms, tells what is done.
-//!
-//! One turn takes in what waits, publishes as much as the window lets, and sleeps until something happens. A publish
-//! or confirm that takes too long, an error, a closed channel: the connection is given up, and what was on its way
-//! goes again on the next. While the broker is blocked nothing is published and nothing is late.
+//! The publisher's connection, again and again: carries out what the machine wants, and tells it what has happened.
+//! Decides nothing.
 
 use std::{
+    collections::HashMap,
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_util::{
@@ -24,12 +22,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     DeadLetterMessage, Publishing,
-    queue::{PublishQueue, Words},
-    unroutable::{Notice, Unroutable},
+    machine::{PublishMachine, PublishOutput},
+    queue::{BasicPublish, Confirm, LetterId, PublishBounds, PublishNames, Returned},
+    unroutable::ReturnNotice,
 };
 use crate::{
     broker::{self, ANSWER, BrokerError, Link, Turn, outage::Outage, short, within},
-    clock,
+    clock::Now,
     ledger::{OutboxReport, ReadError, ReportKey},
     retry::Waits,
 };
@@ -38,7 +37,7 @@ use crate::{
 pub(super) struct Inbox {
     pub reports: mpsc::Receiver<OutboxReport>,
     pub letters: mpsc::Receiver<(DeadLetterMessage, oneshot::Sender<()>)>,
-    /// Reports were not taken in for want of room, or never: the ledger knows them.
+    /// Reports were not taken in for want of room: the ledger knows them.
     pub missed: Arc<AtomicBool>,
     pub stop: watch::Receiver<Option<Duration>>,
 }
@@ -46,13 +45,15 @@ pub(super) struct Inbox {
 /// Until it is stopped: connects, publishes, connects again.
 pub(super) async fn run(publishing: Publishing, mut inbox: Inbox) {
     let amqp = &publishing.amqp;
-    let mut queue = PublishQueue::new(
-        amqp.reports.clone(),
-        amqp.dead.clone(),
-        publishing.node.clone(),
-    );
+    let names = PublishNames {
+        reports: amqp.reports.clone(),
+        dead: amqp.dead.clone(),
+        node: publishing.node.clone(),
+    };
+    let mut machine = PublishMachine::new(names, PublishBounds::default());
+    let mut letters = HashMap::new();
     let (mut waits, mut turn) = (Waits::default(), Turn::default());
-    let (mut unroutable, mut outage) = (Unroutable::default(), Outage::default());
+    let mut outage = Outage::default();
     loop {
         let connected = tokio::select! {
             connected = connect(&publishing, &mut turn) => connected,
@@ -63,25 +64,22 @@ pub(super) async fn run(publishing: Publishing, mut inbox: Inbox) {
                 waits.succeeded();
                 publishing.status.set_publishing(true);
                 broker::say_there(&mut outage, PURPOSE);
+                machine.connected(Now::read());
                 let mut session = Session {
                     events: Box::pin(link.events()),
                     channels,
                     publishing: &publishing,
-                    queue: &mut queue,
-                    unroutable: &mut unroutable,
-                    looked: Instant::now(),
+                    machine: &mut machine,
+                    letters: &mut letters,
                     inbox: &mut inbox,
                     in_flight: FuturesUnordered::new(),
-                    scan: Scan::From(ReportKey(i64::MIN)),
-                    scanned: Instant::now(),
-                    blocked: false,
-                    stop_at: None,
+                    reading: None,
+                    stopping: false,
                 };
                 let end = session.work().await;
                 publishing.status.set_publishing(false);
                 publishing.status.set_blocked(false);
                 link.close().await;
-                queue.requeued();
                 match end {
                     End::Stopped => return,
                     End::Broken(reason) => reason,
@@ -128,152 +126,116 @@ enum End {
     Broken(BrokerError),
 }
 
-/// Reading the ledger for what is not in hand.
-enum Scan {
-    /// From after this key on, when there is room.
-    From(ReportKey),
-    Reading(BoxFuture<'static, Result<Vec<OutboxReport>, ReadError>>),
-    Done,
-}
-
-type Confirmed = (u64, lapin::Result<Confirmation>);
+type Answered = (u64, lapin::Result<Confirmation>);
+type Page = (ReportKey, Result<Vec<OutboxReport>, ReadError>);
 
 struct Session<'a> {
     events: Pin<Box<dyn Stream<Item = Event> + Send>>,
     channels: Vec<Channel>,
     publishing: &'a Publishing,
-    queue: &'a mut PublishQueue,
-    unroutable: &'a mut Unroutable,
-    /// When what came back was counted last.
-    looked: Instant,
+    machine: &'a mut PublishMachine,
+    /// Who waits for letters.
+    letters: &'a mut HashMap<LetterId, oneshot::Sender<()>>,
     inbox: &'a mut Inbox,
-    in_flight: FuturesUnordered<BoxFuture<'static, Confirmed>>,
-    scan: Scan,
-    scanned: Instant,
-    blocked: bool,
-    stop_at: Option<Instant>,
+    in_flight: FuturesUnordered<BoxFuture<'static, Answered>>,
+    reading: Option<BoxFuture<'static, Page>>,
+    stopping: bool,
 }
 
 impl Session<'_> {
     async fn work(&mut self) -> End {
+        let end = self.turns().await;
+        self.machine.lost();
+        // What was confirmed before is struck now, however long the broker is away. Nothing more is published.
+        let now = Now::read();
+        while let Some(output) = self.machine.poll_output(now) {
+            let _ = self.carry_out(output).await;
+        }
+        end
+    }
+
+    async fn turns(&mut self) -> End {
         loop {
             self.take_in();
-            if self
-                .stop_at
-                .is_some_and(|at| Instant::now() >= at || self.queue.idle())
-            {
+            let now = Now::read();
+            self.machine.turn(now);
+            while let Some(output) = self.machine.poll_output(now) {
+                if let Err(reason) = self.carry_out(output).await {
+                    return End::Broken(reason);
+                }
+            }
+            if self.machine.is_over(now) {
                 return End::Stopped;
             }
-            self.fill();
-            self.say_unroutable();
-            if let Err(reason) = self.turn().await {
+            if let Err(reason) = self.wait(now).await {
                 return End::Broken(reason);
-            }
-            let done = self.queue.done();
-            if !done.is_empty() && self.publishing.done.send(done).await.is_err() {
-                // Dispatch has ended: nobody strikes them from the ledger, and they go again after the restart.
-                return End::Stopped;
             }
         }
     }
 
     /// Everything that waits and has room.
     fn take_in(&mut self) {
-        while self.queue.room() {
+        while self.machine.has_room() {
             match self.inbox.reports.try_recv() {
-                Ok(report) => self.queue.report(report),
+                Ok(report) => self.machine.report(report),
                 Err(_) => break,
             }
         }
-        let rested = self.scanned.elapsed() >= RESCAN;
-        if matches!(self.scan, Scan::Done) && rested && self.stop_at.is_none() {
-            let missed = self.inbox.missed.swap(false, Ordering::AcqRel);
-            if missed || std::mem::take(&mut self.queue.left) {
-                self.scan = Scan::From(ReportKey(i64::MIN));
-                self.scanned = Instant::now();
-            }
-        }
-        if let Scan::From(after) = self.scan
-            && self.queue.below_low_water()
-        {
-            let ledger = self.publishing.ledger.clone();
-            self.scan =
-                Scan::Reading(async move { ledger.pending_reports(after, PAGE).await }.boxed());
+        if self.inbox.missed.swap(false, Ordering::AcqRel) {
+            self.machine.missed();
         }
     }
 
-    /// Reports that no queue takes are an operator's business at once, not only when their time is over.
-    fn say_unroutable(&mut self) {
-        let now = Instant::now();
-        if now.duration_since(self.looked) < TICK {
-            return;
-        }
-        self.looked = now;
-        let (waiting, queue) = self.queue.unroutable();
-        self.publishing.status.set_unroutable(waiting);
-        match self.unroutable.look(now, waiting) {
-            Some(Notice::Begins) => {
-                tracing::warn!(
-                    waiting,
-                    queue,
-                    "reports come back from the broker: no queue of that name takes them; they are tried again until their time is over"
-                );
+    async fn carry_out(&mut self, output: PublishOutput) -> Result<(), BrokerError> {
+        match output {
+            PublishOutput::Publish(slot, message) => {
+                let channel = self.channels[message.lane % self.channels.len()].clone();
+                self.in_flight
+                    .push(publish(channel, slot, *message).boxed());
             }
-            Some(Notice::GoesOn) => {
-                tracing::warn!(
-                    waiting,
-                    queue,
-                    "reports still come back: no queue takes them"
-                );
+            PublishOutput::Read(after, limit) => {
+                let ledger = self.publishing.ledger.clone();
+                let page = async move { (after, ledger.pending_reports(after, limit).await) };
+                self.reading = Some(page.boxed());
             }
-            Some(Notice::Ended) => tracing::info!("no report comes back any more"),
-            None => {}
+            PublishOutput::Done(keys) => {
+                // Refused where dispatch has ended: nobody strikes them from the ledger, and they go again after the
+                // restart. What is still at hand goes all the same.
+                let _ = self.publishing.done.send(keys).await;
+            }
+            PublishOutput::LetterOver(letter) => {
+                // The door may have gone with its connection; the message is at the broker all the same.
+                let _ = self.letters.remove(&letter).map(|told| told.send(()));
+            }
+            PublishOutput::Unconfirmed(limit) => return Err(BrokerError::Unconfirmed(limit)),
+            PublishOutput::Unroutable(waiting) => self.publishing.status.set_unroutable(waiting),
+            PublishOutput::Notice(notice, waiting, queue) => say(notice, waiting, &queue),
         }
+        Ok(())
     }
 
-    /// Publishes while the window lets.
-    fn fill(&mut self) {
-        if self.blocked {
-            return;
-        }
-        let (mono, wall) = (Instant::now(), clock::now());
-        while self.queue.in_flight() < WINDOW {
-            let Some((slot, words)) = self.queue.take(mono, wall) else {
-                break;
-            };
-            let channel = self.channels[words.lane % self.channels.len()].clone();
-            self.in_flight.push(publish(channel, slot, words).boxed());
-        }
-    }
-
-    /// Waits for one thing to happen and takes it in.
-    async fn turn(&mut self) -> Result<(), BrokerError> {
-        let due = self.queue.due().map_or(TICK, |due| {
-            due.saturating_duration_since(Instant::now()).min(TICK)
-        });
-        let room = self.queue.room();
+    /// Waits for one thing to happen and tells the machine.
+    async fn wait(&mut self, now: Now) -> Result<(), BrokerError> {
+        let deadline = self.machine.deadline();
+        let wait = deadline.map_or(LOOK, |at| at.saturating_duration_since(now.mono).min(LOOK));
+        let room = self.machine.has_room();
         tokio::select! {
             biased;
-            event = self.events.next() => self.event(event),
-            Some(first) = self.in_flight.next(), if !self.in_flight.is_empty() => self.confirmed(first),
+            event = self.events.next() => return self.event(event),
+            Some(first) = self.in_flight.next(), if !self.in_flight.is_empty() => return self.confirmed(first),
             Some((letter, told)) = self.inbox.letters.recv(), if room => {
-                self.queue.letter(letter, told);
-                Ok(())
+                let id = self.machine.letter(letter);
+                self.letters.insert(id, told);
             }
-            Some(report) = self.inbox.reports.recv(), if room => {
-                self.queue.report(report);
-                Ok(())
+            Some(report) = self.inbox.reports.recv(), if room => self.machine.report(report),
+            (after, page) = read(&mut self.reading) => self.machine.page(after, page),
+            limit = stopped(&mut self.inbox.stop), if !self.stopping => {
+                self.stopping = true;
+                self.machine.stop(Now::read(), limit);
             }
-            page = read(&mut self.scan) => {
-                self.page(page);
-                Ok(())
-            }
-            limit = stopped(&mut self.inbox.stop), if self.stop_at.is_none() => {
-                self.stop_at = Some(Instant::now() + limit);
-                Ok(())
-            }
-            () = tokio::time::sleep(due) => self.late(),
+            () = tokio::time::sleep(wait) => {}
         }
+        Ok(())
     }
 
     fn event(&mut self, event: Option<Event>) -> Result<(), BrokerError> {
@@ -281,21 +243,18 @@ impl Session<'_> {
             None => Err(BrokerError::Ended),
             Some(Event::Error(error)) => Err(BrokerError::Broken(error)),
             Some(event) => {
-                if let Some(blocked) = broker::blocked(&event) {
-                    self.set_blocked(blocked);
+                if let Some(blocked) = broker::blocked(&event)
+                    && self.machine.blocked(Now::read(), blocked)
+                {
+                    self.say_blocked(blocked);
                 }
                 Ok(())
             }
         }
     }
 
-    fn set_blocked(&mut self, blocked: bool) {
-        if blocked == self.blocked {
-            return;
-        }
-        self.blocked = blocked;
+    fn say_blocked(&self, blocked: bool) {
         self.publishing.status.set_blocked(blocked);
-        self.queue.forgive(Instant::now());
         if blocked {
             tracing::warn!("the broker takes nothing just now (alarm); reports wait in the ledger");
         } else {
@@ -303,77 +262,74 @@ impl Session<'_> {
         }
     }
 
-    /// A confirm has come; so have, perhaps, others. All that are here are gathered before any is believed: the
-    /// client gives a returned message to whichever confirm of the channel it handles next, so the one that says
-    /// "returned" may be a neighbour's.
-    fn confirmed(&mut self, first: Confirmed) -> Result<(), BrokerError> {
+    /// A confirm has come; so have, perhaps, others: all that are here are told at once.
+    fn confirmed(&mut self, first: Answered) -> Result<(), BrokerError> {
         let mut all = vec![first];
-        while let Some(Some(confirmed)) = self.in_flight.next().now_or_never() {
-            all.push(confirmed);
+        while let Some(Some(answered)) = self.in_flight.next().now_or_never() {
+            all.push(answered);
         }
-        for (_, confirmation) in &all {
-            if let Ok(Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message))) =
-                confirmation
-            {
-                self.queue.returned(message);
-            }
-        }
-        let (mono, wall) = (Instant::now(), clock::now());
-        let mut broken = None;
-        for (slot, confirmation) in all {
-            match confirmation {
-                Ok(confirmation) => self
-                    .queue
-                    .confirmed(slot, confirmation.is_ack(), mono, wall),
+        let (mut confirms, mut broken) = (Vec::with_capacity(all.len()), None);
+        for (slot, answer) in all {
+            match answer {
+                Ok(answer) => confirms.push(confirm(slot, answer)),
                 Err(error) => broken = Some(BrokerError::Broken(error)),
             }
         }
+        self.machine.confirmed(Now::read(), confirms);
         broken.map_or(Ok(()), Err)
-    }
-
-    fn page(&mut self, page: Result<Vec<OutboxReport>, ReadError>) {
-        match page {
-            Ok(reports) => {
-                self.scan = match reports.last() {
-                    Some(last) if reports.len() >= PAGE => Scan::From(last.report),
-                    _ => Scan::Done,
-                };
-                for report in reports {
-                    self.queue.report(report);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "waiting reports can't be read from the ledger; trying again");
-                self.inbox.missed.store(true, Ordering::Release);
-                self.scan = Scan::Done;
-            }
-        }
-    }
-
-    fn late(&mut self) -> Result<(), BrokerError> {
-        let late = self
-            .queue
-            .oldest()
-            .is_some_and(|since| since.elapsed() >= CONFIRM);
-        if late && !self.blocked {
-            return Err(BrokerError::Unconfirmed(CONFIRM));
-        }
-        Ok(())
     }
 }
 
-async fn publish(channel: Channel, slot: u64, words: Words) -> Confirmed {
+fn confirm(slot: u64, answer: Confirmation) -> Confirm {
+    let ack = answer.is_ack();
+    let returned = match &answer {
+        Confirmation::Ack(message) | Confirmation::Nack(message) => message.as_ref(),
+        Confirmation::NotRequested => None,
+    };
+    let returned = returned.map(|message| Returned {
+        exchange: message.exchange.as_str().into(),
+        routing_key: message.routing_key.as_str().into(),
+        message_id: message
+            .properties
+            .message_id()
+            .as_ref()
+            .map(ToString::to_string),
+    });
+    Confirm {
+        slot,
+        ack,
+        returned,
+    }
+}
+
+fn say(notice: ReturnNotice, waiting: usize, queue: &str) {
+    match notice {
+        ReturnNotice::Begins => tracing::warn!(
+            waiting,
+            queue,
+            "reports come back from the broker: no queue of that name takes them; they are tried again until their time is over"
+        ),
+        ReturnNotice::GoesOn => tracing::warn!(
+            waiting,
+            queue,
+            "reports still come back: no queue takes them"
+        ),
+        ReturnNotice::Ended => tracing::info!("no report comes back any more"),
+    }
+}
+
+async fn publish(channel: Channel, slot: u64, message: BasicPublish) -> Answered {
     let options = BasicPublishOptions {
-        mandatory: words.mandatory,
+        mandatory: message.mandatory,
         ..BasicPublishOptions::default()
     };
     let published = channel
         .basic_publish(
-            short(&words.exchange),
-            short(&words.routing_key),
+            short(&message.exchange),
+            short(&message.routing_key),
             options,
-            &words.body,
-            words.properties,
+            &message.body,
+            message.properties,
         )
         .await;
     match published {
@@ -383,24 +339,20 @@ async fn publish(channel: Channel, slot: u64, words: Words) -> Confirmed {
 }
 
 /// The page that is being read; never, where none is.
-async fn read(scan: &mut Scan) -> Result<Vec<OutboxReport>, ReadError> {
-    match scan {
-        Scan::Reading(page) => page.await,
-        Scan::From(_) | Scan::Done => std::future::pending().await,
+async fn read(reading: &mut Option<BoxFuture<'static, Page>>) -> Page {
+    match reading {
+        Some(page) => {
+            let page = page.await;
+            *reading = None;
+            page
+        }
+        None => std::future::pending().await,
     }
 }
 
 /// What the log calls this connection.
 const PURPOSE: &str = "publishing reports";
-/// Messages on their way without a confirm.
-const WINDOW: usize = 1_024;
 /// Channels that share the work; a challenge stays on one.
 const CHANNELS: usize = 2;
-/// A publish or confirm that takes longer means that the connection is no good.
-const CONFIRM: Duration = Duration::from_secs(20);
-/// Between looks at the clock.
-const TICK: Duration = Duration::from_millis(500);
-/// Reports read from the ledger at once.
-const PAGE: usize = 512;
-/// The ledger is not read from its beginning more often than this.
-const RESCAN: Duration = Duration::from_secs(2);
+/// Between looks at whether dispatch has found no room, which wakes nobody.
+const LOOK: Duration = Duration::from_millis(500);
