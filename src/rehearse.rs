@@ -3,7 +3,8 @@
 //! Real are the [`core`](crate::core) with delivery, routing and admission, the parsing of jobs, the ledger's engine over a
 //! store in memory that loses what was not committed, the SMPP carriers' machines, which speak octets through a network
 //! in memory (`wire`) to the simulated message centre (`smpp`), and the trunks' machines, which speak SIP through another
-//! (`calls::network`) to the simulated exchange. Played are the broker and the servers that ask (`callers`), the HTTP
+//! (`calls::network`) to the simulated exchange, and the publisher's, which brings reports to a broker in memory
+//! (`report_broker`). Played are the broker, the servers that ask (`callers`) and those that read reports (`consumers`), the HTTP
 //! carriers and their drivers (`http`), what becomes of texts (`texts`), the people at the phones, and the disk. A seed decides everything: the same
 //! seed gives the same trace, and its hash, on any machine.
 //!
@@ -24,6 +25,7 @@ mod callers;
 mod calls;
 mod carriers;
 mod checks;
+mod consumers;
 mod dice;
 mod disk;
 mod event;
@@ -32,7 +34,10 @@ mod http;
 mod limits;
 mod notices;
 mod profile;
+mod publisher;
+mod publishing;
 mod reload;
+mod report_broker;
 mod smpp;
 mod stop;
 mod texts;

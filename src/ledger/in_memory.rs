@@ -107,6 +107,11 @@ impl Engine {
         self.reader.pending_reports(after, limit)
     }
 
+    /// Does this report stand in the outbox?
+    pub fn is_waiting(&self, report: ReportKey) -> Result<bool, ReadError> {
+        self.reader.is_waiting(report)
+    }
+
     pub fn reports_of(&self, key: ChallengeKey) -> Result<Vec<OutboxReport>, ReadError> {
         self.reader.reports_of(key, 0)
     }

@@ -209,6 +209,12 @@ impl Reader {
         Ok(reports)
     }
 
+    pub fn is_waiting(&self, report: ReportKey) -> Result<bool, ReadError> {
+        let before = report.0.saturating_sub(1);
+        let next = self.with(|rows, _| Ok(rows.outbox(before, 1)?))?;
+        Ok(next.first().is_some_and(|row| row.report == report.0))
+    }
+
     /// Once for each row: it is read again and again, and stays where it is.
     fn say_unopened(&self, table: &'static str, key: i64, error: &ReadError) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);

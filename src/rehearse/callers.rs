@@ -42,6 +42,8 @@ pub struct Job {
     /// The same for everyone, from the exchange.
     pub public: BTreeMap<String, (u64, String, u64)>,
     pub finals: BTreeMap<String, String>,
+    /// Reports for the asker that no queue took in time.
+    pub dead: BTreeSet<String>,
     /// Receipts (attempt, part) that were taken after the final.
     pub late_owed: BTreeSet<(u16, u16)>,
     pub late_told: BTreeSet<u16>,
@@ -94,6 +96,7 @@ pub struct Control {
     pub body: Vec<u8>,
 }
 
+pub const TENANTS: [&str; 3] = ["bank", "shop", "employer"];
 /// So long all challenges take to be asked, in milliseconds for each of them.
 const APART: u64 = 700;
 
@@ -112,7 +115,6 @@ pub fn jobs(count: usize, profile: &Profile, dice: &mut Dice) -> Vec<Job> {
 }
 
 fn job(n: usize, spread: u64, profile: &Profile, dice: &mut Dice) -> Job {
-    const TENANTS: [&str; 3] = ["bank", "shop", "employer"];
     let tenant = *dice.pick(&TENANTS);
     let id = format!("c{n:05}");
     let door = match dice.chance(600) {
@@ -172,6 +174,7 @@ fn job(n: usize, spread: u64, profile: &Profile, dice: &mut Dice) -> Job {
         reports: BTreeMap::new(),
         public: BTreeMap::new(),
         finals: BTreeMap::new(),
+        dead: BTreeSet::new(),
         late_owed: BTreeSet::new(),
         late_told: BTreeSet::new(),
         final_at: None,

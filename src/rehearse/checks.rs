@@ -1,12 +1,6 @@
 //! The promise, held against what really happened.
 
-use std::{
-    collections::BTreeMap,
-    hash::{DefaultHasher, Hash, Hasher},
-    time::Duration,
-};
-
-use serde_json::Value;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     callers::{Job, Told, Truth},
@@ -22,7 +16,7 @@ use crate::{
     challenge::{AttemptKey, Origin},
     core::Core,
     delivery::DeliveryState,
-    ledger::{OutboxReport, Target, in_memory::Engine},
+    ledger::{ReportKey, in_memory::Engine},
 };
 
 /// So long after everything is over all slots are free.
@@ -284,99 +278,6 @@ impl World<'_, '_> {
         }
     }
 
-    // --- what is told --------------------------------------------------------------------------------------------
-
-    /// A report has reached whoever reads it.
-    pub(super) fn received(&mut self, report: &OutboxReport) {
-        let Ok(body) = serde_json::from_slice::<Value>(&report.body) else {
-            return self.violate("a report that is no JSON".to_owned());
-        };
-        let text = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
-        let place = (text("tenant").into(), text("challenge").into());
-        let Some(n) = self.ids.get(&place).copied() else {
-            return self.violate(format!("a report of {}, which nobody asked for", place.1));
-        };
-        let (id, event, report_id) = (place.1, text("event"), text("report_id"));
-        let seq = body["seq"].as_u64().unwrap_or_default();
-        let public = matches!(report.target, Target::Exchange { .. });
-        let at = self.now.since_start();
-        let copy = if public { "everyone" } else { "the asker" };
-        self.trace
-            .event(at, format_args!("{id} to {copy}: {seq} {event}"));
-        // Told again later it is without them.
-        let mut content = body.clone();
-        if let Some(fields) = content.as_object_mut() {
-            fields.retain(|name, _| !["code", "digits", "reply"].contains(&name.as_str()));
-        }
-        let mut hash = DefaultHasher::new();
-        content.to_string().hash(&mut hash);
-        let this = (seq, event.clone(), hash.finish());
-        let job = &mut self.jobs[n];
-        let reports = match public {
-            true => &mut job.public,
-            false => &mut job.reports,
-        };
-        let known = reports.get(&report_id);
-        if known.is_some_and(|known| *known != this) {
-            return self.violate(format!(
-                "{id}: report {report_id} comes again and says something else"
-            ));
-        }
-        let new = known.is_none();
-        if new && reports.values().any(|(other, ..)| *other == seq) {
-            return self.violate(format!("{id}: two reports have the number {seq}"));
-        }
-        reports.insert(report_id.clone(), this);
-        if event == "late" {
-            let attempt = body["attempt"].as_u64().unwrap_or_default();
-            let delivered = body["reason"] == "delivered";
-            let told = |(n, _): &(u16, u16)| u64::from(*n) == attempt && delivered;
-            job.late_owed.retain(|owed| !told(owed));
-            job.late_told.insert(attempt as u16);
-            return self.trace.reached("a late report");
-        }
-        if body["final"] != true {
-            return;
-        }
-        let before = job.finals.insert(report_id, event.clone());
-        if job.finals.len() > 1 {
-            let finals: Vec<&String> = job.finals.values().collect();
-            let what = format!("{id}: several finals: {finals:?}");
-            return self.violate(what);
-        }
-        if before.is_none() {
-            self.check_truth(n, &event, &body);
-        }
-    }
-
-    /// Is it true?
-    fn check_truth(&mut self, n: usize, event: &str, body: &Value) {
-        let job = &self.jobs[n];
-        let id = job.id.clone();
-        let attempts = body["attempts"].as_array();
-        let hedges = attempts.into_iter().flatten();
-        let hedges = hedges.filter(|attempt| attempt["hedge"] == true).count();
-        let delivered = !job.at_phone.is_empty() || job.code_read;
-        let wrong = match event {
-            "delivered" if !delivered => Some("delivered, and no phone has it"),
-            "confirmed" if !job.pressed => Some("confirmed, and nobody pressed #"),
-            "verified" | "cancelled" if !job.worded => Some("ended by a word that nobody said"),
-            _ => None,
-        };
-        if let Some(wrong) = wrong {
-            self.violate(format!("{id}: {wrong}"));
-        } else if hedges > 1 {
-            self.violate(format!("{id}: {hedges} hedges"));
-        } else if self.rehearsal.profile.is_healthy()
-            && !["delivered", "confirmed"].contains(&event)
-        {
-            self.violate(format!(
-                "{id}: all is well, and it ended as {event}: {body}"
-            ));
-        }
-        self.trace.reached(final_name(event));
-    }
-
     // --- the end -------------------------------------------------------------------------------------------------
 
     /// Nothing comes any more but time, and what follows from it.
@@ -387,7 +288,7 @@ impl World<'_, '_> {
 
     /// Nothing is left that could happen.
     pub(super) fn is_over(&self, core: &Core) -> bool {
-        core.rest().is_none()
+        core.rest().is_none() && self.publisher.is_at_rest()
     }
 
     /// Nobody will say anything more: a slot that is held now stays so, until it is swept as never settled.
@@ -414,6 +315,10 @@ impl World<'_, '_> {
         let held = engine.held_messages();
         if !matches!(held, Ok(0)) {
             return self.violate(format!("receipts are left in the ledger's inbox: {held:?}"));
+        }
+        let left = engine.pending_reports(ReportKey(i64::MIN), 1);
+        if !matches!(&left, Ok(left) if left.is_empty()) {
+            return self.violate("reports are left in the outbox".to_owned());
         }
         for n in 0..self.jobs.len() {
             if let Some(what) = self.unkept(&self.jobs[n], engine) {
@@ -455,6 +360,10 @@ impl World<'_, '_> {
         if finals != 1 {
             return Some(format!("taken, and {finals} finals were told"));
         }
+        let has_it = |id: &String| job.reports.contains_key(id) || job.dead.contains(id);
+        if job.door == Origin::Amqp && !job.finals.keys().all(has_it) {
+            return Some("taken, and its asker was never told the final".to_owned());
+        }
         let final_of = job
             .public
             .values()
@@ -470,22 +379,4 @@ impl World<'_, '_> {
             _ => None,
         }
     }
-}
-
-/// The states that are counted.
-fn final_name(event: &str) -> &'static str {
-    const NAMES: [&str; 10] = [
-        "delivered",
-        "confirmed",
-        "verified",
-        "cancelled",
-        "unconfirmed",
-        "undelivered",
-        "failed",
-        "expired",
-        "rejected",
-        "denied",
-    ];
-    let known = NAMES.into_iter().find(|name| *name == event);
-    known.unwrap_or("another final")
 }

@@ -1,10 +1,9 @@
 //! What happens later in a rehearsal.
 
-use super::carriers::Step;
+use super::{carriers::Step, report_broker::ReportStep};
 use crate::{
     carrier::{CarrierEvent, DriverId},
     core::LookUp,
-    ledger::ReportKey,
 };
 
 /// One thing that happens at its time.
@@ -20,8 +19,8 @@ pub(super) enum Event {
     Said(usize, Box<CarrierEvent>),
     DriverEnded(DriverId),
     Step(usize, Step),
-    Arrive(ReportKey),
-    Confirmed(ReportKey),
+    /// Of the reports' way to the broker.
+    Report(ReportStep),
     /// The ledger's housekeeping, and a look whether all is over.
     Retention,
     Fault(Trouble),
@@ -36,6 +35,14 @@ pub(super) enum Trouble {
     Disk,
     BrokerGone,
     BrokerBack,
+    /// The connection that reports go by breaks.
+    ReportsCut,
+    /// The broker reads nothing from those who publish.
+    BrokerBlocked,
+    BrokerUnblocked,
+    /// The queue of these replies is gone, and there again.
+    QueueGone,
+    QueueBack(&'static str),
     ClockStep,
     Reload,
     /// The carrier that a reload has taken out of all routes.
@@ -67,8 +74,7 @@ impl Event {
             | Event::LookUp(_)
             | Event::Said(..)
             | Event::DriverEnded(_)
-            | Event::Arrive(_)
-            | Event::Confirmed(_) => false,
+            | Event::Report(_) => false,
         }
     }
 }

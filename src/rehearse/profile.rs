@@ -16,8 +16,24 @@ pub struct Profile {
     pub broker_outages: u64,
     pub clock_steps: u64,
     pub reloads: u64,
-    /// The confirm of a report doesn't come: it is published again.
+
+    // --- reports on their way to the broker
+    /// So many times in the life of a run: their connection breaks, what is on its way being read or not.
+    pub report_cuts: u64,
+    /// The same: the broker reads nothing from those who publish for a while.
+    pub broker_blocks: u64,
+    /// The same: a queue of replies is gone for a while, and returned is what was for it.
+    pub queues_gone: u64,
+    /// Of those: for longer than reports are tried.
+    pub long_gone: u32,
+    /// Of reports: the broker refuses it.
+    pub nacked: u32,
+    /// Of confirms: it comes late, and those that follow with it.
+    pub confirm_late: u32,
+    /// The same: neither it nor another of its channel comes.
     pub confirm_lost: u32,
+    /// Of the lives of the process: its publisher has room for little.
+    pub little_room: u32,
 
     // --- the carriers
     /// So many times in the life of a run: a link breaks.
@@ -88,7 +104,14 @@ impl Profile {
         broker_outages: 0,
         clock_steps: 0,
         reloads: 0,
+        report_cuts: 0,
+        broker_blocks: 0,
+        queues_gone: 0,
+        long_gone: 0,
+        nacked: 0,
+        confirm_late: 0,
         confirm_lost: 0,
+        little_room: 0,
         link_cuts: 0,
         wire_breaks: 0,
         refused: 0,
@@ -134,7 +157,14 @@ impl Profile {
         broker_outages: 1,
         clock_steps: 1,
         reloads: 4,
-        confirm_lost: 30,
+        report_cuts: 3,
+        broker_blocks: 1,
+        queues_gone: 1,
+        long_gone: 20,
+        nacked: 10,
+        confirm_late: 20,
+        confirm_lost: 2,
+        little_room: 700,
         link_cuts: 3,
         wire_breaks: 4,
         refused: 60,
@@ -177,7 +207,10 @@ impl Profile {
         crashes: 4,
         drains: 1,
         wire_breaks: 4,
-        confirm_lost: 50,
+        report_cuts: 2,
+        confirm_late: 30,
+        confirm_lost: 3,
+        little_room: 500,
         redelivered: 100,
         receipt_early: 200,
         datagrams_late: 20,

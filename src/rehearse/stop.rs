@@ -7,6 +7,8 @@ use super::{
     callers::{Told, Truth},
     carriers::{Carrier, CarrierKind},
     event::Event,
+    publisher::LAST_REPORTS,
+    report_broker::ReportStep,
     world::{End, World},
 };
 use crate::{
@@ -30,8 +32,6 @@ pub(super) struct Stop {
 
 /// How long drivers may take to let go of their links (`gateway::drivers`).
 const FAREWELL: Duration = Duration::from_secs(8);
-/// And the publisher after them (`gateway::service`).
-const LAST_REPORTS: u64 = 3_000;
 /// A server whose job is not taken now asks again, and a broker gives it again.
 const AT_CLOSED_DOOR: Duration = Duration::from_millis(500);
 /// What a network has lost comes again within that.
@@ -98,12 +98,18 @@ impl World<'_, '_> {
             self.with_carrier(place, |carrier, _| carrier.unheard());
         }
         let until = self.now + FAREWELL;
-        let ended = self.let_go(until, Some(Carrier::has_ended), &mut core, &mut engine);
-        let until = self.now + self.dice.between(0, LAST_REPORTS);
-        let end = ended.or_else(|| self.let_go(until, None, &mut core, &mut engine));
+        let ended = self.let_go(until, Self::have_drivers_ended, &mut core, &mut engine);
+        if ended.is_none() && !self.have_drivers_ended() {
+            self.trace.reached("a driver did not end in time");
+        }
+        self.stop_publisher();
+        let until = self.now + LAST_REPORTS;
+        let is_over = Self::has_publisher_ended;
+        let end = ended.or_else(|| self.let_go(until, is_over, &mut core, &mut engine));
         if let Some(end) = end {
             return end;
         }
+        self.check_last_reports();
         self.close_ledger(&mut engine);
         self.check_calls_over();
         match self.violation {
@@ -116,33 +122,22 @@ impl World<'_, '_> {
     fn let_go(
         &mut self,
         until: Mono,
-        ended: Option<fn(&Carrier, std::time::Instant) -> bool>,
+        have_ended: fn(&Self) -> bool,
         core: &mut Core,
         engine: &mut Engine,
     ) -> Option<End> {
-        let all_ended = |world: &Self| {
-            let now = world.instant();
-            ended.is_some_and(|ended| world.carriers.iter().all(|c| ended(c, now)))
-        };
-        while !all_ended(self) {
-            let Some(event) = self.next(until) else {
-                self.now = self.now.max(until);
-                if ended.is_some() {
-                    self.trace.reached("a driver did not end in time");
-                }
-                break;
-            };
-            match event {
-                Event::Disk => drop(self.transaction(engine)),
-                // A trunk's driver learns that nobody hears it only by what it says later: whatever waits for this to be
-                // recorded is ended by the next life.
-                Event::Said(_, what) if is_call_state(&what) => self.is_well = false,
-                Event::Said(..)
-                | Event::DriverEnded(_)
-                | Event::LookUp(_)
-                | Event::Confirmed(_) => {}
-                other => self.happen(other, core, engine),
+        self.publish(engine);
+        while !have_ended(self) && self.now < until {
+            let wakes = self.publisher.machine.deadline();
+            let wakes = wakes.map_or(until, |at| at.min(until)).max(self.now);
+            let event = self.next(wakes);
+            if event.is_none() {
+                self.now = self.now.max(wakes);
             }
+            if let Some(event) = event {
+                self.happen_unheard(event, core, engine);
+            }
+            self.publish(engine);
             if self.violation.is_some() {
                 return Some(End::Broken);
             }
@@ -151,6 +146,29 @@ impl World<'_, '_> {
             }
         }
         None
+    }
+
+    fn happen_unheard(&mut self, event: Event, core: &mut Core, engine: &mut Engine) {
+        match event {
+            Event::Disk => drop(self.transaction(engine)),
+            // A trunk's driver learns that nobody hears it only by what it says later: whatever waits for this to be
+            // recorded is ended by the next life.
+            Event::Said(_, what) if is_call_state(&what) => self.is_well = false,
+            Event::Said(..)
+            | Event::DriverEnded(_)
+            | Event::LookUp(_)
+            | Event::Report(ReportStep::Done(_)) => {}
+            other => self.happen(other, core, engine),
+        }
+    }
+
+    fn have_drivers_ended(&self) -> bool {
+        let now = self.instant();
+        self.carriers.iter().all(|carrier| carrier.has_ended(now))
+    }
+
+    fn has_publisher_ended(&self) -> bool {
+        self.publisher.machine.is_over(self.time())
     }
 
     // --- what is promised ----------------------------------------------------------------------------------------

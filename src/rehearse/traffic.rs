@@ -1,4 +1,4 @@
-//! What goes between the process and the world: jobs, answers, orders, reports.
+//! What goes between the process and the world: jobs, answers, orders.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
         Answer, Arrival, Ticket, amqp,
         job::{self, BadJob, JobKind},
     },
-    ledger::{Claim, OutboxReport, ReportKey, in_memory::Engine},
+    ledger::{Claim, in_memory::Engine},
 };
 
 /// What is told of a delivery, by its tag.
@@ -32,7 +32,6 @@ pub(super) struct Broker {
     pub deliveries: BTreeMap<u64, usize>,
     pub answers: (mpsc::UnboundedSender<Told>, mpsc::UnboundedReceiver<Told>),
     pub asking: BTreeMap<u64, Asking>,
-    pub unconfirmed: BTreeMap<ReportKey, OutboxReport>,
 }
 
 /// A client that waits.
@@ -46,8 +45,6 @@ pub(super) struct Asking {
 const CLIENT_WAITS: Duration = Duration::from_secs(5);
 /// How often a client asks that is told to come again.
 const ASKS: u32 = 40;
-/// Reports that are read of the outbox at once.
-const PAGE: usize = 256;
 
 impl World<'_, '_> {
     /// Does what the core wants done.
@@ -102,7 +99,7 @@ impl World<'_, '_> {
                     self.answer(number, Reply::QueueFull);
                 }
                 Output::Acknowledge(_) | Output::Refuse(_) => {}
-                Output::Publish(report) => self.publish(*report),
+                Output::Publish(report) => self.offer(*report, engine),
                 Output::Notify(_) | Output::Ordered(..) => {}
             }
             if self.violation.is_some() {
@@ -333,58 +330,6 @@ impl World<'_, '_> {
             self.jobs[n].unsure = true;
             let after = self.dice.between(3_100, 6_000);
             self.later(after, Event::Ask(n));
-        }
-        self.broker.unconfirmed.clear();
-    }
-
-    // --- reports -------------------------------------------------------------------------------------------------
-
-    fn publish(&mut self, report: OutboxReport) {
-        if report.is_final {
-            self.check_final(&report);
-        }
-        let key = report.report;
-        self.broker.unconfirmed.insert(key, report);
-        let after = self.dice.between(1, 5);
-        self.later(after, Event::Arrive(key));
-    }
-
-    pub(super) fn arrive(&mut self, key: ReportKey) {
-        if !self.broker.up {
-            return;
-        }
-        let Some(report) = self.broker.unconfirmed.get(&key).cloned() else {
-            return;
-        };
-        self.received(&report);
-        if self.dice.chance(self.rehearsal.profile.confirm_lost) {
-            self.trace.fault("confirm lost");
-            self.later(Duration::from_secs(2), Event::Arrive(key));
-        } else {
-            self.later(Duration::from_millis(1), Event::Confirmed(key));
-        }
-    }
-
-    /// The broker is there again: what it has not confirmed is published again.
-    pub(super) fn broker_back(&mut self) {
-        self.broker.up = true;
-        let waiting: Vec<ReportKey> = self.broker.unconfirmed.keys().copied().collect();
-        for key in waiting {
-            let after = self.dice.between(1, 200);
-            self.later(after, Event::Arrive(key));
-        }
-    }
-
-    /// A new life's publisher takes up what waits in the ledger.
-    pub(super) fn reconnect(&mut self, engine: &Engine) {
-        let mut after = ReportKey(i64::MIN);
-        loop {
-            let page = engine.pending_reports(after, PAGE).unwrap_or_default();
-            let Some(last) = page.last() else { break };
-            after = last.report;
-            for report in page {
-                self.publish(report);
-            }
         }
     }
 }

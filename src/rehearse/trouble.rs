@@ -1,13 +1,20 @@
 //! What happens at moments that are known from the beginning: what is asked for, and troubles.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
+    callers::TENANTS,
     carriers::Step,
     event::{Event, Trouble},
     world::{HOUSE, World},
 };
 use crate::core::Core;
+
+/// How long a broker is blocked, and a queue is gone, in milliseconds.
+const BLOCKED: (u64, u64) = (100, 60_000);
+const GONE: (u64, u64) = (100, 120_000);
+/// Longer than any report of a run is tried.
+const GIVEN_UP: Duration = Duration::from_secs(5_400);
 
 impl World<'_, '_> {
     /// What happens at moments that are known from the beginning.
@@ -45,6 +52,9 @@ impl World<'_, '_> {
             (Trouble::Drain, profile.drains),
             (Trouble::Disk, profile.disk_refusals),
             (Trouble::BrokerGone, profile.broker_outages),
+            (Trouble::ReportsCut, profile.report_cuts),
+            (Trouble::BrokerBlocked, profile.broker_blocks),
+            (Trouble::QueueGone, profile.queues_gone),
             (Trouble::ClockStep, profile.clock_steps),
             (Trouble::Reload, profile.reloads),
             (Trouble::LinkCut, profile.link_cuts),
@@ -75,10 +85,24 @@ impl World<'_, '_> {
             Trouble::BrokerGone => {
                 self.trace.fault("broker gone");
                 self.broker.up = false;
+                self.cut_reports();
                 let back = self.dice.between(500, 60_000);
                 self.later(back, Event::Fault(Trouble::BrokerBack));
             }
-            Trouble::BrokerBack => self.broker_back(),
+            Trouble::BrokerBack => self.broker.up = true,
+            Trouble::ReportsCut => {
+                self.trace.fault("reports' connection cut");
+                self.cut_reports();
+            }
+            Trouble::BrokerBlocked => {
+                self.trace.fault("broker blocked");
+                self.at_broker(|broker, stage| broker.block(true, stage));
+                let over = self.dice.between(BLOCKED.0, BLOCKED.1);
+                self.later(over, Event::Fault(Trouble::BrokerUnblocked));
+            }
+            Trouble::BrokerUnblocked => self.at_broker(|broker, stage| broker.block(false, stage)),
+            Trouble::QueueGone => self.queue_gone(),
+            Trouble::QueueBack(tenant) => self.report_broker.queue(replies(tenant), true),
             Trouble::ClockStep => {
                 self.trace.fault("clock step");
                 self.ahead = self.dice.between(0, 7_200_000).as_millis() as i64 - 3_600_000;
@@ -95,4 +119,19 @@ impl World<'_, '_> {
             }
         }
     }
+    /// Somebody has deleted a queue of replies, and declares it again, in some runs only when reports were given up.
+    fn queue_gone(&mut self) {
+        self.trace.fault("queue gone");
+        let tenant = *self.dice.pick(&TENANTS);
+        self.report_broker.queue(replies(tenant), false);
+        let back = match self.dice.chance(self.rehearsal.profile.long_gone) {
+            true => GIVEN_UP,
+            false => self.dice.between(GONE.0, GONE.1),
+        };
+        self.later(back, Event::Fault(Trouble::QueueBack(tenant)));
+    }
+}
+
+fn replies(tenant: &str) -> Arc<str> {
+    format!("replies.{tenant}").into()
 }

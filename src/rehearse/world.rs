@@ -17,7 +17,10 @@ use super::{
     disk::Disk,
     event::Event,
     notices::NoticeLog,
+    profile::Profile,
+    publisher::{OwedReports, ReportPublisher},
     reload::Files,
+    report_broker::{ReportBroker, ReportStep},
     stop::Stop,
     trace::Trace,
     traffic::Broker,
@@ -34,6 +37,7 @@ use crate::{
         Keeping, ReadError, Recovered,
         in_memory::{Engine, Memory},
     },
+    report::publish::PublishNames,
 };
 
 pub struct World<'r, 't> {
@@ -58,6 +62,9 @@ pub struct World<'r, 't> {
     pub(super) ids: BTreeMap<(Arc<str>, Arc<str>), usize>,
     pub(super) keys: BTreeMap<ChallengeKey, usize>,
     pub(super) broker: Broker,
+    pub(super) report_broker: ReportBroker,
+    pub(super) publisher: ReportPublisher,
+    pub(super) owed: OwedReports,
     pub(super) disk: Disk,
     pub(super) notices: NoticeLog,
     /// INVITEs that have just left.
@@ -84,7 +91,7 @@ pub(super) enum End {
 pub(super) const WALL: i64 = 1_800_000_000_000;
 pub(super) const HOUSE: Duration = Duration::from_secs(20);
 /// From a driver's word to its being heard.
-const CHANNEL: Duration = Duration::from_micros(50);
+pub(super) const CHANNEL: Duration = Duration::from_micros(50);
 /// Longer than anything may take.
 const LONGEST: Duration = Duration::from_secs(4 * 3_600);
 
@@ -101,6 +108,7 @@ impl<'r, 't> World<'r, 't> {
             let config = rehearsal.config.carriers.get(name)?.clone();
             Some(Carrier::new(config, place, &rehearsal.voices))
         });
+        let publisher = ReportPublisher::new(PublishNames::default(), &Profile::HEALTHY, &mut dice);
         let ids = jobs.iter().zip(0..);
         let ids = ids.map(|(job, n)| ((job.tenant.clone(), job.id.clone()), n));
         let mut world = World {
@@ -128,8 +136,10 @@ impl<'r, 't> World<'r, 't> {
                 deliveries: BTreeMap::new(),
                 answers: mpsc::unbounded_channel(),
                 asking: BTreeMap::new(),
-                unconfirmed: BTreeMap::new(),
             },
+            report_broker: ReportBroker::default(),
+            publisher,
+            owed: OwedReports::default(),
             disk: Disk::default(),
             notices: NoticeLog::begin().0,
             invited: Vec::new(),
@@ -245,7 +255,7 @@ impl<'r, 't> World<'r, 't> {
         };
         drop(recovered);
         self.check_doubts(&mut core);
-        self.reconnect(&engine);
+        self.start_publisher(&engine);
         loop {
             self.close_door(&mut core);
             self.carry_out(&mut core, &mut engine);
@@ -253,6 +263,7 @@ impl<'r, 't> World<'r, 't> {
             if let Some(fault) = self.notices.check(at, &mut self.trace) {
                 self.violate(fault);
             }
+            self.publish(&engine);
             if self.violation.is_some() {
                 return End::Broken;
             }
@@ -280,7 +291,9 @@ impl<'r, 't> World<'r, 't> {
                 ));
                 return End::Broken;
             }
+            let publisher = self.publisher.machine.deadline();
             let deadline = core.deadline(self.time());
+            let deadline = publisher.map_or(deadline, |at| at.min(deadline));
             match self.next(deadline.max(self.now)) {
                 Some(event) => self.happen(event, &mut core, &mut engine),
                 None => self.now = self.now.max(deadline),
@@ -352,6 +365,7 @@ impl<'r, 't> World<'r, 't> {
             self.with_carrier(place, Carrier::crash);
         }
         self.hang_on();
+        self.hang_up_reports();
         self.now += self.dice.between(50, 3_000);
     }
 
@@ -364,9 +378,10 @@ impl<'r, 't> World<'r, 't> {
         }
         let takes = core.wants();
         let waits = match &event {
-            Event::Said(..) | Event::LookUp(_) | Event::Confirmed(_) | Event::Control(_) => {
-                !takes.rest
-            }
+            Event::Said(..)
+            | Event::LookUp(_)
+            | Event::Report(ReportStep::Done(_))
+            | Event::Control(_) => !takes.rest,
             Event::Ask(_) | Event::AskOther(_) => !takes.jobs,
             _ => false,
         };
@@ -393,11 +408,7 @@ impl<'r, 't> World<'r, 't> {
             Event::Step(place, step) => {
                 self.with_carrier(place, |carrier, stage| carrier.step(step, stage));
             }
-            Event::Arrive(report) => self.arrive(report),
-            Event::Confirmed(report) => {
-                self.broker.unconfirmed.remove(&report);
-                core.handle(now, Input::Published(vec![report]));
-            }
+            Event::Report(step) => self.report_step(step, core),
             Event::DriverEnded(driver) => self.driver_ended(driver, core),
             Event::Retention => {
                 if let Err(error) = engine.housekeep(now.wall) {

@@ -185,6 +185,8 @@ const MAY: &[(&str, &[&str])] = &[
             "message",
             "number",
             "protocol",
+            "report",
+            "retry",
             "routing",
         ],
     ),
