@@ -21,6 +21,7 @@ use crate::{
         ControlMessage, Known, LimitCheck, Limited, NewChallenge, Op, OutboxReport, PendingControl,
         Target,
     },
+    report::body::ReportIdentity,
 };
 
 /// A cancel or feedback for an unknown id is remembered this long.
@@ -368,7 +369,8 @@ impl Core {
             let report = OutboxReport {
                 report: self.commit.next_report(),
                 challenge: known.key,
-                seq: 0,
+                // As it was reported the first time: whoever reads it drops repeats by that.
+                seq: ReportIdentity::of(last).map_or(0, |identity| identity.seq),
                 target: Target::ReplyTo {
                     queue: to.queue.clone(),
                     correlation_id: to.correlation_id.clone(),

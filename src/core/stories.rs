@@ -34,6 +34,7 @@ mod fenced;
 mod limits;
 mod notices;
 mod receipts;
+mod repeats;
 mod trunks;
 
 /// One life of a process.

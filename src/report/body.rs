@@ -2,10 +2,10 @@
 //!
 //! Code, reply and digits stand in the copy of the asking server only. Everything else is the same in both.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     challenge::{Challenge, ChallengeKey, Channel, Meta, Millis},
@@ -42,6 +42,21 @@ pub enum Reader {
 /// node stands in it.
 pub fn report_id(node: &str, key: ChallengeKey, seq: u32) -> String {
     format!("{node}-{:x}-{seq}", key.0)
+}
+
+/// What tells a report from others, as its body has it: what is published again keeps it, whatever has made it.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+pub struct ReportIdentity<'a> {
+    #[serde(borrow)]
+    pub report_id: Cow<'a, str>,
+    pub seq: u32,
+}
+
+impl ReportIdentity<'_> {
+    /// None: this is no report's body.
+    pub fn of(body: &[u8]) -> Option<ReportIdentity<'_>> {
+        serde_json::from_slice(body).ok()
+    }
 }
 
 /// `<event>.<channel>.<country>` in lower case.

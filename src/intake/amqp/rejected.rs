@@ -101,7 +101,7 @@ pub(super) async fn dead_letter(
         reason: why.name(),
         faults: &faults,
     };
-    let mut properties = message_properties("error", now);
+    let mut properties = message_properties("error", clock::said(now));
     if let Some(id) = &body.correlation_id {
         properties = octets::with_correlation_id(properties, id);
     }

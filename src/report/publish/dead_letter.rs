@@ -12,9 +12,13 @@ use serde::Serialize;
 use crate::{
     broker::{octets, short},
     challenge::Millis,
+    clock,
     endpoint::Shape,
     ledger::OutboxReport,
-    report::{JobFault, body::report_id},
+    report::{
+        JobFault,
+        body::{ReportIdentity, report_id},
+    },
 };
 
 /// A message of ours that is no report.
@@ -78,14 +82,14 @@ impl<'a> DeadLetter<'a> {
             challenge,
             size: body.len(),
             sha256: hex::encode(digest(&SHA256, body)),
-            at: crate::clock::said(at).rfc3339(),
+            at: clock::said(at).rfc3339(),
             node,
             sealed: sealed.map(|sealed| STANDARD.encode(sealed)),
             report: None,
         }
     }
 
-    /// Of a report that nobody took in time.
+    /// Of a report that nobody took in time; `at` as it is said.
     pub(super) fn of_report(report: &OutboxReport, at: Millis, node: &str) -> Vec<u8> {
         let mut told = serde_json::from_slice(&report.body).unwrap_or(serde_json::Value::Null);
         if let serde_json::Value::Object(fields) = &mut told {
@@ -98,7 +102,7 @@ impl<'a> DeadLetter<'a> {
             challenge: told.get("challenge").and_then(|id| id.as_str()),
             size: report.body.len(),
             sha256: hex::encode(digest(&SHA256, &report.body)),
-            at: crate::clock::said(at).rfc3339(),
+            at: at.rfc3339(),
             node,
             sealed: None,
             report: Some(told.clone()),
@@ -118,7 +122,7 @@ impl<'a> DeadLetter<'a> {
             exchange: dead.clone(),
             routing_key: "".into(),
             mandatory: true,
-            properties: properties("dead", now),
+            properties: properties("dead", clock::said(now)),
             body: self.body().into(),
         }
     }
@@ -129,22 +133,22 @@ pub fn dead_counter(reason: &'static str) {
     metrics::counter!("ringback_dead_total", "reason" => reason).increment(1);
 }
 
-/// What all our messages have in common: JSON, kept by the broker over its restart.
-pub fn properties(kind: &str, now: Millis) -> BasicProperties {
+/// What all our messages have in common: JSON, kept by the broker over its restart. `at` as it is said.
+pub fn properties(kind: &str, at: Millis) -> BasicProperties {
     BasicProperties::default()
         .with_type(kind.into())
         .with_content_type("application/json".into())
         .with_delivery_mode(PERSISTENT)
-        .with_timestamp(u64::try_from(now.0 / 1_000).unwrap_or_default())
+        .with_timestamp(u64::try_from(at.0 / 1_000).unwrap_or_default())
 }
 
-/// The same for a report.
-pub(super) fn report_properties(report: &OutboxReport, node: &str, now: Millis) -> BasicProperties {
-    let properties = properties("report", now).with_message_id(short(&report_id(
-        node,
-        report.challenge,
-        report.seq,
-    )));
+/// The same for a report. Its `message_id` is what its body has as `report_id`, also where a node of another name wrote it.
+pub(super) fn report_properties(report: &OutboxReport, node: &str, at: Millis) -> BasicProperties {
+    let id = match ReportIdentity::of(&report.body) {
+        Some(identity) => identity.report_id,
+        None => report_id(node, report.challenge, report.seq).into(),
+    };
+    let properties = properties("report", at).with_message_id(short(&id));
     match &report.target {
         crate::ledger::Target::ReplyTo {
             correlation_id: Some(id),
@@ -166,9 +170,8 @@ mod tests {
         ledger::{ReportKey, Target},
     };
 
-    #[test]
-    fn a_dead_report_tells_nothing_personal() {
-        let report = OutboxReport {
+    fn report(body: &str) -> OutboxReport {
+        OutboxReport {
             report: ReportKey(1),
             challenge: ChallengeKey(2),
             seq: 3,
@@ -176,12 +179,29 @@ mod tests {
                 queue: "gone".into(),
                 correlation_id: None,
             },
-            body: br#"{"challenge":"c-1","code":"482913","digits":"12#","reply":"yes","meta":{"name":"Ada"},"user":"u","event":"sent"}"#
-                .as_slice()
-                .into(),
+            body: body.as_bytes().into(),
             is_final: false,
             until: Millis(0),
+        }
+    }
+
+    #[test]
+    fn the_message_id_is_the_report_id_whichever_node_wrote_it() {
+        let id = |body| {
+            let properties = report_properties(&report(body), "new", Millis(0));
+            let id = properties.message_id().as_ref();
+            id.map(ToString::to_string)
         };
+        let body = r#"{"v":1,"report_id":"old-2-5","challenge":"c-1","seq":5,"event":"sent"}"#;
+        assert_eq!(id(body).as_deref(), Some("old-2-5"));
+        assert_eq!(id("{}").as_deref(), Some("new-2-3"), "it says nothing");
+    }
+
+    #[test]
+    fn a_dead_report_tells_nothing_personal() {
+        let report = report(
+            r##"{"challenge":"c-1","code":"482913","digits":"12#","reply":"yes","meta":{"name":"Ada"},"user":"u","event":"sent"}"##,
+        );
         let text = String::from_utf8(DeadLetter::of_report(&report, Millis(0), "n")).unwrap();
         for secret in ["482913", "12#", "yes", "Ada", "\"u\""] {
             assert!(!text.contains(secret), "{text}");

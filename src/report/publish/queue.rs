@@ -16,7 +16,7 @@ use super::{
 use crate::{
     broker::short,
     challenge::Millis,
-    clock::{Mono, Now},
+    clock::{Mono, Now, said_by},
     ledger::{OutboxReport, ReportKey, Target},
 };
 
@@ -189,7 +189,7 @@ impl PublishQueue {
             _ => self.fresh.pop_front()?,
         };
         let slot = self.slot();
-        let message = self.message(&item, slot, now.wall);
+        let message = self.message(&item, slot, now);
         let id = message.properties.message_id().as_ref();
         let in_flight = InFlight {
             item,
@@ -321,7 +321,7 @@ impl PublishQueue {
         let wait = PAUSE.saturating_mul(1 << tries.min(6)).min(PAUSE_LONGEST);
         let (what, wait) = match what {
             Content::Report(report) if report.until <= now.wall => {
-                let letter = self.give_up(&report, now.wall);
+                let letter = self.give_up(&report, said(now));
                 (Content::Dead(report.report, letter), Duration::ZERO)
             }
             Content::Report(report) => {
@@ -346,7 +346,7 @@ impl PublishQueue {
         self.again.insert(key, item);
     }
 
-    fn give_up(&self, report: &OutboxReport, wall: Millis) -> DeadLetterMessage {
+    fn give_up(&self, report: &OutboxReport, at: Millis) -> DeadLetterMessage {
         metrics::counter!("ringback_reports_unroutable_total").increment(1);
         dead_counter("unroutable");
         tracing::error!(
@@ -358,12 +358,12 @@ impl PublishQueue {
             exchange: self.names.dead.clone(),
             routing_key: "".into(),
             mandatory: true,
-            properties: properties("dead", wall),
-            body: DeadLetter::of_report(report, wall, &self.names.node).into(),
+            properties: properties("dead", at),
+            body: DeadLetter::of_report(report, at, &self.names.node).into(),
         }
     }
 
-    fn message(&self, item: &Item, slot: u64, wall: Millis) -> BasicPublish {
+    fn message(&self, item: &Item, slot: u64, now: Now) -> BasicPublish {
         let report = match &item.what {
             Content::Report(report) => report,
             Content::Dead(_, letter) | Content::DeadLetterMessage(letter, _) => {
@@ -394,11 +394,16 @@ impl PublishQueue {
             exchange,
             routing_key,
             mandatory,
-            properties: report_properties(report, &self.names.node, wall),
+            properties: report_properties(report, &self.names.node, said(now)),
             body: report.body.clone(),
             lane: usize::try_from(report.challenge.0.unsigned_abs()).unwrap_or_default(),
         }
     }
+}
+
+/// This moment by the wall clock as it stands.
+fn said(now: Now) -> Millis {
+    said_by(now.wall, now.ahead)
 }
 
 /// Between tries of one message; doubled each time.
@@ -408,122 +413,4 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(30);
 const LETTER_TRIES: u32 = 5;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::challenge::ChallengeKey;
-
-    fn at(span: Duration) -> Now {
-        let mono = Mono::default() + span;
-        let wall = Millis(span.as_millis() as i64);
-        Now {
-            wall,
-            mono,
-            ahead: 0,
-        }
-    }
-
-    fn report(key: i64, until: i64) -> OutboxReport {
-        OutboxReport {
-            report: ReportKey(key),
-            challenge: ChallengeKey(key),
-            seq: 1,
-            target: Target::ReplyTo {
-                queue: "q".into(),
-                correlation_id: None,
-            },
-            body: b"{}".as_slice().into(),
-            is_final: false,
-            until: Millis(until),
-        }
-    }
-
-    fn queue() -> PublishQueue {
-        bounded(PublishBounds::default())
-    }
-
-    fn bounded(bounds: PublishBounds) -> PublishQueue {
-        let names = PublishNames {
-            reports: "r".into(),
-            dead: "d".into(),
-            node: "n".into(),
-        };
-        PublishQueue::new(names, bounds)
-    }
-
-    #[test]
-    fn a_report_is_in_hand_once_and_not_again_when_done() {
-        let (mut queue, now) = (queue(), at(Duration::ZERO));
-        queue.report(report(1, 9));
-        queue.report(report(1, 9));
-        let (slot, _) = queue.take(now).unwrap();
-        assert!(queue.take(now).is_none());
-        queue.confirmed(slot, true, now);
-        assert_eq!(queue.done(), [ReportKey(1)]);
-        queue.report(report(1, 9));
-        assert!(queue.take(now).is_none());
-    }
-
-    #[test]
-    fn what_was_on_its_way_goes_first_and_in_order() {
-        let (mut queue, now) = (queue(), at(Duration::ZERO));
-        for key in 1..=3 {
-            queue.report(report(key, 9));
-        }
-        for _ in 0..2 {
-            queue.take(now).unwrap();
-        }
-        queue.requeued();
-        let lanes: Vec<usize> =
-            std::iter::from_fn(|| queue.take(now).map(|(_, message)| message.lane)).collect();
-        assert_eq!(lanes, [1, 2, 3]);
-    }
-
-    #[test]
-    fn refused_it_waits_longer_each_time_and_ends_as_a_dead_letter() {
-        let (mut queue, now) = (queue(), at(Duration::ZERO));
-        queue.report(report(1, 2_000));
-        let (slot, _) = queue.take(now).unwrap();
-        queue.confirmed(slot, false, now);
-        assert!(queue.take(now).is_none(), "not at once");
-        assert_eq!(queue.due(), Some(now.mono + PAUSE));
-        let later = at(PAUSE);
-        let (slot, message) = queue.take(later).unwrap();
-        assert_eq!(&*message.routing_key, "q");
-        queue.confirmed(slot, false, later);
-        assert_eq!(
-            queue.due(),
-            Some(later.mono + Duration::from_secs(1)),
-            "not beyond its time"
-        );
-        let end = at(Duration::from_secs(2));
-        let (slot, _) = queue.take(end).unwrap();
-        queue.confirmed(slot, false, end);
-        let (slot, message) = queue.take(end).unwrap();
-        assert_eq!(&*message.exchange, "d");
-        assert!(
-            queue.done().is_empty(),
-            "not before the dead letter is held"
-        );
-        queue.confirmed(slot, true, end);
-        assert_eq!(queue.done(), [ReportKey(1)]);
-    }
-
-    #[test]
-    fn what_waits_to_go_again_is_bounded_where_dead_letters_come_back_too() {
-        let bounds = PublishBounds {
-            again: 8,
-            ..PublishBounds::default()
-        };
-        let mut queue = bounded(bounds);
-        for n in 0..200 {
-            // No queue takes anything, and the time of all is over.
-            let now = at(Duration::from_secs(10 * n));
-            queue.report(report(n as i64 + 1, 0));
-            while let Some((slot, _)) = queue.take(now) {
-                queue.confirmed(slot, false, now);
-            }
-            assert!(queue.in_hand() <= bounds.again, "{}", queue.in_hand());
-        }
-        assert!(queue.left, "the others are read again");
-    }
-}
+mod tests;
