@@ -110,9 +110,10 @@ impl Action {
     }
 
     /// What becomes of it where its batch is not written as a whole: who waits for an answer comes again, and so does what a
-    /// carrier has brought, since it may have been for what is left out.
-    fn unless_whole(self, failed: bool, released: &mut Released) -> Action {
-        match self {
+    /// carrier has brought, since it may have been for what is left out. None: nothing. A report that does not stand in the
+    /// outbox is told to nobody: its challenge is as it was in the ledger, and goes on from there after the next start.
+    fn unless_whole(self, failed: bool, released: &mut Released) -> Option<Action> {
+        Some(match self {
             Action::Answer(ticket, _) | Action::Word { ticket, .. } => {
                 Action::Answer(ticket, Answer::Busy)
             }
@@ -122,6 +123,7 @@ impl Action {
                 Action::HangUp(at)
             }
             Action::Ordered(order) if failed => Action::Ordered(order.not_held()),
+            Action::Publish(_) if failed => return None,
             Action::Taken(..)
             | Action::Repeat(..)
             | Action::Submit(_)
@@ -133,7 +135,7 @@ impl Action {
             | Action::Publish(_)
             | Action::Ordered(_)
             | Action::Wake(_) => self,
-        }
+        })
     }
 
     /// The new challenge without which this action makes no sense.
@@ -394,9 +396,10 @@ impl CommitQueue {
             .collect();
         for action in actions {
             let action = match whole {
-                true => action,
+                true => Some(action),
                 false => action.unless_whole(done.failed.is_some(), &mut released),
             };
+            let Some(action) = action else { continue };
             match action {
                 Action::Taken(key, ticket) if done.lost.contains(&key) => {
                     released.lost.push((key, ticket));

@@ -3,7 +3,10 @@
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::challenge::ChallengeKey;
+use crate::{
+    challenge::{ChallengeKey, Millis},
+    ledger::Target,
+};
 
 struct Bench {
     commit: CommitQueue,
@@ -265,4 +268,43 @@ fn of_a_batch_that_can_t_be_written_nothing_is_sent_and_nothing_is_taken() {
         ]
     ));
     assert!(matches!(released.lost[..], [(ChallengeKey(8), _)]));
+}
+
+#[test]
+fn a_report_whose_batch_failed_is_not_published_and_a_hang_up_still_goes() {
+    for failed in [None, Some("refused".to_owned())] {
+        let mut b = Bench::new();
+        b.tidy();
+        b.commit.then(Action::Publish(Box::new(report())));
+        b.commit.then(Action::HangUp(attempt(1)));
+        assert!(b.turn(NOW));
+        let done = Done {
+            number: 1,
+            failed: failed.clone(),
+            ..Done::default()
+        };
+        let actions = b.commit.done(done).actions;
+        match failed {
+            None => assert!(matches!(
+                actions[..],
+                [Action::Publish(_), Action::HangUp(_)]
+            )),
+            Some(_) => assert!(matches!(actions[..], [Action::HangUp(_)])),
+        }
+    }
+}
+
+fn report() -> OutboxReport {
+    OutboxReport {
+        report: ReportKey(1),
+        challenge: ChallengeKey(7),
+        seq: 2,
+        target: Target::ReplyTo {
+            queue: "q".into(),
+            correlation_id: None,
+        },
+        body: b"{}".as_slice().into(),
+        is_final: true,
+        until: Millis(0),
+    }
 }
