@@ -9,7 +9,10 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{
     dead_letter::DeadLetterMessage,
-    queue::{BasicPublish, Confirm, LetterId, PublishBounds, PublishNames, PublishQueue},
+    queue::{
+        BasicPublish, Confirm, Left, LetterId, PAUSE_LONGEST, PublishBounds, PublishNames,
+        PublishQueue,
+    },
     unroutable::{ReturnNotice, Unroutable},
 };
 use crate::{
@@ -126,7 +129,7 @@ impl PublishMachine {
 
     /// Reports were not handed over for want of room: the ledger has them.
     pub fn missed(&mut self) {
-        self.queue.left = true;
+        self.queue.left = Left::Untried;
     }
 
     /// A page of the outbox, or why it can't be read.
@@ -249,7 +252,7 @@ impl PublishMachine {
 
     /// Nothing is in hand, and nothing is known to be left in the ledger.
     pub fn is_at_rest(&self) -> bool {
-        self.queue.in_hand() == 0 && self.scan == Scan::Done && !self.queue.left
+        self.queue.in_hand() == 0 && self.scan == Scan::Done && self.queue.left == Left::Nothing
     }
 
     fn may_publish(&self) -> bool {
@@ -264,14 +267,19 @@ impl PublishMachine {
 
     /// When the ledger is read again for what was left there.
     fn rescan_at(&self) -> Option<Mono> {
-        let wants = self.queue.left && self.scan == Scan::Done && self.stop_at.is_none();
-        wants.then(|| self.scanned + RESCAN)
+        let between = match self.queue.left {
+            Left::Nothing => return None,
+            Left::PutBack => PAUSE_LONGEST,
+            Left::Untried => RESCAN,
+        };
+        let wants = self.scan == Scan::Done && self.stop_at.is_none();
+        wants.then(|| self.scanned + between)
     }
 
     fn begin_scan(&mut self, now: Mono) {
         self.scan = Scan::From(ReportKey(i64::MIN));
         self.scanned = now;
-        self.queue.left = false;
+        self.queue.left = Left::Nothing;
     }
 
     /// Reports that no queue takes are an operator's business at once, not only when their time is over.
@@ -294,7 +302,8 @@ impl PublishMachine {
 const CONFIRM: Duration = Duration::from_secs(20);
 /// Between counts of what came back.
 const LOOK: Duration = Duration::from_millis(500);
-/// The ledger is not read from its beginning more often than this.
+/// The ledger is not read from its beginning more often than this; no sooner than what waits here goes again, where only
+/// what no queue takes was left there.
 const RESCAN: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

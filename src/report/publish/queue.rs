@@ -101,6 +101,17 @@ pub struct Returned {
     pub message_id: Option<String>,
 }
 
+/// What was left in the ledger for want of room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Left {
+    #[default]
+    Nothing,
+    /// What no queue takes just now, as what waits here.
+    PutBack,
+    /// Also what was never tried.
+    Untried,
+}
+
 struct InFlight {
     item: Item,
     since: Mono,
@@ -120,8 +131,8 @@ pub(super) struct PublishQueue {
     known: HashSet<ReportKey>,
     published: Published,
     next: u64,
-    /// Reports were left in the ledger for want of room.
-    pub left: bool,
+    /// What is in the ledger and not here.
+    pub left: Left,
     done: Vec<ReportKey>,
     letters_over: VecDeque<LetterId>,
 }
@@ -315,7 +326,7 @@ impl PublishQueue {
         {
             // It stays in the ledger and is read again.
             self.known.remove(&report.report);
-            self.left = true;
+            self.left = self.left.max(Left::PutBack);
             return;
         }
         let wait = PAUSE.saturating_mul(1 << tries.min(6)).min(PAUSE_LONGEST);
@@ -408,7 +419,7 @@ fn said(now: Now) -> Millis {
 
 /// Between tries of one message; doubled each time.
 const PAUSE: Duration = Duration::from_secs(1);
-const PAUSE_LONGEST: Duration = Duration::from_secs(30);
+pub(super) const PAUSE_LONGEST: Duration = Duration::from_secs(30);
 /// An error message that the broker refuses is given up after so many.
 const LETTER_TRIES: u32 = 5;
 

@@ -256,3 +256,23 @@ fn told_to_stop_it_brings_out_what_is_at_hand_and_reads_no_more() {
     assert_eq!(keys(&step(&mut machine, at(2_200))), [6]);
     assert!(!machine.is_over(at(2_999)) && machine.is_over(at(3_000)));
 }
+
+#[test]
+fn what_no_queue_takes_is_not_read_again_sooner_than_what_waits_in_hand_goes_again() {
+    let mut machine = machine();
+    (1..=6)
+        .map(report)
+        .for_each(|report| machine.report(report));
+    for _ in 0..2 {
+        let published = step(&mut machine, at(100)).published;
+        let slots: Vec<u64> = published.into_iter().map(|(slot, _)| slot).collect();
+        assert_eq!(slots.len(), BOUNDS.window);
+        confirm(&mut machine, at(100), &slots, false);
+    }
+    assert_eq!(machine.in_hand(), BOUNDS.again, "two stay in the ledger");
+    assert_eq!(step(&mut machine, at(15_000)).read, None);
+    assert_eq!(machine.rescan_at(), Some(at(30_000).mono));
+    // One that was never tried has not to wait for that.
+    machine.missed();
+    assert_eq!(step(&mut machine, at(15_000)).read, Some(i64::MIN));
+}
