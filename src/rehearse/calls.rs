@@ -8,6 +8,7 @@ mod far_end;
 mod machine;
 mod messages;
 mod network;
+mod reach;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,6 +37,7 @@ use crate::{
 use audio::Audio;
 use far_end::{FarEnd, Says};
 use network::Network;
+use reach::OutOfReach;
 
 /// A call is up no longer than this, if the gateway keeps its word.
 const LONGEST: Duration = Duration::from_secs(240);
@@ -74,6 +76,7 @@ pub struct Calls {
     /// Those of which the trunk has never heard more than that it shall come with credentials. No CANCEL may leave for them
     /// (RFC 3261 9.1): whatever the far end does with them, it ends by itself.
     unheard: BTreeSet<Arc<str>>,
+    out_of_reach: OutOfReach,
     network: Network,
     far_ends: Vec<FarEnd>,
     /// Since when nothing is under way at the trunk.
@@ -159,6 +162,7 @@ impl Calls {
             recorded: None,
             invited: BTreeMap::new(),
             unheard: BTreeSet::new(),
+            out_of_reach: OutOfReach::default(),
             network: Network::default(),
             far_ends: Vec::new(),
             quiet_since: None,
@@ -410,6 +414,7 @@ impl Calls {
             match said {
                 Says::Datagram(bytes) => {
                     let from = self.far_ends[at].address;
+                    self.out_of_reach.sent(&bytes);
                     for after in self.network.ways(now, stage) {
                         let step = CallStep::ToTrunk(from, bytes.clone());
                         stage.later(after, carriers::Step::Call(step));
@@ -457,11 +462,21 @@ impl Calls {
 
     /// What is left that should not be.
     pub fn left_over(&self) -> Option<String> {
+        self.left_but(|call| self.unheard.contains(call))
+    }
+
+    /// The same where the process has ended just now: some calls it can't have ended yet.
+    pub fn left_at_stop(&self) -> Option<String> {
+        self.left_but(|call| self.unheard.contains(call) || self.out_of_reach.has(call))
+    }
+
+    fn left_but(&self, excused: impl Fn(&str) -> bool) -> Option<String> {
         let name = &self.config.name;
-        self.far_ends.iter().find_map(|far| {
-            let what = far.left_over(&self.unheard)?;
-            Some(format!("{name}: {what}"))
-        })
+        let mut left = self
+            .far_ends
+            .iter()
+            .filter_map(|far| far.left_over(&excused));
+        left.next().map(|what| format!("{name}: {what}"))
     }
 }
 

@@ -20,16 +20,16 @@ impl World<'_, '_> {
         let Some(n) = self.keys.get(&report.challenge).copied() else {
             return;
         };
+        if self.jobs[n].final_at.is_some() {
+            // It is told again.
+            return;
+        }
         let Ok(body) = serde_json::from_slice::<Value>(&report.body) else {
             return self.violate("a report that is no JSON".to_owned());
         };
         let event = body["event"].as_str().unwrap_or_default();
         let now = self.now;
         let job = &mut self.jobs[n];
-        if job.final_at.is_some() {
-            // It is told again.
-            return;
-        }
         job.final_at = Some(now);
         if !NOT_DELIVERED.contains(&event) {
             return;

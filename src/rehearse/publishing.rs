@@ -65,7 +65,9 @@ impl World<'_, '_> {
             }
             return;
         }
-        if !matches!(engine.is_waiting(report.report), Ok(true)) {
+        // What was read of the outbox before may be out and struck already.
+        if !matches!(engine.is_waiting(report.report), Ok(true)) && self.owed.is_lost(report.report)
+        {
             let key = report.report.0;
             return self.violate(format!(
                 "report {key} is to be published and does not stand in the outbox"
@@ -105,6 +107,10 @@ impl World<'_, '_> {
                     true => Err(ReadError::Gone),
                     false => engine.pending_reports(after, limit),
                 };
+                // Some are durable of which the core has not heard yet.
+                for report in page.iter().flatten() {
+                    self.owe(report);
+                }
                 let takes = self.dice.between(READING.0, READING.1);
                 self.later(takes, Event::Report(ReportStep::Page(after, page)));
             }

@@ -239,7 +239,7 @@ impl World<'_, '_> {
     fn check_calls_over(&mut self) {
         let now = self.instant();
         let up = |carrier: &Carrier| match &carrier.kind {
-            CarrierKind::Calls(calls) if calls.has_held(now, NETWORK_HEALS) => calls.left_over(),
+            CarrierKind::Calls(calls) if calls.has_held(now, NETWORK_HEALS) => calls.left_at_stop(),
             CarrierKind::Calls(_) | CarrierKind::Smpp(_) | CarrierKind::Http(_) => None,
         };
         if let Some(up) = self.carriers.iter().find_map(up).filter(|_| self.is_well) {

@@ -254,6 +254,7 @@ impl Calls {
         {
             self.unheard.remove(call);
         }
+        self.out_of_reach.received(bytes);
         let received = TrunkInput::Received {
             from,
             transport: Transport::Udp,
