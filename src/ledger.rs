@@ -45,6 +45,7 @@ use crate::{
 
 mod claim;
 mod codec;
+mod content;
 mod ending;
 mod engine;
 mod group;
@@ -66,9 +67,13 @@ mod writer;
 mod conformance;
 
 pub use claim::{Claim, Waiting};
+pub use content::Content;
 pub use ending::Unwritten;
 pub use recover::{Recovered, UnterminatedCall};
-pub use store::sqlite::{Missing, check};
+pub use store::{
+    postgres::status as database,
+    sqlite::{Missing, check},
+};
 pub use types::*;
 
 /// The handle: cheap to clone, one ledger behind all of them. The writer ends when the last one is dropped and all

@@ -10,9 +10,15 @@ use serde_json::{Value, json};
 
 use super::configured::{BAD_CONFIGURATION, ConfigArgs};
 use crate::{
-    config::settings::LedgerSettings,
-    ledger::check::{self, LedgerStatus, MarkStatus},
+    config::settings::{LedgerSettings, LedgerUrl},
+    ledger::{
+        Content, OpenError,
+        check::{self, LedgerStatus, MarkStatus},
+        database,
+    },
 };
+
+mod of_database;
 
 /// What the verb takes.
 #[derive(Args)]
@@ -23,7 +29,7 @@ pub struct LedgerArgs {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Whether the file is whole, whether anything is missing, whether a start would take it, what is in it and what that takes. Exit status 1 if it is damaged, something is missing, or a start would refuse it.
+    /// Whether the file is whole, whether anything is missing, whether a start would take it, what is in it and what that takes; of a database in PostgreSQL the latter two, and who has it. Exit status 1 if it is damaged, something is missing, or a start would refuse it.
     Check(CheckArgs),
 }
 
@@ -44,28 +50,59 @@ pub fn run(args: &LedgerArgs) -> ExitCode {
         Err(code) => return code,
     };
     let settings = &config.settings.ledger;
-    let standing = match check::check(settings) {
-        Ok(standing) => standing,
+    let found = match &settings.url {
+        LedgerUrl::Sqlite(_) => check::check(settings).map(|standing| Answer {
+            lines: lines(settings, &standing),
+            object: object(settings, &standing),
+            is_well: standing.well(),
+        }),
+        LedgerUrl::Postgres { url, .. } => match url.read() {
+            Ok(url) => database::check(settings, &url).map(|standing| Answer {
+                lines: of_database::lines(settings, &standing),
+                object: of_database::object(settings, &standing),
+                is_well: standing.well(),
+            }),
+            Err(error) => Err(OpenError::Address(error.to_string())),
+        },
+    };
+    match found {
+        Ok(answer) => answer.write(args.json),
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::from(BAD_CONFIGURATION);
+            ExitCode::from(BAD_CONFIGURATION)
         }
-    };
-    let mut out = BufWriter::new(io::stdout().lock());
-    let written = match args.json {
-        true => writeln!(out, "{}", object(settings, &standing)),
-        false => lines(settings, &standing)
-            .iter()
-            .try_for_each(|(what, how)| writeln!(out, "{what:<11}{how}")),
-    };
-    match written.and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        _ if standing.well() => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
     }
 }
 
-fn lines(settings: &LedgerSettings, standing: &LedgerStatus) -> Vec<(&'static str, String)> {
+/// What is written of it, for people and for programs.
+struct Answer {
+    lines: Vec<Line>,
+    object: Value,
+    is_well: bool,
+}
+
+/// What it is about, and how that stands.
+type Line = (&'static str, String);
+
+impl Answer {
+    fn write(&self, is_json: bool) -> ExitCode {
+        let mut out = BufWriter::new(io::stdout().lock());
+        let written = match is_json {
+            true => writeln!(out, "{}", self.object),
+            false => {
+                let mut lines = self.lines.iter();
+                lines.try_for_each(|(what, how)| writeln!(out, "{what:<11}{how}"))
+            }
+        };
+        match written.and_then(|()| out.flush()) {
+            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+            _ if self.is_well => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+fn lines(settings: &LedgerSettings, standing: &LedgerStatus) -> Vec<Line> {
     let mut lines = vec![(
         "file",
         format!(
@@ -86,45 +123,49 @@ fn lines(settings: &LedgerSettings, standing: &LedgerStatus) -> Vec<(&'static st
     if let Some(refusal) = &standing.refusal {
         lines.push(("start", format!("would be refused: {refusal}")));
     }
-    if let Some(content) = &standing.content {
-        lines.push((
-            "challenges",
-            format!(
-                "{}: {} open, {} wiped",
-                content.challenges, content.open, content.wiped
-            ),
-        ));
-        lines.push((
-            "reports",
-            format!(
-                "{} wait for the broker, {} are kept to be asked for",
-                content.waiting, content.kept
-            ),
-        ));
-        lines.push((
-            "inbox",
-            format!("{} messages of carriers wait", content.inbox),
-        ));
-        lines.push((
-            "outcomes",
-            format!("{} of challenges beyond retention", content.outcomes),
-        ));
-        let per = [
-            (content.octets_per_challenge(), "challenge"),
-            (content.octets_per_outcome(), "outcome"),
-        ];
-        for (octets, what) in per {
-            if let Some(octets) = octets {
-                lines.push(("octets", format!("{octets} per {what}, indexes included")));
-            }
-        }
-        let tables = content.tables.iter().filter(|(_, octets)| *octets > 0);
-        lines.extend(tables.map(|(name, octets)| ("", format!("{octets:>12} {name}"))));
-    }
+    lines.extend(standing.content.iter().flat_map(content_lines));
     lines
 }
 
-fn mark_line(mark: &MarkStatus) -> (&'static str, String) {
+fn content_lines(content: &Content) -> Vec<Line> {
+    let mut lines = Vec::new();
+    lines.push((
+        "challenges",
+        format!(
+            "{}: {} open, {} wiped",
+            content.challenges, content.open, content.wiped
+        ),
+    ));
+    lines.push((
+        "reports",
+        format!(
+            "{} wait for the broker, {} are kept to be asked for",
+            content.waiting, content.kept
+        ),
+    ));
+    lines.push((
+        "inbox",
+        format!("{} messages of carriers wait", content.inbox),
+    ));
+    lines.push((
+        "outcomes",
+        format!("{} of challenges beyond retention", content.outcomes),
+    ));
+    let per = [
+        (content.octets_per_challenge(), "challenge"),
+        (content.octets_per_outcome(), "outcome"),
+    ];
+    for (octets, what) in per {
+        if let Some(octets) = octets {
+            lines.push(("octets", format!("{octets} per {what}, indexes included")));
+        }
+    }
+    let tables = content.tables.iter().filter(|(_, octets)| *octets > 0);
+    lines.extend(tables.map(|(name, octets)| ("", format!("{octets:>12} {name}"))));
+    lines
+}
+
+fn mark_line(mark: &MarkStatus) -> Line {
     (
         match mark {
             MarkStatus::Missing(_) => "loss",
@@ -150,20 +191,7 @@ fn object(settings: &LedgerSettings, standing: &LedgerStatus) -> Value {
         MarkStatus::Whole(at) => json!({ "at": at.rfc3339() }),
         MarkStatus::Missing(missing) => json!({ "missing": missing.to_string() }),
     };
-    let content = standing.content.as_ref().map(|content| {
-        json!({
-            "challenges": content.challenges,
-            "open": content.open,
-            "wiped": content.wiped,
-            "reports_waiting": content.waiting,
-            "reports_kept": content.kept,
-            "inbox": content.inbox,
-            "outcomes": content.outcomes,
-            "octets_per_outcome": content.octets_per_outcome(),
-            "octets_per_challenge": content.octets_per_challenge(),
-            "octets": content.tables.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
-        })
-    });
+    let content = standing.content.as_ref().map(content_object);
     json!({
         "file": settings.path().display().to_string(),
         "octets": standing.octets,
@@ -175,5 +203,20 @@ fn object(settings: &LedgerSettings, standing: &LedgerStatus) -> Value {
         "start_refused": standing.refusal,
         "content": content,
         "well": standing.well(),
+    })
+}
+
+fn content_object(content: &Content) -> Value {
+    json!({
+        "challenges": content.challenges,
+        "open": content.open,
+        "wiped": content.wiped,
+        "reports_waiting": content.waiting,
+        "reports_kept": content.kept,
+        "inbox": content.inbox,
+        "outcomes": content.outcomes,
+        "octets_per_outcome": content.octets_per_outcome(),
+        "octets_per_challenge": content.octets_per_challenge(),
+        "octets": content.tables.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
     })
 }

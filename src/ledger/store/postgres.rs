@@ -34,6 +34,7 @@ mod plan;
 mod reads;
 mod schema;
 mod session;
+pub mod status;
 mod target;
 mod write;
 
@@ -127,10 +128,7 @@ impl Postgres {
 
 impl Store for Postgres {
     fn keys(&self) -> Result<Vec<KnownKey>, StoreError> {
-        let rows = self.run(async |link| {
-            let select = "SELECT number, fingerprint, id, sealed FROM keys ORDER BY number";
-            link.seldom(select, &[]).await
-        })?;
+        let rows = self.run(async |link| link.seldom(KEYS, &[]).await)?;
         rows.iter().map(known_key).collect()
     }
 
@@ -288,6 +286,7 @@ fn number(number: Option<i32>) -> Result<u16, StoreError> {
     number.ok_or_else(|| fault::other("a number is beyond 65535".to_owned()))
 }
 
+const KEYS: &str = "SELECT number, fingerprint, id, sealed FROM keys ORDER BY number";
 /// How long a predecessor's lock is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 /// The database is asked for an answer after so long without one.

@@ -22,12 +22,7 @@ const MIGRATED: &str = "SELECT pg_advisory_unlock(1382639208, hashtext(current_s
 /// Brings the tables to the version of this binary. Tables that a later one has changed are refused.
 pub(super) fn migrate(session: &mut Session, path: &Path) -> Result<(), OpenError> {
     let failed = |source| OpenError::of(path, source);
-    let newest = embedded::migrations::runner()
-        .get_migrations()
-        .iter()
-        .map(|migration| i64::from(migration.version()))
-        .max()
-        .unwrap_or(0);
+    let newest = newest();
     session
         .run(async |link| {
             let version = link.seldom("SHOW server_version_num", &[]).await?;
@@ -57,8 +52,18 @@ pub(super) fn migrate(session: &mut Session, path: &Path) -> Result<(), OpenErro
     Ok(())
 }
 
+/// The version that [`migrate`] leaves.
+pub(super) fn newest() -> i64 {
+    let runner = embedded::migrations::runner();
+    let versions = runner
+        .get_migrations()
+        .iter()
+        .map(|one| i64::from(one.version()));
+    versions.max().unwrap_or(0)
+}
+
 /// 0: there are no tables.
-async fn version(link: &Link) -> Result<i64, StoreError> {
+pub(super) async fn version(link: &Link) -> Result<i64, StoreError> {
     let known = "SELECT to_regclass('refinery_schema_history') IS NOT NULL";
     let is_known = link.seldom(known, &[]).await?;
     if !is_known.first().is_some_and(|row| row.get(0)) {

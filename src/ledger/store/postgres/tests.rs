@@ -367,3 +367,37 @@ async fn a_dump_shows_nobody() {
     }
     assert!(place.execute("SELECT 1 FROM nodes WHERE name LIKE '%gw-1%'") > 0);
 }
+
+#[tokio::test]
+async fn a_look_tells_who_has_it_and_what_is_in_it() {
+    let Some(url) = url() else { return };
+    let place = Place::new(&url);
+    let url = format!("{url}?options=-csearch_path%3D{}", place.schema);
+    let settings = place.settings();
+    let found = database::check(&settings, &url).unwrap();
+    assert_eq!((found.version, found.newest_version), (0, 1));
+    assert!(found.well() && found.node.is_none() && found.content.is_none());
+    let (ledger, mut done, recovered) = place.open().unwrap();
+    let key = recovered.first_challenge.0;
+    let ops = vec![
+        Op::Accept(new(key, "a")),
+        Op::Accept(new(key + 1, "b")),
+        conformance::end(key + 1, T0),
+        Op::Report(Box::new(report(1, key, 1, Target::Http))),
+    ];
+    write(&ledger, &mut done, ops).await;
+    let found = database::check(&settings, &url).unwrap();
+    assert!(found.is_held && found.well());
+    assert_eq!(found.node.as_deref(), Some("gw-1"));
+    let content = found.content.unwrap();
+    let counts = (content.challenges, content.open, content.kept, content.waiting);
+    assert_eq!(counts, (2, 1, 1, 0));
+    assert!(content.tables.iter().any(|(name, octets)| name == "live" && *octets > 0));
+    ledger.close().await;
+    // The key beside it is another now.
+    let file = settings.path().with_extension("key");
+    std::fs::remove_file(&file).unwrap();
+    let found = database::check(&settings, &url).unwrap();
+    assert!(!found.well(), "{found:?}");
+    assert!(!found.is_held);
+}

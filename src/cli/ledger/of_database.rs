@@ -1,0 +1,45 @@
+//! What is said of a ledger in PostgreSQL.
+
+use serde_json::{Value, json};
+
+use super::{Line, content_lines, content_object};
+use crate::{config::settings::LedgerSettings, ledger::database::DatabaseStatus};
+
+pub(super) fn lines(settings: &LedgerSettings, standing: &DatabaseStatus) -> Vec<Line> {
+    let mut lines = vec![(
+        "database",
+        format!(
+            "{}: PostgreSQL {}; tables of version {}, this program makes {}",
+            settings.name().display(),
+            standing.server,
+            standing.version,
+            standing.newest_version
+        ),
+    )];
+    let node = standing.node.as_deref();
+    lines.extend(node.map(|node| {
+        let how = match standing.is_held {
+            true => "has it now",
+            false => "had it last",
+        };
+        ("node", format!("{node} {how}"))
+    }));
+    let refusal = standing.refusal.iter();
+    lines.extend(refusal.map(|refusal| ("start", format!("would be refused: {refusal}"))));
+    lines.extend(standing.content.iter().flat_map(content_lines));
+    lines
+}
+
+pub(super) fn object(settings: &LedgerSettings, standing: &DatabaseStatus) -> Value {
+    json!({
+        "database": settings.name().display().to_string(),
+        "server": standing.server,
+        "version": standing.version,
+        "newest_version": standing.newest_version,
+        "node": standing.node,
+        "held": standing.is_held,
+        "start_refused": standing.refusal,
+        "content": standing.content.as_ref().map(content_object),
+        "well": standing.well(),
+    })
+}

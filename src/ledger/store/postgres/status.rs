@@ -1,0 +1,131 @@
+//! How a ledger in PostgreSQL stands: its server, its tables' version, who has it, whether a start would take it, what is in
+//! it. Only looks, also beside a running gateway.
+
+use std::sync::Arc;
+
+use super::{
+    schema,
+    session::{Driver, Link, Session},
+    target::Target,
+};
+use crate::{
+    config::settings::LedgerSettings,
+    ledger::{
+        OpenError, StoreError,
+        content::{Content, OUTCOMES},
+        keys,
+        rows::KnownKey,
+    },
+};
+
+/// What was found.
+#[derive(Debug)]
+pub struct DatabaseStatus {
+    /// As the server says it.
+    pub server: String,
+    /// The version of the tables, 0 where there are none; and the one that this program makes.
+    pub version: i64,
+    pub newest_version: i64,
+    /// The node that opened it last, and whether a gateway has it just now.
+    pub node: Option<String>,
+    pub is_held: bool,
+    /// What a start would say instead of starting, but for another gateway that has it.
+    pub refusal: Option<String>,
+    /// Open challenges, waiting reports and the inbox are counted; what is kept of others is as the database last estimated.
+    pub content: Option<Content>,
+}
+
+impl DatabaseStatus {
+    /// A start would take it, or a gateway has it.
+    pub fn well(&self) -> bool {
+        self.refusal.is_none()
+    }
+}
+
+/// `url` is that of the settings, read.
+pub fn check(settings: &LedgerSettings, url: &str) -> Result<DatabaseStatus, OpenError> {
+    let failed = |source| OpenError::of(settings.name(), source);
+    let target =
+        Target::parse(url).map_err(|error| failed(super::fault::other(error.to_string())))?;
+    let driver = Arc::new(Driver::start().map_err(failed)?);
+    let mut session = Session::new(&Arc::new(target), &driver, []);
+    let (mut found, known) = session.run(look).map_err(failed)?;
+    found.refusal = match found.version > found.newest_version {
+        true => Some(OpenError::Newer {
+            path: settings.name().to_path_buf(),
+            found: found.version,
+            newest: found.newest_version,
+        }),
+        false => keys::judge(&known, settings.path(), &settings.keys).err(),
+    }
+    .map(|refusal| refusal.to_string());
+    Ok(found)
+}
+
+async fn look(link: &Link) -> Result<(DatabaseStatus, Vec<KnownKey>), StoreError> {
+    let server = link.seldom("SHOW server_version", &[]).await?;
+    let version = schema::version(link).await?;
+    let mut found = DatabaseStatus {
+        server: server.first().map_or_else(String::new, |row| row.get(0)),
+        version,
+        newest_version: schema::newest(),
+        node: None,
+        is_held: false,
+        refusal: None,
+        content: None,
+    };
+    if version == 0 {
+        return Ok((found, Vec::new()));
+    }
+    let node = "SELECT name FROM nodes ORDER BY term DESC LIMIT 1";
+    let node = link.seldom(node, &[]).await?;
+    found.node = node.first().map(|row| row.get(0));
+    found.is_held = !link.seldom(HELD, &[]).await?.is_empty();
+    let keys = link.seldom(super::KEYS, &[]).await?;
+    let known = keys
+        .iter()
+        .map(super::known_key)
+        .collect::<Result<_, _>>()?;
+    found.content = Some(content(link).await?);
+    Ok((found, known))
+}
+
+async fn content(link: &Link) -> Result<Content, StoreError> {
+    let mut content = Content::default();
+    let tables = link.seldom(TABLES, &[]).await?;
+    for row in &tables {
+        let (name, octets, rows): (String, i64, i64) = (row.get(0), row.get(1), row.get(2));
+        match name.as_str() {
+            "history" => content.wiped = rows,
+            OUTCOMES => content.outcomes = rows,
+            _ => {}
+        }
+        content.tables.push((name, octets));
+    }
+    let counts = link.seldom(COUNTS, &[]).await?;
+    if let Some(row) = counts.first() {
+        content.challenges = row.get::<_, i64>(0) + content.wiped;
+        content.open = row.get(1);
+        content.waiting = row.get(2);
+        content.kept = row.get(3);
+        content.inbox = row.get(4);
+    }
+    Ok(content)
+}
+
+/// The lock of [`schema::HOLD`], if anybody has it.
+const HELD: &str = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2
+    AND classid = 1382639207::oid AND database = (SELECT oid FROM pg_database
+    WHERE datname = current_database())
+    AND objid = ((hashtext(current_schema())::bigint + 4294967296) % 4294967296)::oid";
+const COUNTS: &str = "SELECT (SELECT count(*) FROM live),
+    (SELECT count(*) FROM live WHERE ended IS NULL), (SELECT count(*) FROM outbox),
+    (SELECT count(*) FROM kept), (SELECT count(*) FROM inbox)";
+/// Each table with its indexes, parts with what they are parts of, the largest first.
+const TABLES: &str = "SELECT name, sum(octets)::bigint, sum(rows)::bigint FROM
+    (SELECT coalesce(whole.relname, c.relname)::text AS name, pg_total_relation_size(c.oid) AS octets,
+        greatest(c.reltuples, 0)::bigint AS rows
+     FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
+        LEFT JOIN pg_class whole ON whole.oid = i.inhparent
+     WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace) AS t
+    GROUP BY name ORDER BY 2 DESC";
