@@ -76,13 +76,13 @@ pub fn run(args: &LedgerArgs) -> ExitCode {
 
 /// What is written of it, for people and for programs.
 struct Answer {
-    lines: Vec<Line>,
+    lines: Vec<Finding>,
     object: Value,
     is_well: bool,
 }
 
 /// What it is about, and how that stands.
-type Line = (&'static str, String);
+type Finding = (&'static str, String);
 
 impl Answer {
     fn write(&self, is_json: bool) -> ExitCode {
@@ -102,7 +102,7 @@ impl Answer {
     }
 }
 
-fn lines(settings: &LedgerSettings, standing: &LedgerStatus) -> Vec<Line> {
+fn lines(settings: &LedgerSettings, standing: &LedgerStatus) -> Vec<Finding> {
     let mut lines = vec![(
         "file",
         format!(
@@ -127,7 +127,7 @@ fn lines(settings: &LedgerSettings, standing: &LedgerStatus) -> Vec<Line> {
     lines
 }
 
-fn content_lines(content: &Content) -> Vec<Line> {
+fn content_lines(content: &Content) -> Vec<Finding> {
     let mut lines = Vec::new();
     lines.push((
         "challenges",
@@ -165,7 +165,7 @@ fn content_lines(content: &Content) -> Vec<Line> {
     lines
 }
 
-fn mark_line(mark: &MarkStatus) -> Line {
+fn mark_line(mark: &MarkStatus) -> Finding {
     (
         match mark {
             MarkStatus::Missing(_) => "loss",

@@ -4,6 +4,7 @@
 //! is played takes its time, and a key that a person presses arrives a moment later.
 
 mod audio;
+mod ending;
 mod far_end;
 mod machine;
 mod messages;
@@ -41,6 +42,11 @@ use reach::OutOfReach;
 
 /// A call is up no longer than this, if the gateway keeps its word.
 const LONGEST: Duration = Duration::from_secs(240);
+/// So long after its end was told no call is up: a last word is said, an answer that can't be recorded is ended after 32 s
+/// (`sip/trunk`), and the BYE comes through.
+const OVER: Duration = Duration::from_secs(60);
+/// Where the network has held for so long.
+const HELD: Duration = Duration::from_secs(20);
 /// So long after everything is over at the trunk it is over at its far end: longer than a call is mute there.
 const FAR_END_DONE: Duration = Duration::from_secs(130);
 /// The longest that a network is gone: what is sent again for 32 s comes through after it.
@@ -112,6 +118,8 @@ pub enum CallStep {
     Silence(MediaId),
     /// Nobody should want this call any more.
     Longest(Arc<str>),
+    /// So long ago the end of this attempt's call was told.
+    Over(AttemptKey),
 }
 
 impl CallStep {
@@ -123,9 +131,11 @@ impl CallStep {
             | CallStep::Presses(..)
             | CallStep::HangsUp(..)
             | CallStep::Longest(_) => true,
-            CallStep::Timer | CallStep::Played(..) | CallStep::Key(..) | CallStep::Silence(_) => {
-                false
-            }
+            CallStep::Timer
+            | CallStep::Played(..)
+            | CallStep::Key(..)
+            | CallStep::Silence(_)
+            | CallStep::Over(_) => false,
         }
     }
 
@@ -133,7 +143,7 @@ impl CallStep {
     pub fn is_time(&self) -> bool {
         matches!(
             self,
-            CallStep::Timer | CallStep::FarTimer(_) | CallStep::Silence(_)
+            CallStep::Timer | CallStep::FarTimer(_) | CallStep::Silence(_) | CallStep::Over(_)
         )
     }
 }
@@ -366,6 +376,11 @@ impl Calls {
                     stage.effects.push(Effect::UnterminatedCall(*key));
                 }
             }
+            CallStep::Over(key) => {
+                if self.network.holds(now, HELD) && self.stays_up(key) {
+                    stage.effects.push(Effect::UnterminatedCall(key));
+                }
+            }
         }
     }
 
@@ -435,48 +450,6 @@ impl Calls {
             let after = next.saturating_duration_since(now);
             stage.later(after, carriers::Step::Call(CallStep::FarTimer(at)));
         }
-    }
-
-    // --- the end -------------------------------------------------------------------------------------------------
-
-    /// Something is under way, or a dialog may still be ending.
-    pub fn is_busy(&self, now: Instant) -> bool {
-        let since = self.quiet_since.filter(|_| self.network.is_empty());
-        let idle = self.far_ends.iter().all(FarEnd::is_idle);
-        let over = |since| idle || now.saturating_duration_since(since) > FAR_END_DONE;
-        !since.is_some_and(over)
-    }
-
-    /// Its network has held for so long.
-    pub fn has_held(&self, now: Instant, so_long: Duration) -> bool {
-        self.network.holds(now, so_long)
-    }
-
-    /// The call of this attempt rings or is up at a far end, and the trunk has heard of it.
-    pub fn is_up(&self, key: AttemptKey) -> bool {
-        let mut calls = self.invited.iter().filter(|(_, of)| **of == key);
-        calls.any(|(call, _)| {
-            !self.unheard.contains(call) && self.far_ends.iter().any(|far| far.is_up(call))
-        })
-    }
-
-    /// What is left that should not be.
-    pub fn left_over(&self) -> Option<String> {
-        self.left_but(|call| self.unheard.contains(call))
-    }
-
-    /// The same where the process has ended just now: some calls it can't have ended yet.
-    pub fn left_at_stop(&self) -> Option<String> {
-        self.left_but(|call| self.unheard.contains(call) || self.out_of_reach.has(call))
-    }
-
-    fn left_but(&self, excused: impl Fn(&str) -> bool) -> Option<String> {
-        let name = &self.config.name;
-        let mut left = self
-            .far_ends
-            .iter()
-            .filter_map(|far| far.left_over(&excused));
-        left.next().map(|what| format!("{name}: {what}"))
     }
 }
 

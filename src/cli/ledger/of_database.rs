@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Line, content_lines, content_object};
+use super::{Finding, content_lines, content_object};
 use crate::{config::settings::LedgerSettings, ledger::database::DatabaseStatus};
 
-pub(super) fn lines(settings: &LedgerSettings, standing: &DatabaseStatus) -> Vec<Line> {
+pub(super) fn lines(settings: &LedgerSettings, standing: &DatabaseStatus) -> Vec<Finding> {
     let mut lines = vec![(
         "database",
         format!(

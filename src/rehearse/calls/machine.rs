@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    CallStep, Calls, FarEnd, LONGEST, audio, messages,
+    CallStep, Calls, FarEnd, LONGEST, OVER, audio, messages,
     network::{self, FORGER},
 };
 use crate::{
@@ -166,6 +166,7 @@ impl Calls {
                     if let Some(order) = self.orders.get_mut(key) {
                         order.settled = true;
                     }
+                    stage.later(OVER, carriers::Step::Call(CallStep::Over(*key)));
                 }
                 _ => {}
             }

@@ -390,9 +390,19 @@ async fn a_look_tells_who_has_it_and_what_is_in_it() {
     assert!(found.is_held && found.well());
     assert_eq!(found.node.as_deref(), Some("gw-1"));
     let content = found.content.unwrap();
-    let counts = (content.challenges, content.open, content.kept, content.waiting);
+    let counts = (
+        content.challenges,
+        content.open,
+        content.kept,
+        content.waiting,
+    );
     assert_eq!(counts, (2, 1, 1, 0));
-    assert!(content.tables.iter().any(|(name, octets)| name == "live" && *octets > 0));
+    assert!(
+        content
+            .tables
+            .iter()
+            .any(|(name, octets)| name == "live" && *octets > 0)
+    );
     ledger.close().await;
     // The key beside it is another now.
     let file = settings.path().with_extension("key");
