@@ -39,6 +39,8 @@ mod publishing;
 mod reload;
 mod report_broker;
 mod smpp;
+mod stage;
+mod steps;
 mod stop;
 mod texts;
 mod trace;

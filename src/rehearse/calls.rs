@@ -18,7 +18,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::carriers::{self, Effect, Stage};
+use super::{
+    stage::{Effect, Stage},
+    steps::CallStep,
+};
 use crate::{
     carrier::{
         CallLeftUp, CallMark, CallOrder, DriverId, Slots,
@@ -99,55 +102,6 @@ struct Ordered {
     settled: bool,
 }
 
-#[derive(Debug)]
-pub enum CallStep {
-    /// A datagram reaches the trunk.
-    ToTrunk(SocketAddr, Vec<u8>),
-    /// A datagram reaches the far end of this place.
-    ToFarEnd(usize, Vec<u8>),
-    Timer,
-    FarTimer(usize),
-    /// What was played has come to its end.
-    Played(MediaId, u32),
-    /// A person presses a key, in the call of this number at this far end.
-    Presses(usize, u64, char),
-    HangsUp(usize, u64),
-    /// A key's sound arrives.
-    Key(MediaId, Key),
-    /// No audio came for a while.
-    Silence(MediaId),
-    /// Nobody should want this call any more.
-    Longest(Arc<str>),
-    /// So long ago the end of this attempt's call was told.
-    Over(AttemptKey),
-}
-
-impl CallStep {
-    pub fn outlives_a_crash(&self) -> bool {
-        match self {
-            CallStep::ToTrunk(..)
-            | CallStep::ToFarEnd(..)
-            | CallStep::FarTimer(_)
-            | CallStep::Presses(..)
-            | CallStep::HangsUp(..)
-            | CallStep::Longest(_) => true,
-            CallStep::Timer
-            | CallStep::Played(..)
-            | CallStep::Key(..)
-            | CallStep::Silence(_)
-            | CallStep::Over(_) => false,
-        }
-    }
-
-    /// Nothing happens by it but that time passes.
-    pub fn is_time(&self) -> bool {
-        matches!(
-            self,
-            CallStep::Timer | CallStep::FarTimer(_) | CallStep::Silence(_) | CallStep::Over(_)
-        )
-    }
-}
-
 impl Calls {
     pub fn new(
         place: u32,
@@ -212,7 +166,7 @@ impl Calls {
         };
         self.input(TrunkInput::Credentials(Some(credentials)), stage);
         let after = stage.dice.between(5, 400);
-        stage.later(after, carriers::Step::Up);
+        stage.later(after, CallStep::Up);
         self.slots.clone()
     }
 
@@ -232,7 +186,7 @@ impl Calls {
     }
 
     /// It looks for its targets; or those that it had lost are there again.
-    pub fn up(&mut self, stage: &mut Stage<'_>) {
+    fn up(&mut self, stage: &mut Stage<'_>) {
         if std::mem::replace(&mut self.begun, true) {
             return self.change(self.config.clone(), true, stage);
         }
@@ -263,7 +217,7 @@ impl Calls {
         self.change(Arc::new(config), true, stage);
         self.input(TrunkInput::Resolved(Err("cut".into())), stage);
         let after = stage.dice.between(200, 20_000);
-        stage.later(after, carriers::Step::Up);
+        stage.later(after, CallStep::Up);
     }
 
     fn change(&mut self, config: Arc<CarrierConfig>, fresh: bool, stage: &mut Stage<'_>) {
@@ -326,6 +280,7 @@ impl Calls {
     pub fn step(&mut self, step: CallStep, stage: &mut Stage<'_>) {
         let now = self.moment(stage).at;
         match step {
+            CallStep::Up => self.up(stage),
             CallStep::ToTrunk(from, bytes) => self.reaches_trunk(from, &bytes, stage),
             CallStep::ToFarEnd(at, bytes) => {
                 self.network.arrived();
@@ -364,10 +319,7 @@ impl Calls {
                     let event = MediaEvent::Silent { id: media };
                     self.input(TrunkInput::Media(event), stage);
                 }
-                stage.later(
-                    audio::SILENCE,
-                    carriers::Step::Call(CallStep::Silence(media)),
-                );
+                stage.later(audio::SILENCE, CallStep::Silence(media));
             }
             CallStep::Longest(call) => {
                 let up = self.far_ends.iter().any(|far| far.is_up(&call));
@@ -419,7 +371,7 @@ impl Calls {
         }
         if let (Some(media), Some(key)) = (self.audio.at(port), Key::from_char(key)) {
             let after = stage.dice.between(20, 80);
-            stage.later(after, carriers::Step::Call(CallStep::Key(media, key)));
+            stage.later(after, CallStep::Key(media, key));
         }
     }
 
@@ -432,12 +384,12 @@ impl Calls {
                     self.out_of_reach.sent(&bytes);
                     for after in self.network.ways(now, stage) {
                         let step = CallStep::ToTrunk(from, bytes.clone());
-                        stage.later(after, carriers::Step::Call(step));
+                        stage.later(after, step);
                     }
                 }
                 Says::PickedUp(call) => {
                     for (after, step) in self.far_ends[at].person(call, at, stage) {
-                        stage.later(after, carriers::Step::Call(step));
+                        stage.later(after, step);
                     }
                 }
                 Says::Broken(reason) => {
@@ -448,7 +400,7 @@ impl Calls {
         }
         if let Some(next) = self.far_ends[at].next_timer() {
             let after = next.saturating_duration_since(now);
-            stage.later(after, carriers::Step::Call(CallStep::FarTimer(at)));
+            stage.later(after, CallStep::FarTimer(at));
         }
     }
 }

@@ -1,23 +1,18 @@
 //! The carriers that are played: each a driver as the core knows it, and the network behind.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use super::{
-    calls,
     calls::Calls,
-    dice::Dice,
-    http::{Http, HttpStep},
-    profile::Profile,
-    smpp::{Smpp, SmppStep},
-    texts::{Brought, TextStep},
+    http::Http,
+    smpp::Smpp,
+    stage::Stage,
+    steps::{Brought, Step},
 };
 use crate::{
-    carrier::{CarrierEvent, DriverId, Finish, Reply, Slots, TextOrder},
-    challenge::{AttemptKey, Millis},
+    carrier::{DriverId, Finish, Reply, Slots, TextOrder},
     config::{CarrierConfig, carrier::Transport},
+    core::{CarrierUpdate, UpdateLink},
     message::speech::Catalogue,
 };
 
@@ -34,100 +29,6 @@ pub enum CarrierKind {
     Smpp(Box<Smpp>),
     Http(Http),
     Calls(Box<Calls>),
-}
-
-/// A step that a carrier takes later.
-#[derive(Debug)]
-pub enum Step {
-    Smpp(SmppStep),
-    Http(HttpStep),
-    /// Of the network behind either.
-    Text(TextStep),
-    Call(calls::CallStep),
-    /// A trunk is there: again, or for the first time.
-    Up,
-    Cut,
-}
-
-impl Step {
-    /// It is of the network, not of the driver's session.
-    pub fn outlives_a_crash(&self) -> bool {
-        match self {
-            Step::Smpp(step) => step.outlives_a_crash(),
-            Step::Text(_) => true,
-            // Receipts that were not answered for are brought again once the link is up.
-            Step::Http(_) => false,
-            Step::Call(step) => step.outlives_a_crash(),
-            Step::Up | Step::Cut => false,
-        }
-    }
-
-    /// Nothing but time passing.
-    pub fn is_time(&self) -> bool {
-        match self {
-            Step::Smpp(step) => step.is_time(),
-            Step::Call(step) => step.is_time(),
-            Step::Http(_) | Step::Text(_) | Step::Up | Step::Cut => false,
-        }
-    }
-}
-
-/// What a step leads to, in order.
-#[derive(Debug)]
-pub enum Effect {
-    /// The driver says this, at once.
-    Say(CarrierEvent),
-    Later(Duration, Step),
-    /// This driver, told to finish, has ended.
-    Ended(DriverId),
-    /// The phone has a text of this attempt, whole.
-    TextAtPhone(AttemptKey),
-    /// A person is still spoken to in this attempt's call.
-    Talks(AttemptKey),
-    /// `#` was pressed in this attempt's call.
-    Pressed(AttemptKey),
-    /// This attempt's call has read its code to the end.
-    CodeRead(AttemptKey),
-    /// An INVITE leaves: what it needs must be durable.
-    Invited(AttemptKey),
-    /// A call is still up though nobody should want it any more.
-    UnterminatedCall(AttemptKey),
-    /// A carrier's message was answered for, and the core has not said that it is safe.
-    AnsweredUnsafe(u32),
-    /// A carrier got a text that nobody has ordered, or a part of one once more.
-    Unordered,
-    /// The text of this attempt waits for a window that has room.
-    NeverLeft(AttemptKey),
-    /// For the summary.
-    Reached(&'static str),
-    /// A carrier has the text of this attempt, and has not refused it; the driver says that it has failed.
-    FailedThoughTaken(AttemptKey),
-    /// This went wrong on purpose.
-    Fault(&'static str),
-    /// This happened, and is worth a line.
-    Seen(String),
-    /// A promise is broken.
-    Broken(String),
-}
-
-/// What carriers are given to play with.
-pub struct Stage<'a> {
-    /// The time that is waited for, and that of the wall.
-    pub now: Instant,
-    pub wall: Millis,
-    pub dice: &'a mut Dice,
-    pub profile: &'a Profile,
-    pub effects: &'a mut Vec<Effect>,
-}
-
-impl Stage<'_> {
-    pub fn say(&mut self, what: CarrierEvent) {
-        self.effects.push(Effect::Say(what));
-    }
-
-    pub fn later(&mut self, after: Duration, step: Step) {
-        self.effects.push(Effect::Later(after, step));
-    }
 }
 
 impl Carrier {
@@ -168,6 +69,43 @@ impl Carrier {
         };
     }
 
+    /// What the core is told of it at a reload.
+    pub fn update(&self, link: UpdateLink) -> CarrierUpdate {
+        CarrierUpdate {
+            config: self.config.clone(),
+            driver: self.driver(),
+            slots: self.slots.clone(),
+            link,
+        }
+    }
+
+    /// True: its driver was leaving, and stays.
+    pub fn is_taken_up_again(&mut self, stage: &mut Stage<'_>) -> bool {
+        match &mut self.kind {
+            CarrierKind::Calls(calls) => calls.is_taken_up_again(stage),
+            CarrierKind::Smpp(_) | CarrierKind::Http(_) => false,
+        }
+    }
+
+    /// Its file says this now; the link stays.
+    pub fn change(&mut self, config: CarrierConfig, stage: &mut Stage<'_>) {
+        self.config = Arc::new(config);
+        let driver = self.driver();
+        match (&mut self.kind, &self.config.transport) {
+            (CarrierKind::Smpp(smpp), Transport::Smpp(config)) => {
+                smpp.change(driver, &self.config, config, stage);
+            }
+            (CarrierKind::Http(http), Transport::Http(config)) => {
+                http.change(config.window, stage);
+            }
+            (CarrierKind::Calls(calls), Transport::Sip(sip)) => {
+                calls.become_another(&self.config, sip, stage);
+            }
+            // Its file is never another kind's.
+            (CarrierKind::Smpp(_) | CarrierKind::Http(_) | CarrierKind::Calls(_), _) => {}
+        }
+    }
+
     /// The process has died.
     pub fn crash(&mut self, stage: &mut Stage<'_>) {
         self.drivers.clear();
@@ -195,6 +133,24 @@ impl Carrier {
         }
     }
 
+    /// Nobody hears its driver any more.
+    pub fn unheard(&mut self) {
+        match &mut self.kind {
+            CarrierKind::Smpp(smpp) => smpp.unheard(),
+            CarrierKind::Calls(calls) => calls.unheard(),
+            CarrierKind::Http(_) => {}
+        }
+    }
+
+    /// No driver of it has anything left to do.
+    pub fn has_ended(&self, now: Instant) -> bool {
+        match &self.kind {
+            CarrierKind::Smpp(smpp) => smpp.has_ended(),
+            CarrierKind::Http(http) => http.has_ended(),
+            CarrierKind::Calls(calls) => calls.has_ended(now),
+        }
+    }
+
     pub fn step(&mut self, step: Step, stage: &mut Stage<'_>) {
         match (step, &mut self.kind) {
             (Step::Smpp(step), CarrierKind::Smpp(smpp)) => smpp.step(step, stage),
@@ -204,10 +160,9 @@ impl Carrier {
             (Step::Text(step), CarrierKind::Http(http)) => http.text_step(step, stage),
             (Step::Cut, CarrierKind::Http(http)) => http.cut(stage),
             (Step::Call(step), CarrierKind::Calls(calls)) => calls.step(step, stage),
-            (Step::Up, CarrierKind::Calls(calls)) => calls.up(stage),
             (Step::Cut, CarrierKind::Calls(calls)) => calls.cut(stage),
             // No carrier plans a step of another kind.
-            (Step::Smpp(_) | Step::Http(_) | Step::Text(_) | Step::Call(_) | Step::Up, _) => {}
+            (Step::Smpp(_) | Step::Http(_) | Step::Text(_) | Step::Call(_), _) => {}
         }
     }
 

@@ -4,9 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     callers::{Job, Told, Truth},
-    carriers::{Carrier, CarrierKind, Effect, parts},
+    carriers::{Carrier, CarrierKind, parts},
     finals::NOT_DELIVERED,
-    texts::{Brought, place_of},
+    stage::Effect,
+    steps::Brought,
+    texts::place_of,
     world::World,
 };
 use crate::{

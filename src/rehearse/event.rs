@@ -1,6 +1,6 @@
 //! What happens later in a rehearsal.
 
-use super::{carriers::Step, report_broker::ReportStep};
+use super::{report_broker::ReportStep, steps::Step};
 use crate::{
     carrier::{CarrierEvent, DriverId},
     core::LookUp,

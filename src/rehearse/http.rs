@@ -6,8 +6,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 use super::{
-    carriers::{self, Effect, Stage},
-    texts::{Asked, Brought, Network, RESPONSE_TIMEOUT, SubmitAnswer, SubmitRefusal, TextStep},
+    stage::{Effect, Stage},
+    steps::{Brought, HttpStep, TextStep},
+    texts::{Asked, Network, RESPONSE_TIMEOUT, SubmitAnswer, SubmitRefusal},
 };
 use crate::{
     carrier::{
@@ -45,17 +46,6 @@ struct Sent {
     in_doubt: bool,
 }
 
-#[derive(Debug)]
-pub enum HttpStep {
-    Up,
-    /// The carrier's answer reaches the driver.
-    Answer(AttemptKey, AttemptEvent),
-    /// The driver waits no longer.
-    Unanswered(AttemptKey),
-    /// A receipt is brought, if it was not answered for yet.
-    Bring(u32),
-}
-
 impl Http {
     pub fn new(place: u32, window: u32) -> Http {
         let (acks, answers) = mpsc::unbounded_channel();
@@ -79,7 +69,7 @@ impl Http {
         self.driver = Some(driver);
         self.has_desk = true;
         let after = stage.dice.between(5, 400);
-        later(stage, after, HttpStep::Up);
+        stage.later(after, HttpStep::Up);
         self.slots.clone()
     }
 
@@ -143,7 +133,7 @@ impl Http {
             stage.say(CarrierEvent::Link(Link::Down { reason }));
         }
         let after = stage.dice.between(200, 20_000);
-        later(stage, after, HttpStep::Up);
+        stage.later(after, HttpStep::Up);
     }
 
     pub fn submit(&mut self, by: DriverId, order: &TextOrder, parts: u16, stage: &mut Stage<'_>) {
@@ -157,7 +147,7 @@ impl Http {
         };
         if let Some(cause) = unsent {
             let event = AttemptEvent::Failed(cause.failure(None));
-            return later(stage, Duration::ZERO, HttpStep::Answer(key, event));
+            return stage.later(Duration::ZERO, HttpStep::Answer(key, event));
         }
         let asked = Asked {
             key,
@@ -179,12 +169,12 @@ impl Http {
                 Some((fate.answered, AttemptEvent::Failed(failure(refusal))))
             }
             SubmitAnswer::Silence(late) => {
-                later(stage, RESPONSE_TIMEOUT, HttpStep::Unanswered(key));
+                stage.later(RESPONSE_TIMEOUT, HttpStep::Unanswered(key));
                 late.map(|late| (late, accepted))
             }
         };
         if let Some((after, event)) = answer {
-            later(stage, after, HttpStep::Answer(key, event));
+            stage.later(after, HttpStep::Answer(key, event));
         }
         if fate.is_carried {
             self.network.carry(&asked, &fate, stage);
@@ -201,7 +191,7 @@ impl Http {
                 }
                 for number in self.network.bringing.keys() {
                     let after = stage.dice.between(1, 500);
-                    later(stage, after, HttpStep::Bring(*number));
+                    stage.later(after, HttpStep::Bring(*number));
                 }
             }
             HttpStep::Answer(key, event) => {
@@ -239,22 +229,18 @@ impl Http {
         };
         if !self.has_desk {
             // Refused: the carrier comes again.
-            return later(stage, AGAIN, HttpStep::Bring(number));
+            return stage.later(AGAIN, HttpStep::Bring(number));
         }
         let ack = Acknowledgement::Session(self.acks.clone(), number);
         let receipt = Incoming::Receipt(brought.receipt.clone());
         stage.say(CarrierEvent::Incoming(receipt, ack));
-        later(stage, AGAIN, HttpStep::Bring(number));
+        stage.later(AGAIN, HttpStep::Bring(number));
     }
 
     /// It is safe with us, says the process.
     pub fn acknowledged(&mut self, number: u32) -> Option<Brought> {
         self.network.bringing.remove(&number)
     }
-}
-
-fn later(stage: &mut Stage<'_>, after: Duration, step: HttpStep) {
-    stage.later(after, carriers::Step::Http(step));
 }
 
 fn doubt(key: AttemptKey) -> CarrierEvent {

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     callers::Told,
-    carriers::{Carrier, CarrierKind, Stage},
+    carriers::CarrierKind,
     event::{Event, Trouble},
     world::World,
 };
@@ -232,44 +232,6 @@ impl World<'_, '_> {
         }
         if let Some(waiting) = waiting {
             self.violate(waiting);
-        }
-    }
-}
-
-impl Carrier {
-    fn update(&self, link: UpdateLink) -> CarrierUpdate {
-        CarrierUpdate {
-            config: self.config.clone(),
-            driver: self.driver(),
-            slots: self.slots.clone(),
-            link,
-        }
-    }
-
-    /// True: its driver was leaving, and stays.
-    fn is_taken_up_again(&mut self, stage: &mut Stage<'_>) -> bool {
-        match &mut self.kind {
-            CarrierKind::Calls(calls) => calls.is_taken_up_again(stage),
-            CarrierKind::Smpp(_) | CarrierKind::Http(_) => false,
-        }
-    }
-
-    /// Its file says this now; the link stays.
-    fn change(&mut self, config: CarrierConfig, stage: &mut Stage<'_>) {
-        self.config = Arc::new(config);
-        let driver = self.driver();
-        match (&mut self.kind, &self.config.transport) {
-            (CarrierKind::Smpp(smpp), Transport::Smpp(config)) => {
-                smpp.change(driver, &self.config, config, stage);
-            }
-            (CarrierKind::Http(http), Transport::Http(config)) => {
-                http.change(config.window, stage);
-            }
-            (CarrierKind::Calls(calls), Transport::Sip(sip)) => {
-                calls.become_another(&self.config, sip, stage);
-            }
-            // Its file is never another kind's.
-            (CarrierKind::Smpp(_) | CarrierKind::Http(_) | CarrierKind::Calls(_), _) => {}
         }
     }
 }

@@ -12,7 +12,7 @@ use simulators::{
     smsc::{
         SmscConfig,
         centre::{self, Centre},
-        decided::{Receipted, Submitted},
+        decided::Receipted,
         session::SessionId,
     },
 };
@@ -25,8 +25,9 @@ use driver::{Driver, Play};
 use far_end::{OnTheWay, stat};
 
 use super::{
-    carriers::{self, Effect, Stage},
-    texts::{Brought, Network, TextStep},
+    stage::{Effect, Stage},
+    steps::{Brought, PipeId, SmppStep, TextStep},
+    texts::Network,
     wire::{Piece, Wire},
 };
 use crate::{
@@ -62,8 +63,6 @@ pub struct Smpp {
     _answers: mpsc::UnboundedReceiver<(u32, Reply)>,
 }
 
-type PipeId = u64;
-
 /// A connection.
 struct Pipe {
     wire: Wire,
@@ -78,44 +77,6 @@ struct Delivery {
     bind: usize,
     pipe: PipeId,
     sequence: u32,
-}
-
-#[derive(Debug)]
-pub enum SmppStep {
-    /// A deadline of one of the machines has come.
-    Wake,
-    /// A connection comes to be, or not.
-    Connect(usize),
-    /// The process has died: its end is closed.
-    Closed(PipeId),
-    /// Ours is told that the connection is gone.
-    Gone(PipeId, &'static str),
-    /// Our end takes octets again.
-    Writable(PipeId),
-    ToCentre(PipeId, Vec<u8>),
-    ToUs(PipeId, Vec<u8>),
-    /// The centre answers a submit: a status, or an id.
-    Answer(Box<Submitted>, Result<Arc<str>, u32>),
-}
-
-impl SmppStep {
-    pub fn outlives_a_crash(&self) -> bool {
-        match self {
-            SmppStep::Wake
-            | SmppStep::Closed(_)
-            | SmppStep::ToCentre(..)
-            | SmppStep::Answer(..) => true,
-            SmppStep::Connect(_)
-            | SmppStep::Gone(..)
-            | SmppStep::Writable(_)
-            | SmppStep::ToUs(..) => false,
-        }
-    }
-
-    /// Nothing but time passing.
-    pub fn is_time(&self) -> bool {
-        matches!(self, SmppStep::Wake)
-    }
 }
 
 impl Smpp {
@@ -290,13 +251,9 @@ impl Smpp {
     }
 }
 
-fn later(stage: &mut Stage<'_>, after: Duration, step: SmppStep) {
-    stage.later(after, carriers::Step::Smpp(step));
-}
-
 fn arrive(stage: &mut Stage<'_>, pieces: Vec<Piece>, step: impl Fn(Vec<u8>) -> SmppStep) {
     for (after, octets) in pieces {
-        later(stage, after, step(octets));
+        stage.later(after, step(octets));
     }
 }
 
@@ -310,12 +267,12 @@ fn goes(id: PipeId, pipe: &Pipe, stage: &mut Stage<'_>) {
             pipe.wire.sent_back_by(stage.now),
         ),
     };
-    later(stage, sent.max(sent_back), SmppStep::Closed(id));
+    stage.later(sent.max(sent_back), SmppStep::Closed(id));
     // Or nobody says so: then the silence must be noticed.
     if stage.dice.chance(700) {
         let after = sent_back + stage.dice.between(0, 60);
         let reason = "connection reset by the peer";
-        later(stage, after, SmppStep::Gone(id, reason));
+        stage.later(after, SmppStep::Gone(id, reason));
     } else {
         reached(stage, "a link broke and nobody said so");
     }

@@ -282,22 +282,3 @@ impl World<'_, '_> {
 fn is_call_state(what: &CarrierEvent) -> bool {
     matches!(what, CarrierEvent::Attempt(_, AttemptEvent::CallState(..)))
 }
-
-impl Carrier {
-    /// Nobody hears its driver any more.
-    fn unheard(&mut self) {
-        match &mut self.kind {
-            CarrierKind::Smpp(smpp) => smpp.unheard(),
-            CarrierKind::Calls(calls) => calls.unheard(),
-            CarrierKind::Http(_) => {}
-        }
-    }
-
-    fn has_ended(&self, now: std::time::Instant) -> bool {
-        match &self.kind {
-            CarrierKind::Smpp(smpp) => smpp.has_ended(),
-            CarrierKind::Http(http) => http.has_ended(),
-            CarrierKind::Calls(calls) => calls.has_ended(now),
-        }
-    }
-}

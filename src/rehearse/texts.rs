@@ -1,9 +1,12 @@
 //! What becomes of texts behind a carrier's link: the carrier's answer, the phone, and the receipts that its network writes.
 //! The same for each kind of link (`http`, `smpp`); the profile and the dice decide.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::carriers::{self, Stage};
+use super::{
+    stage::Stage,
+    steps::{Brought, TextStep},
+};
 use crate::{
     carrier::{Receipt, ReceiptState},
     challenge::AttemptKey,
@@ -67,50 +70,6 @@ pub enum SubmitRefusal {
     HandsetOff,
     Sender,
     Fault,
-}
-
-/// A receipt on its way.
-#[derive(Clone, Debug)]
-pub struct Brought {
-    pub receipt: Receipt,
-    /// Of this attempt's text; None: of nobody's here.
-    pub of: Option<AttemptKey>,
-    pub part: u16,
-    /// Reference and phone say whose it is, for certain.
-    pub clear: bool,
-}
-
-impl fmt::Display for Brought {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.of {
-            Some(key) => write!(
-                f,
-                "{:x}/{} part {}",
-                key.challenge.0, key.attempt, self.part
-            )?,
-            None => f.write_str("a stranger's")?,
-        }
-        write!(
-            f,
-            ": {} {:?}",
-            self.receipt.state.name(),
-            self.receipt.references
-        )?;
-        if self.receipt.phone.is_none() {
-            f.write_str(", no phone")?;
-        }
-        let unclear = if self.clear { "" } else { ", not clear" };
-        f.write_str(unclear)
-    }
-}
-
-/// A step of the network: the process may have died meanwhile.
-#[derive(Debug)]
-pub enum TextStep {
-    /// The phone has the text.
-    AtPhone(AttemptKey),
-    /// A receipt is written.
-    Write(Box<Brought>),
 }
 
 impl Network {
@@ -191,7 +150,7 @@ impl Network {
             false => fate.answered + stage.dice.between(100, 6_000),
         };
         if !bad || contradicts {
-            stage.later(at, carriers::Step::Text(TextStep::AtPhone(key)));
+            stage.later(at, TextStep::AtPhone(key));
         }
         if stage.dice.chance(profile.receipt_missing) {
             return;
@@ -265,7 +224,7 @@ impl Network {
 
 fn write(after: Duration, brought: Brought, stage: &mut Stage<'_>) {
     let step = TextStep::Write(Box::new(brought));
-    stage.later(after, carriers::Step::Text(step));
+    stage.later(after, step);
 }
 
 /// Which carrier a message's number is of.

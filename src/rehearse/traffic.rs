@@ -5,11 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    callers::Job,
-    calls::Calls,
-    carriers::{CarrierKind, Stage},
-    event::Event,
-    world::World,
+    callers::Job, calls::Calls, carriers::CarrierKind, event::Event, stage::Stage, world::World,
 };
 use crate::{
     carrier::{Acknowledgement, DriverId, Reply, TextOrder},

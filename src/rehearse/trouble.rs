@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     callers::TENANTS,
-    carriers::Step,
     event::{Event, Trouble},
+    steps::Step,
     world::{HOUSE, World},
 };
 use crate::core::Core;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::{
     Rehearsal, Summary, Violation,
     callers::{self, Control, Job},
-    carriers::{Carrier, CarrierKind, Effect, Stage},
+    carriers::{Carrier, CarrierKind},
     dice::Dice,
     disk::Disk,
     event::Event,
@@ -21,6 +21,7 @@ use super::{
     publisher::{OwedReports, ReportPublisher},
     reload::Files,
     report_broker::{ReportBroker, ReportStep},
+    stage::{Effect, Stage},
     stop::Stop,
     trace::Trace,
     traffic::Broker,

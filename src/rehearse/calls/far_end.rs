@@ -18,12 +18,13 @@ use simulators::{
     },
 };
 
-use super::{CREDENTIALS, CallStep, messages};
+use super::{CREDENTIALS, messages};
 use crate::{
     config::CarrierConfig,
     rehearse::{
-        carriers::{Effect, Stage},
         profile::Profile,
+        stage::{Effect, Stage},
+        steps::CallStep,
     },
 };
 

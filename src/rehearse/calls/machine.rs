@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    CallStep, Calls, FarEnd, LONGEST, OVER, audio, messages,
+    Calls, FarEnd, LONGEST, OVER, audio, messages,
     network::{self, FORGER},
 };
 use crate::{
@@ -23,7 +23,10 @@ use crate::{
         rtp::{Key, KeySource},
         sip::Transport,
     },
-    rehearse::carriers::{self, Effect, Stage},
+    rehearse::{
+        stage::{Effect, Stage},
+        steps::CallStep,
+    },
 };
 
 /// The least that a clock moves on.
@@ -81,7 +84,7 @@ impl Calls {
             self.timer = Some(next);
             // Never at this very moment: a clock moves on, and what is over only after its moment would never be.
             let after = next.saturating_duration_since(now).max(TICK);
-            stage.later(after, carriers::Step::Call(CallStep::Timer));
+            stage.later(after, CallStep::Timer);
         }
     }
 
@@ -104,10 +107,7 @@ impl Calls {
             }
             TrunkOutput::Connect(media, to) => {
                 if self.audio.connect(media, to.hears) {
-                    stage.later(
-                        audio::SILENCE,
-                        carriers::Step::Call(CallStep::Silence(media)),
-                    );
+                    stage.later(audio::SILENCE, CallStep::Silence(media));
                 }
             }
             TrunkOutput::Play {
@@ -116,7 +116,7 @@ impl Calls {
                 segments,
             } => {
                 if let Some(lasts) = self.audio.play(media, tag, &segments, &self.voices) {
-                    stage.later(lasts, carriers::Step::Call(CallStep::Played(media, tag)));
+                    stage.later(lasts, CallStep::Played(media, tag));
                 }
             }
             TrunkOutput::InfoKey(media, key) => {
@@ -166,7 +166,7 @@ impl Calls {
                     if let Some(order) = self.orders.get_mut(key) {
                         order.settled = true;
                     }
-                    stage.later(OVER, carriers::Step::Call(CallStep::Over(*key)));
+                    stage.later(OVER, CallStep::Over(*key));
                 }
                 _ => {}
             }
@@ -186,7 +186,7 @@ impl Calls {
         let now = self.moment(stage).at;
         for after in self.network.ways(now, stage) {
             let step = CallStep::ToFarEnd(at, bytes.to_vec());
-            stage.later(after, carriers::Step::Call(step));
+            stage.later(after, step);
         }
     }
 
@@ -233,7 +233,7 @@ impl Calls {
             self.unheard.insert(call.clone());
             self.audio
                 .belongs_to(messages::audio_port(bytes), key, &call);
-            stage.later(LONGEST, carriers::Step::Call(CallStep::Longest(call)));
+            stage.later(LONGEST, CallStep::Longest(call));
         }
     }
 

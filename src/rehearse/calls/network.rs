@@ -7,8 +7,8 @@ use std::{
 
 use super::messages::{first_line, header};
 use crate::rehearse::{
-    carriers::{Effect, Stage},
     dice::Dice,
+    stage::{Effect, Stage},
 };
 
 /// Where forged datagrams come from: nobody's address (RFC 5737).

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::BytesMut;
 
-use super::{Delivery, OnTheWay, PipeId, Smpp, SmppStep, arrive, goes, later, reached};
+use super::{Delivery, OnTheWay, Smpp, arrive, goes, reached};
 use crate::{
     carrier::{
         Acknowledgement, AttemptEvent, CarrierEvent, DriverId, Slots, TextOrder,
@@ -16,7 +16,10 @@ use crate::{
         },
     },
     config::carrier::{CarrierConfig, SmppConfig},
-    rehearse::carriers::{Effect, Stage},
+    rehearse::{
+        stage::{Effect, Stage},
+        steps::{PipeId, SmppStep},
+    },
 };
 
 /// One driver.
@@ -83,7 +86,7 @@ impl Smpp {
         self.brought.clear();
         self.is_unheard = false;
         for (id, pipe) in &self.pipes {
-            later(stage, pipe.wire.sent_by(stage.now), SmppStep::Closed(*id));
+            stage.later(pipe.wire.sent_by(stage.now), SmppStep::Closed(*id));
         }
     }
 
@@ -198,7 +201,7 @@ impl Smpp {
         if let Some(at) = deadline.filter(|at| next.is_none_or(|next| at < next)) {
             self.planned.insert(at);
             let after = at.saturating_duration_since(stage.now);
-            later(stage, after, SmppStep::Wake);
+            stage.later(after, SmppStep::Wake);
         }
     }
 
@@ -251,7 +254,7 @@ impl Smpp {
             && !std::mem::replace(&mut play.is_connecting, true)
         {
             let after = stage.dice.between(1, 150);
-            later(stage, after, SmppStep::Connect(index));
+            stage.later(after, SmppStep::Connect(index));
         }
         self.write(index, stage);
     }
@@ -262,7 +265,7 @@ impl Smpp {
             return;
         };
         if let Some(pipe) = self.pipes.get(&id) {
-            later(stage, pipe.wire.sent_by(stage.now), SmppStep::Closed(id));
+            stage.later(pipe.wire.sent_by(stage.now), SmppStep::Closed(id));
         }
     }
 
@@ -285,7 +288,7 @@ impl Smpp {
                 let breaks = pipe.wire.breaks(&mut octets, per_mille, stage.dice);
                 if pipe.wire.is_full {
                     let after = stage.dice.between(1, 400);
-                    later(stage, after, SmppStep::Writable(id));
+                    stage.later(after, SmppStep::Writable(id));
                 }
                 if !octets.is_empty() {
                     let pieces = pipe.wire.send(octets, stage.now, stage.dice);
@@ -296,7 +299,7 @@ impl Smpp {
                 }
             }
             if !is_open {
-                later(stage, pipe.wire.sent_by(stage.now), SmppStep::Closed(id));
+                stage.later(pipe.wire.sent_by(stage.now), SmppStep::Closed(id));
             }
         } else {
             // The far end is gone, and nobody has said so: they leave, and come nowhere.

@@ -8,12 +8,13 @@ use std::{
 
 use simulators::{fate::Stat, smsc::decided::Submitted};
 
-use super::{Smpp, SmppStep, arrive, goes, later};
+use super::{Smpp, arrive, goes};
 use crate::{
     carrier::{ReceiptState, TextOrder},
     challenge::Millis,
     rehearse::{
-        carriers::{Effect, Stage},
+        stage::{Effect, Stage},
+        steps::SmppStep,
         texts::{Asked, Fate, SubmitAnswer, SubmitRefusal},
     },
 };
@@ -67,12 +68,8 @@ impl Smpp {
             }
             if closes {
                 let after = pipe.wire.sent_back_by(stage.now);
-                later(
-                    stage,
-                    after,
-                    SmppStep::Gone(id, "connection closed by the peer"),
-                );
-                later(stage, after, SmppStep::Closed(id));
+                stage.later(after, SmppStep::Gone(id, "connection closed by the peer"));
+                stage.later(after, SmppStep::Closed(id));
             }
         }
     }
@@ -122,7 +119,7 @@ impl Smpp {
             SubmitAnswer::Silence(late) => late.map(|late| (late, Ok(id))),
         };
         if let Some((after, answer)) = answer {
-            later(stage, after, SmppStep::Answer(Box::new(submit), answer));
+            stage.later(after, SmppStep::Answer(Box::new(submit), answer));
         }
         if is_whole {
             if matches!(fate.answer, SubmitAnswer::Taken | SubmitAnswer::Silence(_)) {
