@@ -4,13 +4,14 @@
 //! store in memory that loses what was not committed, the SMPP carriers' machines, which speak octets through a network
 //! in memory (`wire`) to the simulated message centre (`smpp`), and the trunks' machines, which speak SIP through another
 //! (`calls::network`) to the simulated exchange, and the publisher's, which brings reports to a broker in memory
-//! (`report_broker`). Played are the broker, the servers that ask (`callers`) and those that read reports (`consumers`), the HTTP
-//! carriers and their drivers (`http`), what becomes of texts (`texts`), the people at the phones, and the disk. A seed decides everything: the same
-//! seed gives the same trace, and its hash, on any machine.
+//! (`report_broker`). Played are the broker, the servers that ask (`callers`) and those that read reports
+//! (`world::consumers`), the HTTP carriers and their drivers (`http`), what becomes of texts (`texts`), the people at the
+//! phones, and the disk. A seed decides everything: the same seed gives the same trace, and its hash, on any machine.
 //!
-//! After each step and at the end `checks` holds what happened against the promise: every acked job ends in exactly one
-//! final, nothing is sent without an intent that is durable or after the deadline, nothing is called delivered that no phone
-//! has, nothing that a carrier was answered for is lost, no call is left up, no more is taken than the limits allow.
+//! `world` owns all of it and takes one event after the other. After each step and at the end `world::checks` holds what
+//! happened against the promise: every acked job ends in exactly one final, nothing is sent without an intent that is
+//! durable or after the deadline, nothing is called delivered that no phone has, nothing that a carrier was answered for is
+//! lost, no call is left up, no more is taken than the limits allow.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
@@ -24,28 +25,19 @@ pub use crate::ledger::in_memory::MemoryKind;
 mod callers;
 mod calls;
 mod carriers;
-mod checks;
-mod consumers;
 mod dice;
-mod disk;
 mod event;
-mod finals;
 mod http;
 mod limits;
 mod notices;
 mod profile;
 mod publisher;
-mod publishing;
-mod reload;
 mod report_broker;
 mod smpp;
 mod stage;
 mod steps;
-mod stop;
 mod texts;
 mod trace;
-mod traffic;
-mod trouble;
 mod wire;
 mod world;
 

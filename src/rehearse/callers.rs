@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{dice::Dice, profile::Profile, world::WALL};
+use super::{dice::Dice, profile::Profile};
 use crate::{
     challenge::{Millis, Origin},
     clock::Mono,
@@ -100,10 +100,12 @@ pub const TENANTS: [&str; 3] = ["bank", "shop", "employer"];
 /// So long all challenges take to be asked, in milliseconds for each of them.
 const APART: u64 = 700;
 
-/// All that is asked for, and when.
-pub fn jobs(count: usize, profile: &Profile, dice: &mut Dice) -> Vec<Job> {
+/// All that is asked for, and when. `began`: the wall clock at the beginning.
+pub fn jobs(count: usize, began: Millis, profile: &Profile, dice: &mut Dice) -> Vec<Job> {
     let spread = APART * count as u64;
-    let mut jobs: Vec<Job> = (0..count).map(|n| job(n, spread, profile, dice)).collect();
+    let mut jobs: Vec<Job> = (0..count)
+        .map(|n| job(n, began, spread, profile, dice))
+        .collect();
     let mut phones: BTreeMap<String, u32> = BTreeMap::new();
     for job in &jobs {
         *phones.entry(job.to.clone()).or_default() += 1;
@@ -114,7 +116,7 @@ pub fn jobs(count: usize, profile: &Profile, dice: &mut Dice) -> Vec<Job> {
     jobs
 }
 
-fn job(n: usize, spread: u64, profile: &Profile, dice: &mut Dice) -> Job {
+fn job(n: usize, began: Millis, spread: u64, profile: &Profile, dice: &mut Dice) -> Job {
     let tenant = *dice.pick(&TENANTS);
     let id = format!("c{n:05}");
     let door = match dice.chance(600) {
@@ -155,7 +157,7 @@ fn job(n: usize, spread: u64, profile: &Profile, dice: &mut Dice) -> Job {
         let left = dice.between(500, 15_000) + at;
         let lifetime = Duration::from_secs(60);
         body["lifetime_s"] = json!(lifetime.as_secs());
-        body["issued_at"] = json!((Millis(WALL) + left - lifetime).rfc3339());
+        body["issued_at"] = json!((began + left - lifetime).rfc3339());
     }
     Job {
         id: id.into(),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::{Rehearsal, world::World};
+use super::{Rehearsal, callers::Job};
 use crate::{
     admission::{Kind, Limits},
     challenge::Millis,
@@ -36,61 +36,54 @@ impl Rehearsal {
     }
 }
 
-impl World<'_, '_> {
-    /// Of all that was asked, as the ledger holds it.
-    pub(super) fn check_limits(&mut self, engine: &Engine) {
-        let limits = &self.rehearsal.config.settings.limits;
-        if limits.per_tenant.is_none() {
-            return;
+/// Which limit is broken by all that was asked, as the ledger holds it, if any.
+pub(super) fn broken(limits: &Limits, jobs: &[Job], engine: &Engine) -> Option<String> {
+    limits.per_tenant?;
+    let mut windows: BTreeMap<(usize, String), Vec<Millis>> = BTreeMap::new();
+    let mut refused = Vec::new();
+    for job in jobs {
+        let Ok(Some(stored)) = engine.find(&job.tenant, &job.id) else {
+            continue;
+        };
+        let last = stored.last.as_deref().unwrap_or_default();
+        let last: Value = serde_json::from_slice(last).unwrap_or_default();
+        let over = ["too_many_attempts", "fraud_guard"].map(Value::from);
+        let counts = !over.contains(&last["reason"]);
+        let body: Value = serde_json::from_slice(&job.body).unwrap_or_default();
+        let keys = [
+            (Kind::User, format!("{} {}", job.tenant, body["user"])),
+            (Kind::Number, job.to.clone()),
+            (Kind::Tenant, job.tenant.to_string()),
+        ]
+        .map(|(kind, of)| (kind as usize, of));
+        for key in &keys {
+            let window = windows.entry(key.clone()).or_default();
+            window.extend(counts.then_some(stored.arrived));
         }
-        let mut windows: BTreeMap<(usize, String), Vec<Millis>> = BTreeMap::new();
-        let mut refused = Vec::new();
-        for job in &self.jobs {
-            let Ok(Some(stored)) = engine.find(&job.tenant, &job.id) else {
-                continue;
-            };
-            let last = stored.last.as_deref().unwrap_or_default();
-            let last: Value = serde_json::from_slice(last).unwrap_or_default();
-            let over = ["too_many_attempts", "fraud_guard"].map(Value::from);
-            let counts = !over.contains(&last["reason"]);
-            let body: Value = serde_json::from_slice(&job.body).unwrap_or_default();
-            let keys = [
-                (Kind::User, format!("{} {}", job.tenant, body["user"])),
-                (Kind::Number, job.to.clone()),
-                (Kind::Tenant, job.tenant.to_string()),
-            ]
-            .map(|(kind, of)| (kind as usize, of));
-            for key in &keys {
-                let window = windows.entry(key.clone()).or_default();
-                window.extend(counts.then_some(stored.arrived));
-            }
-            if !counts {
-                refused.push((job.id.clone(), stored.arrived, keys));
-            }
-        }
-        let mut wrong = None;
-        for ((kind, of), arrivals) in &mut windows {
-            arrivals.sort_unstable();
-            if let Some(pace) = Kind::ALL[*kind].pace(limits)
-                && let Some(at) = beyond(arrivals, pace.count, pace.per)
-            {
-                let name = Kind::ALL[*kind].name();
-                wrong = Some(format!(
-                    "{name}: more than {} of {of} at {at:?}",
-                    pace.count
-                ));
-            }
-        }
-        for (id, at, keys) in &refused {
-            let full = |key: &(usize, String)| is_full(limits, key, &windows, *at);
-            if !keys.iter().any(full) {
-                wrong = Some(format!("{id} is refused for a limit, and there is room"));
-            }
-        }
-        if let Some(wrong) = wrong {
-            self.violate(wrong);
+        if !counts {
+            refused.push((job.id.clone(), stored.arrived, keys));
         }
     }
+    let mut wrong = None;
+    for ((kind, of), arrivals) in &mut windows {
+        arrivals.sort_unstable();
+        if let Some(pace) = Kind::ALL[*kind].pace(limits)
+            && let Some(at) = beyond(arrivals, pace.count, pace.per)
+        {
+            let name = Kind::ALL[*kind].name();
+            wrong = Some(format!(
+                "{name}: more than {} of {of} at {at:?}",
+                pace.count
+            ));
+        }
+    }
+    for (id, at, keys) in &refused {
+        let full = |key: &(usize, String)| is_full(limits, key, &windows, *at);
+        if !keys.iter().any(full) {
+            wrong = Some(format!("{id} is refused for a limit, and there is room"));
+        }
+    }
+    wrong
 }
 
 /// When more count than may.

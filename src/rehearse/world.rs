@@ -1,4 +1,8 @@
 //! Where it all happens: one thread, one clock that jumps from event to event, and lives of the process that end by crashes.
+//!
+//! [`World`] owns all parts; none of them imports it. What it does with them stands in the files of `world/`, by topic: a life
+//! of the process, what goes in and out (`traffic`, `publishing`, `disk`), what goes wrong (`trouble`, `reload`, `stop`), and
+//! the promise, held against what happened (`checks`, `finals`, `consumers`).
 
 use std::{
     cmp::Reverse,
@@ -12,89 +16,89 @@ use tokio::sync::mpsc;
 use super::{
     Rehearsal, Summary, Violation,
     callers::{self, Control, Job},
-    carriers::{Carrier, CarrierKind},
+    carriers::Carrier,
     dice::Dice,
-    disk::Disk,
     event::Event,
     notices::NoticeLog,
     profile::Profile,
     publisher::{OwedReports, ReportPublisher},
-    reload::Files,
     report_broker::{ReportBroker, ReportStep},
     stage::{Effect, Stage},
-    stop::Stop,
-    trace::Trace,
-    traffic::Broker,
+    trace::{self, Trace},
 };
 use crate::{
-    carrier::{CallLeftUp, CallState, CarrierEvent, CarrierMessage, DriverId},
+    carrier::{CarrierEvent, CarrierMessage},
     challenge::{AttemptKey, ChallengeKey, Millis},
     clock::{Mono, Now},
-    core::{
-        CarrierUpdate, Core, CoreSettings, Found, Input, LookUp, Unobserved, UpdateLink, WIPE,
-        take_up,
-    },
+    core::{Core, Found, Input, LookUp, WIPE},
     ledger::{
-        Keeping, ReadError, Recovered,
+        Keeping,
         in_memory::{Engine, Memory},
     },
     report::publish::PublishNames,
 };
 
+mod checks;
+mod consumers;
+mod disk;
+mod finals;
+mod life;
+mod publishing;
+mod reload;
+mod stop;
+mod traffic;
+mod trouble;
+
+use disk::Disk;
+use life::End;
+use reload::Files;
+use stop::Stop;
+use traffic::Broker;
+
 pub struct World<'r, 't> {
-    pub(super) rehearsal: &'r Rehearsal,
+    rehearsal: &'r Rehearsal,
     seed: u64,
-    pub(super) dice: Dice,
-    pub(super) trace: Trace<'t>,
-    pub(super) now: Mono,
+    dice: Dice,
+    trace: Trace<'t>,
+    now: Mono,
     /// When the machines that go by `Instant` have their beginning.
     began: Instant,
-    pub(super) ahead: i64,
+    ahead: i64,
     due: BinaryHeap<Reverse<(Mono, u64)>>,
     events: BTreeMap<u64, (u32, Event)>,
     last_event: u64,
     /// Events that are more than time passing.
-    pub(super) left: usize,
-    pub(super) life: u32,
-    pub(super) last_driver: u64,
-    pub(super) carriers: Vec<Carrier>,
-    pub(super) files: Files,
-    pub(super) jobs: Vec<Job>,
-    pub(super) ids: BTreeMap<(Arc<str>, Arc<str>), usize>,
-    pub(super) keys: BTreeMap<ChallengeKey, usize>,
-    pub(super) broker: Broker,
-    pub(super) report_broker: ReportBroker,
-    pub(super) publisher: ReportPublisher,
-    pub(super) owed: OwedReports,
-    pub(super) disk: Disk,
-    pub(super) notices: NoticeLog,
+    left: usize,
+    life: u32,
+    last_driver: u64,
+    carriers: Vec<Carrier>,
+    files: Files,
+    jobs: Vec<Job>,
+    ids: BTreeMap<(Arc<str>, Arc<str>), usize>,
+    keys: BTreeMap<ChallengeKey, usize>,
+    broker: Broker,
+    report_broker: ReportBroker,
+    publisher: ReportPublisher,
+    owed: OwedReports,
+    disk: Disk,
+    notices: NoticeLog,
     /// INVITEs that have just left.
-    pub(super) invited: Vec<AttemptKey>,
-    pub(super) violation: Option<String>,
-    pub(super) crash: bool,
+    invited: Vec<AttemptKey>,
+    violation: Option<String>,
+    crash: bool,
     /// This life has been told to stop.
-    pub(super) stop: Option<Stop>,
+    stop: Option<Stop>,
     /// Nothing has gone wrong, since this life was told to stop, that could keep it from a good end.
-    pub(super) is_well: bool,
+    is_well: bool,
     /// Since when slots are held and nothing else is left.
-    pub(super) idle_since: Option<Mono>,
-}
-
-/// How one life of the process ends.
-pub(super) enum End {
-    Crashed,
-    Stopped,
-    Over,
-    Broken,
+    idle_since: Option<Mono>,
 }
 
 /// The wall clock at the beginning.
-pub(super) const WALL: i64 = 1_800_000_000_000;
-pub(super) const HOUSE: Duration = Duration::from_secs(20);
+const WALL: Millis = Millis(1_800_000_000_000);
+const HOUSE: Duration = Duration::from_secs(20);
 /// From a driver's word to its being heard.
-pub(super) const CHANNEL: Duration = Duration::from_micros(50);
-/// Longer than anything may take.
-const LONGEST: Duration = Duration::from_secs(4 * 3_600);
+const CHANNEL: Duration = Duration::from_micros(50);
 
 impl<'r, 't> World<'r, 't> {
     pub fn new(
@@ -103,7 +107,7 @@ impl<'r, 't> World<'r, 't> {
         listener: Option<&'t mut dyn FnMut(&str)>,
     ) -> World<'r, 't> {
         let mut dice = Dice::new(seed);
-        let jobs = callers::jobs(rehearsal.challenges, &rehearsal.profile, &mut dice);
+        let jobs = callers::jobs(rehearsal.challenges, WALL, &rehearsal.profile, &mut dice);
         let used = rehearsal.config.used();
         let carriers = (0..).zip(&used).filter_map(|(place, name)| {
             let config = rehearsal.config.carriers.get(name)?.clone();
@@ -199,25 +203,24 @@ impl<'r, 't> World<'r, 't> {
     }
 
     /// The promise is broken: the run ends.
-    pub(super) fn violate(&mut self, what: String) {
+    fn violate(&mut self, what: String) {
         self.violation.get_or_insert(what);
     }
 
-    pub(super) fn time(&self) -> Now {
-        let since = self.now.since_start().as_millis();
+    fn time(&self) -> Now {
         Now {
-            wall: Millis(WALL + since as i64),
+            wall: WALL + self.now.since_start(),
             mono: self.now,
             ahead: self.ahead,
         }
     }
 
     /// Now, for the machines that go by `Instant`.
-    pub(super) fn instant(&self) -> Instant {
+    fn instant(&self) -> Instant {
         self.began + self.now.since_start()
     }
 
-    pub(super) fn later(&mut self, after: Duration, event: Event) {
+    fn later(&mut self, after: Duration, event: Event) {
         self.last_event += 1;
         self.left += usize::from(!event.is_time());
         self.due.push(Reverse((self.now + after, self.last_event)));
@@ -225,7 +228,7 @@ impl<'r, 't> World<'r, 't> {
     }
 
     /// The next event, if it is due by then. What belonged to a life that is over doesn't happen.
-    pub(super) fn next(&mut self, until: Mono) -> Option<Event> {
+    fn next(&mut self, until: Mono) -> Option<Event> {
         while let Some(Reverse((at, number))) = self.due.peek().copied() {
             if at > until {
                 return None;
@@ -241,138 +244,9 @@ impl<'r, 't> World<'r, 't> {
         None
     }
 
-    // --- one life of the process ---------------------------------------------------------------------------------
-
-    fn live(&mut self, mut engine: Engine, mut recovered: Recovered) -> End {
-        self.life += 1;
-        self.trace
-            .event(self.now.since_start(), format_args!("life {}", self.life));
-        let mut core = match self.begin(&mut recovered) {
-            Ok(core) => core,
-            Err(error) => {
-                self.violate(format!("a start failed: {error}"));
-                return End::Broken;
-            }
-        };
-        drop(recovered);
-        self.check_doubts(&mut core);
-        self.start_publisher(&engine);
-        loop {
-            self.close_door(&mut core);
-            self.carry_out(&mut core, &mut engine);
-            let at = self.now.since_start();
-            if let Some(fault) = self.notices.check(at, &mut self.trace) {
-                self.violate(fault);
-            }
-            self.publish(&engine);
-            if self.violation.is_some() {
-                return End::Broken;
-            }
-            if self.crash {
-                return End::Crashed;
-            }
-            if core.is_over() {
-                return self.farewell(core, engine);
-            }
-            if self.is_quiet() && self.is_over(&core) {
-                self.check_end(&core, &engine);
-                return match self.violation {
-                    Some(_) => End::Broken,
-                    None => End::Over,
-                };
-            }
-            if self.now.since_start() > LONGEST {
-                let rest = core.rest();
-                let now = self.instant();
-                let busy = self.carriers.iter().filter(|carrier| carrier.is_busy(now));
-                let busy: Vec<&str> = busy.map(|carrier| &*carrier.config.name).collect();
-                let left = self.left;
-                self.violate(format!(
-                    "it does not end: {rest:?}, {left} events, busy: {busy:?}"
-                ));
-                return End::Broken;
-            }
-            let publisher = self.publisher.machine.deadline();
-            let deadline = core.deadline(self.time());
-            let deadline = publisher.map_or(deadline, |at| at.min(deadline));
-            match self.next(deadline.max(self.now)) {
-                Some(event) => self.happen(event, &mut core, &mut engine),
-                None => self.now = self.now.max(deadline),
-            }
-            core.turn(self.time());
-            self.check_slots(&core);
-        }
-    }
-
-    fn begin(&mut self, recovered: &mut Recovered) -> Result<Core, ReadError> {
-        let config = self.read_files();
-        let (log, notices) = NoticeLog::begin();
-        self.notices = log;
-        let settings = CoreSettings {
-            config: config.clone(),
-            broker: true,
-            epoch: recovered.epoch(),
-            observer: Box::new(Unobserved),
-            notices,
-        };
-        let now = self.time();
-        let mut core = Core::new(settings, now);
-        let mut updates = Vec::new();
-        for place in 0..self.carriers.len() {
-            self.last_driver += 1;
-            let driver = DriverId(self.last_driver);
-            self.with_carrier(place, |carrier, stage| carrier.begin(driver, stage));
-            let carrier = &self.carriers[place];
-            updates.push(CarrierUpdate {
-                config: carrier.config.clone(),
-                driver,
-                slots: carrier.slots.clone(),
-                link: UpdateLink::New,
-            });
-        }
-        core.configure(config, updates);
-        let left_up = recovered.calls()?;
-        take_up(recovered, &mut core, now.wall)?;
-        for call in left_up {
-            core.left_up(call.key);
-            let mut carriers = self.carriers.iter();
-            let of = carriers.position(|carrier| carrier.config.name == call.carrier);
-            if let Some(place) = of {
-                self.trace
-                    .reached("a call was left up by a crash and ended");
-                self.with_carrier(place, |carrier, stage| {
-                    if let CarrierKind::Calls(calls) = &mut carrier.kind {
-                        let left_up = CallLeftUp {
-                            key: call.key,
-                            state: CallState(call.state.clone()),
-                        };
-                        calls.end_orphan(&left_up, stage);
-                    }
-                });
-            }
-        }
-        Ok(core)
-    }
-
-    /// What the end of a process takes with it.
-    fn died(&mut self, how: &str) {
-        self.trace
-            .event(self.now.since_start(), format_args!("{how}"));
-        self.crash = false;
-        self.stop = None;
-        self.disk.waiting.clear();
-        self.disk.busy = false;
-        for place in 0..self.carriers.len() {
-            self.with_carrier(place, Carrier::crash);
-        }
-        self.hang_on();
-        self.hang_up_reports();
-        self.now += self.dice.between(50, 3_000);
-    }
-
     // --- what happens --------------------------------------------------------------------------------------------
 
-    pub(super) fn happen(&mut self, event: Event, core: &mut Core, engine: &mut Engine) {
+    fn happen(&mut self, event: Event, core: &mut Core, engine: &mut Engine) {
         let now = self.time();
         if self.is_kept_out(&event) {
             return self.come_to_closed_door(event);
@@ -428,7 +302,7 @@ impl<'r, 't> World<'r, 't> {
         match &what {
             CarrierEvent::Attempt(key, event) => {
                 let (challenge, attempt) = (key.challenge.0, key.attempt);
-                let event = super::trace::word(event);
+                let event = trace::word(event);
                 self.trace.event(
                     at,
                     format_args!("{carrier} says of {challenge:x}/{attempt}: {event}"),
@@ -448,11 +322,7 @@ impl<'r, 't> World<'r, 't> {
         );
     }
 
-    pub(super) fn with_carrier(
-        &mut self,
-        place: usize,
-        what: impl FnOnce(&mut Carrier, &mut Stage<'_>),
-    ) {
+    fn with_carrier(&mut self, place: usize, what: impl FnOnce(&mut Carrier, &mut Stage<'_>)) {
         let mut effects = Vec::new();
         let mut stage = Stage {
             now: self.instant(),

@@ -2,15 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    event::Event,
-    publisher::{LAST_REPORTS, ReportPublisher},
-    report_broker::{BrokerEffect, BrokerStage, ReportBroker, ReportStep},
-    world::{CHANNEL, World},
-};
+use super::{CHANNEL, World};
 use crate::{
     core::{Core, Input},
     ledger::{OutboxReport, ReadError, ReportKey, Target, in_memory::Engine},
+    rehearse::{
+        event::Event,
+        publisher::{LAST_REPORTS, ReportPublisher},
+        report_broker::{BrokerEffect, BrokerStage, ReportBroker, ReportStep},
+    },
     report::publish::{PublishNames, PublishOutput},
 };
 

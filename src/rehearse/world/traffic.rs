@@ -4,9 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    callers::Job, calls::Calls, carriers::CarrierKind, event::Event, stage::Stage, world::World,
-};
+use super::World;
 use crate::{
     carrier::{Acknowledgement, DriverId, Reply, TextOrder},
     challenge::{AttemptKey, Origin},
@@ -16,6 +14,7 @@ use crate::{
         job::{self, BadJob, JobKind},
     },
     ledger::{Claim, in_memory::Engine},
+    rehearse::{callers::Job, calls::Calls, carriers::CarrierKind, event::Event, stage::Stage},
 };
 
 /// What is told of a delivery, by its tag.

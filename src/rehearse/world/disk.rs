@@ -2,11 +2,12 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{event::Event, world::World};
+use super::World;
 use crate::{
     clock::Mono,
     core::{Core, Input},
     ledger::{Batch, Done, in_memory::Engine},
+    rehearse::event::Event,
 };
 
 #[derive(Default)]

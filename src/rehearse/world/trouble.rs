@@ -2,13 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    callers::TENANTS,
-    event::{Event, Trouble},
-    steps::Step,
-    world::{HOUSE, World},
+use super::{HOUSE, World};
+use crate::{
+    core::Core,
+    rehearse::{
+        callers::TENANTS,
+        event::{Event, Trouble},
+        steps::Step,
+    },
 };
-use crate::core::Core;
 
 /// How long a broker is blocked, and a queue is gone, in milliseconds.
 const BLOCKED: (u64, u64) = (100, 60_000);

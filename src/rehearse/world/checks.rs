@@ -2,15 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{
-    callers::{Job, Told, Truth},
-    carriers::{Carrier, CarrierKind, parts},
-    finals::NOT_DELIVERED,
-    stage::Effect,
-    steps::Brought,
-    texts::place_of,
-    world::World,
-};
+use super::{World, finals::NOT_DELIVERED};
 use crate::{
     carrier::{
         Acknowledgement, AttemptEvent, CarrierEvent, Incoming, ReceiptState, Reply, TextOrder,
@@ -19,6 +11,14 @@ use crate::{
     core::Core,
     delivery::DeliveryState,
     ledger::{ReportKey, in_memory::Engine},
+    rehearse::{
+        callers::{Job, Told, Truth},
+        carriers::{Carrier, CarrierKind, parts},
+        limits,
+        stage::Effect,
+        steps::Brought,
+        texts::place_of,
+    },
 };
 
 /// So long after everything is over all slots are free.
@@ -328,7 +328,10 @@ impl World<'_, '_> {
                 return self.violate(format!("{id}: {what}"));
             }
         }
-        self.check_limits(engine);
+        let limits = &self.rehearsal.config.settings.limits;
+        if let Some(wrong) = limits::broken(limits, &self.jobs, engine) {
+            self.violate(wrong);
+        }
         let left = |carrier: &Carrier| match &carrier.kind {
             CarrierKind::Calls(calls) => calls.left_over(),
             CarrierKind::Smpp(_) | CarrierKind::Http(_) => None,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{callers::Told, world::World};
-use crate::ledger::OutboxReport;
+use super::World;
+use crate::{ledger::OutboxReport, rehearse::callers::Told};
 
 /// Finals that say of a text that it did not arrive, or that nobody knows.
 pub(super) const NOT_DELIVERED: [&str; 4] = ["unconfirmed", "undelivered", "failed", "expired"];

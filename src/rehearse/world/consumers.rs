@@ -4,8 +4,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::Value;
 
-use super::{publisher::ReportCopy, world::World};
-use crate::report::publish::BasicPublish;
+use super::World;
+use crate::{rehearse::publisher::ReportCopy, report::publish::BasicPublish};
 
 /// AMQP's delivery mode.
 const PERSISTENT: u8 = 2;

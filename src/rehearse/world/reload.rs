@@ -8,12 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    callers::Told,
-    carriers::CarrierKind,
-    event::{Event, Trouble},
-    world::World,
-};
+use super::World;
 use crate::{
     carrier::DriverId,
     challenge::Channel,
@@ -22,6 +17,11 @@ use crate::{
         carrier::{Pace, Transport},
     },
     core::{CarrierUpdate, Core, Input, UpdateLink},
+    rehearse::{
+        callers::Told,
+        carriers::CarrierKind,
+        event::{Event, Trouble},
+    },
     routing::{EntryTerms, RouteEntry, Table},
 };
 

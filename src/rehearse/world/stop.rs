@@ -3,14 +3,7 @@
 
 use std::time::Duration;
 
-use super::{
-    callers::{Told, Truth},
-    carriers::{Carrier, CarrierKind},
-    event::Event,
-    publisher::LAST_REPORTS,
-    report_broker::ReportStep,
-    world::{End, World},
-};
+use super::{World, life::End};
 use crate::{
     carrier::{AttemptEvent, CarrierEvent},
     challenge::{AttemptKey, Origin},
@@ -19,6 +12,13 @@ use crate::{
     delivery::{Outcome, Phase},
     intake::Answer,
     ledger::in_memory::Engine,
+    rehearse::{
+        callers::{Told, Truth},
+        carriers::{Carrier, CarrierKind},
+        event::Event,
+        publisher::LAST_REPORTS,
+        report_broker::ReportStep,
+    },
 };
 
 /// This life has been told to stop.
