@@ -294,7 +294,7 @@ const KNOWN: &str = "SELECT key, head, ended, last, NULL::bytea FROM live
     WHERE key = ANY (ARRAY (SELECT key FROM ids WHERE hmac = ANY ($1)))";
 /// What is wiped has ended, and goes on by nobody's word.
 const OTHERS: &str = "SELECT key, ended IS NOT NULL FROM live WHERE key = ANY ($1) AND owner <> $2
-    UNION ALL SELECT key, true FROM history WHERE key = ANY ($1) AND $2 <> 0";
+    UNION ALL SELECT key, true FROM history WHERE key = ANY ($1)";
 const WITHDRAW: &str = "DELETE FROM live WHERE key = ANY ($1) RETURNING key, id, arrived, limits";
 pub(super) const UNCLAIM: &str = "DELETE FROM ids
     USING unnest($1::bytea[], $2::bigint[]) AS u (h, k) WHERE hmac = u.h AND key = u.k";
