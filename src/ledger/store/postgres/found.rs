@@ -186,29 +186,30 @@ async fn first(
     Ok((found, robbed))
 }
 
-/// Windows that are full under these limits, and until when.
+/// Windows that are full under these limits, and until when: few of all there are, so the database picks them.
 pub(super) async fn full(
     link: &Link,
     limits: &Limits,
     now: Millis,
 ) -> Result<Vec<(u64, Millis)>, StoreError> {
-    let rows = link
-        .seldom(
-            "SELECT key, kind, arrivals FROM windows WHERE until > $1",
-            &[&now.0],
-        )
-        .await?;
     let mut full = Vec::new();
-    for row in rows {
-        let (key, kind): (i64, i32) = (row.get(0), row.get(1));
-        let kind = Kind::ALL.into_iter().find(|known| *known as i32 == kind);
-        let Some(pace) = kind.and_then(|kind| kind.pace(limits)) else {
+    for kind in Kind::ALL {
+        let Some(pace) = kind.pace(limits) else {
             continue;
         };
-        let mut windows = Windows::default();
-        windows.set(key.cast_unsigned(), limiter::arrivals(row.get(2)));
-        let until = windows.full_until(key.cast_unsigned(), pace, now);
-        full.extend(until.map(|until| (key.cast_unsigned(), until)));
+        let octets = i64::from(pace.count).saturating_mul(8);
+        let select = "SELECT key, arrivals FROM windows
+            WHERE until > $1 AND kind = $2 AND octet_length(arrivals) >= $3::bigint";
+        for row in link
+            .seldom(select, &[&now.0, &(kind as i32), &octets])
+            .await?
+        {
+            let key = row.get::<_, i64>(0).cast_unsigned();
+            let mut windows = Windows::default();
+            windows.set(key, limiter::arrivals(row.get(1)));
+            let until = windows.full_until(key, pace, now);
+            full.extend(until.map(|until| (key, until)));
+        }
     }
     Ok(full)
 }
