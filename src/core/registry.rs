@@ -1,6 +1,9 @@
 //! The registry: challenges that are open, those whose ids are not yet known to be new, and what is to be said of them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use super::{
     arrivals::Arrivals,
@@ -11,6 +14,7 @@ use super::{
 use crate::{
     carrier::AttemptEvent,
     challenge::{AttemptKey, ChallengeKey},
+    clock::Mono,
     intake::Ticket,
     ledger::ControlMessage,
 };
@@ -30,10 +34,18 @@ pub(super) struct Registry {
     pub unsent: usize,
     pub max_unsent: usize,
     pub crowd: Crowd,
-    /// Calls of an earlier life that were told to end.
-    pub unterminated_calls: Vec<AttemptKey>,
+    /// Calls of an earlier life that are being ended.
+    pub left_up: BTreeMap<AttemptKey, LeftUp>,
     /// Ended lately, for the operator.
     pub recent: Recent,
+}
+
+/// A call that an earlier life may have left up.
+pub struct LeftUp {
+    /// Its carrier is in use: the trunk ends it, and says so.
+    pub by_trunk: bool,
+    /// By then it is over, or can't be ended.
+    pub until: Mono,
 }
 
 impl Registry {
@@ -49,7 +61,7 @@ impl Registry {
             unsent: 0,
             max_unsent: 0,
             crowd: Crowd::default(),
-            unterminated_calls: Vec::new(),
+            left_up: BTreeMap::new(),
             recent: Recent::default(),
         }
     }

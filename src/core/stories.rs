@@ -35,6 +35,7 @@ mod limits;
 mod notices;
 mod receipts;
 mod repeats;
+mod stops;
 mod trunks;
 
 /// One life of a process.
@@ -101,6 +102,9 @@ impl Story {
         let updates = (0..).zip(&config.used()).map(update).collect();
         core.configure(config.clone(), updates);
         take_up(&mut recovered, &mut core, time(now).wall).expect("it starts");
+        for call in recovered.calls().expect("calls that can be read") {
+            core.left_up(&call);
+        }
         let (acks, answers) = mpsc::unbounded_channel();
         let mut story = Story {
             config,
@@ -183,9 +187,9 @@ impl Story {
         let until = self.now + time_passes;
         loop {
             let next = self.core.deadline(time(self.now)).max(self.now).min(until);
-            self.now = next;
+            self.now = if self.core.is_over() { until } else { next };
             self.turns();
-            if next == until {
+            if self.now == until {
                 return;
             }
         }
@@ -198,7 +202,8 @@ impl Story {
 
     /// Until nothing more comes of it.
     fn turns(&mut self) {
-        loop {
+        // After its end a core is given no more turns.
+        while !self.core.is_over() {
             self.core.turn(time(self.now));
             let mut more = false;
             while let Some(output) = self.core.poll_output() {

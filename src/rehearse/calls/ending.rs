@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Calls, FAR_END_DONE, FarEnd};
+use super::{Calls, FAR_END_DONE, FarEnd, Trunk};
 use crate::challenge::AttemptKey;
 
 impl Calls {
@@ -35,6 +35,11 @@ impl Calls {
     /// The same where the process has ended just now: some calls it can't have ended yet.
     pub fn left_at_stop(&self) -> Option<String> {
         self.left_but(|call| self.unheard.contains(call) || self.out_of_reach.has(call))
+    }
+
+    /// The trunk still ends a call of an earlier life: what it says of it is to be recorded.
+    pub fn ends_left_up(&self) -> bool {
+        self.trunk.as_ref().is_some_and(Trunk::ends_left_up)
     }
 
     fn left_but(&self, excused: impl Fn(&str) -> bool) -> Option<String> {

@@ -218,6 +218,12 @@ impl World<'_, '_> {
                 ));
             }
         }
+        if is_early && self.carriers.iter().any(ends_left_up) {
+            left = Some(
+                "the process stops before its time, and a call of an earlier life is being ended"
+                    .to_owned(),
+            );
+        }
         if let Some(left) = left {
             self.violate(left);
         }
@@ -276,6 +282,13 @@ impl World<'_, '_> {
         if let Some(wrong) = wrong {
             self.violate(wrong);
         }
+    }
+}
+
+fn ends_left_up(carrier: &Carrier) -> bool {
+    match &carrier.kind {
+        CarrierKind::Calls(calls) => calls.ends_left_up(),
+        CarrierKind::Smpp(_) | CarrierKind::Http(_) => false,
     }
 }
 

@@ -297,6 +297,10 @@ fn a_restart_ends_the_call_of_every_target_that_was_asked() {
     assert_eq!(crate::carrier::sip::port_of(&state), Some(5060));
     next.handle(TrunkInput::LeftUp(&left_up(&CallState("[{}]".into()))));
     assert_eq!(next.sent(), [""; 0], "what can't be read ends nothing");
+    assert!(
+        next.told().is_empty(),
+        "the other calls of the attempt end yet"
+    );
 }
 
 #[test]
@@ -363,7 +367,13 @@ fn the_answer_of_a_call_that_was_left_up_is_recorded_before_it_is_ended() {
     assert_eq!(next.sent(), [""; 0], "it is not recorded");
     let state = next.state.clone().expect("a state");
     next.recorded();
+    let (_, bye) = next.last("BYE");
     assert_eq!(next.sent(), ["ACK", "BYE"]);
+    next.told();
+    next.answer(&bye, 200, "");
+    next.pass(Duration::from_secs(40));
+    assert_eq!(next.told(), ["cleared"], "its end is told once");
+    assert!(!next.trunk.ends_left_up());
 
     let mut last = Bench::new();
     last.handle(TrunkInput::LeftUp(&left_up(&state)));
