@@ -30,6 +30,7 @@ use octets::stream::{Mended, Version, runtime};
 use outage::{Notice, Outage};
 
 pub mod client;
+pub mod dead_letters;
 mod error;
 pub(crate) mod octets;
 pub(crate) mod outage;

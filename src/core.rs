@@ -318,7 +318,7 @@ impl Core {
         if now.mono.saturating_duration_since(self.swept) >= SWEEP {
             self.swept = now.mono;
             self.registry.arrivals.drop_void();
-            self.forget_left_up();
+            self.forget_unterminated();
             self.sweep_unclear();
             self.placement.sweep(now.wall);
             self.full.sweep(now.wall);

@@ -39,7 +39,10 @@ use crate::{
     admission::Limits,
     challenge::{AttemptKey, ChallengeKey, Millis},
     clock,
-    config::settings::{LedgerKey, LedgerSettings, LedgerUrl},
+    config::{
+        secret::SecretError,
+        settings::{LedgerKey, LedgerSettings},
+    },
     number::written::Tail,
 };
 
@@ -69,6 +72,7 @@ mod conformance;
 pub use claim::{Claim, Waiting};
 pub use content::Content;
 pub use ending::Unwritten;
+pub use letters::LetterOpener;
 pub use recover::{Recovered, UnterminatedCall};
 pub use store::{
     postgres::status as database,
@@ -98,14 +102,13 @@ impl Ledger {
         limits: &Limits,
         wipe: Wipe,
     ) -> Result<(Ledger, DoneReceiver, Recovered), OpenError> {
-        let store: Box<dyn store::Store> = match &settings.url {
-            LedgerUrl::Sqlite(_) => Box::new(store::sqlite::Sqlite::open(settings, node)?),
-            LedgerUrl::Postgres { url, name, .. } => {
-                let url = url
-                    .read()
-                    .map_err(|error| OpenError::Address(error.to_string()))?;
-                Box::new(store::postgres::Postgres::open(&url, name, node)?)
-            }
+        let store: Box<dyn store::Store> = match settings.database() {
+            None => Box::new(store::sqlite::Sqlite::open(settings, node)?),
+            Some(url) => Box::new(store::postgres::Postgres::open(
+                &url?,
+                settings.name(),
+                node,
+            )?),
         };
         Ledger::over(store, settings, limits, wipe)
     }
@@ -352,7 +355,9 @@ pub struct Gone;
 pub enum OpenError {
     /// There is no address where it was looked for.
     #[error("the ledger's address: {0}")]
-    Address(String),
+    Address(#[from] SecretError),
+    #[error("{}: no key has sealed anything there; is it the ledger of the gateway that wrote it?", .0.display())]
+    NothingSealed(PathBuf),
     #[error("{}: in use by another process; each gateway needs a ledger of its own", .0.display())]
     InUse(PathBuf),
     #[error("{}: made by a newer ringback (version {found}, this one knows {newest}); run that one", path.display())]
@@ -412,6 +417,7 @@ impl OpenError {
                 StoreErrorKind::Busy | StoreErrorKind::Unavailable
             ),
             OpenError::Address(_)
+            | OpenError::NothingSealed(_)
             | OpenError::InUse(_)
             | OpenError::Newer { .. }
             | OpenError::Foreign(_)

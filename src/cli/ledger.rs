@@ -1,4 +1,5 @@
-//! `ringback ledger check`: how the ledger stands, also beside a running gateway.
+//! `ringback ledger`: how the ledger stands and what is in it, also beside a running gateway; its tables' version; and what
+//! it has sealed for the dead letters.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -10,14 +11,15 @@ use serde_json::{Value, json};
 
 use super::configured::{BAD_CONFIGURATION, ConfigArgs};
 use crate::{
-    config::settings::{LedgerSettings, LedgerUrl},
+    config::settings::LedgerSettings,
     ledger::{
         Content, OpenError,
-        check::{self, LedgerStatus, MarkStatus},
+        check::{self, Depth, LedgerStatus, MarkStatus},
         database,
     },
 };
 
+mod letters;
 mod of_database;
 
 /// What the verb takes.
@@ -30,11 +32,17 @@ pub struct LedgerArgs {
 #[derive(Subcommand)]
 enum Verb {
     /// Whether the file is whole, whether anything is missing, whether a start would take it, what is in it and what that takes; of a database in PostgreSQL the latter two, and who has it. Exit status 1 if it is damaged, something is missing, or a start would refuse it.
-    Check(CheckArgs),
+    Check(LookArgs),
+    /// What is in it, in numbers, and its tables' version: like check, without reading the whole file for damage.
+    Status(LookArgs),
+    /// Brings its tables to the version of this program, as a start does. Of a file no gateway may run; of PostgreSQL one may.
+    Migrate(ConfigArgs),
+    /// Opens dead letters: their records, one JSON object a line, each with the body that was sealed. Exit status 1 if one of them can't be opened.
+    Letters(letters::LettersArgs),
 }
 
 #[derive(Args)]
-struct CheckArgs {
+struct LookArgs {
     /// The answer as one JSON object.
     #[arg(long)]
     json: bool,
@@ -44,34 +52,58 @@ struct CheckArgs {
 
 /// 0 when all is well, 1 with damage or a loss or where a start would refuse it, 2 where there is nothing to look at.
 pub fn run(args: &LedgerArgs) -> ExitCode {
-    let Verb::Check(args) = &args.verb;
-    let config = match args.config.load() {
-        Ok(config) => config,
-        Err(code) => return code,
+    let done = match &args.verb {
+        Verb::Check(args) => look(args, Depth::Whole),
+        Verb::Status(args) => look(args, Depth::Counts),
+        Verb::Migrate(config) => migrate(config),
+        Verb::Letters(args) => return letters::run(args),
     };
+    done.unwrap_or_else(|code| code)
+}
+
+fn look(args: &LookArgs, depth: Depth) -> Result<ExitCode, ExitCode> {
+    let config = args.config.load()?;
     let settings = &config.settings.ledger;
-    let found = match &settings.url {
-        LedgerUrl::Sqlite(_) => check::check(settings).map(|standing| Answer {
-            lines: lines(settings, &standing),
-            object: object(settings, &standing),
+    let found = match settings.database() {
+        None => check::check(settings, depth).map(|standing| Answer {
+            lines: lines(settings, &standing, depth),
+            object: object(settings, &standing, depth),
             is_well: standing.well(),
         }),
-        LedgerUrl::Postgres { url, .. } => match url.read() {
-            Ok(url) => database::check(settings, &url).map(|standing| Answer {
+        Some(url) => url.map_err(OpenError::from).and_then(|url| {
+            let standing = database::check(settings, &url)?;
+            Ok(Answer {
                 lines: of_database::lines(settings, &standing),
                 object: of_database::object(settings, &standing),
                 is_well: standing.well(),
-            }),
-            Err(error) => Err(OpenError::Address(error.to_string())),
-        },
+            })
+        }),
     };
-    match found {
-        Ok(answer) => answer.write(args.json),
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(BAD_CONFIGURATION)
+    Ok(found.map_err(refused)?.write(args.json))
+}
+
+fn migrate(config: &ConfigArgs) -> Result<ExitCode, ExitCode> {
+    let config = config.load()?;
+    let settings = &config.settings.ledger;
+    let (found, newest) = match settings.database() {
+        None => (check::migrate(settings), check::newest()),
+        Some(url) => {
+            let url = url.map_err(|error| refused(error.into()))?;
+            (database::migrate(settings, &url), database::newest())
         }
+    };
+    let name = settings.name().display();
+    match found.map_err(refused)? {
+        0 => println!("{name}: tables of version {newest} are made"),
+        found if found == newest => println!("{name}: its tables are of version {newest} already"),
+        found => println!("{name}: tables of version {found} are of version {newest} now"),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn refused(error: OpenError) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::from(BAD_CONFIGURATION)
 }
 
 /// What is written of it, for people and for programs.
@@ -102,7 +134,7 @@ impl Answer {
     }
 }
 
-fn lines(settings: &LedgerSettings, standing: &LedgerStatus) -> Vec<Finding> {
+fn lines(settings: &LedgerSettings, standing: &LedgerStatus, depth: Depth) -> Vec<Finding> {
     let mut lines = vec![(
         "file",
         format!(
@@ -115,7 +147,9 @@ fn lines(settings: &LedgerSettings, standing: &LedgerStatus) -> Vec<Finding> {
         ),
     )];
     match standing.faults.as_slice() {
-        [] if standing.octets > 0 => lines.push(("integrity", "ok".to_owned())),
+        [] if standing.octets > 0 && depth == Depth::Whole => {
+            lines.push(("integrity", "ok".to_owned()))
+        }
         [] => {}
         faults => lines.extend(faults.iter().map(|fault| ("integrity", fault.clone()))),
     }
@@ -184,7 +218,7 @@ fn mark_line(mark: &MarkStatus) -> Finding {
     )
 }
 
-fn object(settings: &LedgerSettings, standing: &LedgerStatus) -> Value {
+fn object(settings: &LedgerSettings, standing: &LedgerStatus, depth: Depth) -> Value {
     let mark = match &standing.mark {
         MarkStatus::None => json!(null),
         MarkStatus::Unreadable(reason) => json!({ "unreadable": reason }),
@@ -198,7 +232,7 @@ fn object(settings: &LedgerSettings, standing: &LedgerStatus) -> Value {
         "wal_octets": standing.wal_octets,
         "version": standing.version,
         "newest_version": standing.newest_version,
-        "integrity": standing.faults,
+        "integrity": (depth == Depth::Whole || !standing.faults.is_empty()).then_some(&standing.faults),
         "mark": mark,
         "start_refused": standing.refusal,
         "content": content,

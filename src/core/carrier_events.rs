@@ -48,7 +48,7 @@ impl Core {
                 });
             }
             AttemptEvent::CallCleared => {
-                self.registry.left_up.remove(&key);
+                self.registry.unterminated.remove(&key);
                 self.commit.write(Op::CallDown { key });
             }
             // A call that can't be placed. Its challenge's id may turn out to be known: until then nothing is told.

@@ -35,13 +35,13 @@ pub(super) struct Registry {
     pub max_unsent: usize,
     pub crowd: Crowd,
     /// Calls of an earlier life that are being ended.
-    pub left_up: BTreeMap<AttemptKey, LeftUp>,
+    pub unterminated: BTreeMap<AttemptKey, Unterminated>,
     /// Ended lately, for the operator.
     pub recent: Recent,
 }
 
 /// A call that an earlier life may have left up.
-pub struct LeftUp {
+pub struct Unterminated {
     /// Its carrier is in use: the trunk ends it, and says so.
     pub by_trunk: bool,
     /// By then it is over, or can't be ended.
@@ -61,7 +61,7 @@ impl Registry {
             unsent: 0,
             max_unsent: 0,
             crowd: Crowd::default(),
-            left_up: BTreeMap::new(),
+            unterminated: BTreeMap::new(),
             recent: Recent::default(),
         }
     }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Core, effects::Change, notice::LedgerNotice, open::Open, registry::LeftUp};
+use super::{Core, effects::Change, notice::LedgerNotice, open::Open, registry::Unterminated};
 use crate::{
     challenge::{AttemptKey, Challenge, Channel, Millis},
     delivery::DeliveryState,
@@ -15,7 +15,7 @@ use crate::{
 /// After a restart a text in doubt is given this long for its receipt, before it is hedged.
 const DOUBT_AFTER_RESTART: Duration = Duration::from_secs(3);
 /// Longer than the end of a call takes (RFC 3261 17.1.1.2, 32 s each): a CANCEL, the answer that crosses it, its BYE.
-const LEFT_UP: Duration = Duration::from_secs(100);
+const UNTERMINATED: Duration = Duration::from_secs(100);
 
 impl Core {
     /// Takes up one challenge from the ledger. Once per challenge, before the first input.
@@ -89,23 +89,26 @@ impl Core {
 
     /// A call that an earlier life of this process may have left up: its carrier's driver ends it. After
     /// [`Core::configure`], so that the carriers are known.
-    pub fn left_up(&mut self, call: &UnterminatedCall) {
-        let left_up = LeftUp {
+    pub fn unterminated(&mut self, call: &UnterminatedCall) {
+        let unterminated = Unterminated {
             by_trunk: self.placement.carriers.get(&call.carrier).is_some(),
-            until: self.mono + LEFT_UP,
+            until: self.mono + UNTERMINATED,
         };
-        self.registry.left_up.insert(call.key, left_up);
+        self.registry.unterminated.insert(call.key, unterminated);
     }
 
     /// A trunk is ending one: what it says of it has to be kept.
-    pub(super) fn ends_left_up(&self) -> bool {
-        self.registry.left_up.values().any(|call| call.by_trunk)
+    pub(super) fn ends_unterminated(&self) -> bool {
+        self.registry
+            .unterminated
+            .values()
+            .any(|call| call.by_trunk)
     }
 
     /// Those that nobody said the end of: they are over, or can't be ended.
-    pub(super) fn forget_left_up(&mut self) {
+    pub(super) fn forget_unterminated(&mut self) {
         let (now, commit) = (self.mono, &mut self.commit);
-        self.registry.left_up.retain(|key, call| {
+        self.registry.unterminated.retain(|key, call| {
             let is_over = now >= call.until;
             if is_over {
                 commit.write(Op::CallDown { key: *key });

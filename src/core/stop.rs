@@ -35,7 +35,7 @@ impl Core {
             return false;
         };
         let in_flight: usize = self.placement.carriers.iter().map(Running::in_flight).sum();
-        let settled = in_flight == 0 && !self.ends_left_up() && self.commit.idle();
+        let settled = in_flight == 0 && !self.ends_unterminated() && self.commit.idle();
         if !settled && now >= limit && !std::mem::replace(&mut self.hung_up, true) {
             let until = if self.hang_up_all() {
                 now + GOODBYES

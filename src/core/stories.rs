@@ -103,7 +103,7 @@ impl Story {
         core.configure(config.clone(), updates);
         take_up(&mut recovered, &mut core, time(now).wall).expect("it starts");
         for call in recovered.calls().expect("calls that can be read") {
-            core.left_up(&call);
+            core.unterminated(&call);
         }
         let (acks, answers) = mpsc::unbounded_channel();
         let mut story = Story {

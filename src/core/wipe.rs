@@ -166,7 +166,12 @@ mod tests {
             ledger.submit(Batch { number: 0, ops }).await.unwrap();
             done.recv().await.unwrap();
         }
-        let content = || check::check(&settings).unwrap().content.unwrap();
+        let content = || {
+            check::check(&settings, check::Depth::Whole)
+                .unwrap()
+                .content
+                .unwrap()
+        };
         let settled = content();
         while ledger
             .housekeep(T0 + Duration::from_secs(400))

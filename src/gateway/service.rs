@@ -171,7 +171,7 @@ impl Prepared {
             .overlay(self.recovered.overlay().map_err(broken)?);
         take_up(&mut self.recovered, dispatch.core(), now.wall).map_err(broken)?;
         for call in left_up {
-            dispatch.core().left_up(&call);
+            dispatch.core().unterminated(&call);
         }
         let over = CancellationToken::new();
         // Dropped however dispatch ends, by a panic as well.

@@ -269,7 +269,7 @@ pub(super) fn key_number(sealed: &[u8]) -> Option<u16> {
 
 /// Why a record can't be opened, or not be sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unsealable {
+pub enum Unsealable {
     /// Also: too long to seal.
     #[error("a sealed record can't be opened: it was changed, or its key is missing")]
     Changed,

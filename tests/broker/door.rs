@@ -143,7 +143,7 @@ fn bad_job() {
                 .decode(record["sealed"].as_str().unwrap())
                 .unwrap()
         };
-        assert_eq!(world.ledger.open_letter(&sealed).unwrap(), body);
+        assert_eq!(world.opener().open(&sealed).unwrap(), body);
         emptied(world, &client).await;
     });
 }

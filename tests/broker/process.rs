@@ -25,6 +25,7 @@ pub const TESTS: &[super::Test] = &[
     ("no_more_is_taken_than_may_be_open", full),
     ("reports_that_no_queue_takes_are_told_at_once", no_queue),
     ("a_lost_broker_is_one_line_and_its_return_another", lost),
+    ("an_operator_opens_dead_letters_beside_the_gateway", letters),
 ];
 
 /// Everything that one gateway needs, and its process.
@@ -98,6 +99,22 @@ impl Gateway {
             .spawn();
         self.child = Some(child.expect("the binary starts"));
         self.metric("ringback_broker_connected", 1).await;
+    }
+
+    /// The same binary's `ledger letters` with these arguments: its exit status, and its lines.
+    fn letters(&self, arguments: &[&str]) -> (Option<i32>, Vec<serde_json::Value>) {
+        let output = Command::new(env!("CARGO_BIN_EXE_ringback"))
+            .args(["ledger", "letters", "--config"])
+            .arg(self.folder.join("ringback.toml"))
+            .args(arguments)
+            .env("RINGBACK_AMQP_URL", &self.url)
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("the binary starts");
+        let lines = output.stdout.split(|octet| *octet == b'\n');
+        let lines = lines.filter(|line| !line.is_empty());
+        let objects = lines.map(|line| serde_json::from_slice(line).expect("an object a line"));
+        (output.status.code(), objects.collect())
     }
 
     fn log(&self) -> String {
@@ -388,3 +405,64 @@ async fn alone_but(client: &Client) {
 
 /// Between two looks at something that tells nobody when it changes.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Taken off the queue one by one, each with the job that was sealed; the rest stays.
+fn letters() {
+    run(async {
+        let mut gateway = Gateway::new("letters", "", "").await;
+        gateway.start().await;
+        let client = Client::at(&gateway.url).await;
+        let jobs = ["fax-1", "fax-2", "no JSON: 987654321"];
+        for job in &jobs[..2] {
+            let body = format!(r#"{{"id":"{job}","to":"+14255550123","method":"fax"}}"#);
+            bury(&client, body.as_bytes()).await;
+        }
+        bury(&client, jobs[2].as_bytes()).await;
+        deep(&client, 3).await;
+
+        let (status, taken) = gateway.letters(&["--take", "1"]);
+        assert_eq!((status, taken.len()), (Some(0), 1), "{taken:?}");
+        assert_eq!(taken[0]["reason"], "bad_job");
+        assert_eq!(taken[0]["body"]["id"], jobs[0]);
+        assert_eq!(taken[0]["sealed"], serde_json::Value::Null);
+        deep(&client, 2).await;
+
+        // As they stand in the queue, from a file; one that was changed is told apart.
+        let records = client.take("ringback.dead", 2).await;
+        let mut text: Vec<u8> = records.iter().flat_map(|r| r.data.clone()).collect();
+        let forged = br#"{"v":1,"reason":"bad_job","sealed":"AAAA"}"#;
+        text.extend(forged);
+        let file = gateway.folder.join("dead.json");
+        std::fs::write(&file, text).expect("a file");
+        let (status, opened) = gateway.letters(&[&file.display().to_string()]);
+        assert_eq!((status, opened.len()), (Some(1), 3), "{opened:?}");
+        assert_eq!(opened[0]["body"]["id"], jobs[1]);
+        use base64::Engine as _;
+        let body = base64::engine::general_purpose::STANDARD.encode(jobs[2]);
+        assert_eq!(opened[1]["body_base64"], body);
+        let why = opened[2]["unopened"].as_str().unwrap_or_default();
+        assert!(why.contains("can't be opened"), "{opened:?}");
+
+        let (status, none) = gateway.letters(&["--take", "5"]);
+        assert_eq!((status, none.len()), (Some(0), 0));
+        assert_eq!(gateway.stop().await, Some(0));
+    });
+}
+
+/// A job that is none.
+async fn bury(client: &Client, body: &[u8]) {
+    let properties = BasicProperties::default();
+    client
+        .publish("ringback", "challenge", body, properties)
+        .await;
+}
+
+/// So many dead letters are in the queue.
+async fn deep(client: &Client, count: u32) {
+    within("dead letters", async {
+        while client.depth("ringback.dead").await != count {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+}

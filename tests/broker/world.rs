@@ -25,7 +25,9 @@ use ringback::{
         ARRIVALS, Arrival,
         amqp::{self, Consumer, Intake},
     },
-    ledger::{Batch, DoneReceiver, Ledger, Op, OutboxReport, ReportKey, Target, Wipe},
+    ledger::{
+        Batch, DoneReceiver, Ledger, LetterOpener, Op, OutboxReport, ReportKey, Target, Wipe,
+    },
     report::publish::{Publisher, Publishing},
 };
 use tokio::sync::{mpsc, watch};
@@ -140,6 +142,11 @@ impl World {
         world
     }
 
+    /// What opens the bodies of its dead letters.
+    pub fn opener(&self) -> LetterOpener {
+        LetterOpener::of(&ledger_in(&self.folder)).expect("its key is there")
+    }
+
     pub async fn connected(&self) {
         until("both connections stand", || self.status.connected()).await;
     }
@@ -196,14 +203,18 @@ impl World {
     }
 }
 
-pub fn open_ledger(folder: &std::path::Path) -> (Ledger, DoneReceiver) {
-    let settings = LedgerSettings {
+fn ledger_in(folder: &std::path::Path) -> LedgerSettings {
+    LedgerSettings {
         url: LedgerUrl::Sqlite(folder.join("ringback.db")),
         keys: Vec::new(),
         retention: Duration::from_secs(86_400),
         outcomes: Duration::ZERO,
         on_loss: OnLoss::Refuse,
-    };
+    }
+}
+
+pub fn open_ledger(folder: &std::path::Path) -> (Ledger, DoneReceiver) {
+    let settings = ledger_in(folder);
     let wipe = Wipe {
         job: <[u8]>::to_vec,
         life: <[u8]>::to_vec,

@@ -285,14 +285,15 @@ fn every_verb_is_told_and_every_option_exists() {
             .lines()
             .map(|line| line.trim_start_matches("$ ").trim_start_matches("| `"));
         for line in lines.filter(|line| line.starts_with("ringback ")) {
-            let verb = line
-                .split_whitespace()
-                .nth(1)
-                .unwrap_or("")
-                .trim_matches('`');
-            let verb = command
-                .find_subcommand(verb)
-                .unwrap_or_else(|| panic!("{line}"));
+            let mut words = line.split_whitespace().skip(1);
+            let mut next = || words.next().unwrap_or("").trim_matches('`');
+            let verb = command.find_subcommand(next());
+            let verb = verb.unwrap_or_else(|| panic!("{line}"));
+            let verb = match verb.has_subcommands() {
+                true => verb.find_subcommand(next()),
+                false => Some(verb),
+            };
+            let verb = verb.unwrap_or_else(|| panic!("{line}"));
             let options = line.split_whitespace().filter_map(|word| {
                 word.trim_matches(['`', ',', ';', ':', '.'])
                     .strip_prefix("--")

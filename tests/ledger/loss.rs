@@ -217,7 +217,8 @@ async fn a_fifo_in_the_place_of_a_file_is_told_and_not_waited_for() {
         let (told, is_told) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let settings = settings(&file, OnLoss::Refuse);
-            let checked = check::check(&settings).map(|standing| standing.refusal);
+            let checked =
+                check::check(&settings, check::Depth::Whole).map(|standing| standing.refusal);
             let opened = open(&file).map(|(ledger, ..)| ledger);
             told.send((checked, opened)).unwrap();
         });
@@ -366,6 +367,15 @@ async fn the_command_line_says_how_it_stands() {
     ] {
         assert!(shown.contains(wanted), "{wanted}: {shown}");
     }
+    let (status, shown, _) = ringback(&["ledger", "status"]);
+    assert_eq!(status, Some(0), "{shown}");
+    assert!(
+        shown.contains("5: 5 open") && !shown.contains("integrity"),
+        "{shown}"
+    );
+    let (status, shown, _) = ringback(&["ledger", "migrate"]);
+    assert_eq!(status, Some(0), "{shown}");
+    assert!(shown.contains("already"), "{shown}");
     // Somebody else has it for a while: no fault of the configuration, so that a service manager starts it again.
     let lock = rusqlite::Connection::open(place.file()).unwrap();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();

@@ -180,7 +180,7 @@ impl Place {
     }
 
     pub fn check(&self) -> LedgerStatus {
-        check::check(&settings(&self.file(), OnLoss::Refuse)).unwrap()
+        check::check(&settings(&self.file(), OnLoss::Refuse), check::Depth::Whole).unwrap()
     }
 
     pub fn whole(&self) -> bool {

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     config::{
-        secret::{Secret, Text},
+        secret::{Secret, SecretError, Text},
         values::{LEDGER_KEY, secret, secret_json},
     },
     schema::{
@@ -57,6 +57,14 @@ pub enum LedgerUrl {
 }
 
 impl LedgerSettings {
+    /// The address of a ledger in a database, read now. None: it is a file.
+    pub fn database(&self) -> Option<Result<String, SecretError>> {
+        match &self.url {
+            LedgerUrl::Sqlite(_) => None,
+            LedgerUrl::Postgres { url, .. } => Some(url.read()),
+        }
+    }
+
     /// The file, or where those of this machine's own stand beside a database elsewhere.
     pub fn path(&self) -> &Path {
         match &self.url {

@@ -38,8 +38,8 @@ impl Calls {
     }
 
     /// The trunk still ends a call of an earlier life: what it says of it is to be recorded.
-    pub fn ends_left_up(&self) -> bool {
-        self.trunk.as_ref().is_some_and(Trunk::ends_left_up)
+    pub fn ends_unterminated(&self) -> bool {
+        self.trunk.as_ref().is_some_and(Trunk::ends_unterminated)
     }
 
     fn left_but(&self, excused: impl Fn(&str) -> bool) -> Option<String> {

@@ -110,7 +110,7 @@ impl World<'_, '_> {
         let left_up = recovered.calls()?;
         take_up(recovered, &mut core, now.wall)?;
         for call in left_up {
-            core.left_up(&call);
+            core.unterminated(&call);
             let mut carriers = self.carriers.iter();
             let of = carriers.position(|carrier| carrier.config.name == call.carrier);
             if let Some(place) = of {

@@ -218,7 +218,7 @@ impl World<'_, '_> {
                 ));
             }
         }
-        if is_early && self.carriers.iter().any(ends_left_up) {
+        if is_early && self.carriers.iter().any(ends_unterminated) {
             left = Some(
                 "the process stops before its time, and a call of an earlier life is being ended"
                     .to_owned(),
@@ -285,9 +285,9 @@ impl World<'_, '_> {
     }
 }
 
-fn ends_left_up(carrier: &Carrier) -> bool {
+fn ends_unterminated(carrier: &Carrier) -> bool {
     match &carrier.kind {
-        CarrierKind::Calls(calls) => calls.ends_left_up(),
+        CarrierKind::Calls(calls) => calls.ends_unterminated(),
         CarrierKind::Smpp(_) | CarrierKind::Http(_) => false,
     }
 }

@@ -138,7 +138,7 @@ impl Trunk {
     pub(super) fn end_orphan(&mut self, now: Instant, left_up: &CallLeftUp) {
         let Some(calls) = calls_in(&left_up.state) else {
             self.notice(Notice::UnreadableState);
-            return self.orphan_cleared(left_up.key);
+            return self.unterminated_cleared(left_up.key);
         };
         for resume in calls {
             self.notice(Notice::EndsLeftUp(resume.call_id().into()));
@@ -148,14 +148,14 @@ impl Trunk {
     }
 
     /// One of the calls of an earlier life is over, or nobody can end it: what is recorded of it may go with the last.
-    fn orphan_cleared(&mut self, key: AttemptKey) {
+    fn unterminated_cleared(&mut self, key: AttemptKey) {
         if self.all_of(key).is_empty() {
             self.tell(key, AttemptEvent::CallCleared);
         }
     }
 
     /// A call of an earlier life is still being ended.
-    pub fn ends_left_up(&self) -> bool {
+    pub fn ends_unterminated(&self) -> bool {
         !self.orphans.is_empty()
     }
 
@@ -363,7 +363,7 @@ impl Trunk {
     /// Nothing is left at the peer.
     fn cleared(&mut self, call: CallHandle) {
         if let Some(key) = self.orphans.remove(&call) {
-            return self.orphan_cleared(key);
+            return self.unterminated_cleared(key);
         }
         let Some(active) = self.calls.get(&call) else {
             return;

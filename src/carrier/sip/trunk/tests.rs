@@ -373,7 +373,7 @@ fn the_answer_of_a_call_that_was_left_up_is_recorded_before_it_is_ended() {
     next.answer(&bye, 200, "");
     next.pass(Duration::from_secs(40));
     assert_eq!(next.told(), ["cleared"], "its end is told once");
-    assert!(!next.trunk.ends_left_up());
+    assert!(!next.trunk.ends_unterminated());
 
     let mut last = Bench::new();
     last.handle(TrunkInput::LeftUp(&left_up(&state)));

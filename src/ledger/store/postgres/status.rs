@@ -44,12 +44,7 @@ impl DatabaseStatus {
 
 /// `url` is that of the settings, read.
 pub fn check(settings: &LedgerSettings, url: &str) -> Result<DatabaseStatus, OpenError> {
-    let failed = |source| OpenError::of(settings.name(), source);
-    let target =
-        Target::parse(url).map_err(|error| failed(super::fault::other(error.to_string())))?;
-    let driver = Arc::new(Driver::start().map_err(failed)?);
-    let mut session = Session::new(&Arc::new(target), &driver, []);
-    let (mut found, known) = session.run(look).map_err(failed)?;
+    let (mut found, known) = ask(settings, url, look)?;
     found.refusal = match found.version > found.newest_version {
         true => Some(OpenError::Newer {
             path: settings.name().to_path_buf(),
@@ -60,6 +55,57 @@ pub fn check(settings: &LedgerSettings, url: &str) -> Result<DatabaseStatus, Ope
     }
     .map(|refusal| refusal.to_string());
     Ok(found)
+}
+
+/// The master keys that have sealed something there.
+pub(in crate::ledger) fn known_keys(
+    settings: &LedgerSettings,
+    url: &str,
+) -> Result<Vec<KnownKey>, OpenError> {
+    ask(settings, url, async |link| {
+        match schema::version(link).await? {
+            0 => Ok(Vec::new()),
+            _ => keys_of(link).await,
+        }
+    })
+}
+
+async fn keys_of(link: &Link) -> Result<Vec<KnownKey>, StoreError> {
+    let keys = link.seldom(super::KEYS, &[]).await?;
+    keys.iter().map(super::known_key).collect()
+}
+
+/// Brings the tables to the version of this program, also beside a gateway that has them. Gives the version that they had;
+/// 0: they were made.
+pub fn migrate(settings: &LedgerSettings, url: &str) -> Result<i64, OpenError> {
+    let path = settings.name();
+    let mut session = session(settings, url)?;
+    let found = session.run(schema::version);
+    let found = found.map_err(|source| OpenError::of(path, source))?;
+    schema::migrate(&mut session, path)?;
+    Ok(found)
+}
+
+/// The version of the tables that this program makes.
+pub fn newest() -> i64 {
+    schema::newest()
+}
+
+fn session(settings: &LedgerSettings, url: &str) -> Result<Session, OpenError> {
+    let failed = |source| OpenError::of(settings.name(), source);
+    let target =
+        Target::parse(url).map_err(|error| failed(super::fault::other(error.to_string())))?;
+    let driver = Arc::new(Driver::start().map_err(failed)?);
+    Ok(Session::new(&Arc::new(target), &driver, []))
+}
+
+fn ask<T>(
+    settings: &LedgerSettings,
+    url: &str,
+    what: impl AsyncFnOnce(&Link) -> Result<T, StoreError>,
+) -> Result<T, OpenError> {
+    let answer = session(settings, url)?.run(what);
+    answer.map_err(|source| OpenError::of(settings.name(), source))
 }
 
 async fn look(link: &Link) -> Result<(DatabaseStatus, Vec<KnownKey>), StoreError> {
@@ -81,11 +127,7 @@ async fn look(link: &Link) -> Result<(DatabaseStatus, Vec<KnownKey>), StoreError
     let node = link.seldom(node, &[]).await?;
     found.node = node.first().map(|row| row.get(0));
     found.is_held = !link.seldom(HELD, &[]).await?.is_empty();
-    let keys = link.seldom(super::KEYS, &[]).await?;
-    let known = keys
-        .iter()
-        .map(super::known_key)
-        .collect::<Result<_, _>>()?;
+    let known = keys_of(link).await?;
     found.content = Some(content(link).await?);
     Ok((found, known))
 }

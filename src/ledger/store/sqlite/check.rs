@@ -1,18 +1,21 @@
 //! How a ledger stands: whether its file is whole, whether anything is missing, what is in it and what that takes. Only
 //! looks, also beside a running gateway.
 
-use std::{fs, io};
+use std::{fs, io, path::Path};
 
 use rusqlite::Connection;
 
 use super::{
-    Missing, OpenError, StoreError, schema,
+    Missing, OpenError, Sqlite, StoreError, schema,
     verdict::{self, Verdict},
 };
 use crate::{
     challenge::Millis,
     config::settings::{LedgerSettings, OnLoss},
-    ledger::content::{Content, FREE, OUTCOMES},
+    ledger::{
+        content::{Content, FREE, OUTCOMES},
+        rows::KnownKey,
+    },
 };
 
 /// What was found.
@@ -51,8 +54,16 @@ impl LedgerStatus {
     }
 }
 
-/// Reads the whole file; on a large one that takes its time, and a running gateway goes on meanwhile.
-pub fn check(settings: &LedgerSettings) -> Result<LedgerStatus, OpenError> {
+/// How much of it is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// What is in it: rows are counted.
+    Counts,
+    /// The whole file is read for damage; of a large one that takes its time, and a running gateway goes on meanwhile.
+    Whole,
+}
+
+pub fn check(settings: &LedgerSettings, depth: Depth) -> Result<LedgerStatus, OpenError> {
     let path = settings.path();
     let Verdict {
         mark,
@@ -93,7 +104,7 @@ pub fn check(settings: &LedgerSettings) -> Result<LedgerStatus, OpenError> {
     };
     if octets > 0 {
         let looked = match schema::open_untouched(path) {
-            Ok(conn) => look(&conn, unknown, &mut standing).map_err(StoreError::from),
+            Ok(conn) => look(&conn, unknown, depth, &mut standing).map_err(StoreError::from),
             Err(OpenError::Store { source, .. }) => Err(source),
             Err(error) => return Err(error),
         };
@@ -104,10 +115,17 @@ pub fn check(settings: &LedgerSettings) -> Result<LedgerStatus, OpenError> {
     Ok(standing)
 }
 
-fn look(conn: &Connection, unknown: bool, standing: &mut LedgerStatus) -> rusqlite::Result<()> {
+fn look(
+    conn: &Connection,
+    unknown: bool,
+    depth: Depth,
+    standing: &mut LedgerStatus,
+) -> rusqlite::Result<()> {
     standing.version = schema::version(conn)?;
     if !unknown {
-        standing.faults = faults(conn)?;
+        if depth == Depth::Whole {
+            standing.faults = faults(conn)?;
+        }
         standing.content = Some(content(conn, standing.version)?);
     }
     Ok(())
@@ -156,6 +174,38 @@ fn content(conn: &Connection, version: i64) -> rusqlite::Result<Content> {
         },
         tables,
     })
+}
+
+/// The master keys that have sealed something in this file.
+pub(in crate::ledger) fn known_keys(path: &Path) -> Result<Vec<KnownKey>, OpenError> {
+    schema::only_regular(path)?;
+    let conn = schema::open_untouched(path)?;
+    let known = match schema::version(&conn) {
+        Ok(0) => Ok(Vec::new()),
+        Ok(_) => super::known_keys(&conn),
+        Err(error) => Err(error),
+    };
+    known.map_err(|e| schema::sqlite(path, e))
+}
+
+/// Brings the tables to the version of this program, for which no gateway may have the file. Gives the version that they had;
+/// 0: they were made.
+pub fn migrate(settings: &LedgerSettings) -> Result<i64, OpenError> {
+    let path = settings.path();
+    let found = match fs::metadata(path) {
+        Ok(data) if data.len() > 0 => {
+            let conn = schema::open_untouched(path)?;
+            schema::version(&conn).map_err(|e| schema::sqlite(path, e))?
+        }
+        _ => 0,
+    };
+    Sqlite::open(settings, "")?;
+    Ok(found)
+}
+
+/// The version of the tables that this program makes.
+pub fn newest() -> i64 {
+    schema::newest()
 }
 
 /// Bound of faults that are named.
