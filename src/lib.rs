@@ -7,7 +7,7 @@
 //! ```text
 //!  jobs (AMQP, HTTP)                                             reports (AMQP, SSE)
 //!      |                                                               ^
-//!    intake --> admission --> routing --> dispatch --> carrier --> delivery --> report
+//!    intake --> admission --> routing -->   core   --> carrier --> delivery --> report
 //!               number,       plan with   slots,       SMPP,       receipts,    outbox,
 //!               limits,       reasons     pace,        HTTP,       timers,      confirms
 //!               countries     health      deadline     SIP+RTP     failover
@@ -63,7 +63,7 @@ pub mod routing;
 /// 4. All that is decided about open challenges: slots, pace, earliest deadline first, durable before done. Pure.
 pub mod core;
 
-/// Drives the core: channels, the clock, and nothing else.
+/// The core's driver: channels and the clock, no decision.
 pub mod dispatch;
 
 /// 5. The contract with the carriers' drivers, one for texts and one for calls, and the drivers: SMPP, HTTP, SIP.

@@ -32,9 +32,9 @@ pub struct Job {
     pub given_up: bool,
     /// A crash has taken an answer: its server can't know whether it is taken.
     pub unsure: bool,
-    /// So often by HTTP until now.
     /// Of the last that was asked.
     pub deadline: Millis,
+    /// So often by HTTP until now.
     pub asked: u32,
     pub attempts: BTreeMap<u16, Truth>,
     /// Reports for the asker, by their ids: number, event, and a hash of the body.
