@@ -2,7 +2,7 @@
 //!
 //! It reads the sources as text.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use source::{
     Source, closing, functions, line_of, mask, relative, root, sources, walk, without_tests, words,
@@ -46,11 +46,23 @@ const IMPURE: &[&[&str]] = &[
     &["Instant", "now"],
     &["SystemTime"],
     &["rand"],
+    &["RandomState"],
     &["thread", "spawn"],
 ];
+/// Files that may name one of these all the same, and why.
+const PURE_ENOUGH: &[(&str, &str, &str)] = &[(
+    "src/core/references.rs",
+    "RandomState",
+    "a key that no carrier can know, so that none can make references of one hash; nothing that is decided depends on it",
+)];
 
 /// Libraries that are known to one place alone: what they are, and where.
-const KNOWN_TO: &[(&str, &str)] = &[("rusqlite", "src/ledger/store/sqlite")];
+const KNOWN_TO: &[(&str, &str)] = &[
+    ("rusqlite", "src/ledger/store/sqlite"),
+    ("tokio_postgres", "src/ledger/store/postgres"),
+    ("tokio_postgres_rustls", "src/ledger/store/postgres"),
+    ("refinery", "src/ledger/store/postgres"),
+];
 
 /// The only places that read the wall clock: the clock, and names and times of what is simulated.
 const WALL: &[&str] = &["src/clock.rs", "src/simulate/", "src/cli/simulate.rs"];
@@ -108,7 +120,7 @@ fn files_and_functions_are_short() {
 
 #[test]
 fn machines_know_no_runtime_no_clock_no_dice() {
-    let mut faults = Vec::new();
+    let (mut faults, mut excused) = (Vec::new(), BTreeSet::new());
     for source in sources().iter().filter(|s| !s.test) {
         let stem = source.path.trim_end_matches(".rs");
         let pure = PURE.iter().any(|p| {
@@ -124,11 +136,21 @@ fn machines_know_no_runtime_no_clock_no_dice() {
                 let joined = wanted.join("::");
                 let here = all[n..].iter().map(|(_, word)| *word).take(wanted.len());
                 if here.eq(wanted.iter().copied()) && source.shipped[*at..].starts_with(&joined) {
+                    let excuse = |(path, word, _): &&(&str, &str, &str)| {
+                        *path == source.path && *word == joined
+                    };
+                    if let Some(excuse) = PURE_ENOUGH.iter().find(excuse) {
+                        excused.insert(excuse);
+                        continue;
+                    }
                     let line = line_of(&source.shipped, *at);
                     faults.push(format!("{}:{line}: {}", source.path, joined));
                 }
             }
         }
+    }
+    for excuse in PURE_ENOUGH.iter().filter(|one| !excused.contains(one)) {
+        faults.push(format!("{}: names no {} any more", excuse.0, excuse.1));
     }
     none(
         faults,
@@ -253,7 +275,16 @@ fn bare_errors_are_found_however_they_are_written() {
 #[test]
 fn no_type_of_a_database_crosses_the_seam() {
     let mut faults = Vec::new();
-    for source in sources().iter().filter(|s| s.path.starts_with("src/")) {
+    let all = sources();
+    let named =
+        |library: &str, source: &Source| words(&source.code).any(|(_, word)| word == library);
+    for (library, place) in KNOWN_TO {
+        let mut below = all.iter().filter(|s| s.path.starts_with(place));
+        if !below.any(|source| named(library, source)) {
+            faults.push(format!("{library}: nobody below {place} names it"));
+        }
+    }
+    for source in all.iter().filter(|s| s.path.starts_with("src/")) {
         for (library, place) in KNOWN_TO {
             if source.path.starts_with(place) {
                 continue;
