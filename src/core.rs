@@ -68,7 +68,7 @@ pub use carriers::Running;
 use commit::{Action, CommitQueue, Released};
 use correlation::Correlation;
 pub use input::{CoreSettings, Input, Rest, Wants};
-pub use late::Found;
+pub use late::{Found, late_receipts};
 use notice::{CarrierNotice, LedgerNotice, Notices};
 pub use observer::{Observer, Unobserved};
 pub use operator::{OpenChallenge, OverlayOrder, Step};

@@ -88,6 +88,15 @@ pub struct Dispatch {
 /// Most messages of one kind that one turn takes: a turn stays short, a batch bounded.
 const TURN: usize = 512;
 
+/// What else waits in a channel: every turn takes from all of them, so that a flood in one holds up no other.
+fn fill<T>(taken: &mut Vec<T>, from: &mut mpsc::Receiver<T>) {
+    while taken.len() < TURN
+        && let Ok(one) = from.try_recv()
+    {
+        taken.push(one);
+    }
+}
+
 impl Dispatch {
     pub fn new(core: Core, outputs: Outputs) -> Dispatch {
         Dispatch {
@@ -150,6 +159,17 @@ impl Dispatch {
                 Some(round) = self.lookups.next(), if wants.rest => found.push(round),
                 1.. = inputs.jobs.recv_many(&mut jobs, TURN), if wants.jobs => {}
                 () = tokio::time::sleep(wait) => {}
+            }
+            if wants.rest {
+                fill(&mut said, &mut inputs.said);
+                fill(&mut control, &mut inputs.control);
+                fill(&mut published, &mut inputs.published);
+            }
+            if wants.jobs {
+                fill(&mut jobs, &mut inputs.jobs);
+            }
+            if let Ok(query) = inputs.queries.try_recv() {
+                self.query(query);
             }
             let now = Now::read();
             let more = std::iter::from_fn(|| inputs.done.try_recv().ok());

@@ -259,6 +259,14 @@ fn tell_attempt(out: &mut dyn Write, attempt: &Value) -> io::Result<()> {
     for left_out in list(&attempt["left_out"]) {
         writeln!(out, "  left out   {}", word(left_out))?;
     }
+    for receipt in list(&attempt["receipts"]) {
+        let late = match receipt["late"] == true {
+            true => ", after the final",
+            false => "",
+        };
+        let (part, state) = (&receipt["part"], word(&receipt["state"]));
+        writeln!(out, "  receipt    part {part}: {state}{late}")?;
+    }
     writeln!(
         out,
         "  {} to {}   {}",

@@ -96,10 +96,7 @@ impl Running {
         let health = Health::new(now, settings);
         Running {
             pace: Bucket::new(config.pace),
-            hedges: Bucket::new(config.pace.map(|pace| Pace {
-                count: (pace.count / HEDGE_SHARE).max(1),
-                per: pace.per,
-            })),
+            hedges: Bucket::new(None),
             scopes: Scopes::default(),
             unmatched: Unmatched::new(now),
             login: None,
@@ -129,7 +126,7 @@ impl Running {
             // Whoever waits for its slots would wait for ever.
             return Availability::Suspended(Reason::NotConnected);
         }
-        if hedge && self.config.pace.is_none() {
+        if hedge {
             let budget = self.measured_hedges(now);
             self.hedges.change(Some(budget));
         }
@@ -144,8 +141,8 @@ impl Running {
         }
     }
 
-    /// Hedges for a carrier that names no pace: a tenth of what it really carries, and a window a second at least. So
-    /// what a lost link left in doubt is soon asked elsewhere, and doesn't double the traffic there.
+    /// A tenth of what it really carries, and a window a second at least. So what a lost link left in doubt is soon asked
+    /// elsewhere, and doesn't double the traffic there. Its pace holds for hedges as for all.
     fn measured_hedges(&mut self, now: Mono) -> Pace {
         hedges(self.health.carried(now), self.slots.get())
     }

@@ -109,6 +109,13 @@ struct Told {
     receipts: Vec<(u16, u16, ReceiptState)>,
 }
 
+/// The receipts that came after the final, in the order in which they came: attempt, part (counted from 0) and state. Empty
+/// also where the row can't be read.
+pub fn late_receipts(stored: &Stored) -> Vec<(u16, u16, ReceiptState)> {
+    let told = serde_json::from_slice::<Told>(&stored.late);
+    told.map_or_else(|_| Vec::new(), |told| told.receipts)
+}
+
 impl Told {
     fn of(stored: &Stored, life: &DeliveryState, notices: &Notices) -> Told {
         let told = match stored.late.as_slice() {

@@ -203,6 +203,14 @@ impl Attempt {
         }
     }
 
+    /// What receipts have said before the final: of which part, counted from 0, and how.
+    pub fn receipts(&self) -> impl Iterator<Item = (u16, ReceiptState)> {
+        let bits = self.parts_delivered;
+        let delivered = (0..MAX_PARTS as u16).filter(move |part| bits & (1 << part) != 0);
+        let delivered = delivered.map(|part| (part, ReceiptState::Delivered));
+        delivered.chain(self.refusal)
+    }
+
     /// Notes a positive receipt for one part; true when all parts have one.
     pub fn part_delivered(&mut self, part: u16) -> bool {
         let parts = self.references.len().clamp(1, MAX_PARTS);

@@ -7,8 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::Control;
 use crate::{
+    carrier::ReceiptState,
     challenge::{Challenge, Millis, Origin},
-    delivery::{DeliveryState, Event},
+    core::late_receipts,
+    delivery::{Attempt, DeliveryState, Event},
     dispatch::Query,
     ledger::{ReadError, Stored},
     report::body,
@@ -40,7 +42,8 @@ pub async fn trace(control: &Control, tenant: &str, id: &str) -> Result<Option<V
         shown.extend(of_ledger(stored));
     }
     if let Some(life) = &life {
-        shown.extend(of_life(life));
+        let late = stored.as_ref().map(late_receipts).unwrap_or_default();
+        shown.extend(of_life(life, &late));
     }
     Ok(Some(Value::Object(shown)))
 }
@@ -101,7 +104,8 @@ fn of_ledger(stored: &Stored) -> Map<String, Value> {
     shown
 }
 
-fn of_life(life: &DeliveryState) -> Map<String, Value> {
+/// `late`: receipts after the final.
+fn of_life(life: &DeliveryState, late: &[(u16, u16, ReceiptState)]) -> Map<String, Value> {
     let report = |(seq, (at, event, attempt)): (u32, (Millis, Event, Option<u16>))| {
         let mut shown = object(json!({
             "seq": seq,
@@ -118,6 +122,7 @@ fn of_life(life: &DeliveryState) -> Map<String, Value> {
     if let Value::Array(shown) = &mut attempts {
         for (shown, attempt) in shown.iter_mut().zip(&life.attempts) {
             shown["left_out"] = json!(attempt.left_out);
+            shown["receipts"] = receipts(attempt, late);
         }
     }
     let mut shown = object(json!({
@@ -134,6 +139,22 @@ fn of_life(life: &DeliveryState) -> Map<String, Value> {
         shown.insert("left_out".to_owned(), json!(life.left_out));
     }
     shown
+}
+
+/// Of one attempt: those that counted, then those that came after the challenge's final.
+fn receipts(attempt: &Attempt, late: &[(u16, u16, ReceiptState)]) -> Value {
+    let one = |part: u16, state: ReceiptState, is_late: bool| {
+        let mut shown = json!({ "part": part + 1, "state": state.name() });
+        if is_late {
+            shown["late"] = json!(true);
+        }
+        shown
+    };
+    let counted = attempt.receipts();
+    let counted = counted.map(|(part, state)| one(part, state, false));
+    let late = late.iter().filter(|(n, ..)| *n == attempt.n);
+    let late = late.map(|(_, part, state)| one(*part, *state, true));
+    counted.chain(late).collect()
 }
 
 fn object(value: Value) -> Map<String, Value> {

@@ -42,6 +42,8 @@ pub struct Job {
     /// The same for everyone, from the exchange.
     pub public: BTreeMap<String, (u64, String, u64)>,
     pub finals: BTreeMap<String, String>,
+    /// The final's number.
+    pub last_told: Option<u64>,
     /// Reports for the asker that no queue took in time.
     pub dead: BTreeSet<String>,
     /// Receipts (attempt, part) that were taken after the final.
@@ -55,6 +57,16 @@ pub struct Job {
     pub code_read: bool,
     /// It was cancelled, or the server said whether the code was right.
     pub worded: bool,
+}
+
+impl Job {
+    /// A report beyond the final that is not `late`, by its name: there is to be none, in whatever order they have come.
+    pub fn after_final(&self) -> Option<&str> {
+        let end = self.last_told?;
+        let mut all = self.reports.values().chain(self.public.values());
+        let after = all.find(|(seq, event, _)| *seq > end && event != "late");
+        after.map(|(_, event, _)| event.as_str())
+    }
 }
 
 /// What really became of an attempt.
@@ -176,6 +188,7 @@ fn job(n: usize, began: Millis, spread: u64, profile: &Profile, dice: &mut Dice)
         reports: BTreeMap::new(),
         public: BTreeMap::new(),
         finals: BTreeMap::new(),
+        last_told: None,
         dead: BTreeSet::new(),
         late_owed: BTreeSet::new(),
         late_told: BTreeSet::new(),

@@ -160,6 +160,10 @@ async fn one_challenge_is_traced_from_its_job_to_its_last_report_and_shows_nothi
         )
     );
     assert!(attempt["reference"].is_string() && attempt["ended"].is_string());
+    assert_eq!(
+        attempt["receipts"],
+        json!([{ "part": 1, "state": "delivered" }])
+    );
     let told: Vec<&Value> = trace["reports"]
         .as_array()
         .expect("a list")

@@ -286,6 +286,7 @@ impl Endpoint {
                     self.malformed(rejected.fault, false);
                 }
                 stranger::to_rejected(&rejected, from, &self.tokens)
+                    .filter(|_| self.is_answered(now, from))
             }
         };
         if let Some(bytes) = answer {

@@ -95,6 +95,13 @@ impl World<'_, '_> {
             return self.violate(what);
         }
         reports.insert(report_id.clone(), this);
+        if body["final"] == true {
+            job.last_told = Some(seq);
+        }
+        if let Some(after) = job.after_final() {
+            let what = format!("{id}: report {after} comes after the final");
+            return self.violate(what);
+        }
         if event == "late" {
             let attempt = body["attempt"].as_u64().unwrap_or_default();
             let delivered = body["reason"] == "delivered";

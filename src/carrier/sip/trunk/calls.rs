@@ -388,12 +388,18 @@ impl Trunk {
         }
     }
 
-    fn settle_failed(&mut self, call: CallHandle, failure: Failure) {
+    fn settle_failed(&mut self, call: CallHandle, mut failure: Failure) {
         let Some(active) = self.calls.get_mut(&call) else {
             return;
         };
         if !std::mem::replace(&mut active.settled, true) {
             let key = active.key;
+            // The attempt tells whereto it was redirected, whatever became of it there.
+            if let Some(before) = &active.way.code {
+                let last = failure.carrier_code.as_deref();
+                let last = last.map_or(String::new(), |last| format!(", then {last}"));
+                failure.carrier_code = Some(format!("{before}{last}").into());
+            }
             self.fail(key, failure);
         }
     }

@@ -56,7 +56,9 @@ impl Endpoint {
         } else if self.hung_up_unheard(now, call, from, request) {
             let bytes = write::response(request, 200, from, 0, &[], b"");
             self.transmit(from, transport, bytes);
-        } else if let Some(bytes) = stranger::answer_to(request, from, &self.tokens) {
+        } else if let Some(bytes) = stranger::answer_to(request, from, &self.tokens)
+            && self.is_answered(now, from)
+        {
             self.transmit(from, transport, bytes);
         }
     }

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::{CallHandle, Endpoint, Event, Owner, Pending};
 use crate::protocol::cidr::Cidr;
@@ -13,6 +14,10 @@ use crate::protocol::cidr::Cidr;
 const MAX_SENT_TO: usize = 8;
 /// Foreign addresses that are told of, per trunk.
 const MAX_TOLD: usize = 8;
+/// Requests of foreign addresses that are answered within a second, per trunk: whoever forges a source address makes us send no
+/// more than that to its owner.
+const MAX_ANSWERED: u32 = 20;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// The addresses of a trunk, as far as they are known.
 #[derive(Default)]
@@ -23,6 +28,9 @@ pub(super) struct Peers {
     allow: Arc<[Cidr]>,
     /// Foreign ones that were told of.
     told: Vec<IpAddr>,
+    /// Requests of foreign ones that were answered within the second that began then.
+    answered: u32,
+    second: Option<Instant>,
 }
 
 /// The addresses of one call.
@@ -88,6 +96,20 @@ impl Endpoint {
     /// Is it one of the trunk's, whatever the call?
     pub(super) fn is_peer(&self, from: SocketAddr) -> bool {
         self.peers.know(from.ip().to_canonical())
+    }
+
+    /// May a request that belongs to no call be answered? The trunk's always, of foreign ones some.
+    pub(super) fn is_answered(&mut self, now: Instant, from: SocketAddr) -> bool {
+        if self.is_peer(from) {
+            return true;
+        }
+        let peers = &mut self.peers;
+        let is_over = |began: Instant| now.saturating_duration_since(began) >= SECOND;
+        if peers.second.is_none_or(is_over) {
+            (peers.second, peers.answered) = (Some(now), 0);
+        }
+        peers.answered += 1;
+        peers.answered <= MAX_ANSWERED
     }
 
     /// May a message from there belong to this call?

@@ -1,5 +1,6 @@
 //! Requests that belong to no call of ours. Answered without keeping anything (RFC 3261 8.2.7): the same request
-//! gets the same answer again, so a stranger costs no memory and touches no call.
+//! gets the same answer again, so a stranger costs no memory and touches no call. How many are answered has a limit
+//! (`peers`).
 
 use std::net::SocketAddr;
 

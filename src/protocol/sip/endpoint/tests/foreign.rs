@@ -189,3 +189,28 @@ fn media_goes_only_where_the_trunk_may_put_it() {
     assert_eq!(b.take(), ["INVITE", "ACK", "BYE"]);
     assert_eq!(b.told(), ["ended BrokenMedia"]);
 }
+
+/// Else whoever forges the source of its requests has us send as much as it likes to the owner of that address.
+#[test]
+fn of_a_flood_of_foreign_requests_some_are_answered_and_the_trunk_s_own_all() {
+    let mut b = Bench::new();
+    b.endpoint.set_peers([peer().ip()].into_iter());
+    b.call();
+    let invite = b.sent[0].clone();
+    b.take();
+    let mut answers = |from, n: usize| {
+        b.from = from;
+        for _ in 0..n {
+            b.request(&invite, "OPTIONS", 1, "x", ("", ""));
+        }
+        b.take().len()
+    };
+    assert_eq!(answers(forger(), 500), 20);
+    assert_eq!(answers(peer(), 500), 500);
+    assert_eq!(answers(forger(), 1), 0);
+    b.pass(SECOND);
+    b.take();
+    b.from = forger();
+    b.request(&invite, "OPTIONS", 1, "x", ("", ""));
+    assert_eq!(b.take().len(), 1, "another second");
+}
