@@ -154,7 +154,7 @@ fn explained(why: Refused) -> &'static str {
         Refused::NoKeys => "none of callback.keys can be read",
         Refused::TooLong => "longer than 64 KiB, or more than 2000 receipts in one",
         Refused::TooSlow => "their bodies came too slowly",
-        Refused::Unreadable => "their bodies broke off, or have an unknown Media-Encoding",
+        Refused::Unreadable => "their bodies broke off, or have an unknown Content-Encoding",
         Refused::ContentType => "their bodies are not JSON",
         Refused::NotUnderstood => {
             "they hold nothing at callback.reference and callback.state, nor a text"

@@ -111,7 +111,7 @@ impl Changes {
 
 /// The caller chose the wrong driver: a carrier without endpoints, which says so as its link's reason.
 fn not_smpp(config: &CarrierConfig) -> SmppConfig {
-    tracing::error!(carrier = %config.name, transport = config.transport.name(), "started as an SMPP carrier");
+    tracing::error!(carrier = %config.name, transport = config.transport.name(), "a carrier of another transport was started as an SMPP carrier, by a fault of ours: it sends nothing");
     SmppConfig {
         system_id: "".into(),
         password: None,

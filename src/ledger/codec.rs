@@ -313,7 +313,7 @@ impl Codec {
         match self.opener.open(part, row, sealed) {
             Ok(plain) => self.sealed(part, row, &plain),
             Err(error) => {
-                tracing::error!(row, ?part, %error, "left as it is");
+                tracing::error!(row, ?part, %error, "a row of the ledger can't be sealed again and is left as it is");
                 None
             }
         }
@@ -338,7 +338,7 @@ impl Codec {
         match opened {
             Some(Ok(plain)) => Ok(strip(&plain)),
             Some(Err(error @ Unsealable::Version(_))) => {
-                tracing::error!(row, ?part, %error, "left as it is, with all that hangs on it");
+                tracing::error!(row, ?part, %error, "a row of the ledger can't be wiped and is left as it is, with all that hangs on it");
                 Err(error)
             }
             Some(Err(Unsealable::Changed)) | None => Ok(Vec::new()),

@@ -163,7 +163,7 @@ impl Driver {
                 Some(event) = inputs.keys.recv() => self.input(TrunkInput::Media(event)),
                 readable = self.wire.udp.readable() => match readable {
                     Ok(()) => self.datagrams(&mut buffer),
-                    Err(error) => tracing::warn!(carrier = %self.trunk.name(), %error, "SIP socket"),
+                    Err(error) => tracing::warn!(carrier = %self.trunk.name(), %error, "the UDP socket of a trunk fails"),
                 },
                 Some(arrived) = inputs.arrivals.recv() => self.arrived(arrived),
                 () = sleep_to(wake) => {

@@ -121,8 +121,10 @@ impl Signatures {
                 Ok(text) if !text.is_empty() => {
                     read.push(hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes()));
                 }
-                Ok(_) => tracing::warn!(carrier = %self.carrier, "callback.keys: a key is empty"),
-                Err(reason) => tracing::warn!(carrier = %self.carrier, %reason, "callback.keys"),
+                Ok(_) => tracing::warn!(carrier = %self.carrier, "a key of callback.keys is empty"),
+                Err(reason) => {
+                    tracing::warn!(carrier = %self.carrier, %reason, "a key of callback.keys can't be read")
+                }
             }
         }
         let read: Arc<[hmac::Key]> = read.into();

@@ -10,10 +10,12 @@ pub(super) fn log(carrier: &str, notice: Notice) {
             tracing::info!(%carrier, %call, "ending a call of an earlier run");
         }
         Notice::UnreadableState => {
-            tracing::warn!(%carrier, "the state of an earlier call can't be read");
+            tracing::warn!(%carrier, "the state of a call of an earlier run can't be read: it is not hung up");
         }
-        Notice::UnwritableState(error) => tracing::error!(%carrier, %error, "call state"),
-        Notice::Unresolved(reason) => tracing::warn!(%carrier, %reason, "endpoint"),
+        Notice::UnwritableState(error) => tracing::error!(%carrier, %error,
+            "the state of a call can't be written: after a crash it would not be hung up"),
+        Notice::Unresolved(reason) => tracing::warn!(%carrier, %reason,
+            "an endpoint of a trunk leads to no address; it is looked up again"),
         Notice::OutOfReach {
             endpoint,
             address,
