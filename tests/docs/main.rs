@@ -22,6 +22,7 @@ use ringback::{
 
 mod book;
 mod dashboard;
+mod log_lines;
 
 type Words = BTreeSet<String>;
 
@@ -89,6 +90,20 @@ fn first_cells(section: &str) -> Words {
 
 fn words<'a>(list: impl IntoIterator<Item = &'a str>) -> Words {
     list.into_iter().map(str::to_owned).collect()
+}
+
+/// What `name` of this enum gives, by its source: it is not public.
+fn names(path: &str, block: &str) -> Words {
+    let text = read(path);
+    let (_, rest) = text
+        .split_once(block)
+        .unwrap_or_else(|| panic!("{path}: no {block}"));
+    let (_, rest) = rest.split_once("fn name(").expect("it has names");
+    let body = rest.split("\n    }\n").next().unwrap_or(rest);
+    words(
+        body.lines()
+            .filter_map(|line| line.split("=> \"").nth(1)?.strip_suffix("\",")),
+    )
 }
 
 #[track_caller]
@@ -218,17 +233,9 @@ fn every_event_reason_and_choice_is_told() {
         .next()
         .unwrap_or("");
     same(&first_cells(why), &words(Why::ALL.map(Why::name)));
-    let health = read("src/routing/health/types.rs");
-    let names = section(&health, "impl Reason {")
-        .split("is_link")
-        .next()
-        .unwrap_or("");
-    let names = names
-        .lines()
-        .filter_map(|line| line.split("=> \"").nth(1)?.strip_suffix("\","));
     same(
         &first_cells(section(&routing, "## The health of a carrier")),
-        &words(names),
+        &names("src/routing/health/types.rs", "impl Reason {"),
     );
 }
 
