@@ -210,12 +210,12 @@ private_debug!(CallState);
 
 /// A call that an earlier life of the process may have left up.
 #[derive(Clone)]
-pub struct CallLeftUp {
+pub struct CallToEnd {
     pub key: AttemptKey,
     pub state: CallState,
 }
 
-private_debug!(CallLeftUp);
+private_debug!(CallToEnd);
 
 /// Which call of its driver a state belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,6 +24,7 @@ use crate::{
 
 mod arrivals;
 mod arrive;
+mod availability;
 mod carrier_events;
 mod carrier_log;
 mod carriers;
@@ -54,11 +55,10 @@ mod references;
 mod registry;
 mod resume;
 mod room;
-mod standing;
 mod stop;
 #[cfg(test)]
 mod stories;
-mod turns;
+mod tenant_turns;
 mod unsent;
 mod update;
 mod view;

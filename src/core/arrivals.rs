@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Core,
-    turns::{TenantQueue, TenantTurns},
+    tenant_turns::{TenantQueue, TenantTurns},
 };
 use crate::{
     challenge::{Challenge, Millis},

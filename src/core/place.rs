@@ -10,12 +10,12 @@ use std::{
 
 use super::{
     Core,
+    availability::{left_out, nobody_at_all},
     commit::Action,
     effects::Change,
     open::Open,
     placement::ProbesOf,
     queue::{self, RouteKey},
-    standing::{left_out, nobody_at_all},
 };
 use crate::{
     carrier::{Call, CallMark, Order, Text},

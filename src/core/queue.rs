@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::turns::{self, Rank, TenantTurns};
+use super::tenant_turns::{self, Rank, TenantTurns};
 use crate::{
     challenge::{Challenge, ChallengeKey, Channel},
     number::Country,
@@ -23,7 +23,7 @@ pub struct TriedSet(pub u64);
 
 #[derive(Debug, Default)]
 struct WaitQueue {
-    waiting: turns::TenantQueue<ChallengeKey>,
+    waiting: tenant_turns::TenantQueue<ChallengeKey>,
     /// Nobody here found a slot since room last changed: newcomers needn't ask.
     blocked: bool,
 }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     carrier::{
-        self, CallCarrier, CallLeftUp, CallState, Carrier, CarrierMessage, Finish, TextCarrier,
+        self, CallCarrier, CallState, CallToEnd, Carrier, CarrierMessage, Finish, TextCarrier,
         callbacks,
         http::{self, CallbackHandle},
         sip, smpp,
@@ -67,7 +67,7 @@ pub struct Drivers {
     /// Drivers that were told to finish.
     leaving: Vec<Driver>,
     /// Calls of an earlier life, for the trunks that had them.
-    left_up: HashMap<Arc<str>, Vec<CallLeftUp>>,
+    unterminated: HashMap<Arc<str>, Vec<CallToEnd>>,
     callbacks: callbacks::Table,
     voices: Option<Arc<Catalogue>>,
     /// How the recordings looked when the voices were loaded.
@@ -119,7 +119,7 @@ impl Drivers {
         Drivers {
             running: HashMap::new(),
             leaving: Vec::new(),
-            left_up: HashMap::new(),
+            unterminated: HashMap::new(),
             callbacks: Arc::new(ArcSwap::default()),
             voices: None,
             recordings: Arc::default(),
@@ -132,10 +132,10 @@ impl Drivers {
     }
 
     /// Calls that an earlier life of this process may have left up: ended by the first driver of their carrier.
-    pub fn left_up(&mut self, calls: &[UnterminatedCall]) {
+    pub fn unterminated(&mut self, calls: &[UnterminatedCall]) {
         for call in calls {
-            let of_carrier = self.left_up.entry(call.carrier.clone()).or_default();
-            of_carrier.push(CallLeftUp {
+            let of_carrier = self.unterminated.entry(call.carrier.clone()).or_default();
+            of_carrier.push(CallToEnd {
                 key: call.key,
                 state: CallState(call.state.clone()),
             });
@@ -205,7 +205,7 @@ impl Drivers {
         let before = std::mem::take(&mut self.running);
         for (driver, update) in prepared.next {
             if matches!(driver.kind, Kind::Sip { .. }) {
-                self.left_up.remove(&driver.config.name);
+                self.unterminated.remove(&driver.config.name);
             }
             self.running.insert(driver.config.name.clone(), driver);
             updates.extend(update);

@@ -162,15 +162,15 @@ impl Prepared {
         let mut dispatch = Dispatch::new(core, outputs);
         let mut drivers = Drivers::new(self.said);
         let broken = |e: ReadError| StartError::Recover(e.to_string());
-        let left_up = self.recovered.calls().map_err(broken)?;
-        drivers.left_up(&left_up);
+        let unterminated = self.recovered.calls().map_err(broken)?;
+        drivers.unterminated(&unterminated);
         let ready = drivers.prepare(&self.config).await?;
         dispatch.configure(self.config.clone(), drivers.commit(ready));
         dispatch
             .core()
             .overlay(self.recovered.overlay().map_err(broken)?);
         take_up(&mut self.recovered, dispatch.core(), now.wall).map_err(broken)?;
-        for call in left_up {
+        for call in unterminated {
             dispatch.core().unterminated(&call);
         }
         let over = CancellationToken::new();

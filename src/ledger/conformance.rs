@@ -154,7 +154,7 @@ fn call_up(challenge: i64, attempt: u16, state: &str) -> Op {
 }
 
 /// What is left up, as (challenge, attempt, state).
-fn left_up(recovered: &mut Recovered) -> Vec<(i64, u16, String)> {
+fn unterminated(recovered: &mut Recovered) -> Vec<(i64, u16, String)> {
     let mut calls: Vec<_> = recovered
         .calls()
         .unwrap()

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     carrier::{
-        CallLeftUp, CallMark, CallOrder, DriverId, Slots,
+        CallMark, CallOrder, CallToEnd, DriverId, Slots,
         sip::{
             media::{MediaEvent, MediaId},
             trunk::{Local, Moment, Seeds, Trunk, TrunkChange, TrunkInput, TrunkSetup},
@@ -181,8 +181,8 @@ impl Calls {
     }
 
     /// The driver of a new life is told of a call that may be up.
-    pub fn end_orphan(&mut self, call: &CallLeftUp, stage: &mut Stage<'_>) {
-        self.input(TrunkInput::LeftUp(call), stage);
+    pub fn end_unterminated(&mut self, call: &CallToEnd, stage: &mut Stage<'_>) {
+        self.input(TrunkInput::Unterminated(call), stage);
     }
 
     /// It looks for its targets; or those that it had lost are there again.

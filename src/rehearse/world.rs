@@ -42,7 +42,7 @@ mod checks;
 mod consumers;
 mod disk;
 mod finals;
-mod life;
+mod lifetime;
 mod publishing;
 mod reload;
 mod stop;
@@ -50,7 +50,7 @@ mod traffic;
 mod trouble;
 
 use disk::Disk;
-use life::End;
+use lifetime::End;
 use reload::Files;
 use stop::Stop;
 use traffic::Broker;

@@ -29,7 +29,7 @@ use super::{
     },
 };
 use crate::{
-    carrier::{CallCarrier, CallCommand, CallLeftUp, CarrierMessage, Finish, Slots},
+    carrier::{CallCarrier, CallCommand, CallToEnd, CarrierMessage, Finish, Slots},
     clock,
     config::carrier::{CarrierConfig, SipConfig, Transport as Kind},
     message::speech::Catalogue,
@@ -44,13 +44,13 @@ use password::Password;
 use resolve::News;
 use wire::{Arrived, Wire};
 
-/// Opens a trunk's sockets. Calls that an earlier life of this process may have `left_up` are ended, and known from the
+/// Opens a trunk's sockets. Calls that an earlier life of this process may have `unterminated` are ended, and known from the
 /// first datagram on: whose far end hangs up meanwhile gets its answer.
 pub async fn open(
     config: Arc<CarrierConfig>,
     voices: Arc<Catalogue>,
     said: mpsc::Sender<CarrierMessage>,
-    left_up: &[CallLeftUp],
+    unterminated: &[CallToEnd],
     own: Local,
 ) -> Result<Opened, StartError> {
     let name = config.name.clone();
@@ -88,8 +88,8 @@ pub async fn open(
         slots: Slots::default(),
     };
     driver.read_password();
-    for call in left_up {
-        driver.input(TrunkInput::LeftUp(call));
+    for call in unterminated {
+        driver.input(TrunkInput::Unterminated(call));
     }
     let (carrier, orders) = CallCarrier::new(driver.slots.clone());
     let task = Box::pin(async move {

@@ -31,7 +31,7 @@ use super::{
     media::{Connection, MediaEvent, MediaId, MediaPort, OpenError},
 };
 use crate::{
-    carrier::{CallLeftUp, CallMark, CallOrder, CarrierMessage, Finish, Link},
+    carrier::{CallMark, CallOrder, CallToEnd, CarrierMessage, Finish, Link},
     challenge::{AttemptKey, Millis},
     config::carrier::{CarrierConfig, Endpoint as Peer, SipConfig},
     message::speech::Catalogue,
@@ -74,7 +74,7 @@ pub enum TrunkInput<'a> {
     /// The last state of this call is durable.
     Recorded(CallMark),
     /// A call that an earlier life of the process may have left up is to end.
-    LeftUp(&'a CallLeftUp),
+    Unterminated(&'a CallToEnd),
     /// Nobody takes what it says any more: nothing that it asks to be recorded will be.
     Unheard,
     /// No order comes any more.
@@ -177,7 +177,7 @@ pub struct Trunk {
     calls: HashMap<CallHandle, Active>,
     by_key: HashMap<AttemptKey, CallHandle>,
     /// Calls of an earlier life of the process that are being ended.
-    orphans: BTreeMap<CallHandle, AttemptKey>,
+    unterminated: BTreeMap<CallHandle, AttemptKey>,
     /// What it says is recorded.
     heard: bool,
     by_media: HashMap<MediaId, CallHandle>,
@@ -234,7 +234,7 @@ impl Trunk {
             opening: VecDeque::new(),
             calls: HashMap::new(),
             by_key: HashMap::new(),
-            orphans: BTreeMap::new(),
+            unterminated: BTreeMap::new(),
             heard: true,
             by_media: HashMap::new(),
             call_scripts: BinaryHeap::new(),
@@ -271,7 +271,7 @@ impl Trunk {
             TrunkInput::Recorded(CallMark(mark)) => {
                 self.endpoint.recorded(now.at, CallHandle::from_bits(mark));
             }
-            TrunkInput::LeftUp(call) => self.end_orphan(now.at, call),
+            TrunkInput::Unterminated(call) => self.end_unterminated(now.at, call),
             TrunkInput::Unheard => self.unheard(now.at),
             TrunkInput::Finish(Finish::Drain) => self.drain(now.at + self.longest_call()),
             TrunkInput::Finish(Finish::End) => self.drain(now.at + LAST_WORDS),

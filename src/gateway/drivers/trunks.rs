@@ -7,7 +7,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use super::{Driver, DriverError, Drivers, Kind, Update, Wanted};
 use crate::{
     carrier::{
-        CallLeftUp,
+        CallToEnd,
         sip::{self, Local, StartError, TrunkChange},
     },
     config::{CarrierConfig, carrier::Transport},
@@ -128,13 +128,17 @@ impl Drivers {
 
     async fn open(&self, wanted: Wanted, own: Local, voices: &Arc<Catalogue>) -> Ready {
         let config = &wanted.config;
-        let left_up = self.left_up.get(&config.name).cloned().unwrap_or_default();
-        let former = on_former_port(config, own, &left_up);
+        let unterminated = self
+            .unterminated
+            .get(&config.name)
+            .cloned()
+            .unwrap_or_default();
+        let former = on_former_port(config, own, &unterminated);
         let mut tries = LET_GO_TRIES;
         let mut at = former.unwrap_or(own);
         let opened = loop {
             let (config, voices) = (config.clone(), voices.clone());
-            let opened = sip::open(config, voices, self.said.clone(), &left_up, at).await;
+            let opened = sip::open(config, voices, self.said.clone(), &unterminated, at).await;
             tries -= 1;
             match opened {
                 // The port of an earlier life is somebody else's now.
@@ -189,8 +193,10 @@ fn is_taken(error: &StartError) -> bool {
 }
 
 /// Where the far ends of calls that were left up look for us: taken again by carriers that may choose their port.
-fn on_former_port(config: &CarrierConfig, own: Local, left_up: &[CallLeftUp]) -> Option<Local> {
-    let port = left_up.iter().find_map(|call| sip::port_of(&call.state))?;
+fn on_former_port(config: &CarrierConfig, own: Local, unterminated: &[CallToEnd]) -> Option<Local> {
+    let port = unterminated
+        .iter()
+        .find_map(|call| sip::port_of(&call.state))?;
     match &config.transport {
         Transport::Sip(sip) if sip.bind.port == 0 => Some(Local {
             bind: SocketAddr::new(own.bind.ip(), port),

@@ -4,7 +4,7 @@ use super::*;
 
 pub(super) async fn calls_left_up_are_given_back(home: &dyn Home) {
     let (ledger, mut done, mut recovered) = home.open().unwrap();
-    assert!(left_up(&mut recovered).is_empty());
+    assert!(unterminated(&mut recovered).is_empty());
     let key = recovered.first_challenge.0;
     let ops = vec![
         call_up(key, 1, "invited"),
@@ -24,7 +24,7 @@ pub(super) async fn calls_left_up_are_given_back(home: &dyn Home) {
         (key, 1, "answered".to_owned()),
         (key, 2, "invited too".to_owned()),
     ];
-    assert_eq!(left_up(&mut recovered), expected);
+    assert_eq!(unterminated(&mut recovered), expected);
     ledger.close().await;
 }
 

@@ -305,7 +305,7 @@ pub(super) async fn a_row_that_nothing_opens_hides_no_other(home: &dyn Home) {
         }
         let pending = ledger.pending([T0; AGES]).await.unwrap();
         assert_eq!(pending.count, 4);
-        let calls = left_up(&mut recovered);
+        let calls = unterminated(&mut recovered);
         let keys: Vec<_> = calls
             .iter()
             .map(|(challenge, ..)| challenge - key)

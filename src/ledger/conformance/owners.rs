@@ -147,7 +147,7 @@ pub(super) async fn what_belongs_to_another_is_not_written(home: &dyn Home) {
         let found = ledger.find_reference("northwind", reference).await.unwrap();
         assert_eq!(found.map(|at| at.challenge.0), leads, "{reference}");
     }
-    assert!(left_up(&mut recovered).is_empty());
+    assert!(unterminated(&mut recovered).is_empty());
     assert_eq!(recovered.inbox().unwrap(), [message(0)]);
     ledger.close().await;
 }

@@ -1,9 +1,9 @@
 //! One trunk's SIP machine: calls we make, probes, and what strangers ask.
 //!
 //! Bytes and time in ([`Endpoint::receive`], [`Endpoint::timeout`]), orders in ([`Endpoint::invite`],
-//! [`Endpoint::hangup`], [`Endpoint::options`], [`Endpoint::end_orphan`]); bytes and events out
+//! [`Endpoint::hangup`], [`Endpoint::options`], [`Endpoint::end_unterminated`]); bytes and events out
 //! ([`Endpoint::poll_output`]), and the next deadline ([`Endpoint::next_deadline`]). We only place calls (UAC), so a
-//! request from outside is either part of one of our dialogs (`incoming`) or a stranger's (`stranger`).
+//! request from outside is either part of one of our dialogs (`incoming`) or a stranger's (`out_of_dialog`).
 //!
 //! No call outlives the memory of it: an INVITE, and the ACK of its answer, wait until the owner has made durable what
 //! a restart needs to end the call ([`Event::Resume`], [`Endpoint::recorded`]).
@@ -17,11 +17,11 @@ mod challenges;
 mod ending;
 mod forks;
 mod incoming;
+mod out_of_dialog;
 mod outgoing;
 mod peers;
 mod pending;
 mod resume;
-mod stranger;
 mod write;
 
 use std::cmp::Reverse;
@@ -156,7 +156,7 @@ pub enum Event {
     /// The call is over as far as anyone cares: exactly once per call.
     Ended { call: CallHandle, end: End },
     /// Nothing of the call is left at the peer (or the peer never said so and all patience is used up): its
-    /// [`Resume`] may be forgotten. After `Ended`, once per call and orphan.
+    /// [`Resume`] may be forgotten. After `Ended`, once per call, also of an earlier life.
     Cleared { call: CallHandle },
     /// An OPTIONS was answered, or not.
     Probed {
@@ -285,7 +285,7 @@ impl Endpoint {
                 if self.is_peer(from) {
                     self.malformed(rejected.fault, false);
                 }
-                stranger::to_rejected(&rejected, from, &self.tokens)
+                out_of_dialog::to_rejected(&rejected, from, &self.tokens)
                     .filter(|_| self.is_answered(now, from))
             }
         };

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{World, life::End};
+use super::{World, lifetime::End};
 use crate::{
     carrier::{AttemptEvent, CarrierEvent},
     challenge::{AttemptKey, Origin},

@@ -6,7 +6,7 @@ use crate::carrier::sip::trunk::Notice;
 
 pub(super) fn log(carrier: &str, notice: Notice) {
     match notice {
-        Notice::EndsLeftUp(call) => {
+        Notice::EndsUnterminated(call) => {
             tracing::info!(%carrier, %call, "ending a call of an earlier run");
         }
         Notice::UnreadableState => {

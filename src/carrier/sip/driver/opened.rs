@@ -7,7 +7,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{StartError, open, own_address};
 use crate::{
-    carrier::{CallCarrier, CallLeftUp, CarrierMessage},
+    carrier::{CallCarrier, CallToEnd, CarrierMessage},
     config::CarrierConfig,
     message::speech::Catalogue,
 };
@@ -17,10 +17,10 @@ pub async fn start(
     config: Arc<CarrierConfig>,
     voices: Arc<Catalogue>,
     said: mpsc::Sender<CarrierMessage>,
-    left_up: &[CallLeftUp],
+    unterminated: &[CallToEnd],
 ) -> Result<(CallCarrier, JoinHandle<()>), StartError> {
     let own = own_address(config.clone()).await?;
-    let opened = open(config, voices, said, left_up, own).await?;
+    let opened = open(config, voices, said, unterminated, own).await?;
     Ok((opened.trunk, tokio::spawn(opened.task)))
 }
 

@@ -199,10 +199,10 @@ async fn calls_of_a_process_that_died_are_ended_by_the_next() {
             && b.story(talking).contains(&"answered".into())
     })
     .await;
-    let last = |b: &Bench, key: AttemptKey| -> Option<CallLeftUp> {
+    let last = |b: &Bench, key: AttemptKey| -> Option<CallToEnd> {
         let mut states = b.log.iter().rev().filter(|(k, _)| *k == key);
         states.find_map(|(_, e)| match e {
-            AttemptEvent::CallState(state, _) => Some(CallLeftUp {
+            AttemptEvent::CallState(state, _) => Some(CallToEnd {
                 key,
                 state: state.clone(),
             }),
@@ -216,7 +216,7 @@ async fn calls_of_a_process_that_died_are_ended_by_the_next() {
     b.task.abort();
     assert_eq!(trunk.live_calls(), 2);
 
-    let unreadable = CallLeftUp {
+    let unreadable = CallToEnd {
         key: ringing,
         state: CallState("{}".into()),
     };

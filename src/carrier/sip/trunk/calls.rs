@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Instant};
 use super::{Moment, Notice, Trunk, TrunkOutput, call_scripts::script, way::Way};
 use crate::{
     carrier::{
-        self, AttemptEvent, CallLeftUp, CallMark, CallOrder, CallState, CarrierEvent,
+        self, AttemptEvent, CallMark, CallOrder, CallState, CallToEnd, CarrierEvent,
         CarrierMessage,
         sip::{
             call_script::{CallScript, Input, Prompt},
@@ -135,15 +135,15 @@ impl Trunk {
         unended
     }
 
-    pub(super) fn end_orphan(&mut self, now: Instant, left_up: &CallLeftUp) {
-        let Some(calls) = calls_in(&left_up.state) else {
+    pub(super) fn end_unterminated(&mut self, now: Instant, unterminated: &CallToEnd) {
+        let Some(calls) = calls_in(&unterminated.state) else {
             self.notice(Notice::UnreadableState);
-            return self.unterminated_cleared(left_up.key);
+            return self.unterminated_cleared(unterminated.key);
         };
         for resume in calls {
-            self.notice(Notice::EndsLeftUp(resume.call_id().into()));
-            let call = self.endpoint.end_orphan(now, resume);
-            self.orphans.insert(call, left_up.key);
+            self.notice(Notice::EndsUnterminated(resume.call_id().into()));
+            let call = self.endpoint.end_unterminated(now, resume);
+            self.unterminated.insert(call, unterminated.key);
         }
     }
 
@@ -156,14 +156,14 @@ impl Trunk {
 
     /// A call of an earlier life is still being ended.
     pub fn ends_unterminated(&self) -> bool {
-        !self.orphans.is_empty()
+        !self.unterminated.is_empty()
     }
 
     /// Nothing is recorded from now on: what waits for it ends.
     pub(super) fn unheard(&mut self, now: Instant) {
         self.heard = false;
-        let orphans = self.orphans.keys().copied();
-        let mut calls: Vec<CallHandle> = self.calls.keys().copied().chain(orphans).collect();
+        let unterminated = self.unterminated.keys().copied();
+        let mut calls: Vec<CallHandle> = self.calls.keys().copied().chain(unterminated).collect();
         calls.sort_unstable();
         for call in calls {
             self.endpoint.not_recorded(now, call);
@@ -261,7 +261,7 @@ impl Trunk {
             return self.endpoint.not_recorded(now, call);
         }
         let active = self.calls.get(&call).map(|active| active.key);
-        let Some(key) = active.or_else(|| self.orphans.get(&call).copied()) else {
+        let Some(key) = active.or_else(|| self.unterminated.get(&call).copied()) else {
             return self.endpoint.recorded(now, call);
         };
         let others: Vec<Resume> = self
@@ -289,8 +289,8 @@ impl Trunk {
     /// This attempt's calls: also those at earlier targets that may still be answered, and of an earlier life.
     fn all_of(&self, key: AttemptKey) -> Vec<CallHandle> {
         let active = self.calls.iter().map(|(call, active)| (*call, active.key));
-        let orphans = self.orphans.iter().map(|(call, key)| (*call, *key));
-        let all = active.chain(orphans).filter(|(_, of)| *of == key);
+        let unterminated = self.unterminated.iter().map(|(call, key)| (*call, *key));
+        let all = active.chain(unterminated).filter(|(_, of)| *of == key);
         let mut all: Vec<CallHandle> = all.map(|(call, _)| call).collect();
         all.sort_unstable();
         all
@@ -362,7 +362,7 @@ impl Trunk {
 
     /// Nothing is left at the peer.
     fn cleared(&mut self, call: CallHandle) {
-        if let Some(key) = self.orphans.remove(&call) {
+        if let Some(key) = self.unterminated.remove(&call) {
             return self.unterminated_cleared(key);
         }
         let Some(active) = self.calls.get(&call) else {

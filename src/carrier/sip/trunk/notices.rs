@@ -13,7 +13,7 @@ use crate::{carrier::sip::media::OpenError, protocol::sip::codec::Fault};
 #[derive(Debug)]
 pub enum Notice {
     /// A call of an earlier run is being ended: its Call-ID.
-    EndsLeftUp(Arc<str>),
+    EndsUnterminated(Arc<str>),
     /// The state of an earlier call can't be read.
     UnreadableState,
     /// The state of a call can't be written: its INVITE, or its ACK, never leaves.

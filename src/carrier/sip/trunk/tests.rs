@@ -28,8 +28,8 @@ fn second() -> SocketAddr {
     "192.0.2.10:5060".parse().expect("an address")
 }
 
-fn left_up(state: &CallState) -> CallLeftUp {
-    CallLeftUp {
+fn unterminated(state: &CallState) -> CallToEnd {
+    CallToEnd {
         key: KEY,
         state: state.clone(),
     }
@@ -290,12 +290,14 @@ fn a_restart_ends_the_call_of_every_target_that_was_asked() {
     let state = b.state.clone().expect("a state");
 
     let mut next = Bench::new();
-    next.handle(TrunkInput::LeftUp(&left_up(&state)));
+    next.handle(TrunkInput::Unterminated(&unterminated(&state)));
     let ended: Vec<SocketAddr> = next.sent.iter().map(|(to, _)| *to).collect();
     assert_eq!(next.sent(), ["CANCEL", "CANCEL"]);
     assert_eq!(ended, [second(), first()]);
     assert_eq!(crate::carrier::sip::port_of(&state), Some(5060));
-    next.handle(TrunkInput::LeftUp(&left_up(&CallState("[{}]".into()))));
+    next.handle(TrunkInput::Unterminated(&unterminated(&CallState(
+        "[{}]".into(),
+    ))));
     assert_eq!(next.sent(), [""; 0], "what can't be read ends nothing");
     assert!(
         next.told().is_empty(),
@@ -347,7 +349,7 @@ fn an_answer_that_crosses_a_cancel_has_its_ack_once_a_restart_could_end_it() {
     assert_eq!(b.sent(), ["ACK", "BYE"]);
 
     let mut next = Bench::new();
-    next.handle(TrunkInput::LeftUp(&left_up(&state)));
+    next.handle(TrunkInput::Unterminated(&unterminated(&state)));
     assert_eq!(next.sent(), ["ACK", "BYE"], "the dialog is known");
 }
 
@@ -361,7 +363,7 @@ fn the_answer_of_a_call_that_was_left_up_is_recorded_before_it_is_ended() {
 
     let mut next = Bench::new();
     next.records = false;
-    next.handle(TrunkInput::LeftUp(&left_up(&state)));
+    next.handle(TrunkInput::Unterminated(&unterminated(&state)));
     assert_eq!(next.sent(), ["CANCEL"]);
     next.answer(&invite, 200, SDP);
     assert_eq!(next.sent(), [""; 0], "it is not recorded");
@@ -376,7 +378,7 @@ fn the_answer_of_a_call_that_was_left_up_is_recorded_before_it_is_ended() {
     assert!(!next.trunk.ends_unterminated());
 
     let mut last = Bench::new();
-    last.handle(TrunkInput::LeftUp(&left_up(&state)));
+    last.handle(TrunkInput::Unterminated(&unterminated(&state)));
     assert_eq!(
         last.sent(),
         ["ACK", "BYE"],

@@ -39,7 +39,7 @@ impl Endpoint {
     }
 
     /// One that an earlier life of the process had recorded.
-    pub(super) fn orphan_fork(&mut self, call: CallHandle, dialog: Dialog) {
+    pub(super) fn unterminated_fork(&mut self, call: CallHandle, dialog: Dialog) {
         self.add_fork(call, dialog, ForkState::Held(0));
     }
 

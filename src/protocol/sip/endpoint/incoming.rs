@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::call::{Fork, MAX_SERVED, Phase, Served, ServedMachine};
 use super::outgoing::call_key;
 use super::write::{self, ALLOW, SDP};
-use super::{CallHandle, End, Endpoint, Event, Transport, stranger};
+use super::{CallHandle, End, Endpoint, Event, Transport, out_of_dialog};
 use crate::protocol::sip::codec::{HeaderName, Message, Method};
 use crate::protocol::sip::sdp;
 use crate::protocol::sip::transaction::{Act, invite_server::InviteServer, server::Server};
@@ -56,7 +56,7 @@ impl Endpoint {
         } else if self.hung_up_unheard(now, call, from, request) {
             let bytes = write::response(request, 200, from, 0, &[], b"");
             self.transmit(from, transport, bytes);
-        } else if let Some(bytes) = stranger::answer_to(request, from, &self.tokens)
+        } else if let Some(bytes) = out_of_dialog::answer_to(request, from, &self.tokens)
             && self.is_answered(now, from)
         {
             self.transmit(from, transport, bytes);
@@ -162,7 +162,7 @@ impl Endpoint {
             // Whatever else it asks for: who hangs up has hung up.
             return Answer::bare(200);
         }
-        if let Some(status) = stranger::inspect(request) {
+        if let Some(status) = out_of_dialog::inspect(request) {
             return Answer::bare(status);
         }
         match method {

@@ -88,15 +88,15 @@ impl Endpoint {
     /// CANCEL, and a BYE to an answer that crosses it. That answer is told by
     /// [`Event::Resume`](super::Event::Resume), and waits until it is [`Endpoint::recorded`].
     /// [`Event::Cleared`](super::Event::Cleared) follows, never `Ended`.
-    pub fn end_orphan(&mut self, now: Instant, resume: Resume) -> CallHandle {
+    pub fn end_unterminated(&mut self, now: Instant, resume: Resume) -> CallHandle {
         let handle = CallHandle(call_key(&self.tokens, &resume.call_id));
         if self.calls.contains_key(&handle.0) {
             return handle;
         }
         let answered = resume.dialog.is_some();
         let forks = resume.forks.clone();
-        let invite = self.orphan_invite(&resume);
-        let mut call = orphan(resume, now);
+        let invite = self.unterminated_invite(&resume);
+        let mut call = unterminated(resume, now);
         call.peers = self.peers.of_call();
         call.peers.sent_to(call.invite.to);
         if let Some(dialog) = &mut call.dialog {
@@ -126,7 +126,7 @@ impl Endpoint {
             self.send_ack(handle);
             for mut fork in forks {
                 fork.cseq = fork.cseq.saturating_add(CSEQ_GAP);
-                self.orphan_fork(handle, fork);
+                self.unterminated_fork(handle, fork);
             }
             self.end_forks(now, handle);
             self.bye(now, handle);
@@ -137,7 +137,7 @@ impl Endpoint {
     }
 
     /// The INVITE of the earlier life, as far as a CANCEL and an ACK copy from it.
-    fn orphan_invite(&self, resume: &Resume) -> bytes::Bytes {
+    fn unterminated_invite(&self, resume: &Resume) -> bytes::Bytes {
         let config = super::Config {
             sent_by: resume.sent_by.clone(),
             ..self.config.clone()
@@ -160,7 +160,7 @@ impl Endpoint {
     }
 }
 
-fn orphan(resume: Resume, now: Instant) -> Call {
+fn unterminated(resume: Resume, now: Instant) -> Call {
     let nothing = std::time::Duration::ZERO;
     let address = SocketAddr::from(([0, 0, 0, 0], 0));
     Call {

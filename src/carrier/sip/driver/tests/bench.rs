@@ -55,7 +55,7 @@ impl Bench {
     }
 
     /// The same, after a life that has left calls up.
-    pub async fn start_after(config: CarrierConfig, left_up: &[CallLeftUp]) -> Bench {
+    pub async fn start_after(config: CarrierConfig, unterminated: &[CallToEnd]) -> Bench {
         let voices = Catalogue::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts"))
             .expect("prompts");
         let (tx, said) = mpsc::channel(1_000);
@@ -63,7 +63,7 @@ impl Bench {
         // The port of a driver that has just been killed is free a moment later.
         let started = async {
             loop {
-                match start(config.clone(), voices.clone(), tx.clone(), left_up).await {
+                match start(config.clone(), voices.clone(), tx.clone(), unterminated).await {
                     Err(StartError::Bind { .. }) => tokio::task::yield_now().await,
                     started => return started,
                 }

@@ -154,7 +154,7 @@ fn the_bye_of_a_call_of_an_earlier_life_is_challenged_too() {
     b.up();
     let resume = b.resumes.pop().expect("a resume");
     let mut next = Bench::new();
-    next.endpoint.end_orphan(next.now, resume);
+    next.endpoint.end_unterminated(next.now, resume);
     next.pass(Duration::ZERO);
     let bye = last(&next);
     next.answer(&bye, 407, "", &asks("edge", "e1"), "");

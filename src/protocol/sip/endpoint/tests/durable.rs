@@ -145,7 +145,7 @@ fn another_phone_s_answer_is_ended_once_it_is_recorded() {
     let text = serde_json::to_string(&resume).expect("JSON");
     let resume = serde_json::from_str(&text).expect("the same");
     let mut next = Bench::new();
-    next.endpoint.end_orphan(next.now, resume);
+    next.endpoint.end_unterminated(next.now, resume);
     next.pass(Duration::ZERO);
     assert_eq!(next.take(), ["ACK", "ACK", "BYE", "BYE"]);
 }

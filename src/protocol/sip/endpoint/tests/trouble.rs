@@ -260,7 +260,7 @@ fn a_connection_that_cannot_be_made_is_told_at_once() {
 }
 
 #[test]
-fn an_orphan_that_was_answered_gets_a_bye() {
+fn an_unterminated_call_that_was_answered_gets_a_bye() {
     let mut b = Bench::new();
     let (_, invite) = b.up();
     let resume = b.resumes.last().expect("a resume").clone();
@@ -270,7 +270,7 @@ fn an_orphan_that_was_answered_gets_a_bye() {
     assert!(!format!("{resume:?}").contains("2025550123"));
 
     let mut next = Bench::new();
-    next.endpoint.end_orphan(next.now, resume);
+    next.endpoint.end_unterminated(next.now, resume);
     next.pass(Duration::ZERO);
     // The process before may have died before its ACK.
     let (ack, bye) = (next.sent[0].clone(), next.sent[1].clone());
@@ -285,7 +285,7 @@ fn an_orphan_that_was_answered_gets_a_bye() {
 }
 
 #[test]
-fn an_orphan_that_rings_is_cancelled_and_a_crossing_answer_hung_up() {
+fn an_unterminated_call_that_rings_is_cancelled_and_a_crossing_answer_hung_up() {
     for crossing in [false, true] {
         let mut b = Bench::new();
         b.call();
@@ -294,7 +294,7 @@ fn an_orphan_that_rings_is_cancelled_and_a_crossing_answer_hung_up() {
         let resume = b.resumes.last().expect("a resume").clone();
 
         let mut next = Bench::new();
-        next.endpoint.end_orphan(next.now, resume);
+        next.endpoint.end_unterminated(next.now, resume);
         next.pass(Duration::ZERO);
         assert_eq!(
             next.sent[0].header(HeaderName::Via),
@@ -337,14 +337,14 @@ fn a_provisional_after_the_cancel_does_not_keep_a_call_for_ever() {
 }
 
 #[test]
-fn an_orphan_whose_answer_was_lost_may_be_hung_up_by_the_far_end() {
+fn an_unterminated_call_whose_answer_was_lost_may_be_hung_up_by_the_far_end() {
     let mut b = Bench::new();
     b.call();
     let invite = b.sent[0].clone();
     let resume = b.resumes.last().expect("a resume").clone();
 
     let mut next = Bench::new();
-    next.endpoint.end_orphan(next.now, resume);
+    next.endpoint.end_unterminated(next.now, resume);
     next.pass(Duration::ZERO);
     let cancel = next.sent[0].clone();
     assert_eq!(next.take(), ["CANCEL"]);

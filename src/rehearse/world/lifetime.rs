@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::World;
 use crate::{
-    carrier::{CallLeftUp, CallState, DriverId},
+    carrier::{CallState, CallToEnd, DriverId},
     core::{Core, CoreSettings, Unobserved, UpdateLink, take_up},
     ledger::{ReadError, Recovered, in_memory::Engine},
     rehearse::{
@@ -107,9 +107,9 @@ impl World<'_, '_> {
             updates.push(self.carriers[place].update(UpdateLink::New));
         }
         core.configure(config, updates);
-        let left_up = recovered.calls()?;
+        let unterminated = recovered.calls()?;
         take_up(recovered, &mut core, now.wall)?;
-        for call in left_up {
+        for call in unterminated {
             core.unterminated(&call);
             let mut carriers = self.carriers.iter();
             let of = carriers.position(|carrier| carrier.config.name == call.carrier);
@@ -118,11 +118,11 @@ impl World<'_, '_> {
                     .reached("a call was left up by a crash and ended");
                 self.with_carrier(place, |carrier, stage| {
                     if let CarrierKind::Calls(calls) = &mut carrier.kind {
-                        let left_up = CallLeftUp {
+                        let unterminated = CallToEnd {
                             key: call.key,
                             state: CallState(call.state.clone()),
                         };
-                        calls.end_orphan(&left_up, stage);
+                        calls.end_unterminated(&unterminated, stage);
                     }
                 });
             }
