@@ -249,6 +249,7 @@ async fn each_change_of_a_carriers_state_is_logged_once() {
     let down = line("to=\"suspended");
     let loud = down.iter().filter(|line| !line.contains("WARN")).count();
     assert_eq!(loud, 0, "{down:?}");
+    assert!(down[0].contains("from=\"healthy\" "), "{down:?}");
     // The connection is closed, and then refused: two reasons, each once.
     let mut reasons: Vec<&str> = down
         .iter()
@@ -262,6 +263,42 @@ async fn each_change_of_a_carriers_state_is_logged_once() {
         (all, true),
         "{down:#?}"
     );
+}
+
+#[tokio::test]
+async fn a_suspension_is_logged_with_the_state_before_it_why_and_until_when() {
+    let log = Log::default();
+    let _guard = log.record();
+    let (w, _) = refuses(0x03, 6).await;
+    let line = |words: &[&str]| {
+        let words = [&["carrier state", "carrier=northwind"], words].concat();
+        log.lines(&words)
+    };
+    let suspended = line(&["to=\"suspended (refuses)\" "]);
+    assert_eq!(suspended.len(), 1, "{:?}", line(&[]));
+    for words in [
+        "WARN",
+        "from=\"healthy\" ",
+        "why=5 refusals in a row",
+        "0x00000003",
+    ] {
+        assert!(suspended[0].contains(words), "{words}: {suspended:?}");
+    }
+    // A time of day, and how long until then.
+    let until = suspended[0].split("until=\"").nth(1);
+    let until = until.and_then(|rest| rest.split('"').next()).unwrap_or("");
+    let (at, left) = until.split_once(" (").expect("both");
+    let left: u64 = left.trim_end_matches(" s)").parse().expect("seconds");
+    assert!((1..LIMIT.as_secs()).contains(&left), "{suspended:?}");
+    // The line begins with its own time, written alike.
+    let logged = suspended[0].get(..at.len() - 1).unwrap_or("");
+    assert!(at.ends_with('Z') && at > logged, "{suspended:?}");
+    w.smsc["northwind"].faults().set(Faults::default());
+    until_by_northwind(&w, 100).await;
+    let probing = line(&["from=\"suspended (refuses)\" ", "to=\"probing (refuses)\" "]);
+    assert!(!probing.is_empty(), "{:?}", line(&[]));
+    let well = |line: &String| line.contains(" INFO ") && !line.contains("until=");
+    assert!(probing.iter().all(well), "{probing:?}");
 }
 
 /// An HTTP carrier that takes no token of ours.

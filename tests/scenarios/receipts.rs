@@ -315,6 +315,35 @@ async fn a_receipt_that_contradicts_the_final_is_told_once_also_after_a_restart(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivered_text_that_is_then_undeliverable_is_told_late_and_once() {
+    let rig = rig().await;
+    let submit = rig.text("u-1", "+12025550123").await;
+    rig.first.accept(&submit, b"U1\0");
+    rig.first.receipt("U1", "12025550123", "DELIVRD");
+    let last = rig.exchange.last("u-1").await;
+    assert_eq!(last["event"], "delivered", "{last:#}");
+    let seq = last["seq"].as_u64().expect("a number");
+    rig.undelivered("u-2", "+12025550124", "U2").await;
+    for state in ["DELIVRD", "UNDELIV", "UNDELIV", "DELIVRD"] {
+        rig.first.receipt("U1", "12025550123", state);
+    }
+    // Looked up after those before it.
+    rig.first.receipt("U2", "12025550124", "DELIVRD");
+    rig.exchange.late_reports("u-2", 1).await;
+    let told = [(seq + 1, "undelivered".to_owned())];
+    assert_eq!(rig.exchange.late("u-1"), told);
+    let late = rig.exchange.of("u-1").pop().expect("a report");
+    assert_eq!(
+        (&late["event"], &late["final"]),
+        (&"late".into(), &false.into()),
+        "{late:#}"
+    );
+    let finals = rig.exchange.of("u-1").into_iter();
+    assert_eq!(finals.filter(|r| r["final"] == true).count(), 1);
+    assert_eq!(rig.second.submits().len(), 0, "no second text");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_of_late_receipts_is_told_in_full() {
     const ALL: usize = 300;
     let rig = rig().await;
