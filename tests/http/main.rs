@@ -1,6 +1,7 @@
 //! The gateway by HTTP, through real sockets: jobs and their reports, what the operator sees, and the verbs `run` and
 //! `send` as a person runs them.
 
+mod admission;
 mod callbacks;
 mod contract;
 mod descriptors;

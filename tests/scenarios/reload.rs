@@ -107,6 +107,33 @@ async fn a_call_talks_on_while_its_trunk_gets_another_pace() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_are_published_no_more_are_left_out_from_the_next_challenge_on() {
+    let amqp = "[jobs.amqp]\nurl = \"amqp://127.0.0.1:9\"\n";
+    let mut w = World::with(Plan {
+        settings: amqp.to_owned(),
+        ..Plan::default()
+    })
+    .await;
+    let settings = file(&w, "ringback.toml");
+    let all = ["accepted", "sent", "delivered"];
+    for (id, events, told) in [
+        ("v-1", "\"all\"", &all[..]),
+        ("v-2", "[\"sent\"]", &all[1..]),
+        ("v-3", "[]", &all[2..]),
+        ("v-4", "[\"accepted\", \"sent\"]", &all[..]),
+    ] {
+        if id != "v-1" {
+            w.folder
+                .write("ringback.toml", &format!("{settings}events = {events}\n"));
+            reload(&mut w).await.expect("reloaded");
+        }
+        let last = w.ask(challenge(id, "+12025550123", Method::SmsCode)).await;
+        assert_eq!(last["event"], "delivered", "{last:#}");
+        assert_eq!(w.caller.events(id), told, "{events}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_set_leaves_every_carrier_as_it_is() {
     let mut w = World::with(Plan::default()).await;
     w.send(challenge("q-1", LISTENS, Method::VoiceConfirm))
