@@ -11,6 +11,7 @@ use simulators::{
 
 use crate::{
     process::Process,
+    reload::one_carrier,
     search::{code, codes_in_memory},
     world::{Folder, LIMIT, SENDERS, ask, free_port, http_file},
 };
@@ -78,5 +79,49 @@ async fn codes_leave_the_memory_when_their_challenges_are_over() {
         let late = tokio::time::Instant::now() > limit;
         assert!(!late, "{left} of {CODES} codes are still in memory");
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+}
+
+/// Soft and hard limit of this process's core files, as the kernel lists them (proc(5)).
+fn core_files(process: &str) -> [String; 2] {
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).expect("Linux");
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max core file size"));
+    let mut values = line.expect("a line").split_whitespace().map(str::to_owned);
+    [(); 2].map(|()| values.next().expect("a limit"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_leaves_no_core_unless_the_operator_wants_one() {
+    let ours = core_files("self");
+    for (settings, limits) in [
+        ("", ["0".to_owned(), "0".to_owned()]),
+        ("core_dumps = true\n", ours),
+    ] {
+        let (folder, smsc) = one_carrier().await;
+        let [http, callbacks, admin] = [(); 3].map(|()| free_port());
+        folder.write(
+            "ringback.toml",
+            &format!(
+                "[node]\n{settings}[http]\nlisten = \"{http}\"\n[callbacks]\nlisten = \"{callbacks}\"\n[admin]\nlisten = \"{admin}\"\n"
+            ),
+        );
+        let gateway = Process::start(&folder, None);
+        gateway.ready(http, admin).await;
+        let pid = gateway.0.id().to_string();
+        assert_eq!(core_files(&pid), limits, "{settings:?}");
+        // What others of the same user may not read is root's (proc(5), ptrace access mode).
+        let owner = |process: &str| {
+            let about = std::fs::metadata(format!("/proc/{process}/mem")).expect("Linux");
+            std::os::unix::fs::MetadataExt::uid(&about)
+        };
+        let expected = if settings.is_empty() {
+            0
+        } else {
+            owner("self")
+        };
+        assert_eq!(owner(&pid), expected, "{settings:?}");
+        drop(smsc);
     }
 }
