@@ -112,6 +112,61 @@ fn receipts_of_others_are_told_once_however_often_the_link_is_made_anew() {
     }
 }
 
+/// So many foreign receipts of failure: of our own texts far fewer would suspend a carrier.
+const FOREIGN: u32 = 200;
+
+#[test]
+fn receipts_of_others_raise_the_alarm_and_leave_the_carrier_healthy_and_in_use() {
+    story(|story| {
+        let carrier = first_carrier(story);
+        let view = |story: &Story| {
+            let all = story.core.carrier_views();
+            let found = all.into_iter().find(|view| view.name == carrier);
+            found.expect("it runs")
+        };
+        let by_it = |story: &mut Story, stem: &str| {
+            let delivered = (0..8).filter(|n| {
+                let id = format!("{stem}-{n}");
+                story.ask(&id, &format!("+1202555010{n}"));
+                let (by, order) = story.order();
+                let references = vec![id.clone().into()];
+                story.answers(&by, &order, AttemptEvent::Accepted { references });
+                story.brings(&by, &id, &order, ReceiptState::Delivered);
+                story.passes(Duration::from_secs(1));
+                by == carrier && story.events(&id).contains(&"delivered".to_owned())
+            });
+            delivered.count()
+        };
+        assert!(by_it(story, "before") > 0);
+        assert_eq!(view(story).state, "healthy");
+        for n in 0..FOREIGN {
+            let receipt = Receipt {
+                references: vec![format!("foreign-{n}").into()],
+                state: ReceiptState::Undelivered,
+                carrier_code: None,
+                cause: None,
+                phone: None,
+                sender: None,
+            };
+            let ack = Acknowledgement::Session(story.acks.clone(), 1_000 + n);
+            let receipt = Incoming::Receipt(receipt);
+            story.said(&carrier, CarrierEvent::Incoming(receipt, ack));
+            story.passes(Duration::from_millis(100));
+            assert_eq!(view(story).state, "healthy", "after {n}");
+        }
+        // Each is held for its response, and then counts.
+        story.passes(Duration::from_secs(10));
+        let (notices, open) = told(story);
+        let alarm = Condition::ForeignReceipts(carrier.clone());
+        assert!(open.contains(&alarm), "{open:?}");
+        let begins = notices.iter().filter_map(Notice::begins);
+        let unhealthy = Condition::Unhealthy(carrier.clone());
+        assert_eq!(begins.filter(|begun| *begun == unhealthy).count(), 0);
+        assert_eq!((view(story).state, view(story).slots), ("healthy", 10));
+        assert!(by_it(story, "after") > 0);
+    });
+}
+
 #[test]
 fn what_a_carrier_refuses_ends_with_the_link_by_which_it_refused() {
     for (driver, link) in [(0, UpdateLink::Fresh), (100, UpdateLink::New)] {

@@ -207,6 +207,27 @@ impl Bench {
         });
     }
 
+    /// The far end's BYE from this address: the status that answers it.
+    fn hangs_up(&mut self, invite: &Message, from: SocketAddr) -> Option<u16> {
+        self.last_sent = None;
+        let header = |name| invite.header(name).unwrap_or("");
+        let text = format!(
+            "BYE sip:mfa@192.0.2.1:5060 SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{}\r\nMax-Forwards: 70\r\n\
+             From: {};tag=far\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n",
+            from.ip(),
+            header(HeaderName::To),
+            header(HeaderName::From),
+            header(HeaderName::CallId),
+        );
+        self.handle(TrunkInput::Received {
+            from,
+            transport: Transport::Udp,
+            octets: text.as_bytes(),
+        });
+        let (_, answer) = self.last_sent.clone()?;
+        answer.status()
+    }
+
     fn pass(&mut self, time: Duration) {
         let until = self.now.at + time;
         let due = |b: &Bench| b.trunk.next_deadline(b.now.at).filter(|at| *at <= until);
@@ -424,4 +445,32 @@ fn a_call_is_cleared_when_no_target_of_it_may_answer_any_more() {
     b.answer(&bye, 200, "");
     assert_eq!(b.told(), ["cleared"]);
     assert!(b.trunk.is_settled());
+}
+
+#[test]
+fn a_name_that_does_not_resolve_any_more_leaves_targets_and_peers_as_they_were_last() {
+    let third: SocketAddr = "192.0.2.11:5060".parse().expect("an address");
+    let mut b = Bench::new();
+    b.order();
+    let (_, invite) = b.last("INVITE");
+    b.answer(&invite, 200, SDP);
+    // The call has never been there.
+    let moved = Resolved {
+        endpoint: 0,
+        addresses: vec![third],
+    };
+    b.handle(TrunkInput::Resolved(Ok(moved)));
+    let unresolved = || TrunkInput::Resolved(Err("a.example does not resolve".into()));
+    b.handle(unresolved());
+    assert_eq!((b.told(), b.slots), (vec![], 100), "its link is as it was");
+    let stranger = "203.0.113.66:5060".parse().expect("an address");
+    assert_eq!(b.hangs_up(&invite, stranger), Some(481));
+    assert_eq!(b.hangs_up(&invite, third), Some(200));
+    b.told();
+    b.handle(unresolved());
+    let next = AttemptKey { attempt: 2, ..KEY };
+    let deadline = b.now.wall + Duration::from_secs(120);
+    let order = order(next, TO, Method::VoiceConfirm, deadline);
+    b.handle(TrunkInput::Order(Box::new(order)));
+    assert_eq!(b.last("INVITE").0, third);
 }
