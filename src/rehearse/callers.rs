@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{dice::Dice, profile::Profile};
 use crate::{
@@ -60,8 +60,47 @@ pub struct Job {
 }
 
 impl Job {
+    /// A report has come, to the asker or for everyone: its number, event, and the hash of its body. What is wrong with it
+    /// beside those that came before, if anything.
+    pub fn reported(
+        &mut self,
+        public: bool,
+        report_id: &str,
+        this: (u64, String, u64),
+        is_final: bool,
+        is_healthy: bool,
+    ) -> Option<String> {
+        let reports = match public {
+            true => &mut self.public,
+            false => &mut self.reports,
+        };
+        let seq = this.0;
+        match reports.get(report_id) {
+            Some(known) if *known != this => {
+                return Some(format!(
+                    "report {report_id} comes again and says something else"
+                ));
+            }
+            None if reports.values().any(|(other, ..)| *other == seq) => {
+                return Some(format!("two reports have the number {seq}"));
+            }
+            _ => {}
+        }
+        if is_healthy && reports.values().any(|(other, ..)| *other > seq) {
+            return Some(format!(
+                "nothing goes wrong, and report {seq} comes after a later one"
+            ));
+        }
+        reports.insert(report_id.to_owned(), this);
+        if is_final {
+            self.last_told = Some(seq);
+        }
+        let after = self.after_final()?;
+        Some(format!("report {after} comes after the final"))
+    }
+
     /// A report beyond the final that is not `late`, by its name: there is to be none, in whatever order they have come.
-    pub fn after_final(&self) -> Option<&str> {
+    fn after_final(&self) -> Option<&str> {
         let end = self.last_told?;
         let mut all = self.reports.values().chain(self.public.values());
         let after = all.find(|(seq, event, _)| *seq > end && event != "late");
@@ -144,23 +183,7 @@ fn job(n: usize, began: Millis, spread: u64, profile: &Profile, dice: &mut Dice)
         "lifetime_s": 60 + dice.below(240),
         "code": format!("{:06}", dice.below(1_000_000)),
     });
-    match dice.below(10) {
-        0..=1 => body["method"] = json!("voice_confirm"),
-        2 => body["method"] = json!("voice_code"),
-        _ => {
-            body["method"] = json!("sms_code");
-            if dice.chance(300) {
-                body["fallback"] =
-                    json!([{ "method": "voice_code", "after_s": 15 + dice.below(60) }]);
-            }
-            if dice.chance(150) {
-                body["text"] = json!(format!(
-                    "{} {{code}}",
-                    "Your sign-in code is below. ".repeat(7)
-                ));
-            }
-        }
-    }
+    choose_method(&mut body, dice);
     if dice.chance(profile.feedback) {
         body["until"] = json!("verified");
     }
@@ -197,6 +220,27 @@ fn job(n: usize, began: Millis, spread: u64, profile: &Profile, dice: &mut Dice)
         pressed: false,
         code_read: false,
         worded: false,
+    }
+}
+
+/// Texts for the most part, some of two parts, some with a call after them.
+fn choose_method(body: &mut Value, dice: &mut Dice) {
+    match dice.below(10) {
+        0..=1 => body["method"] = json!("voice_confirm"),
+        2 => body["method"] = json!("voice_code"),
+        _ => {
+            body["method"] = json!("sms_code");
+            if dice.chance(300) {
+                body["fallback"] =
+                    json!([{ "method": "voice_code", "after_s": 15 + dice.below(60) }]);
+            }
+            if dice.chance(150) {
+                body["text"] = json!(format!(
+                    "{} {{code}}",
+                    "Your sign-in code is below. ".repeat(7)
+                ));
+            }
+        }
     }
 }
 

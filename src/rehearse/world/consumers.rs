@@ -73,34 +73,11 @@ impl World<'_, '_> {
         let mut hash = DefaultHasher::new();
         content.to_string().hash(&mut hash);
         let this = (seq, event.clone(), hash.finish());
+        let is_healthy = self.rehearsal.profile.is_healthy();
         let job = &mut self.jobs[n];
-        let reports = match public {
-            true => &mut job.public,
-            false => &mut job.reports,
-        };
-        let known = reports.get(&report_id);
-        if known.is_some_and(|known| *known != this) {
-            return self.violate(format!(
-                "{id}: report {report_id} comes again and says something else"
-            ));
-        }
-        let new = known.is_none();
-        if new && reports.values().any(|(other, ..)| *other == seq) {
-            return self.violate(format!("{id}: two reports have the number {seq}"));
-        }
-        let healthy = self.rehearsal.profile.is_healthy();
-        if healthy && reports.values().any(|(other, ..)| *other > seq) {
-            let what =
-                format!("{id}: nothing goes wrong, and report {seq} comes after a later one");
-            return self.violate(what);
-        }
-        reports.insert(report_id.clone(), this);
-        if body["final"] == true {
-            job.last_told = Some(seq);
-        }
-        if let Some(after) = job.after_final() {
-            let what = format!("{id}: report {after} comes after the final");
-            return self.violate(what);
+        let is_final = body["final"] == true;
+        if let Some(wrong) = job.reported(public, &report_id, this, is_final, is_healthy) {
+            return self.violate(format!("{id}: {wrong}"));
         }
         if event == "late" {
             let attempt = body["attempt"].as_u64().unwrap_or_default();
