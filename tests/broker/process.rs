@@ -29,17 +29,17 @@ pub const TESTS: &[super::Test] = &[
 ];
 
 /// Everything that one gateway needs, and its process.
-struct Gateway {
-    url: String,
+pub struct Gateway {
+    pub url: String,
     folder: PathBuf,
-    admin: SocketAddr,
+    pub admin: SocketAddr,
     smsc: SmscHandle,
     child: Option<Child>,
 }
 
 impl Gateway {
     /// `jobs` and `amqp`: further lines of these sections.
-    async fn new(name: &str, jobs: &str, amqp: &str) -> Gateway {
+    pub async fn new(name: &str, jobs: &str, amqp: &str) -> Gateway {
         let (url, folder) = fresh(name);
         let smsc = Smsc::start(SmscConfig::default()).await.expect("an SMSC");
         let [admin, http, callbacks] = [(); 3].map(|()| free());
@@ -83,7 +83,7 @@ impl Gateway {
         }
     }
 
-    async fn start(&mut self) {
+    pub async fn start(&mut self) {
         let mut log = File::options();
         let log = log.create(true).append(true);
         let log = log.open(self.folder.join("log"));
@@ -117,12 +117,12 @@ impl Gateway {
         (output.status.code(), objects.collect())
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).expect("a log")
     }
 
     /// How many lines of the log hold these words.
-    fn lines(&self, words: &str) -> usize {
+    pub fn lines(&self, words: &str) -> usize {
         let log = self.log();
         log.lines().filter(|line| line.contains(words)).count()
     }
@@ -138,8 +138,17 @@ impl Gateway {
         .await;
     }
 
+    /// What a metric shows now; None: there is no such metric.
+    async fn value(&self, name: &str) -> Option<f64> {
+        let metrics = get(self.admin, "/metrics").await;
+        let mut values = metrics
+            .lines()
+            .filter_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        values.next()
+    }
+
     /// SIGTERM; the exit status that comes of it.
-    async fn stop(&mut self) -> Option<i32> {
+    pub async fn stop(&mut self) -> Option<i32> {
         let mut child = self.child.take().expect("it runs");
         let pid = child.id().to_string();
         let told = Command::new("kill").args(["-TERM", &pid]).status();
@@ -183,7 +192,7 @@ fn free() -> SocketAddr {
 }
 
 /// The whole answer; empty where there is none.
-async fn get(at: SocketAddr, path: &str) -> String {
+pub async fn get(at: SocketAddr, path: &str) -> String {
     let asked = async {
         let mut stream = tokio::net::TcpStream::connect(at).await?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
@@ -354,12 +363,20 @@ fn no_queue() {
         // Each is told of as accepted, sent and delivered.
         gateway.metric("ringback_reports_returned_waiting", 6).await;
         gateway.metric("ringback_reports_pending", 6).await;
+        let returned = gateway.value("ringback_reports_returned_total").await;
+        assert!(returned >= Some(6.0), "{returned:?}");
         assert_eq!(gateway.lines("reports come back from the broker"), 1);
         let ready = get(gateway.admin, "/readyz").await;
         assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
         assert!(ready.contains("6 reports wait because no queue"), "{ready}");
+        // Ten seconds later by their age too; none has waited for longer.
+        let by_age =
+            |at_least: &str| format!("ringback_reports_pending_by_age{{at_least=\"{at_least}\"}}");
+        gateway.metric(&by_age("10s"), 6).await;
+        assert_eq!(gateway.value(&by_age("10m")).await, Some(0.0));
         client.queue("answers").await;
         assert_eq!(finals(&client, 2).await, ["p-0", "p-1"]);
+        gateway.metric(&by_age("10s"), 0).await;
         gateway.metric("ringback_reports_returned_waiting", 0).await;
         until("its end to be told", || {
             gateway.lines("no report comes back any more") == 1
