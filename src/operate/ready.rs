@@ -55,7 +55,9 @@ pub fn broker_detail(broker: &Status) -> Vec<String> {
     }
     for node in broker.neighbours() {
         detail.push(format!(
-            "another gateway with a ledger of its own ({node}) shares the job exchange or a carrier account"
+            "another gateway with a ledger of its own ({node}) shares the job exchange or a carrier account: where accounts \
+             are shared, receipts may reach the wrong one and limits count twice; where the exchange is, repeats of an id \
+             may be sent again"
         ));
     }
     detail

@@ -1,19 +1,26 @@
 //! The broker in trouble: out of memory, gone and back.
 
+use std::time::Duration;
+
 use ringback::{
     config::settings::Amqp,
     intake::{Answer, Job},
 };
 
 use crate::{
+    process::{Gateway, get},
     rabbit,
-    world::{Client, World, in_an_hour, report, run, until},
+    world::{Client, World, in_an_hour, report, run, until, within},
 };
 
 pub const TESTS: &[(&str, fn())] = &[
     ("a_blocked_broker_is_waited_for", blocked),
     ("a_restarted_broker_loses_nothing", restarted),
     ("two_gateways_at_one_exchange_notice_each_other", two),
+    (
+        "two_gateways_at_one_exchange_say_what_is_not_guaranteed",
+        said,
+    ),
     (
         "two_gateways_with_one_carrier_account_notice_each_other",
         one_account,
@@ -93,6 +100,51 @@ fn two() {
             .await;
         }
     });
+}
+
+/// In the log of each, and at its `/readyz`, for as long as both are there.
+fn said() {
+    run(async {
+        let mut one = Gateway::new("said", "", "").await;
+        let mut other = Gateway::new("said", "", "").await;
+        other.url.clone_from(&one.url);
+        one.start().await;
+        other.start().await;
+        let met = "another gateway with a ledger of its own";
+        for gateway in [&one, &other] {
+            until("the other to be told of", || gateway.lines(met) > 0).await;
+            let log = gateway.log();
+            let told = log.lines().filter(|line| line.contains(met));
+            let told: Vec<&str> = told.collect();
+            assert_eq!(told.len(), 1, "{told:?}");
+            for words in [" WARN ", "node=\"gw-p\"", "same_exchange=true"] {
+                assert!(told[0].contains(words), "{words} is not in {told:?}");
+            }
+            let ready = within("the detail", detail(gateway, met)).await;
+            assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+            assert!(ready.contains("(gw-p) shares the job exchange"), "{ready}");
+            for words in [
+                "where accounts are shared, receipts may reach the wrong one and limits count twice",
+                "where the exchange is, repeats of an id may be sent again",
+            ] {
+                assert!(told[0].contains(words), "{words} is not in {told:?}");
+                assert!(ready.contains(words), "{words} is not in {ready}");
+            }
+        }
+        assert_eq!(other.stop().await, Some(0));
+        assert_eq!(one.stop().await, Some(0));
+    });
+}
+
+/// What `/readyz` answers once it holds these words.
+async fn detail(gateway: &Gateway, words: &str) -> String {
+    loop {
+        let ready = get(gateway.admin, "/readyz").await;
+        if ready.contains(words) {
+            return ready;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Jobs come to each by an exchange of its own; a third one shares nothing.
