@@ -181,16 +181,28 @@ async fn callbacks_that_are_turned_away_are_a_line_for_each_reason() {
     let gateway = reload::Process::start(&places.folder, &[]).await;
     let forged = signed("another key", "{}");
     let path = "/callbacks/tailspin";
+    // The carrier's own signature, over a body that is no JSON and says so.
+    let form = "status=delivered";
+    let of_a_form = [
+        ("X-Ringback-Signature", &*signed("the callback key", form)),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+    ];
     for _ in 0..3 {
         for headers in [&[][..], &[("X-Ringback-Signature", &*forged)]] {
             let answer = ask_with("POST", places.callbacks, path, "{}", headers).await;
             assert_eq!(answer.status, 401);
         }
+        let answer = ask_with("POST", places.callbacks, path, form, &of_a_form).await;
+        assert_eq!(answer.status, 415);
     }
-    for reason in ["signature_missing", "signature_wrong"] {
+    let metrics = ask("GET", places.admin, "/metrics", "").await.text();
+    for reason in ["signature_missing", "signature_wrong", "content_type"] {
         let line = ["WARN", "callbacks were not taken", "tailspin", reason];
         until("said", async || gateway.said(&line) > 0).await;
         assert_eq!(gateway.said(&line), 1, "{:#?}", gateway.lines());
+        let labels = format!("{{carrier=\"tailspin\",reason=\"{reason}\"}} 3");
+        let counted = format!("ringback_callbacks_refused_total{labels}");
+        assert!(metrics.lines().any(|l| l == counted), "{metrics}");
     }
 }
 

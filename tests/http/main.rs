@@ -8,6 +8,7 @@ mod descriptors;
 mod doors;
 mod jobs;
 mod ledger_files;
+mod limits;
 mod losses;
 mod memory;
 mod operator;
