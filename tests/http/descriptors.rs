@@ -17,11 +17,7 @@ const DESCRIPTORS: u32 = 80;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_without_descriptors_says_so_once_and_waits() {
     let (folder, http, admin) = listeners();
-    // Nobody listens there: it serves all the same.
-    folder.write("carriers/northwind.toml", &smpp_file(free_port()));
-    folder.write("routes/senders.toml", SENDERS);
-    let route = "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"97671\"]\n";
-    folder.write("routes/us.toml", route);
+    one_carrier(&folder);
     let gateway = Process::start(&folder, Some(DESCRIPTORS));
     up(admin).await;
     let crowd = crowd(http);
@@ -41,6 +37,57 @@ async fn a_listener_without_descriptors_says_so_once_and_waits() {
             && ask("GET", http, "/v1/challenges/none", "").await.status == 404
     })
     .await;
+}
+
+/// What it asks for, what it got as its line says, and what the kernel says that it has (proc(5)).
+fn given(folder: &Folder, gateway: &Process, with: &str) -> (u64, u64, u64) {
+    let said = lines(folder, with);
+    assert_eq!(said.len(), 1, "{said:?}");
+    let number = |key: &str| {
+        let value = said[0].split(key).nth(1).unwrap_or_default();
+        let digits = value.split(|c: char| !c.is_ascii_digit()).next();
+        let digits = digits.and_then(|digits| digits.parse().ok());
+        digits.unwrap_or_else(|| panic!("{key}: {said:?}"))
+    };
+    let limits = format!("/proc/{}/limits", gateway.0.id());
+    let limits = std::fs::read_to_string(limits).expect("Linux");
+    let line = limits
+        .lines()
+        .find_map(|l| l.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    (
+        number("needed="),
+        number("allowed="),
+        soft.expect("a number"),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn run_says_what_limit_of_descriptors_it_got() {
+    // May be raised: as far as it needs.
+    let (folder, _, admin) = listeners();
+    one_carrier(&folder);
+    let gateway = Process::start_after("ulimit -Sn 100", &folder, "info");
+    up(admin).await;
+    let (needed, allowed, has) = given(&folder, &gateway, "INFO ringback::operate::descriptors");
+    assert_eq!((allowed, has), (needed, needed));
+    assert!(needed > 100);
+    assert_eq!(lines(&folder, "fewer file descriptors").len(), 0);
+    drop(gateway);
+
+    // May not.
+    let (folder, _, admin) = listeners();
+    one_carrier(&folder);
+    let gateway = Process::start(&folder, Some(DESCRIPTORS));
+    up(admin).await;
+    let (needed, allowed, has) = given(&folder, &gateway, "fewer file descriptors");
+    assert_eq!((allowed, has), (DESCRIPTORS.into(), DESCRIPTORS.into()));
+    assert!(needed > allowed);
+    let said = lines(&folder, "fewer file descriptors");
+    assert!(
+        said[0].contains("WARN") && said[0].contains("LimitNOFILE="),
+        "{said:?}"
+    );
 }
 
 const TRUNK: &str = "transport = \"sip\"\nendpoints = [\"udp:127.0.0.1:9\"]\nbind = \"127.0.0.1:0\"\nprobe = false\n\
@@ -103,6 +150,14 @@ fn listeners() -> (Folder, SocketAddr, SocketAddr) {
     let prompts = format!("[paths]\nprompts = {:?}\n", prompts.display().to_string());
     folder.write("ringback.toml", &format!("{settings}{prompts}"));
     (folder, http, admin)
+}
+
+/// `northwind` for US. Nobody listens there: it serves all the same.
+fn one_carrier(folder: &Folder) {
+    folder.write("carriers/northwind.toml", &smpp_file(free_port()));
+    folder.write("routes/senders.toml", SENDERS);
+    let route = "[[sms]]\ncarrier = \"northwind\"\nsenders = [\"97671\"]\n";
+    folder.write("routes/us.toml", route);
 }
 
 /// Without a carrier it serves, and is not ready.

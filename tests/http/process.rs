@@ -27,8 +27,13 @@ impl Process {
 
     /// The same, with all lines of this level and above in its log.
     pub fn start_logging(folder: &Folder, descriptors: Option<u32>, level: &str) -> Process {
-        let limit = descriptors.map(|n| format!("ulimit -n {n}; "));
-        let script = format!("{}exec \"$0\" \"$@\"", limit.unwrap_or_default());
+        let limit = descriptors.map(|n| format!("ulimit -n {n}"));
+        Process::start_after(&limit.unwrap_or_default(), folder, level)
+    }
+
+    /// The same, from a shell that has run this line before.
+    pub fn start_after(line: &str, folder: &Folder, level: &str) -> Process {
+        let script = format!("{line}\nexec \"$0\" \"$@\"");
         let log = File::create(folder.0.join("log")).expect("a log");
         Command::new("sh")
             .args(["-c", &script, env!("CARGO_BIN_EXE_ringback")])
