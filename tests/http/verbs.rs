@@ -211,3 +211,36 @@ async fn a_bad_configuration_ends_it_with_every_fault() {
         "{said}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn explain_plans_by_the_files_where_no_gateway_answers_and_a_refusal_is_an_answer_too() {
+    let w = World::new("").await;
+    let nobody = crate::world::free_port();
+    for (admin, said) in [
+        (nobody, "every carrier is taken for healthy"),
+        (w.running.admin, "as the gateway at"),
+    ] {
+        let listen = format!("[admin]\nlisten = \"{admin}\"\n");
+        w.folder.write("cli.toml", &listen);
+        for (number, words) in [
+            ("+12025550123", ["northwind", "97671"]),
+            ("+1911", ["refused: number_type", "+1911"]),
+        ] {
+            let run = Command::new(PROGRAM)
+                .args(["explain", number, "--config"])
+                .arg(w.folder.0.join("cli.toml"))
+                .output();
+            let ended = tokio::time::timeout(LIMIT, run).await;
+            let ended = ended.expect("ended in time").expect("run");
+            let [plan, line] =
+                [&ended.stdout, &ended.stderr].map(|out| String::from_utf8_lossy(out));
+            assert_eq!(ended.status.code(), Some(0), "{line}");
+            assert!(words.iter().all(|word| plan.contains(word)), "{plan}");
+            assert_eq!(line.lines().count(), 1, "{line}");
+            assert!(
+                line.contains(said) && line.contains(&admin.to_string()),
+                "{line}"
+            );
+        }
+    }
+}
