@@ -1,6 +1,7 @@
 //! Logs: lines on standard error, as text or JSON. Nothing personal is ever given to it.
 
 use std::{
+    ffi::OsStr,
     io::{self, IsTerminal},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -32,7 +33,7 @@ pub fn begin(settings: Log, filter: Option<&str>) -> Result<(), NoFilter> {
     form(settings);
     let text = fmt::layer()
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && colour_wanted());
+        .with_ansi(coloured(&io::stderr()));
     let json = fmt::layer()
         .with_writer(io::stderr)
         .json()
@@ -62,9 +63,14 @@ pub fn form(settings: Log) {
 
 static AS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// Does the user want colour? Not with `NO_COLOR` set to anything but nothing (no-color.org).
-pub fn colour_wanted() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+/// Are lines written there in colour?
+pub fn coloured(out: &impl IsTerminal) -> bool {
+    in_colour(out.is_terminal(), std::env::var_os("NO_COLOR").as_deref())
+}
+
+/// On a terminal, and not with `NO_COLOR` set to anything but nothing (no-color.org).
+fn in_colour(terminal: bool, no_color: Option<&OsStr>) -> bool {
+    terminal && no_color.is_none_or(OsStr::is_empty)
 }
 
 /// Libraries below the line write whole frames and requests at their finer levels, and the AMQP library a returned
@@ -74,4 +80,24 @@ fn keeps_secrets(about: &Metadata<'_>) -> bool {
         .iter()
         .any(|name| about.target().starts_with(name));
     ours || *about.level() <= Level::WARN && about.target() != "lapin::returned_messages"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_coloured_on_a_terminal_alone_and_not_where_the_user_wants_none() {
+        for (terminal, no_color, coloured) in [
+            (true, None, true),
+            (true, Some(""), true),
+            (true, Some("1"), false),
+            (true, Some("0"), false),
+            (false, None, false),
+            (false, Some(""), false),
+        ] {
+            let said = in_colour(terminal, no_color.map(OsStr::new));
+            assert_eq!(said, coloured, "{terminal} {no_color:?}");
+        }
+    }
 }

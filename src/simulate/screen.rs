@@ -53,7 +53,7 @@ impl Screen {
         Screen {
             json,
             terminal,
-            colour: terminal && crate::operate::log::colour_wanted(),
+            colour: !json && crate::operate::log::coloured(&io::stdout()),
             start: Instant::now(),
             moving: Mutex::new(0),
         }
