@@ -271,6 +271,8 @@ fn one_command_starts_what_the_shipped_configuration_needs() {
         ("a", "+12025550123", "sms_code"),
         ("b", "+46701740699", "sms_code"),
         ("c", "+12025550124", "voice_confirm"),
+        // Rings for ever.
+        ("d", "+12025559021", "voice_confirm"),
     ] {
         let job = json!({ "id": id, "to": to, "method": method });
         assert!(post(&format!("http://{http}/"), &job).contains("202"));
@@ -280,6 +282,17 @@ fn one_command_starts_what_the_shipped_configuration_needs() {
             answer.contains(&format!("\"event\":\"{end}\""))
         });
     }
+    // What rings has no outcome yet; what is over has one.
+    let path = "/v1/challenges/d";
+    until("ringing", &http, path, &|answer| {
+        let attempt = &body(answer)["attempts"][0];
+        attempt["state"] == "ringing" && attempt.get("outcome").is_none()
+    });
+    request("DELETE", &http, path);
+    until("over", &http, path, &|answer| {
+        let attempt = &body(answer)["attempts"][0];
+        attempt["outcome"].is_string() && attempt.get("state").is_none()
+    });
     for child in [&mut gateway, &mut carriers] {
         Command::new("kill")
             .arg(child.id().to_string())
@@ -292,16 +305,61 @@ fn one_command_starts_what_the_shipped_configuration_needs() {
 
 /// What a GET brings; nothing while nobody listens.
 fn get(address: &str, path: &str) -> String {
+    request("GET", address, path)
+}
+
+fn request(method: &str, address: &str, path: &str) -> String {
     let mut answer = String::new();
     if let Ok(mut stream) = TcpStream::connect(address) {
         let asked = write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
         );
         // What comes of it is looked at: an answer cut short is no answer.
         let _ = asked.and_then(|()| stream.read_to_string(&mut answer).map(drop));
     }
     answer
+}
+
+/// The JSON of an answer; null while there is none.
+fn body(answer: &str) -> Value {
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    serde_json::from_str(body).unwrap_or_default()
+}
+
+#[test]
+fn a_load_says_where_its_page_is() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringback"))
+        .args([
+            "simulate",
+            "--rate",
+            "1",
+            "--duration",
+            "60",
+            "--texts",
+            "100",
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut said = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let page = said.find_map(|line| {
+        let line = line.expect("UTF-8");
+        line.trim()
+            .strip_prefix("page")
+            .map(|at| at.trim().to_owned())
+    });
+    let page = page.expect("its address");
+    let address = page.trim_start_matches("http://").trim_end_matches('/');
+    let answer = get(address, "/");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{page}: {answer}");
+    assert!(answer.contains("<title>Ringback"), "{page}: {answer}");
+    Command::new("kill")
+        .arg(child.id().to_string())
+        .status()
+        .expect("SIGTERM");
+    child.wait().expect("it ends");
 }
 
 /// After the sample it shows what others send: each challenge with what its own phone saw and heard, though calls end
