@@ -11,6 +11,7 @@ use source::{
 mod circles;
 mod imports;
 mod names;
+mod packaging;
 mod planted;
 mod source;
 
