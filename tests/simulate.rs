@@ -4,7 +4,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -16,6 +16,35 @@ fn simulate(arguments: &[&str]) -> Output {
         .stdin(Stdio::null())
         .output()
         .expect("the binary starts")
+}
+
+/// A process that ends with its test, also where that fails.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> Running {
+        Running(command.spawn().expect("the binary starts"))
+    }
+
+    fn lines(&mut self) -> impl Iterator<Item = String> + use<> {
+        let lines = BufReader::new(self.0.stdout.take().expect("a pipe")).lines();
+        lines.map(|line| line.expect("UTF-8"))
+    }
+
+    /// By SIGTERM.
+    fn end(&mut self) -> ExitStatus {
+        let pid = self.0.id().to_string();
+        Command::new("kill").arg(pid).status().expect("SIGTERM");
+        self.0.wait().expect("it ends")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Gone already: all the better.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn objects(output: &Output) -> Vec<Value> {
@@ -218,16 +247,15 @@ fn shipped_elsewhere() -> std::path::PathBuf {
 #[test]
 fn one_command_starts_what_the_shipped_configuration_needs() {
     let folder = shipped_elsewhere();
-    let mut carriers = Command::new(env!("CARGO_BIN_EXE_ringback"))
-        .args(["simulate", "--carriers-only", "--json"])
-        .current_dir(&folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
-    let mut said = BufReader::new(carriers.stdout.take().expect("a pipe")).lines();
-    let ready: Value =
-        serde_json::from_str(&said.next().expect("a line").expect("UTF-8")).expect("an object");
+    let mut carriers = Running::start(
+        Command::new(env!("CARGO_BIN_EXE_ringback"))
+            .args(["simulate", "--carriers-only", "--json"])
+            .current_dir(&folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped()),
+    );
+    let mut said = carriers.lines();
+    let ready: Value = serde_json::from_str(&said.next().expect("a line")).expect("an object");
     assert_eq!(
         ready["carriers"],
         json!(["contoso", "fabrikam", "litware", "northwind", "tailspin"])
@@ -236,15 +264,15 @@ fn one_command_starts_what_the_shipped_configuration_needs() {
     let variables = unset
         .iter()
         .map(|name| (name.as_str().expect("a name"), "example"));
-    let mut gateway = Command::new(env!("CARGO_BIN_EXE_ringback"))
-        .arg("run")
-        .envs(variables)
-        .env("RINGBACK_AMQP_URL", "amqp://127.0.0.1:1")
-        .current_dir(&folder)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the binary starts");
+    let mut gateway = Running::start(
+        Command::new(env!("CARGO_BIN_EXE_ringback"))
+            .arg("run")
+            .envs(variables)
+            .env("RINGBACK_AMQP_URL", "amqp://127.0.0.1:1")
+            .current_dir(&folder)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null()),
+    );
     let text = std::fs::read_to_string(folder.join("ringback.toml")).expect("the file");
     let at = |section: &str| {
         let rest = text
@@ -294,11 +322,7 @@ fn one_command_starts_what_the_shipped_configuration_needs() {
         attempt["outcome"].is_string() && attempt.get("state").is_none()
     });
     for child in [&mut gateway, &mut carriers] {
-        Command::new("kill")
-            .arg(child.id().to_string())
-            .status()
-            .expect("SIGTERM");
-        assert_eq!(child.wait().expect("it ends").code(), Some(0));
+        assert_eq!(child.end().code(), Some(0));
     }
     let _ = std::fs::remove_dir_all(&folder);
 }
@@ -329,23 +353,22 @@ fn body(answer: &str) -> Value {
 
 #[test]
 fn a_load_says_where_its_page_is() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_ringback"))
-        .args([
-            "simulate",
-            "--rate",
-            "1",
-            "--duration",
-            "60",
-            "--texts",
-            "100",
-        ])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
-    let mut said = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut child = Running::start(
+        Command::new(env!("CARGO_BIN_EXE_ringback"))
+            .args([
+                "simulate",
+                "--rate",
+                "1",
+                "--duration",
+                "60",
+                "--texts",
+                "100",
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped()),
+    );
+    let mut said = child.lines();
     let page = said.find_map(|line| {
-        let line = line.expect("UTF-8");
         line.trim()
             .strip_prefix("page")
             .map(|at| at.trim().to_owned())
@@ -355,27 +378,25 @@ fn a_load_says_where_its_page_is() {
     let answer = get(address, "/");
     assert!(answer.starts_with("HTTP/1.1 200"), "{page}: {answer}");
     assert!(answer.contains("<title>Ringback"), "{page}: {answer}");
-    Command::new("kill")
-        .arg(child.id().to_string())
-        .status()
-        .expect("SIGTERM");
-    child.wait().expect("it ends");
+    assert!(
+        child.end().code().is_some(),
+        "by itself, and not by the signal"
+    );
 }
 
 /// After the sample it shows what others send: each challenge with what its own phone saw and heard, though calls end
 /// long after their final reports and several challenges go to one number.
 #[test]
 fn what_others_send_is_shown_with_what_their_phones_saw() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_ringback"))
-        .args(["simulate", "--json", "--seed", "11"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
-    let output = BufReader::new(child.stdout.take().expect("a pipe"));
-    let mut rows = output
+    let mut child = Running::start(
+        Command::new(env!("CARGO_BIN_EXE_ringback"))
+            .args(["simulate", "--json", "--seed", "11"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped()),
+    );
+    let mut rows = child
         .lines()
-        .map(|line| serde_json::from_str::<Value>(&line.expect("UTF-8")).expect("one object"));
+        .map(|line| serde_json::from_str::<Value>(&line).expect("one object"));
     let ready = rows.find(|row| row["kind"] == "ready").expect("it stays");
     let jobs = ready["jobs"].as_str().expect("an address");
 
@@ -409,9 +430,5 @@ fn what_others_send_is_shown_with_what_their_phones_saw() {
             "{id}: {row:#}"
         );
     }
-    Command::new("kill")
-        .arg(child.id().to_string())
-        .status()
-        .expect("SIGTERM");
-    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(child.end().code(), Some(0));
 }
