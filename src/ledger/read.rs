@@ -108,7 +108,8 @@ impl Reader {
         })
     }
 
-    /// Where the first of these forms leads that leads anywhere, with its place among them: the newest first.
+    /// Where the first of these forms leads that leads to a text which is not known to have gone to another phone, else the
+    /// first that leads anywhere; with its place among them. The newest first.
     pub fn find_references(
         &self,
         carrier: &str,
@@ -122,6 +123,8 @@ impl Reader {
                 .flat_map(|tail| records::phone_macs(ring, carrier, *tail))
                 .collect();
             let asked = |known: &i64| (!phones.is_empty()).then(|| phones.contains(known));
+            // Only texts to other phones have it in this form: a text to this one may have it in another.
+            let mut elsewhere = None;
             for (place, form) in forms.iter().enumerate() {
                 let mut found = Vec::new();
                 for mac in macs(ring, Lookup::Reference, carrier, form) {
@@ -135,11 +138,14 @@ impl Reader {
                         same_phone: row.phone.as_ref().and_then(asked),
                     }));
                 }
-                if !found.is_empty() {
+                if found.iter().any(|one| one.same_phone != Some(false)) {
                     return Ok((place, found));
                 }
+                if !found.is_empty() {
+                    elsewhere.get_or_insert((place, found));
+                }
             }
-            Ok((0, Vec::new()))
+            Ok(elsewhere.unwrap_or_default())
         })
     }
 

@@ -87,6 +87,34 @@ fn an_id_that_another_phone_s_text_had_too_leaves_the_phone_to_decide() {
     });
 }
 
+/// Ids are given in decimal and come back in hexadecimal. The carrier gives one of them twice, the second time to a text of
+/// which it says no more; that one's receipt leaves the id in the ledger as it came, for another phone.
+#[test]
+fn an_id_that_stands_in_its_other_form_for_another_phone_hides_nobody() {
+    story(|story| {
+        story.ask_within("first", PHONE, 10);
+        let (named, first) = story.order();
+        let references = vec!["4048000014".into()];
+        story.answers(&named, &first, AttemptEvent::Accepted { references });
+        story.passes(Duration::from_secs(12));
+        assert_eq!(story.events("first"), ["sent", "unconfirmed"]);
+        let given = (0..8).find_map(|n| {
+            let id = format!("other{n}");
+            story.ask(&id, &format!("+1202555017{n}"));
+            let (carrier, order) = story.order();
+            (carrier == named).then_some((id, order))
+        });
+        let (other, order) = given.expect("the same carrier got another text");
+        story.is_silent(&named, &order);
+        story.brings(&named, "f147940e", &order, ReceiptState::Delivered);
+        story.passes(Duration::from_secs(4));
+        assert!(story.events(&other).contains(&"delivered".to_owned()));
+        story.brings(&named, "f147940e", &first, ReceiptState::Delivered);
+        story.passes(Duration::from_secs(4));
+        assert_eq!(story.events("first"), ["sent", "unconfirmed", "late"]);
+    });
+}
+
 #[test]
 fn an_id_that_an_open_text_of_another_phone_has_leaves_the_phone_to_decide() {
     story(|story| {

@@ -65,6 +65,21 @@ pub(super) async fn references_are_found_after_the_end(home: &dyn Home) {
     assert_eq!(form, 1);
     let each: Vec<_> = found.iter().map(|r| (r.key, r.same_phone)).collect();
     assert_eq!(each, [(attempt(3), Some(false)), (attempt(1), Some(true))]);
+    // A form that leads to other phones alone hides no other form that leads to this one.
+    let other = Op::Reference {
+        carrier: "northwind".into(),
+        reference: "42995".into(),
+        key: attempt(4),
+        part: 0,
+        phone: Tail::written("+12025550104"),
+    };
+    write(&ledger, &mut done, vec![other]).await;
+    for (phone, form) in [("2025550101", 1), ("2025550104", 0), ("2025550109", 0)] {
+        let phones = vec![Tail::written(phone).expect("a phone")];
+        let forms = vec!["42995".into(), "0000A7F3".into()];
+        let found = ledger.find_references("northwind".into(), forms, phones);
+        assert_eq!(found.await.unwrap().0, form, "{phone}");
+    }
 }
 
 pub(super) async fn the_inbox_keeps_what_came_until_it_is_done(home: &dyn Home) {
