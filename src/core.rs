@@ -258,7 +258,8 @@ impl Core {
     pub fn rest(&self) -> Option<Rest> {
         let in_flight = self.placement.carriers.iter().map(Running::in_flight);
         let rest = Rest {
-            open: self.registry.open.len() + self.registry.uncommitted.len(),
+            open: self.registry.open.len(),
+            uncommitted: self.registry.uncommitted.len(),
             waiting: self.placement.queue.len(),
             in_flight: in_flight.sum(),
             held: self.correlation.inbox.len(),

@@ -42,6 +42,8 @@ pub struct Wants {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rest {
     pub open: usize,
+    /// Ended before the ledger has said whether their ids are new.
+    pub uncommitted: usize,
     /// For a slot.
     pub waiting: usize,
     /// Orders that hold a slot.

@@ -1,4 +1,5 @@
-//! Limits that bite, in every fourth run: never more is taken than they allow, and nobody is refused while there is room.
+//! Limits that bite, in every fourth run: never more is taken than they allow, and nobody is refused while there is room. In
+//! another fourth few challenges may be open, and others wait.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -13,11 +14,18 @@ use crate::{
 
 /// Of the seeds: those that leave this rest by four.
 const TIGHT: u64 = 3;
+/// And those with room for few.
+const CROWDED: u64 = 1;
+const FEW: usize = 6;
 
 impl Rehearsal {
     /// The same with tight limits, for seeds that have them.
     pub(super) fn limited(&self, seed: u64) -> Rehearsal {
         let mut limited = self.clone();
+        if seed % 4 == CROWDED && !self.profile.is_healthy() {
+            let config = Arc::make_mut(&mut limited.config);
+            Arc::make_mut(&mut config.settings).jobs.max_open = FEW;
+        }
         if seed % 4 == TIGHT && !self.profile.is_healthy() {
             let config = Arc::make_mut(&mut limited.config);
             let limits = &mut Arc::make_mut(&mut config.settings).limits;

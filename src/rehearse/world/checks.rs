@@ -309,6 +309,17 @@ impl World<'_, '_> {
         }
     }
 
+    /// What is open is in memory: never more than may be.
+    pub(super) fn check_open(&mut self, core: &Core) {
+        let most = self.rehearsal.config.settings.jobs.max_open;
+        if let Some(rest) = core.rest().filter(|rest| rest.open > most) {
+            let open = rest.open;
+            self.violate(format!(
+                "{open} challenges are open, and {most} may be at once"
+            ));
+        }
+    }
+
     pub(super) fn check_end(&mut self, core: &Core, engine: &Engine) {
         let rest = core.rest();
         if let Some(rest) = rest {

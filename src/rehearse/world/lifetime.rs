@@ -83,6 +83,7 @@ impl World<'_, '_> {
             }
             core.turn(self.time());
             self.check_slots(&core);
+            self.check_open(&core);
         }
     }
 
