@@ -16,6 +16,7 @@ use super::{
     verbs::{self, VerbBody},
 };
 use crate::{
+    carrier::ReceiptState,
     challenge::Method,
     dispatch::{CarrierView, View},
     endpoint::{
@@ -316,6 +317,20 @@ fn refused() -> Json {
     json!({ "anyOf": [written::<FilesFaults>(), (FAULTS.schema)()] })
 }
 
+/// One of a text, in a trace.
+fn receipt() -> Json {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["part", "state"],
+        "properties": {
+            "part": { "type": "integer", "description": "Of the text, from 1." },
+            "state": { "enum": ReceiptState::ALL.map(ReceiptState::name) },
+            "late": { "const": true, "description": "It came after the final." },
+        },
+    })
+}
+
 /// See [`super::trace`]: what is known differs with the challenge's age.
 fn trace() -> Json {
     let word = any_string;
@@ -326,6 +341,7 @@ fn trace() -> Json {
     };
     let mut attempt = body::attempt_schema();
     attempt["properties"]["left_out"] = words();
+    attempt["properties"]["receipts"] = json!({ "type": "array", "items": receipt() });
     let report = json!({
         "type": "object",
         "additionalProperties": false,
