@@ -160,6 +160,8 @@ impl Dispatch {
                 1.. = inputs.jobs.recv_many(&mut jobs, TURN), if wants.jobs => {}
                 () = tokio::time::sleep(wait) => {}
             }
+            // A question may have been the order to stop.
+            let wants = self.core.wants();
             if wants.rest {
                 fill(&mut said, &mut inputs.said);
                 fill(&mut control, &mut inputs.control);

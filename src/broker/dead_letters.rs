@@ -3,6 +3,7 @@
 use lapin::{
     Acker, Channel,
     options::{BasicAckOptions, BasicGetOptions},
+    types::ShortString,
 };
 
 use super::{ANSWER, BrokerError, Link, Turn, connect, short, within};
@@ -12,10 +13,10 @@ use crate::config::settings::Amqp;
 pub struct DeadLetterQueue {
     link: Link,
     channel: Channel,
-    amqp: Amqp,
+    queue: ShortString,
 }
 
-/// One of them. Dropped without [`TakenLetter::is_kept`], it is back in the queue once the connection has ended.
+/// One of them. Dropped without [`TakenLetter::ack`], it is back in the queue once the connection has ended.
 pub struct TakenLetter {
     pub body: Vec<u8>,
     acker: Acker,
@@ -25,17 +26,16 @@ impl DeadLetterQueue {
     pub async fn connect(amqp: &Amqp, name: &str) -> Result<DeadLetterQueue, BrokerError> {
         let link = connect(amqp, name, &mut Turn::default()).await?;
         let channel = link.channel().await?;
-        let amqp = amqp.clone();
         Ok(DeadLetterQueue {
             link,
             channel,
-            amqp,
+            queue: short(&amqp.dead),
         })
     }
 
     /// The oldest that is there; None: there is none.
     pub async fn take(&self) -> Result<Option<TakenLetter>, BrokerError> {
-        let queue = short(&self.amqp.dead);
+        let queue = self.queue.clone();
         let got = self.channel.basic_get(queue, BasicGetOptions::default());
         let got = within(ANSWER, "taking a dead letter", got).await?;
         Ok(got.map(|message| TakenLetter {
@@ -51,7 +51,7 @@ impl DeadLetterQueue {
 
 impl TakenLetter {
     /// Whoever took it has it in safety: it leaves the queue.
-    pub async fn is_kept(&self) -> Result<(), BrokerError> {
+    pub async fn ack(&self) -> Result<(), BrokerError> {
         let acked = self.acker.ack(BasicAckOptions::default());
         within(ANSWER, "acking a dead letter", acked).await?;
         Ok(())

@@ -13,7 +13,7 @@ use super::configured::{BAD_CONFIGURATION, ConfigArgs};
 use crate::{
     config::settings::LedgerSettings,
     ledger::{
-        Content, OpenError,
+        Content, Migrated, OpenError,
         check::{self, Depth, LedgerStatus, MarkStatus},
         database,
     },
@@ -85,15 +85,16 @@ fn look(args: &LookArgs, depth: Depth) -> Result<ExitCode, ExitCode> {
 fn migrate(config: &ConfigArgs) -> Result<ExitCode, ExitCode> {
     let config = config.load()?;
     let settings = &config.settings.ledger;
-    let (found, newest) = match settings.database() {
-        None => (check::migrate(settings), check::newest()),
+    let migrated = match settings.database() {
+        None => check::migrate(settings),
         Some(url) => {
-            let url = url.map_err(|error| refused(error.into()))?;
-            (database::migrate(settings, &url), database::newest())
+            let url = url.map_err(OpenError::from);
+            url.and_then(|url| database::migrate(settings, &url))
         }
     };
+    let Migrated { found, newest } = migrated.map_err(refused)?;
     let name = settings.name().display();
-    match found.map_err(refused)? {
+    match found {
         0 => println!("{name}: tables of version {newest} are made"),
         found if found == newest => println!("{name}: its tables are of version {newest} already"),
         found => println!("{name}: tables of version {found} are of version {newest} now"),

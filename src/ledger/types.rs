@@ -415,3 +415,12 @@ impl StoreError {
         )
     }
 }
+
+/// What became of the tables' version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// The one that was found; 0: there were no tables.
+    pub found: i64,
+    /// That of this program.
+    pub newest: i64,
+}

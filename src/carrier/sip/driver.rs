@@ -44,7 +44,7 @@ use password::Password;
 use resolve::News;
 use wire::{Arrived, Wire};
 
-/// Opens a trunk's sockets. Calls that an earlier life of this process may have `unterminated` are ended, and known from the
+/// Opens a trunk's sockets. Calls that an earlier life of this process may have left up (`unterminated`) are ended, and known from the
 /// first datagram on: whose far end hangs up meanwhile gets its answer.
 pub async fn open(
     config: Arc<CarrierConfig>,

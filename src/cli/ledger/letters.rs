@@ -75,12 +75,12 @@ pub(super) fn run(args: &LettersArgs) -> ExitCode {
 
 /// Gives how many could not be opened.
 fn letters(args: &LettersArgs, config: &Config) -> Result<usize, LettersError> {
-    let mut press = Press {
+    let mut printer = LetterPrinter {
         opener: LetterOpener::of(&config.settings.ledger)?,
         unopened: 0,
     };
     match args.take {
-        None => args.files.iter().try_for_each(|file| press.file(file))?,
+        None => args.files.iter().try_for_each(|file| printer.file(file))?,
         Some(count) => {
             let amqp = config.settings.jobs.amqp.as_ref();
             let amqp = amqp.ok_or(LettersError::NoBroker)?;
@@ -89,19 +89,19 @@ fn letters(args: &LettersArgs, config: &Config) -> Result<usize, LettersError> {
                 .build()
                 .map_err(LettersError::System)?;
             let name = format!("{} letters", config.settings.node.name);
-            runtime.block_on(press.queue(amqp, &name, count))?;
+            runtime.block_on(printer.queue(amqp, &name, count))?;
         }
     }
-    Ok(press.unopened)
+    Ok(printer.unopened)
 }
 
 /// Opens and prints.
-struct Press {
+struct LetterPrinter {
     opener: LetterOpener,
     unopened: usize,
 }
 
-impl Press {
+impl LetterPrinter {
     fn file(&mut self, file: &Path) -> Result<(), LettersError> {
         let read = match file == Path::new("-") {
             true => {
@@ -144,7 +144,7 @@ impl Press {
                 }
             };
             print(&opened).map_err(LettersError::Unwritten)?;
-            letter.is_kept().await?;
+            letter.ack().await?;
         }
         queue.close().await;
         Ok(())

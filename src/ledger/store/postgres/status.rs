@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::settings::LedgerSettings,
     ledger::{
-        OpenError, StoreError,
+        Migrated, OpenError, StoreError,
         content::{Content, OUTCOMES},
         keys,
         rows::KnownKey,
@@ -75,20 +75,15 @@ async fn keys_of(link: &Link) -> Result<Vec<KnownKey>, StoreError> {
     keys.iter().map(super::known_key).collect()
 }
 
-/// Brings the tables to the version of this program, also beside a gateway that has them. Gives the version that they had;
-/// 0: they were made.
-pub fn migrate(settings: &LedgerSettings, url: &str) -> Result<i64, OpenError> {
+/// Brings the tables to the version of this program, also beside a gateway that has them.
+pub fn migrate(settings: &LedgerSettings, url: &str) -> Result<Migrated, OpenError> {
     let path = settings.name();
     let mut session = session(settings, url)?;
     let found = session.run(schema::version);
     let found = found.map_err(|source| OpenError::of(path, source))?;
     schema::migrate(&mut session, path)?;
-    Ok(found)
-}
-
-/// The version of the tables that this program makes.
-pub fn newest() -> i64 {
-    schema::newest()
+    let newest = schema::newest();
+    Ok(Migrated { found, newest })
 }
 
 fn session(settings: &LedgerSettings, url: &str) -> Result<Session, OpenError> {

@@ -13,6 +13,7 @@ use crate::{
     challenge::Millis,
     config::settings::{LedgerSettings, OnLoss},
     ledger::{
+        Migrated,
         content::{Content, FREE, OUTCOMES},
         rows::KnownKey,
     },
@@ -188,9 +189,8 @@ pub(in crate::ledger) fn known_keys(path: &Path) -> Result<Vec<KnownKey>, OpenEr
     known.map_err(|e| schema::sqlite(path, e))
 }
 
-/// Brings the tables to the version of this program, for which no gateway may have the file. Gives the version that they had;
-/// 0: they were made.
-pub fn migrate(settings: &LedgerSettings) -> Result<i64, OpenError> {
+/// Brings the tables to the version of this program, for which no gateway may have the file.
+pub fn migrate(settings: &LedgerSettings) -> Result<Migrated, OpenError> {
     let path = settings.path();
     let found = match fs::metadata(path) {
         Ok(data) if data.len() > 0 => {
@@ -200,12 +200,8 @@ pub fn migrate(settings: &LedgerSettings) -> Result<i64, OpenError> {
         _ => 0,
     };
     Sqlite::open(settings, "")?;
-    Ok(found)
-}
-
-/// The version of the tables that this program makes.
-pub fn newest() -> i64 {
-    schema::newest()
+    let newest = schema::newest();
+    Ok(Migrated { found, newest })
 }
 
 /// Bound of faults that are named.
