@@ -21,6 +21,7 @@ use ringback::{
 };
 
 mod book;
+mod compose;
 mod dashboard;
 mod log_lines;
 
