@@ -108,6 +108,8 @@ pub enum CallCommand {
     HangUp(AttemptKey),
     /// This call's last [`AttemptEvent::CallState`] is durable: what waits for it may leave.
     Recorded(CallMark),
+    /// End this call, which may be up: another process had it.
+    End(CallToEnd),
     /// Another configuration is being prepared: stay, drained or not, until the change has come by what is sent back, or
     /// until that is dropped. The sockets are handed over.
     Prepare(oneshot::Sender<oneshot::Sender<sip::TrunkChange>>),

@@ -19,8 +19,10 @@ use std::{
 use crate::challenge::Millis;
 
 pub use mono::Mono;
+pub use term::{TERM, Term, TermMark};
 
 mod mono;
+mod term;
 
 /// One moment on both clocks: the wall's as it is waited for, which outlives the process, and the one of timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

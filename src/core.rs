@@ -41,6 +41,7 @@ mod input;
 mod late;
 mod lead;
 mod leaving;
+mod nodes;
 pub mod notice;
 mod observer;
 mod open;
@@ -55,6 +56,7 @@ mod references;
 mod registry;
 mod resume;
 mod room;
+mod share;
 mod stop;
 #[cfg(test)]
 mod stories;
@@ -69,6 +71,7 @@ use commit::{Action, CommitQueue, Released};
 use correlation::Correlation;
 pub use input::{CoreSettings, Input, Rest, Wants};
 pub use late::{Found, late_receipts};
+use nodes::Beside;
 use notice::{CarrierNotice, LedgerNotice, Notices};
 pub use observer::{Observer, Unobserved};
 pub use operator::{OpenChallenge, OverlayOrder, Step};
@@ -87,6 +90,7 @@ pub struct Core {
     call_rules: Arc<CallRules>,
     frame: Frame,
     broker: bool,
+    beside: Beside,
     observer: Box<dyn Observer>,
     notices: Notices,
     registry: Registry,
@@ -153,6 +157,7 @@ impl Core {
                 ahead: now.ahead,
             },
             broker,
+            beside: Beside::default(),
             observer,
             notices,
             registry: Registry::new(epoch.first_challenge),
@@ -227,7 +232,7 @@ impl Core {
     /// What it takes just now.
     pub fn wants(&self) -> Wants {
         Wants {
-            jobs: self.stopping == Stopping::No && self.registry.arrivals.wants_more(),
+            jobs: self.may_begin() && self.registry.arrivals.wants_more(),
             rest: self.commit.room(),
         }
     }
@@ -245,6 +250,7 @@ impl Core {
                 }
             }
             Input::LookedUp(found) => self.late_found(found, now),
+            Input::Nodes(news) => self.nodes_say(news, now.wall),
             Input::Undelivered(at) => self.undelivered(at, now.wall),
             Input::DriverEnded(driver) => {
                 if self.placement.carriers.ended(driver) {
@@ -252,6 +258,16 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// It takes nothing new any more.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping != Stopping::No
+    }
+
+    /// Challenges that are open here.
+    pub fn open(&self) -> usize {
+        self.registry.open.len()
     }
 
     /// What is not yet over; None: nothing is.
@@ -313,7 +329,7 @@ impl Core {
                 self.settle(key, effects::Change::Life, now.wall);
             }
         }
-        if self.stopping == Stopping::No {
+        if self.may_begin() {
             self.place_all(now.wall);
         }
         if now.mono.saturating_duration_since(self.swept) >= SWEEP {

@@ -15,7 +15,7 @@ use crate::{
     config::{CarrierConfig, Config},
     core::{CarrierUpdate, Core, Input, OpenChallenge, OrderId, Output},
     intake::{Arrival, NoRoom},
-    ledger::{DoneReceiver, Ledger, OutboxReport, ReportKey},
+    ledger::{Done, DoneReceiver, Ledger, NodeNews, OutboxReport, ReportKey},
     overlay::Entry,
 };
 
@@ -35,6 +35,8 @@ pub struct Inputs {
     /// Reports that the broker has confirmed, or that were given up.
     pub published: mpsc::Receiver<Vec<ReportKey>>,
     pub queries: mpsc::Receiver<Query>,
+    /// What is heard of other nodes; None: there are none on this ledger.
+    pub nodes: Option<mpsc::Receiver<NodeNews>>,
 }
 
 /// Where the core's outputs go.
@@ -42,6 +44,8 @@ pub struct Outputs {
     pub ledger: Ledger,
     /// None: no broker is configured.
     pub publish: Option<Box<dyn FnMut(OutboxReport) + Send>>,
+    /// Has the reports read that wait in the ledger.
+    pub read_reports: Box<dyn FnMut() + Send>,
     /// Told when a challenge has a new report for those who follow by HTTP.
     pub wake: Box<dyn FnMut(ChallengeKey) + Send>,
     /// What jobs wait for, where there is no room for more.
@@ -97,6 +101,14 @@ fn fill<T>(taken: &mut Vec<T>, from: &mut mpsc::Receiver<T>) {
     }
 }
 
+/// Never, where there is nobody to hear of.
+async fn hear(nodes: &mut Option<mpsc::Receiver<NodeNews>>, news: &mut Vec<NodeNews>) -> usize {
+    match nodes {
+        Some(nodes) => nodes.recv_many(news, TURN).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Dispatch {
     pub fn new(core: Core, outputs: Outputs) -> Dispatch {
         Dispatch {
@@ -136,7 +148,7 @@ impl Dispatch {
     /// Runs until drained. Returns when nothing is in the air any more, or the limit is reached.
     pub async fn run(mut self, mut inputs: Inputs) {
         let (mut jobs, mut control, mut said, mut published) = (vec![], vec![], vec![], vec![]);
-        let mut found = Vec::new();
+        let (mut found, mut news) = (Vec::new(), Vec::new());
         loop {
             let wants = self.core.wants();
             let now = Now::read();
@@ -156,6 +168,7 @@ impl Dispatch {
                 1.. = inputs.control.recv_many(&mut control, TURN), if wants.rest => {}
                 1.. = inputs.published.recv_many(&mut published, TURN), if wants.rest => {}
                 Some(query) = inputs.queries.recv() => self.query(query),
+                1.. = hear(&mut inputs.nodes, &mut news), if wants.rest => {}
                 Some(round) = self.lookups.next(), if wants.rest => found.push(round),
                 1.. = inputs.jobs.recv_many(&mut jobs, TURN), if wants.jobs => {}
                 () = tokio::time::sleep(wait) => {}
@@ -173,9 +186,20 @@ impl Dispatch {
             if let Ok(query) = inputs.queries.try_recv() {
                 self.query(query);
             }
+            if self.core.is_stopping() {
+                // What others leave is left to others.
+                inputs.nodes = None;
+            }
             let now = Now::read();
+            self.core
+                .heard_of(self.outputs.ledger.term().is_held(now.mono));
             let more = std::iter::from_fn(|| inputs.done.try_recv().ok());
-            let came = done.into_iter().chain(more).map(Input::Committed);
+            let came = done.into_iter().chain(more);
+            let came = came
+                .map(|done| self.committed(done, now))
+                .collect::<Vec<_>>();
+            let came = came.into_iter();
+            let came = came.chain(news.drain(..).map(Input::Nodes));
             let came = came.chain(said.drain(..).map(Input::Carrier));
             let came = came.chain(control.drain(..).chain(jobs.drain(..)).map(Input::Arrival));
             let came = came.chain(published.drain(..).map(Input::Published));
@@ -185,16 +209,28 @@ impl Dispatch {
             }
             self.core.turn(now);
             self.carry_out();
-            let no_room = self.core.crowded();
-            self.outputs.no_room.send_if_modified(|told| {
-                let news = *told != no_room;
-                *told = no_room;
-                news
-            });
+            self.tell();
             if self.core.is_over() {
                 return;
             }
         }
+    }
+
+    /// What was allowed in a term that has run out since is void.
+    fn committed(&self, done: Done, now: Now) -> Input {
+        let is_void = !self.outputs.ledger.term().allows(done.term, now.mono);
+        Input::Committed(Done { is_void, ..done })
+    }
+
+    /// How it stands, for the doors and for other nodes.
+    fn tell(&mut self) {
+        let no_room = self.core.crowded();
+        self.outputs.no_room.send_if_modified(|told| {
+            let news = *told != no_room;
+            *told = no_room;
+            news
+        });
+        self.outputs.ledger.says_open(self.core.open());
     }
 
     /// Does what the core wants done.
@@ -220,6 +256,10 @@ impl Dispatch {
                         self.core.handle(Now::read(), Input::Undelivered(key));
                     }
                 }
+                Output::EndCall(driver, call) => {
+                    self.ports.tell(driver, CallCommand::End(call));
+                }
+                Output::ReadReports => (self.outputs.read_reports)(),
                 Output::HangUp(driver, key) => {
                     self.ports.tell(driver, CallCommand::HangUp(key));
                 }

@@ -38,7 +38,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     admission::Limits,
     challenge::{AttemptKey, ChallengeKey, Millis},
-    clock,
+    clock::{self, Term},
     config::{
         secret::SecretError,
         settings::{LedgerKey, LedgerSettings},
@@ -51,11 +51,13 @@ mod codec;
 mod content;
 mod ending;
 mod engine;
+mod errors;
 mod group;
 pub mod in_memory;
 mod keys;
 mod letters;
 mod limiter;
+mod nodes;
 mod pack;
 mod read;
 mod records;
@@ -72,7 +74,9 @@ mod conformance;
 pub use claim::{Claim, Waiting};
 pub use content::Content;
 pub use ending::Unwritten;
+pub use errors::{Gone, ReadError};
 pub use letters::LetterOpener;
+pub use nodes::{NodeNews, TakenOver};
 pub use recover::{Recovered, UnterminatedCall};
 pub use store::{
     postgres::status as database,
@@ -87,6 +91,10 @@ pub struct Ledger {
     work: mpsc::Sender<Work>,
     reader: Arc<read::Reader>,
     signs: writer::Signs,
+    term: Term,
+    nodes: Option<Arc<nodes::Nodes>>,
+    /// By which nodes that have the same ledger know it.
+    common: Option<Arc<str>>,
 }
 
 /// Where each batch's [`Done`] arrives, in the order in which the batches were given. It holds no more than was
@@ -128,6 +136,7 @@ impl Ledger {
         };
         let masters = keys::read(|| store.keys(), settings.path(), &settings.keys)?;
         let failed = |source| OpenError::of(path, source);
+        let asked = clock::Now::read().mono;
         let (mut engine, ring, mut recovered) =
             engine::Engine::begin(store, path, masters, keeping)?;
         engine
@@ -137,6 +146,30 @@ impl Ledger {
         let ring = Arc::new(ArcSwap::new(ring));
         let reader = Arc::new(read::Reader::new(rows, ring.clone()));
         let signs = writer::Signs::default();
+        let beside = engine.store.nodes();
+        let term = match &beside {
+            Some(_) => Term::begun(asked),
+            None => Term::endless(),
+        };
+        let nodes = match beside {
+            None => None,
+            Some(store) => {
+                let watch = nodes::Watch {
+                    path: path.to_path_buf(),
+                    owner: engine.group.owner,
+                    store,
+                    rows: engine.store.reader().map_err(failed)?,
+                    ring: ring.clone(),
+                    term: term.clone(),
+                };
+                let started = nodes::Nodes::start(watch);
+                let started = started.map_err(|source| OpenError::File {
+                    path: path.to_path_buf(),
+                    source,
+                })?;
+                Some(Arc::new(started))
+            }
+        };
         let (work, todo) = mpsc::channel(BATCHES);
         let (done, receiver) = mpsc::unbounded_channel();
         let writer = writer::Writer {
@@ -145,12 +178,16 @@ impl Ledger {
             ring,
             done,
             signs: signs.clone(),
+            term: term.clone(),
         };
         writer.start(todo)?;
         let ledger = Ledger {
             work,
             reader,
             signs,
+            term,
+            common: nodes.as_ref().map(|_| limiter::mark(&recovered.limiter)),
+            nodes,
         };
         Ok((ledger, receiver, recovered))
     }
@@ -177,10 +214,40 @@ impl Ledger {
         })
     }
 
-    /// Why nothing becomes durable just now, for `/readyz`.
+    /// How long this node may act on what was committed.
+    pub fn term(&self) -> &Term {
+        &self.term
+    }
+
+    /// The same for all nodes that have this ledger. None: it is this one's alone.
+    pub fn common(&self) -> Option<&str> {
+        self.common.as_deref()
+    }
+
+    /// From now on this node takes over what others leave, and hears of it here. None: no other can be there.
+    pub fn attend(&self) -> Option<mpsc::Receiver<NodeNews>> {
+        self.nodes.as_ref().map(|nodes| nodes.attend())
+    }
+
+    /// What other nodes are told of this one: how many challenges are open here.
+    pub fn says_open(&self, open: usize) {
+        if let Some(nodes) = &self.nodes {
+            nodes.says(open);
+        }
+    }
+
+    /// The same, of its configuration: a hash of it.
+    pub fn says_configuration(&self, hash: &str) {
+        if let Some(nodes) = &self.nodes {
+            nodes.configured(hash.to_owned());
+        }
+    }
+
+    /// Why nothing becomes durable just now, or nothing may be begun, for `/readyz`.
     pub fn healthy(&self) -> Result<(), Unhealthy> {
         match (self.signs.trouble.load_full(), self.signs.pulse.stalled()) {
-            (None, None) => Ok(()),
+            (None, None) if self.term.is_held(clock::Now::read().mono) => Ok(()),
+            (None, None) => Err(Unhealthy::TermOver),
             (Some(reason), _) => Err(Unhealthy::Refused(reason)),
             (None, Some(since)) => Err(Unhealthy::Stalled(since)),
         }
@@ -345,11 +412,6 @@ enum Work {
     },
 }
 
-/// The writer has ended; only at the end of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the ledger is closed")]
-pub struct Gone;
-
 /// Why a ledger can't be opened (exit 2, or 1 where it [may pass](OpenError::may_pass)) or a new key not be taken. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -428,23 +490,6 @@ impl OpenError {
             | OpenError::Ended => false,
         }
     }
-}
-
-/// A look-up failed; the ledger itself may be well.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    #[error("the ledger can't be read: {0}")]
-    Store(#[from] StoreError),
-    #[error("a record of the ledger can't be opened: it was changed, or its key is missing")]
-    Sealed,
-    #[error(
-        "a record of the ledger is of version {0}, which this ringback does not know; run the one that wrote it"
-    )]
-    Version(u8),
-    #[error("a report of a kind that this ringback does not know; run the one that wrote it")]
-    Kind,
-    #[error("the ledger is closed")]
-    Gone,
 }
 
 /// Bound of batches waiting for the writer: beyond it dispatch waits.

@@ -88,7 +88,7 @@ impl Core {
     /// Does a job wait that could be taken now?
     pub(super) fn may_take(&self) -> bool {
         !self.registry.arrivals.is_empty()
-            && self.stopping == super::Stopping::No
+            && self.may_begin()
             && self.no_room().is_none()
             && self.commit.room()
     }

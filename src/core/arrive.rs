@@ -268,6 +268,7 @@ impl Core {
             id,
             word,
             until,
+            elsewhere: key.is_none(),
             claim,
         }));
         self.commit.then(Action::Word {
@@ -323,7 +324,9 @@ impl Core {
             ControlMessage::Verified => Some(true),
             ControlMessage::NotVerified => Some(false),
         };
-        if let Some(verified) = verified {
+        // Open at another node: that one finds the word.
+        let elsewhere = self.is_shared() && known.ended.is_none();
+        if let Some(verified) = verified.filter(|_| !elsewhere) {
             self.commit.write(Op::Feedback {
                 key: known.key,
                 verified,

@@ -8,6 +8,7 @@ use crate::{
     challenge::{AttemptKey, Channel, Millis},
     delivery::Phase,
     ledger::Op,
+    number::{Number, written::Tail},
 };
 
 impl Core {
@@ -102,6 +103,9 @@ impl Core {
             .attempt(key.attempt)
             .is_some_and(|a| a.live() && a.references.is_empty() && a.phase != Phase::Placed);
         self.refer(name, key, &references);
+        if self.is_shared() {
+            self.refer_others(name, key, &references, to);
+        }
         if let Some(change) = change {
             self.settle(key.challenge, change, now);
         } else if !self.effects.is_empty() {
@@ -110,6 +114,25 @@ impl Core {
         self.release_overtaken(name, &references, now);
         if let Some(to) = to.filter(|_| unreferenced) {
             self.release_for_phone(name, to, now);
+        }
+    }
+
+    /// The receipt may come to another node: it finds the reference in the ledger.
+    fn refer_others(
+        &mut self,
+        name: &Arc<str>,
+        key: AttemptKey,
+        references: &[Arc<str>],
+        to: Option<Number>,
+    ) {
+        for (part, reference) in (0..).zip(references) {
+            self.commit.write(Op::Reference {
+                carrier: name.clone(),
+                reference: reference.clone(),
+                key,
+                part,
+                phone: to.and_then(Tail::of),
+            });
         }
     }
 

@@ -1,7 +1,7 @@
 //! The carriers as dispatch sees them: slots, pace, health, and the budget for hedges.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -10,9 +10,10 @@ use super::{
     CarrierUpdate, UpdateLink,
     carrier_log::CarrierLog,
     output::{Output, Outputs},
+    share::Share,
 };
 use crate::{
-    carrier::{CallMark, CallOrder, DriverId, Finish, Slots, TextOrder},
+    carrier::{CallMark, CallOrder, CallToEnd, DriverId, Finish, Slots, TextOrder},
     challenge::AttemptKey,
     clock::Mono,
     config::{
@@ -27,6 +28,10 @@ use crate::{
 };
 
 /// A running carrier.
+mod set;
+
+pub use set::{Carriers, Unused};
+
 #[derive(Debug)]
 pub struct Running {
     pub config: Arc<CarrierConfig>,
@@ -60,6 +65,8 @@ pub struct Running {
     before: Vec<DriverId>,
     /// Somebody found it out of tokens.
     starved: bool,
+    /// This node's part of its pace and of its calls.
+    share: Share,
 }
 
 /// A text whose receipt is awaited.
@@ -113,7 +120,13 @@ impl Running {
             leaving: false,
             before: Vec::new(),
             starved: false,
+            share: Share::WHOLE,
         }
+    }
+
+    pub fn share(&mut self, share: Share) {
+        self.share = share;
+        self.pace.change(share.pace(self.config.pace));
     }
 
     pub fn in_flight(&self) -> usize {
@@ -132,6 +145,7 @@ impl Running {
         }
         let token = self.pace.ready(now) && (!hedge || self.hedges.ready(now));
         self.starved |= !token;
+        let token = token && self.share.allows(&self.config);
         let room = token && self.has_slot();
         match self.health.standing() {
             Availability::Healthy | Availability::Full if !room => Availability::Full,
@@ -148,7 +162,8 @@ impl Running {
     }
 
     fn has_slot(&self) -> bool {
-        !self.leaving && (self.holding.len() as u64) < u64::from(self.slots.get())
+        let slots = self.share.slots(self.slots.get(), &self.config);
+        !self.leaving && (self.holding.len() as u64) < u64::from(slots)
     }
 
     /// When the next token is there, for somebody who found none.
@@ -318,6 +333,11 @@ impl Running {
         out.push(Output::Call(self.driver, Box::new(order)));
     }
 
+    /// A call of another process, which may be up.
+    pub fn end_call(&self, out: &mut Outputs, call: CallToEnd) {
+        out.push(Output::EndCall(self.driver, call));
+    }
+
     pub fn hang_up(&self, out: &mut Outputs, call: AttemptKey) {
         self.tell(out, |driver| Output::HangUp(driver, call));
     }
@@ -391,108 +411,6 @@ fn hedges(carried: f64, window: u32) -> Pace {
     Pace {
         count: (share as u32).max(window).max(1),
         per: Duration::from_secs(1),
-    }
-}
-
-/// A driver of texts that no carrier in use has any more.
-#[derive(Debug)]
-pub struct Unused {
-    pub carrier: Arc<str>,
-    pub driver: DriverId,
-}
-
-/// All running carriers, by name.
-#[derive(Debug, Default)]
-pub struct Carriers {
-    all: Vec<Running>,
-    names: HashMap<Arc<str>, usize>,
-}
-
-impl Carriers {
-    pub fn get(&self, name: &str) -> Option<&Running> {
-        self.names.get(name).map(|at| &self.all[*at])
-    }
-
-    pub fn get_mut(&mut self, name: &str) -> Option<&mut Running> {
-        self.names.get(name).map(|at| &mut self.all[*at])
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Running> {
-        self.all.iter()
-    }
-
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Running> {
-        self.all.iter_mut()
-    }
-
-    /// The carriers of another configuration take over; `names` are all that it uses. Drivers that have a successor of their
-    /// name, and trunks, are told to finish; those of texts that nobody uses any more are given back: they may still have
-    /// receipts to bring. A driver may have another name now, with its calls.
-    pub fn take_over(
-        &mut self,
-        updates: Vec<CarrierUpdate>,
-        names: &BTreeSet<Arc<str>>,
-        now: Mono,
-        out: &mut Outputs,
-    ) -> Vec<Unused> {
-        let (mut finish, mut unused) = (Vec::new(), Vec::new());
-        for update in updates {
-            let known = self.names.get(&update.config.name).copied();
-            match known.filter(|at| self.all[*at].driver == update.driver) {
-                Some(at) => self.all[at].become_by(update, now),
-                None => finish.extend(self.put(known, Running::new(update, now))),
-            }
-        }
-        for running in &mut self.all {
-            if !names.contains(&running.config.name) && !running.leaving {
-                running.leaving = true;
-                match running.config.transport {
-                    Transport::Sip(_) => finish.push(running.driver),
-                    Transport::Smpp(_) | Transport::Http(_) => unused.push(Unused {
-                        carrier: running.config.name.clone(),
-                        driver: running.driver,
-                    }),
-                }
-            }
-        }
-        unused.retain(|unused| !self.serves(unused.driver));
-        for driver in finish.into_iter().filter(|driver| !self.serves(*driver)) {
-            out.push(Output::Finish(driver, Finish::Drain));
-        }
-        unused
-    }
-
-    /// A driver has ended. True if a carrier has none any more by that.
-    pub fn ended(&mut self, driver: DriverId) -> bool {
-        let ended = self.all.iter_mut().map(|running| running.ended(driver));
-        ended.fold(false, |any, own| any | own)
-    }
-
-    /// Gives the driver that had the name before.
-    fn put(&mut self, known: Option<usize>, mut running: Running) -> Option<DriverId> {
-        let Some(at) = known else {
-            let name = running.config.name.clone();
-            self.names.insert(name, self.all.len());
-            self.all.push(running);
-            return None;
-        };
-        let before = &mut self.all[at];
-        running.holding = std::mem::take(&mut before.holding);
-        running.before = std::mem::take(&mut before.before);
-        // What was told to begin is told to end.
-        std::mem::swap(&mut running.unmatched, &mut before.unmatched);
-        running.log.take_over(&mut before.log);
-        if !before.gone {
-            running.before.push(before.driver);
-        }
-        let before = std::mem::replace(before, running);
-        Some(before.driver)
-    }
-
-    /// Is it the driver of a carrier in use?
-    fn serves(&self, driver: DriverId) -> bool {
-        let mut used = self.all.iter().filter(|running| !running.leaving);
-        used.any(|running| running.driver == driver)
     }
 }
 

@@ -112,18 +112,18 @@ impl Action {
     /// What becomes of it where its batch is not written as a whole: who waits for an answer comes again, and so does what a
     /// carrier has brought, since it may have been for what is left out. None: nothing. A report that does not stand in the
     /// outbox is told to nobody: its challenge is as it was in the ledger, and goes on from there after the next start.
-    fn unless_whole(self, failed: bool, released: &mut Released) -> Option<Action> {
+    fn unless_whole(self, unwritten: bool, released: &mut Released) -> Option<Action> {
         Some(match self {
             Action::Answer(ticket, _) | Action::Word { ticket, .. } => {
                 Action::Answer(ticket, Answer::Busy)
             }
             Action::Acknowledge(ack) => Action::Refuse(ack),
-            Action::Submit(at) | Action::Recorded { at, .. } if failed => {
+            Action::Submit(at) | Action::Recorded { at, .. } if unwritten => {
                 released.unwritten.push(at);
                 Action::HangUp(at)
             }
-            Action::Ordered(order) if failed => Action::Ordered(order.not_held()),
-            Action::Publish(_) if failed => return None,
+            Action::Ordered(order) if unwritten => Action::Ordered(order.not_held()),
+            Action::Publish(_) if unwritten => return None,
             Action::Taken(..)
             | Action::Repeat(..)
             | Action::Submit(_)
@@ -136,6 +136,19 @@ impl Action {
             | Action::Ordered(_)
             | Action::Wake(_) => self,
         })
+    }
+
+    /// What becomes of it where its batch is durable, and others may have what it speaks of by now: nothing leaves here. A
+    /// report is read from the ledger again, by whoever has it.
+    fn unless_void(self, released: &mut Released) -> Option<Action> {
+        match self {
+            Action::Submit(at) | Action::Recorded { at, .. } => {
+                released.unwritten.push(at);
+                Some(Action::HangUp(at))
+            }
+            Action::Publish(_) => None,
+            other => Some(other),
+        }
     }
 
     /// The new challenge without which this action makes no sense.
@@ -245,6 +258,7 @@ fn patience(op: &Op) -> Duration {
         | Op::End { .. }
         | Op::Reference { .. }
         | Op::Inbox(_)
+        | Op::InboxHanded { .. }
         | Op::Late { .. }
         | Op::CallUp { .. }
         | Op::Report(_)
@@ -395,9 +409,10 @@ impl CommitQueue {
             .map(|limited| (limited.key, limited.taken))
             .collect();
         for action in actions {
-            let action = match whole {
-                true => Some(action),
-                false => action.unless_whole(done.failed.is_some(), &mut released),
+            let action = match (whole, done.is_void) {
+                (true, false) => Some(action),
+                (true, true) => action.unless_void(&mut released),
+                (false, _) => action.unless_whole(done.failed.is_some(), &mut released),
             };
             let Some(action) = action else { continue };
             match action {

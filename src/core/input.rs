@@ -8,7 +8,7 @@ use crate::{
     challenge::AttemptKey,
     config::Config,
     intake::Arrival,
-    ledger::{Done, Epoch, ReportKey},
+    ledger::{Done, Epoch, NodeNews, ReportKey},
 };
 
 /// What comes in.
@@ -24,6 +24,8 @@ pub enum Input {
     Published(Vec<ReportKey>),
     /// The answer to [`Output::LookUp`]; what is missing in it could not be asked.
     LookedUp(Vec<Found>),
+    /// What this node hears of others that have the same ledger.
+    Nodes(NodeNews),
     /// An order that its driver could not take.
     Undelivered(AttemptKey),
     DriverEnded(DriverId),

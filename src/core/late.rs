@@ -5,11 +5,7 @@
 //! round of look-ups is under way at a time, and the next begins when what the last one told is durable: two receipts of
 //! one challenge never get one number.
 
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -30,14 +26,19 @@ use crate::{
     clock::Now,
     delivery::{Attempt, DeliveryState, Event, Note},
     ledger::{Candidates, InboxKey, Op, OutboxReport, Referred, Stored, Target, Whose},
-    number::written::Tail,
     report::body::{self, Reader},
 };
+
+mod lookups;
+
+pub use lookups::Lookups;
 
 /// Most look-ups of one round.
 const ROUND: usize = 64;
 /// When a look-up that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(3);
+/// When one is tried again that another node's text may mean.
+const EARLY_AGAIN: Duration = Duration::from_millis(200);
 /// A receipt that only its phone can tell from others may still mean a text that ended so long ago.
 const ENDED_LATELY: Duration = Duration::from_secs(3_600);
 /// A `late` report is tried for so long.
@@ -50,54 +51,6 @@ pub struct Found {
 }
 
 private_debug!(Found);
-
-#[derive(Debug, Default)]
-pub struct Lookups {
-    queue: VecDeque<InboxKey>,
-    /// What the round under way was asked.
-    asked: Vec<InboxKey>,
-    /// A round is under way, or what it told is not yet durable.
-    busy: bool,
-    failing: bool,
-    /// Receipts that wait for the ledger, with how many texts had ended when that began.
-    waiting: HashMap<InboxKey, u64>,
-    ended: u64,
-    /// Texts that have ended since the first of them began to wait: the ledger's answer may not know them yet.
-    ended_since: VecDeque<(u64, Arc<str>, Tail)>,
-}
-
-impl Lookups {
-    pub fn waits(&mut self, key: InboxKey) {
-        self.waiting.insert(key, self.ended);
-    }
-
-    pub fn waits_no_longer(&mut self, key: InboxKey) {
-        self.waiting.remove(&key);
-        if self.waiting.is_empty() {
-            self.ended_since.clear();
-        }
-    }
-
-    /// A text has ended, and its rows are on their way to the ledger.
-    pub fn text_ended(&mut self, carrier: &Arc<str>, phone: Tail) {
-        self.ended += 1;
-        if !self.waiting.is_empty() {
-            self.ended_since
-                .push_back((self.ended, carrier.clone(), phone));
-        }
-    }
-
-    /// Has a text to this phone ended while this receipt waited?
-    fn any_ended_meanwhile(&self, key: InboxKey, held: &Held) -> bool {
-        let since = self.waiting.get(&key).copied().unwrap_or_default();
-        tails(&held.receipt).any(|tail| {
-            let mut ended = self.ended_since.iter();
-            ended.any(|(at, carrier, phone)| {
-                *at > since && *carrier == held.carrier && *phone == tail
-            })
-        })
-    }
-}
 
 /// What was told of a challenge after its final, as the ledger keeps it beyond the wiping.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,6 +199,27 @@ impl Core {
             // It may be that one's, of which the ledger could not know: it is asked again.
             return self.ask_ledger(key);
         }
+        let lead = self.lead(&held.carrier, &held.receipt, Some(&held.forms), held.at);
+        let elsewhere = match (&decided, &lead) {
+            (ByReference::One(one), _) => self.is_elsewhere(&one.1).then_some(one.1.key),
+            (ByReference::Nobody | ByReference::OtherPhones, Lead::Nobody) => {
+                self.only_elsewhere(&others)
+            }
+            _ => None,
+        };
+        if let Some(challenge) = elsewhere {
+            return self.hand_over(key, challenge);
+        }
+        let due = held.at + receipts::OVERTAKEN;
+        if self.is_shared() && !decided.is_one() && matches!(lead, Lead::Nobody) && now.wall < due {
+            // It was asked for early, and its response may still come, here or there.
+            return self
+                .correlation
+                .inbox
+                .wait_until(key, due.min(now.wall + EARLY_AGAIN));
+        }
+        let mut others = others;
+        others.retain(|other| !self.is_elsewhere(&other.stored));
         let Some(held) = self.done_with(key) else {
             return;
         };
@@ -420,10 +394,10 @@ fn only(
     }
 }
 
-/// A text without a reference whose challenge has ended.
-struct Ended {
+/// A text without a reference whose challenge is not open here.
+pub(super) struct Ended {
     at: PartOf,
-    stored: Stored,
+    pub stored: Stored,
     life: DeliveryState,
 }
 

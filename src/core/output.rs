@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::{
-    carrier::{Acknowledgement, CallMark, CallOrder, DriverId, Finish, TextOrder},
+    carrier::{Acknowledgement, CallMark, CallOrder, CallToEnd, DriverId, Finish, TextOrder},
     challenge::{AttemptKey, ChallengeKey, Millis},
     intake::{Answer, Ticket},
     ledger::{Batch, InboxKey, OutboxReport, Whose},
@@ -21,6 +21,8 @@ pub enum Output {
     /// For a carrier of calls: nothing leaves before [`Output::Recorded`]. If the driver can't take it,
     /// [`super::Input::Undelivered`] follows.
     Call(DriverId, Box<CallOrder>),
+    /// A call that another node had, and that may be up, is to be ended.
+    EndCall(DriverId, CallToEnd),
     /// This attempt's call is to end.
     HangUp(DriverId, AttemptKey),
     /// What a call has said of itself is durable: what waits for it may leave.
@@ -34,6 +36,8 @@ pub enum Output {
     /// There is no room for what the carrier has brought: it is to bring it again.
     Refuse(Acknowledgement),
     Publish(Box<OutboxReport>),
+    /// Reports that another node had wait in the ledger.
+    ReadReports,
     /// Whoever follows this challenge by HTTP finds a new report in the ledger.
     Notify(ChallengeKey),
     /// An operator's order is durable, or was not taken.

@@ -112,13 +112,15 @@ impl Core {
             self.write_down(key);
         }
         self.commit.then(Action::Acknowledge(ack));
-        if ended {
+        // Where others live it may be one of theirs.
+        let now = ended || self.is_shared();
+        if now {
             self.ask_ledger(key);
         }
-        (!ended).then_some(key)
+        (!now).then_some(key)
     }
 
-    fn write_down(&mut self, key: InboxKey) {
+    pub(super) fn write_down(&mut self, key: InboxKey) {
         if let Some(held) = self.correlation.inbox.get_mut(key) {
             held.written = true;
             let message = Record::message(key, held);
@@ -128,11 +130,17 @@ impl Core {
 
     /// It has led to something, in this batch; or to nothing at all.
     pub(super) fn done_with(&mut self, key: InboxKey) -> Option<Held> {
-        let mut held = self.correlation.inbox.remove(key)?;
-        self.correlation.late.waits_no_longer(key);
+        let held = self.forget_held(key)?;
         if held.written {
             self.commit.write(Op::InboxDone { key });
         }
+        Some(held)
+    }
+
+    /// Nothing waits for it here any more; its carrier is answered with this batch.
+    pub(super) fn forget_held(&mut self, key: InboxKey) -> Option<Held> {
+        let mut held = self.correlation.inbox.remove(key)?;
+        self.correlation.late.waits_no_longer(key);
         if let Some(ack) = held.ack.take() {
             self.commit.then(Action::Acknowledge(ack));
         }

@@ -24,7 +24,7 @@ use crate::{
         job::{self, JobKind, Properties},
     },
     ledger::{
-        Keeping, OutboxReport, Recovered,
+        Done, Keeping, OutboxReport, Recovered,
         in_memory::{Engine, Memory, MemoryKind},
     },
 };
@@ -54,6 +54,8 @@ struct Story {
     safe: Vec<u32>,
     /// The ledger answers no look-up.
     is_deaf: bool,
+    /// The node's term does not allow what is committed.
+    is_void: bool,
     /// What people are told.
     notices: std::sync::mpsc::Receiver<Notice>,
 }
@@ -118,6 +120,7 @@ impl Story {
             last_message: 0,
             safe: Vec::new(),
             is_deaf: false,
+            is_void: false,
             notices,
         };
         for name in story.config.used() {
@@ -222,6 +225,8 @@ impl Story {
             Output::Commit(batch) => {
                 let dones = self.engine.commit(now.wall, &[batch]).expect("a commit");
                 for done in dones {
+                    let is_void = self.is_void;
+                    let done = Done { is_void, ..done };
                     self.core.handle(now, Input::Committed(done));
                 }
             }
@@ -245,6 +250,7 @@ impl Story {
                 self.reports.push(*report);
             }
             Output::Call(..)
+            | Output::EndCall(..)
             | Output::HangUp(..)
             | Output::Recorded(..)
             | Output::Finish(..)
@@ -252,6 +258,7 @@ impl Story {
             | Output::Acknowledge(_)
             | Output::Refuse(_)
             | Output::Notify(_)
+            | Output::ReadReports
             | Output::Ordered(..) => {}
         }
     }

@@ -25,6 +25,7 @@ use crate::{
     intake::{ARRIVALS, IntakeHandle, NoRoom},
     ledger::{Ledger, OpenError, OutboxReport, ReadError, Recovered, ReportKey, Unwritten},
     operate::notices,
+    report::publish::PublisherHandle,
 };
 
 /// The running way, from jobs to reports.
@@ -122,6 +123,7 @@ impl Prepared {
                 done,
                 published: published_in,
                 queries: queries_in,
+                nodes: None,
             },
             published,
             said,
@@ -142,9 +144,13 @@ impl Prepared {
             let handle = out.as_ref()?.handle();
             Some(Box::new(move |report| handle.offer(report)) as _)
         });
+        let handle = out.as_ref().map(Out::handle);
         let outputs = Outputs {
             ledger: self.ledger.clone(),
             publish,
+            read_reports: Box::new(move || {
+                handle.iter().for_each(PublisherHandle::read_again);
+            }),
             wake: Box::new(move |key| {
                 // Nobody follows: nobody is woken.
                 let _ = reports.send(key);
@@ -176,7 +182,7 @@ impl Prepared {
         let over = CancellationToken::new();
         // Dropped however dispatch ends, by a panic as well.
         let ends = over.clone().drop_guard();
-        let inputs = self.inputs;
+        let inputs = beside_others(self.inputs, &self.ledger, dispatch.core());
         let dispatch = tokio::spawn(async move {
             dispatch.run(inputs).await;
             drop(ends);
@@ -202,6 +208,15 @@ impl Prepared {
         let (ledger, published) = (self.ledger.clone(), self.published.clone());
         Out::start(Arc::new(amqp), node, ledger, published)
     }
+}
+
+/// From now on what other nodes leave is taken over, where there may be others.
+fn beside_others(mut inputs: Inputs, ledger: &Ledger, core: &mut Core) -> Inputs {
+    inputs.nodes = ledger.attend();
+    if inputs.nodes.is_some() {
+        core.share();
+    }
+    inputs
 }
 
 impl Service {

@@ -93,6 +93,10 @@ impl Codec {
                 body: self.seal(Part::Inbox, message.key.0, &message.body, group)?,
             },
             Op::InboxDone { key } => Row::InboxDone { key: key.0 },
+            Op::InboxHanded { key, challenge } => Row::InboxHanded {
+                key: key.0,
+                challenge: challenge.0,
+            },
             Op::Late { key, late } => Row::Late {
                 key: key.0,
                 late: copy(late, group)?,
@@ -222,7 +226,7 @@ impl Codec {
             word: number_of(control.word),
             until: control.until.0,
             verified: verified_by(control.word),
-            claimed: control.claim.is_some(),
+            stays: control.claim.is_some() || control.elsewhere,
         };
         Ok(match &control.claim {
             Some(claim) if !claim.begin() => Row::EarlyWithdrawn(row),

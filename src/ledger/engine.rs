@@ -95,6 +95,11 @@ impl Engine {
         }
     }
 
+    /// The last group may be there.
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt.is_some()
+    }
+
     fn write(&mut self, now: Millis, batches: &[Batch]) -> Result<Vec<Done>, StoreError> {
         if self.in_doubt.is_none() {
             // Before it is known who has given up: nobody is asked while the store still waits for its turn.

@@ -232,6 +232,10 @@ pub(in crate::ledger) enum Row {
     InboxDone {
         key: i64,
     },
+    InboxHanded {
+        key: i64,
+        challenge: i64,
+    },
     Late {
         key: i64,
         late: Span,
@@ -331,7 +335,8 @@ pub(in crate::ledger) enum ReportKind {
 }
 
 /// A control message for an id. Where the id is known: [`RowVerdict::Met`], and `verified` is recorded with a challenge that
-/// has ended. It waits where the id is not known, or where it is `claimed` and the challenge is open.
+/// has ended. It waits where the id is not known, or where the challenge is open and it `stays`: somebody may still give it
+/// up, or another node has the challenge.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ledger) struct EarlyRow {
     pub id: Mac,
@@ -341,7 +346,7 @@ pub(in crate::ledger) struct EarlyRow {
     pub word: i64,
     pub until: i64,
     pub verified: Option<bool>,
-    pub claimed: bool,
+    pub stays: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -376,7 +381,8 @@ impl Row {
             | Row::Overlay(_)
             | Row::OverlayWithdrawn(_)
             | Row::Inbox { .. }
-            | Row::InboxDone { .. } => None,
+            | Row::InboxDone { .. }
+            | Row::InboxHanded { .. } => None,
         }
     }
 

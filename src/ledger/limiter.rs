@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use ring::rand::{SecureRandom, SystemRandom};
+use ring::{
+    hmac,
+    rand::{SecureRandom, SystemRandom},
+};
 
 use super::{
     OpenError,
@@ -22,6 +25,13 @@ pub(super) fn made() -> Result<Secret, OpenError> {
     let filled = SystemRandom::new().fill(&mut made);
     filled.map_err(|_| unusable(Unsealable::Changed))?;
     Ok(made)
+}
+
+/// Tells one store from another, and nothing of the secret.
+pub(super) fn mark(secret: &Secret) -> Arc<str> {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    let mark = hmac::sign(&key, b"the ledger's mark");
+    hex::encode(&mark.as_ref()[..8]).into()
 }
 
 pub(super) fn seal(secret: &Secret, ring: &Arc<Keyring>) -> Result<Vec<u8>, OpenError> {

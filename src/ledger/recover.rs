@@ -144,7 +144,7 @@ impl Recovered {
         let mut calls = Vec::new();
         for row in self.rows.calls()? {
             let (challenge, attempt) = (row.challenge, row.attempt);
-            match self.call(row) {
+            match call(row, &mut self.opener) {
                 Ok(call) => calls.push(call),
                 Err(error) => {
                     tracing::error!(table = "calls", key = challenge, attempt, file = %self.name, %error, "a call that may have been left up is left alone");
@@ -152,18 +152,6 @@ impl Recovered {
             }
         }
         Ok(calls)
-    }
-
-    fn call(&mut self, row: CallRow) -> Result<UnterminatedCall, ReadError> {
-        let state = self.opener.open(Part::Call, row.challenge, &row.state)?;
-        Ok(UnterminatedCall {
-            key: AttemptKey {
-                challenge: ChallengeKey(row.challenge),
-                attempt: row.attempt,
-            },
-            carrier: name_of(row.carrier)?,
-            state: String::from_utf8_lossy(&state).as_ref().into(),
-        })
     }
 
     /// The overlay's entries that were in force.
@@ -190,6 +178,18 @@ impl Recovered {
         messages.sort_by_key(|message| (message.at, message.key));
         Ok(messages)
     }
+}
+
+pub(super) fn call(row: CallRow, opener: &mut Opener) -> Result<UnterminatedCall, ReadError> {
+    let state = opener.open(Part::Call, row.challenge, &row.state)?;
+    Ok(UnterminatedCall {
+        key: AttemptKey {
+            challenge: ChallengeKey(row.challenge),
+            attempt: row.attempt,
+        },
+        carrier: name_of(row.carrier)?,
+        state: String::from_utf8_lossy(&state).as_ref().into(),
+    })
 }
 
 /// The limiter's longest window.

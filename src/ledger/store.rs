@@ -73,6 +73,11 @@ pub(super) trait Store: Send {
     /// again by a store that can't tell.
     fn commit(&mut self, group: &Group, verdicts: &mut Vec<Verdict>) -> Result<(), StoreError>;
 
+    /// What keeps several nodes apart, over a connection of its own, after [`Store::begin`]. None: one node at a time has it.
+    fn nodes(&self) -> Option<Box<dyn StoreNodes>> {
+        None
+    }
+
     /// One bounded step of wiping, deleting and sealing again, in a transaction of its own, as of `now`. True: there is
     /// more to do.
     fn housekeep(
@@ -173,4 +178,70 @@ pub(super) trait StoreReads: Send {
 pub(super) struct Opening {
     pub epoch: i64,
     pub owner: Owner,
+}
+
+/// Several nodes beside each other in one store.
+pub(super) trait StoreNodes: Send {
+    /// Counts this node's beat; all nodes as they stand after that. None: its opening is over, since another process has its
+    /// name.
+    fn beat(&mut self, beat: &Beat) -> Result<Option<Vec<NodeRow>>, StoreError>;
+
+    /// Takes over what this node has left, at most `limit` rows of each kind, those first that end first. Nothing, where its
+    /// beat has moved on.
+    fn take(&mut self, of: &NodeRow, limit: usize) -> Result<TakenRows, StoreError>;
+
+    /// What others have left for this node's open challenges. The same again, until it is done or over.
+    fn errands(&mut self) -> Result<Errands, StoreError>;
+}
+
+/// What a node says of itself with each beat.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Beat {
+    pub version: String,
+    /// A hash of the configuration in use.
+    pub configuration: String,
+    /// Challenges that it has.
+    pub open: i64,
+    /// It uses one part of so many of what the carriers allow; 0: none.
+    pub parts: i32,
+    /// The newest opening among those that it counts.
+    pub seen: i64,
+}
+
+/// A node as the store knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NodeRow {
+    pub number: u16,
+    pub name: String,
+    /// Its last opening.
+    pub term: i64,
+    pub beat: i64,
+    /// It has ended well.
+    pub gone: bool,
+    pub version: String,
+    pub configuration: String,
+    pub open: i64,
+    pub parts: i32,
+    pub seen: i64,
+}
+
+/// One bite of what a node had.
+#[derive(Default)]
+pub(super) struct TakenRows {
+    pub challenges: Vec<ChallengeRow>,
+    pub calls: Vec<CallRow>,
+    pub inbox: Vec<InboxRow>,
+    /// Reports that waited for the broker.
+    pub reports: u64,
+    /// There may be more.
+    pub is_more: bool,
+}
+
+/// What others have left for this node.
+#[derive(Default)]
+pub(super) struct Errands {
+    /// Control messages for open challenges: key, word, and until when they are remembered.
+    pub words: Vec<(i64, i64, i64)>,
+    /// What carriers have brought there for challenges that are here.
+    pub inbox: Vec<InboxRow>,
 }

@@ -6,6 +6,7 @@ use super::Claim;
 use crate::{
     admission::{LimitKeys, Limits, Taken},
     challenge::{AttemptKey, ChallengeKey, Millis},
+    clock::TermMark,
     number::written::Tail,
 };
 
@@ -16,6 +17,8 @@ pub enum Unhealthy {
     Refused(Arc<String>),
     #[error("a write has not ended for {} ms", .0.as_millis())]
     Stalled(Duration),
+    #[error("other nodes have not heard of this one for a whole term, and may have its work")]
+    TermOver,
 }
 
 /// Something that must become durable.
@@ -51,6 +54,12 @@ pub enum Op {
     Inbox(Box<InboxMessage>),
     InboxDone {
         key: InboxKey,
+    },
+    /// What is in the inbox is for a challenge that is open at another node: that node has it from here on. Where it is
+    /// nobody's, it comes back to this one.
+    InboxHanded {
+        key: InboxKey,
+        challenge: ChallengeKey,
     },
     /// What was told of an ended challenge after its final. Outlives the wiping; nothing personal in it.
     Late {
@@ -107,6 +116,8 @@ pub struct PendingControl {
     pub word: ControlMessage,
     /// Remembered until then.
     pub until: Millis,
+    /// The challenge is not open here; where it is open all the same, another node has it, and finds the word.
+    pub elsewhere: bool,
     /// Whose asker may stop waiting before it is written: then nothing of it is.
     pub claim: Option<Claim>,
 }
@@ -296,6 +307,11 @@ pub struct Done {
     /// The challenges whose very accept was refused, or given up by its asker before it was written: nobody holds them, so
     /// nobody may say that they are taken.
     pub lost: Vec<ChallengeKey>,
+    /// Under which it was written: what follows of it may be done while the term still allows this.
+    pub term: TermMark,
+    /// The term does not allow it any more: others may have the challenges that it speaks of. What is durable stays so, and
+    /// nothing follows of it here.
+    pub is_void: bool,
 }
 
 /// What the limiter says of an accept.

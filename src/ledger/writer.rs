@@ -19,7 +19,11 @@ use super::{
     keys,
     seal::Keyring,
 };
-use crate::{challenge::Millis, clock, config::settings::LedgerKey};
+use crate::{
+    challenge::Millis,
+    clock::{self, Term},
+    config::settings::LedgerKey,
+};
 
 pub(super) struct Writer {
     pub path: PathBuf,
@@ -27,6 +31,7 @@ pub(super) struct Writer {
     pub ring: Arc<ArcSwap<Keyring>>,
     pub done: mpsc::UnboundedSender<Done>,
     pub signs: Signs,
+    pub term: Term,
 }
 
 /// What the handles see of the writer.
@@ -180,12 +185,19 @@ impl Writer {
 
     fn write(&mut self, todo: &mpsc::Receiver<Work>, group: &mut Vec<Batch>) -> Option<()> {
         let pulse = self.signs.pulse.clone();
+        let term = self.term.clone();
+        let mut mark = term.mark();
         while !group.is_empty() {
             let dones = self.patiently(todo, |engine| {
+                // Of the try that took effect: one whose answer was lost may have.
+                if !engine.is_in_doubt() {
+                    mark = term.mark();
+                }
                 pulse.during(|| engine.commit(clock::now(), group))
             })?;
             group.drain(..dones.len());
-            for done in dones {
+            for mut done in dones {
+                done.term = mark;
                 // Nobody asks any more: the process is ending, and what is durable stays so.
                 let _ = self.done.send(done);
             }
@@ -368,6 +380,7 @@ mod tests {
             engine,
             done,
             signs: Signs::default(),
+            term: Term::endless(),
         };
         let (work, mut todo) = mpsc::channel(2);
         let (reply, mut answer) = oneshot::channel();

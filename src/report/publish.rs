@@ -120,6 +120,11 @@ impl PublisherHandle {
         }
     }
 
+    /// There are reports in the ledger that were not offered.
+    pub fn read_again(&self) {
+        self.missed.store(true, Ordering::Release);
+    }
+
     /// Publishes a message and waits until the broker holds it, however long that takes. False: the publisher has
     /// ended, and nothing is known of the message.
     pub async fn deliver(&self, letter: DeadLetterMessage) -> bool {

@@ -155,6 +155,7 @@ fn ops(recovered: &Recovered) -> Vec<Op> {
             id: "to come".into(),
             word: ControlMessage::Cancel,
             until: T0 + DAY,
+            elsewhere: false,
             claim: None,
         }),
         Op::Overlay {

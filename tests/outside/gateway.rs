@@ -3,6 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     net::SocketAddr,
+    path::Path,
     process::Stdio,
     time::Duration,
 };
@@ -29,6 +30,18 @@ pub struct Gateway {
 impl Gateway {
     /// Starts it on the town's folder; its log goes on in the same file.
     pub fn launch(town: &Town, amqp: &str, log: &str) -> Gateway {
+        let env = vec![("RINGBACK_AMQP_URL", amqp.to_owned())];
+        Gateway::spawn(town, &town.folder, town.admin, log, env)
+    }
+
+    /// The same by the files of another folder, which name this address; its log goes into the town's.
+    pub fn spawn(
+        town: &Town,
+        folder: &Path,
+        admin: SocketAddr,
+        log: &str,
+        env: Vec<(&str, String)>,
+    ) -> Gateway {
         let to = OpenOptions::new()
             .create(true)
             .append(true)
@@ -36,8 +49,8 @@ impl Gateway {
             .expect("a log file");
         let child = Command::new(env!("CARGO_BIN_EXE_ringback"))
             .args(["run", "--log", log, "--config"])
-            .arg(town.folder.join("ringback.toml"))
-            .env("RINGBACK_AMQP_URL", amqp)
+            .arg(folder.join("ringback.toml"))
+            .envs(env)
             .envs(secrets())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -45,10 +58,7 @@ impl Gateway {
             .kill_on_drop(true)
             .spawn()
             .expect("the binary starts");
-        Gateway {
-            child,
-            admin: town.admin,
-        }
+        Gateway { child, admin }
     }
 
     /// Starts it and waits until it says that it is ready and holds its broker.
@@ -89,16 +99,18 @@ impl Gateway {
 
     /// SIGHUP: it reads its files again.
     pub async fn reload(&self) {
+        self.signal("-HUP").await;
+    }
+
+    pub async fn signal(&self, signal: &str) {
         let pid = self.child.id().expect("it runs").to_string();
-        let told = Command::new("kill").args(["-HUP", &pid]).status().await;
-        assert!(told.is_ok_and(|s| s.success()), "kill -HUP {pid}");
+        let told = Command::new("kill").args([signal, &pid]).status().await;
+        assert!(told.is_ok_and(|s| s.success()), "kill {signal} {pid}");
     }
 
     /// SIGTERM; the exit status that comes of it.
     pub async fn drain(mut self) -> i32 {
-        let pid = self.child.id().expect("it still runs").to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().await;
-        assert!(told.is_ok_and(|s| s.success()), "kill -TERM {pid}");
+        self.signal("-TERM").await;
         let ended = timeout(Duration::from_secs(60), self.child.wait()).await;
         let status = ended.expect("a drain within its limit").expect("a status");
         status.code().unwrap_or(-1)

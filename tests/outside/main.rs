@@ -1,6 +1,6 @@
 //! The gateway as a process, seen from outside: the real binary, a real RabbitMQ, simulated carriers and phones.
 //!
-//! [`storm`] proves that nothing is lost and nothing is sent twice, [`privacy`] that nothing personal is left lying
+//! [`storm`] proves that nothing is lost and nothing is sent twice, [`nodes`] the same of several gateways on one PostgreSQL, [`privacy`] that nothing personal is left lying
 //! about, [`memory`] that codes leave the process, [`garbage`] that nothing breaks it. They take the machine one after the other.
 //!
 //! A broker is taken from RINGBACK_TEST_AMQP and RINGBACK_RABBIT_DIR (as `scripts/rabbit start` prints them) or
@@ -14,6 +14,7 @@ mod garbage;
 mod gateway;
 mod jobs;
 mod memory;
+mod nodes;
 mod privacy;
 #[path = "../http/search.rs"]
 mod search;

@@ -19,10 +19,10 @@ const ENDING: Duration = Duration::from_secs(100);
 const HANGING_UP: Duration = Duration::from_secs(60);
 /// Until the trunk has read what a gateway said at its end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-const LOG: &str = "info,lapin=warn";
+pub const LOG: &str = "info,lapin=warn";
 
 /// So many challenges, unless the environment wants fewer.
-fn size(usual: usize) -> usize {
+pub fn size(usual: usize) -> usize {
     match std::env::var("RINGBACK_STORM") {
         Ok(text) => text
             .parse::<usize>()
@@ -32,15 +32,15 @@ fn size(usual: usize) -> usize {
     }
 }
 
-struct Storm {
-    broker: Broker,
-    town: Town,
-    caller: Caller,
-    jobs: Vec<Job>,
+pub struct Storm {
+    pub broker: Broker,
+    pub town: Town,
+    pub caller: Caller,
+    pub jobs: Vec<Job>,
 }
 
 impl Storm {
-    async fn brew(name: &str, count: usize) -> Option<Storm> {
+    pub async fn brew(name: &str, count: usize) -> Option<Storm> {
         let broker = Broker::find()?;
         let town = Town::build(name).await;
         let caller = Caller::start(&broker.url, &town.name).await;
@@ -57,7 +57,7 @@ impl Storm {
     }
 
     /// Publishes all of it, what is asked for twice a second time at once.
-    async fn blow(&self, rate: u32) {
+    pub async fn blow(&self, rate: u32) {
         let letters: Vec<Letter> = self
             .jobs
             .iter()
@@ -70,7 +70,7 @@ impl Storm {
     }
 
     /// Waits until so many have ended.
-    async fn ended(&self, count: usize) {
+    pub async fn ended(&self, count: usize) {
         let enough = |c: &Caller| c.ended().0 >= count;
         let came = self.caller.until(ENDING, enough).await;
         assert!(
@@ -83,7 +83,7 @@ impl Storm {
     }
 
     /// Waits for the end of all, and judges.
-    async fn judge(&self, law: Law) {
+    pub async fn judge(&self, law: Law) {
         let all = self.jobs.len();
         self.ended(all).await;
         let copied = |c: &Caller| c.ended().1 >= all;

@@ -3,7 +3,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -33,6 +33,13 @@ pub struct Town {
     pub sip: SocketAddr,
 }
 
+/// One gateway of several.
+pub struct Node {
+    pub folder: PathBuf,
+    pub http: SocketAddr,
+    pub admin: SocketAddr,
+}
+
 /// The gateway's media ports of the first trunk.
 pub const RTP: std::ops::RangeInclusive<u16> = 20_000..=21_999;
 
@@ -46,7 +53,7 @@ impl Town {
             std::fs::create_dir_all(folder.join(inner)).expect("a folder");
         }
         let record = Record::with_limit(400_000);
-        let [http, callbacks, admin, sip] = free_ports();
+        let [http, callbacks, admin, sip] = free_ports(0);
         let texts = [
             smsc("northwind", &record).await,
             smsc("litware", &record).await,
@@ -73,10 +80,40 @@ impl Town {
     }
 
     fn write(&self) {
-        let put = |file: &str, text: String| {
-            std::fs::write(self.folder.join(file), text).expect("a file");
+        self.write_into(&self.folder, self.settings(), [self.sip.port(), 0], 20_000);
+    }
+
+    /// One of several gateways of this town: its name, and its own doors, ports and folder. `more` is appended to its settings.
+    pub fn node(&self, n: u16, more: &str) -> Node {
+        let folder = self.folder.join(format!("node-{n}"));
+        for inner in ["routes", "carriers"] {
+            std::fs::create_dir_all(folder.join(inner)).expect("a folder");
+        }
+        let doors = match n {
+            // Where the carrier by HTTP brings its callbacks.
+            1 => [self.http, self.callbacks, self.admin],
+            _ => {
+                let [http, callbacks, admin, _] = free_ports(usize::from(n));
+                [http, callbacks, admin]
+            }
         };
-        put("ringback.toml", self.settings());
+        let [http, _, admin] = doors;
+        let settings = self.settings_of(&format!("{}-{n}", self.name), doors);
+        let first = 20_000 + 3_000 * (n - 1);
+        self.write_into(&folder, format!("{settings}{more}"), [0, 0], first);
+        Node {
+            folder,
+            http,
+            admin,
+        }
+    }
+
+    /// The files of a gateway whose trunks have these ports of their own, and media ports from the first on.
+    fn write_into(&self, folder: &Path, settings: String, sip: [u16; 2], first: u16) {
+        let put = |file: &str, text: String| {
+            std::fs::write(folder.join(file), text).expect("a file");
+        };
+        put("ringback.toml", settings);
         put("routes/senders.toml", SENDERS.into());
         put("routes/us.toml", US.into());
         put("routes/default.toml", ELSEWHERE.into());
@@ -92,8 +129,11 @@ impl Town {
             "carriers/tailspin.toml",
             TAILSPIN.replace("{address}", &self.web.address().to_string()),
         );
-        let binds = [self.sip.to_string(), "127.0.0.1:0".to_owned()];
-        let ports = ["20000-21999", "22000-22999"];
+        let binds = sip.map(|port| format!("127.0.0.1:{port}"));
+        let ports = [
+            format!("{first}-{}", first + 1_999),
+            format!("{}-{}", first + 2_000, first + 2_999),
+        ];
         for ((name, trunk), (bind, ports)) in ["fabrikam", "contoso"]
             .iter()
             .zip(&self.trunks)
@@ -110,14 +150,17 @@ impl Town {
     }
 
     fn settings(&self) -> String {
+        self.settings_of(&self.name, [self.http, self.callbacks, self.admin])
+    }
+
+    fn settings_of(&self, node: &str, [http, callbacks, admin]: [SocketAddr; 3]) -> String {
         let prompts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("prompts");
         let name = &self.name;
         format!(
-            "[node]\nname = \"{name}\"\ndrain = \"10s\"\n[paths]\nprompts = {prompts:?}\n\
+            "[node]\nname = \"{node}\"\ndrain = \"10s\"\n[paths]\nprompts = {prompts:?}\n\
              [jobs.amqp]\nurl = {{ env = \"RINGBACK_AMQP_URL\" }}\nexchange = \"{name}\"\nqueue = \"{name}.jobs\"\n\
              control = \"{name}.control\"\ndead = \"{name}.dead\"\nreports = \"{name}.reports\"\n\
-             [http]\nlisten = \"{}\"\n[callbacks]\nlisten = \"{}\"\n[admin]\nlisten = \"{}\"\n",
-            self.http, self.callbacks, self.admin
+             [http]\nlisten = \"{http}\"\n[callbacks]\nlisten = \"{callbacks}\"\n[admin]\nlisten = \"{admin}\"\n"
         )
     }
 
@@ -195,11 +238,13 @@ async fn trunk(name: &str, record: &Record, ear: bool) -> TrunkHandle {
     Trunk::start(config).await.expect("a simulated trunk")
 }
 
-/// Four ports below those that the system gives away, free for TCP and UDP.
-fn free_ports() -> [SocketAddr; 4] {
+/// Four ports below those that the system gives away, free for TCP and UDP; others for each `turn`, also where those of another
+/// turn are not yet in use.
+fn free_ports(turn: usize) -> [SocketAddr; 4] {
     let start = 10_000 + u16::try_from(std::process::id() % 8_000).expect("below 8000");
     let mut free = (start..19_900)
         .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+        .skip(turn * 100)
         .filter(|at| TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok());
     [(); 4].map(|()| free.next().expect("a free port"))
 }

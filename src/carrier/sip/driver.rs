@@ -250,6 +250,7 @@ impl Driver {
             CallCommand::Submit(order) => self.input(TrunkInput::Order(order)),
             CallCommand::HangUp(key) => self.input(TrunkInput::HangUp(key)),
             CallCommand::Recorded(mark) => self.input(TrunkInput::Recorded(mark)),
+            CallCommand::End(call) => self.input(TrunkInput::Unterminated(&call)),
             CallCommand::Finish(finish) => self.input(TrunkInput::Finish(finish)),
             // The task itself sees to it.
             CallCommand::Prepare(_) => {}

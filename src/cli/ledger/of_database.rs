@@ -17,13 +17,14 @@ pub(super) fn lines(settings: &LedgerSettings, standing: &DatabaseStatus) -> Vec
         ),
     )];
     let node = standing.node.as_deref();
-    lines.extend(node.map(|node| {
-        let how = match standing.is_held {
-            true => "has it now",
-            false => "had it last",
-        };
-        ("node", format!("{node} {how}"))
-    }));
+    match standing.there.as_slice() {
+        [] => lines.extend(node.map(|node| ("node", format!("{node} had it last")))),
+        there => lines.extend(
+            there
+                .iter()
+                .map(|node| ("node", format!("{node} has it now"))),
+        ),
+    }
     let refusal = standing.refusal.iter();
     lines.extend(refusal.map(|refusal| ("start", format!("would be refused: {refusal}"))));
     lines.extend(standing.content.iter().flat_map(content_lines));
@@ -37,7 +38,8 @@ pub(super) fn object(settings: &LedgerSettings, standing: &DatabaseStatus) -> Va
         "version": standing.version,
         "newest_version": standing.newest_version,
         "node": standing.node,
-        "held": standing.is_held,
+        "held": !standing.there.is_empty(),
+        "nodes": standing.there,
         "start_refused": standing.refusal,
         "content": standing.content.as_ref().map(content_object),
         "well": standing.well(),

@@ -1,6 +1,6 @@
 //! Other gateways on the same broker, each with a ledger of its own.
 //!
-//! Until gateways can share a ledger, two that use the same carrier accounts hurt each other: a receipt may come to the
+//! Two that use the same carrier accounts and have no common ledger hurt each other: a receipt may come to the
 //! one that didn't send, limits count twice over, and where they take jobs from one exchange a repeated id is known to one
 //! of them only. So they must notice: each has a queue of its own at a fanout exchange and says there, now and then, that
 //! it lives, where its jobs come from, and which accounts it uses, these as marks. Nothing stays at the broker when they
@@ -38,6 +38,9 @@ struct Hello {
     exchange: String,
     /// Marks of its carriers' accounts.
     accounts: Vec<String>,
+    /// Which ledger it has, where that is one for several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ledger: Option<String>,
 }
 
 /// Marks of the carriers' accounts in use, and whose they are.
@@ -52,7 +55,11 @@ struct Shared {
 }
 
 impl Shared {
-    fn between(hello: &Hello, exchange: &str, accounts: &Accounts) -> Shared {
+    fn between(hello: &Hello, exchange: &str, accounts: &Accounts, ledger: Option<&str>) -> Shared {
+        if hello.ledger.is_some() && hello.ledger.as_deref() == ledger {
+            // What they have in common stands in their ledger.
+            return Shared::default();
+        }
         let known = |mark: &String| accounts.get(mark).cloned();
         Shared {
             exchange: hello.exchange == exchange,
@@ -198,7 +205,8 @@ impl Neighbours {
             Ok(hello) if body.len() <= LONGEST && hello.instance != self.instance => hello,
             Ok(_) | Err(_) => return false,
         };
-        let shared = Shared::between(&hello, &intake.amqp.exchange, &intake.accounts.borrow());
+        let (exchange, ledger) = (&intake.amqp.exchange, intake.ledger.common());
+        let shared = Shared::between(&hello, exchange, &intake.accounts.borrow(), ledger);
         let node = hello.node.clone();
         let news = self.heard.hear(hello, shared, Instant::now());
         if let Some(shared) = news.shares {
@@ -226,6 +234,7 @@ impl Neighbours {
             node: intake.node.to_string(),
             exchange: intake.amqp.exchange.to_string(),
             accounts: intake.accounts.borrow().keys().cloned().collect(),
+            ledger: intake.ledger.common().map(str::to_owned),
         };
         // Strings and lists of them: this can't fail.
         let body = serde_json::to_vec(&hello).unwrap_or_default();
@@ -295,6 +304,7 @@ mod tests {
             node: format!("node of {instance}"),
             exchange: exchange.into(),
             accounts: accounts.iter().map(|mark| (*mark).to_owned()).collect(),
+            ledger: None,
         }
     }
 
@@ -310,7 +320,7 @@ mod tests {
         let mut heard = Heard::default();
         let hear = |heard: &mut Heard, name: &str, at| {
             let hello = hello(name, "jobs", &[]);
-            let shared = Shared::between(&hello, "jobs", &ours());
+            let shared = Shared::between(&hello, "jobs", &ours(), None);
             let news = heard.hear(hello, shared, at);
             (news.met, news.shares.is_some())
         };
@@ -327,13 +337,22 @@ mod tests {
     #[test]
     fn it_counts_where_the_exchange_or_an_account_is_the_same() {
         let between = |exchange, accounts: &[&str]| {
-            Shared::between(&hello("a", exchange, accounts), "jobs", &ours())
+            Shared::between(&hello("a", exchange, accounts), "jobs", &ours(), None)
         };
         assert!(!between("elsewhere", &["m9"]).is_any());
         assert!(between("jobs", &[]).exchange);
         let shared = between("elsewhere", &["m2", "m1", "m9"]);
         assert!(!shared.exchange);
         assert_eq!(shared.carriers, [Arc::from("northwind")].into());
+    }
+
+    #[test]
+    fn who_has_the_same_ledger_is_no_stranger() {
+        let mut other = hello("a", "jobs", &["m1"]);
+        other.ledger = Some("7f".into());
+        let shares = |ledger| Shared::between(&other, "jobs", &ours(), ledger).is_any();
+        assert!(!shares(Some("7f")));
+        assert!(shares(Some("80")) && shares(None));
     }
 
     /// A reload on either side makes a neighbour of one that was none.
@@ -343,7 +362,7 @@ mod tests {
         let mut heard = Heard::default();
         let mut hear = |accounts: &[&str]| {
             let hello = hello("a", "elsewhere", accounts);
-            let shared = Shared::between(&hello, "jobs", &ours());
+            let shared = Shared::between(&hello, "jobs", &ours(), None);
             heard
                 .hear(hello, shared, start)
                 .shares

@@ -64,6 +64,7 @@ pub(super) async fn early_words_meet_their_challenge(home: &dyn Home) {
             id: id.into(),
             word,
             until: T0 + Duration::from_secs(900),
+            elsewhere: false,
             claim: None,
         })
     };

@@ -167,6 +167,7 @@ pub(super) async fn an_opening_that_is_over_writes_nothing(home: &dyn Home) {
         id: "b".into(),
         word: ControlMessage::Cancel,
         until: T0 + Duration::from_secs(900),
+        elsewhere: false,
         claim: None,
     });
     let said = commit(

@@ -266,7 +266,7 @@ impl Tables {
                 self.forget(*key);
                 return Ok(Some(RowVerdict::Withdrawn));
             }
-            Row::Unsealed { .. } => {}
+            Row::Unsealed { .. } | Row::InboxHanded { .. } => {}
             Row::Life { key, life } => {
                 if let Some(row) = self.unwiped(*key) {
                     row.life = Some(group.get(*life).to_vec());
@@ -416,7 +416,7 @@ impl Tables {
                     self.feedback(known.key, verified);
                 }
             }
-            Some(_) if !row.claimed => {}
+            Some(_) if !row.stays => {}
             Some(_) | None => {
                 let waits = Early {
                     number: row.number,

@@ -5,7 +5,8 @@
 //! answer to a commit is lost, the same group is planned again: what it finds of its own is taken as written, and counts
 //! once.
 //!
-//! One gateway at a time has the ledger, by a lock that its connection holds; it takes over all that is open.
+//! Each gateway has what is its own, under its name, which its connection holds; what is left by one that is no longer there
+//! others take over (`nodes`).
 
 use std::{
     cell::RefCell,
@@ -14,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Opening, Store, StoreReads};
+use super::{Opening, Store, StoreNodes, StoreReads};
 use crate::{
     admission::{Limits, Windows},
     challenge::Millis,
@@ -29,6 +30,7 @@ use crate::{
 mod aging;
 mod fault;
 mod found;
+mod nodes;
 mod parts;
 mod plan;
 mod reads;
@@ -60,9 +62,9 @@ pub(in crate::ledger) struct Postgres {
 
 /// Who has the ledger at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code))]
 enum Whom {
-    /// One gateway, with all that is open.
+    /// One gateway, with all that is open: as every store does that knows one node at a time.
+    #[cfg(test)]
     One,
     /// Each what is its own.
     Each,
@@ -73,7 +75,7 @@ impl Postgres {
     pub fn open(url: &str, path: &Path, node: &str) -> Result<Postgres, OpenError> {
         let target = Target::parse(url)
             .map_err(|error| OpenError::of(path, fault::other(error.to_string())))?;
-        Postgres::over(target, path, node, Whom::One)
+        Postgres::over(target, path, node, Whom::Each)
     }
 
     fn over(target: Target, path: &Path, node: &str, whom: Whom) -> Result<Postgres, OpenError> {
@@ -92,9 +94,11 @@ impl Postgres {
             aging::STATEMENTS,
         ];
         let mut session = Session::new(&target, &driver, statements.concat());
-        if let Whom::One = whom {
-            session.holds(schema::HOLD);
-        }
+        session.holds(match whom {
+            Whom::Each => schema::hold(node),
+            #[cfg(test)]
+            Whom::One => schema::hold(""),
+        });
         let began = Instant::now();
         while let Err(error) = session.stand() {
             match error.kind {
@@ -170,8 +174,10 @@ impl Store for Postgres {
             schema::judge(link).await?;
             link.plain("BEGIN").await?;
             let opening = schema::begin(link, &name).await?;
-            if let Whom::One = whom {
-                schema::take_over(link, opening.owner).await?;
+            match whom {
+                Whom::Each => {}
+                #[cfg(test)]
+                Whom::One => schema::take_over(link, opening.owner).await?,
             }
             link.commit().await?;
             Ok(opening)
@@ -194,6 +200,14 @@ impl Store for Postgres {
         Ok(Box::new(reads::Reads {
             session: Session::new(&self.target, &self.driver, statements),
             node: i32::from(self.owner.node),
+        }))
+    }
+
+    fn nodes(&self) -> Option<Box<dyn StoreNodes>> {
+        let statements = nodes::STATEMENTS.iter().copied();
+        Some(Box::new(nodes::Nodes {
+            session: Session::new(&self.target, &self.driver, statements),
+            owner: self.owner,
         }))
     }
 
@@ -265,6 +279,11 @@ impl Store for Postgres {
             Some(Duration::ZERO) => self.run(async |link| link.plain("SELECT 1").await),
             _ => Ok(()),
         }
+    }
+
+    fn finish(&mut self) -> Result<(), StoreError> {
+        let owner = self.owner;
+        self.run(async |link| nodes::leave(link, owner).await)
     }
 }
 

@@ -95,6 +95,8 @@ impl World<'_, '_> {
                 }
                 Output::Acknowledge(_) | Output::Refuse(_) => {}
                 Output::Publish(report) => self.offer(*report, engine),
+                // One node has this ledger.
+                Output::EndCall(..) | Output::ReadReports => {}
                 Output::Notify(_) | Output::Ordered(..) => {}
             }
             if self.violation.is_some() {

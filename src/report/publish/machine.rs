@@ -16,7 +16,7 @@ use super::{
     unroutable::{ReturnNotice, Unroutable},
 };
 use crate::{
-    clock::{Mono, Now},
+    clock::{Mono, Now, TermMark},
     ledger::{OutboxReport, ReadError, ReportKey},
 };
 
@@ -67,6 +67,9 @@ pub struct PublishMachine {
     /// When what came back was counted last.
     looked: Mono,
     stop_at: Option<Mono>,
+    mark: TermMark,
+    /// The term has run out.
+    is_unheard: bool,
     outputs: VecDeque<PublishOutput>,
 }
 
@@ -81,6 +84,8 @@ impl PublishMachine {
             unroutable: Unroutable::default(),
             looked: Mono::default(),
             stop_at: None,
+            mark: TermMark::default(),
+            is_unheard: false,
             outputs: VecDeque::new(),
         }
     }
@@ -115,6 +120,21 @@ impl PublishMachine {
     /// May more reports and letters be handed over? What is not stays where it is.
     pub fn has_room(&self) -> bool {
         self.link != PublishLink::Down && self.queue.has_room()
+    }
+
+    /// This node's term; None: it has run out, and others may have the reports. What was in hand before it ran out is read again
+    /// from the ledger, as far as it is still this node's.
+    pub fn term(&mut self, term: Option<TermMark>, now: Now) {
+        self.is_unheard = term.is_none();
+        if let Some(mark) = term
+            && std::mem::replace(&mut self.mark, mark) != mark
+        {
+            self.queue.forget_reports();
+            match self.link {
+                PublishLink::Down => {}
+                PublishLink::Up | PublishLink::Blocked => self.begin_scan(now.mono),
+            }
+        }
     }
 
     /// A report that is durable.
@@ -256,7 +276,9 @@ impl PublishMachine {
     }
 
     fn may_publish(&self) -> bool {
-        self.link == PublishLink::Up && self.queue.in_flight() < self.bounds.window
+        self.link == PublishLink::Up
+            && !self.is_unheard
+            && self.queue.in_flight() < self.bounds.window
     }
 
     /// When the oldest confirm has been waited for too long.

@@ -63,6 +63,8 @@ struct Item {
     tries: u32,
     /// No queue took it the last time.
     returned: bool,
+    /// It may be another node's by now: not tried again.
+    is_void: bool,
 }
 
 enum Content {
@@ -70,6 +72,28 @@ enum Content {
     /// The dead letter that a report became; done, the report is done.
     Dead(ReportKey, DeadLetterMessage),
     DeadLetterMessage(DeadLetterMessage, LetterId),
+}
+
+impl Item {
+    /// The report that it is, or was.
+    fn key(&self) -> Option<ReportKey> {
+        match &self.what {
+            Content::Report(report) => Some(report.report),
+            Content::Dead(key, _) => Some(*key),
+            Content::DeadLetterMessage(..) => None,
+        }
+    }
+
+    /// It is no report; else it is known no longer.
+    fn stays(&self, known: &mut HashSet<ReportKey>) -> bool {
+        match self.key() {
+            Some(key) => {
+                known.remove(&key);
+                false
+            }
+            None => true,
+        }
+    }
 }
 
 /// What one `basic.publish` carries.
@@ -179,7 +203,25 @@ impl PublishQueue {
                 what: Content::Report(report),
                 tries: 0,
                 returned: false,
+                is_void: false,
             });
+        }
+    }
+
+    /// Reports in hand may be another node's by now: nothing of them goes from here. What is on its way is struck from the
+    /// ledger if it is confirmed, and forgotten otherwise.
+    pub fn forget_reports(&mut self) {
+        let Self {
+            fresh,
+            again,
+            in_flight,
+            known,
+            ..
+        } = self;
+        fresh.retain(|item| item.stays(known));
+        again.retain(|_, item| item.stays(known));
+        for in_flight in in_flight.values_mut() {
+            in_flight.item.is_void = in_flight.item.key().is_some();
         }
     }
 
@@ -189,6 +231,7 @@ impl PublishQueue {
             what: Content::DeadLetterMessage(letter, id),
             tries: 0,
             returned: false,
+            is_void: false,
         });
         id
     }
@@ -253,7 +296,12 @@ impl PublishQueue {
         let Some(in_flight) = self.in_flight.remove(&slot) else {
             return;
         };
-        if !ack || in_flight.returned {
+        let is_over = ack && !in_flight.returned;
+        if let (false, true, Some(key)) = (is_over, in_flight.item.is_void, in_flight.item.key()) {
+            self.known.remove(&key);
+            return;
+        }
+        if !is_over {
             let item = Item {
                 returned: in_flight.returned,
                 ..in_flight.item
@@ -271,7 +319,13 @@ impl PublishQueue {
     /// The connection is gone: what was on its way goes first on the next one.
     pub fn requeued(&mut self) {
         while let Some((_, in_flight)) = self.in_flight.pop_last() {
-            self.fresh.push_front(in_flight.item);
+            let item = in_flight.item;
+            match item.key().filter(|_| item.is_void) {
+                Some(key) => {
+                    self.known.remove(&key);
+                }
+                None => self.fresh.push_front(item),
+            }
         }
     }
 
@@ -320,6 +374,7 @@ impl PublishQueue {
             what,
             tries,
             returned,
+            ..
         } = item;
         if self.again.len() >= self.bounds.again
             && let Content::Report(report) = &what
@@ -353,6 +408,7 @@ impl PublishQueue {
             what,
             tries: tries.saturating_add(1),
             returned,
+            is_void: false,
         };
         self.again.insert(key, item);
     }

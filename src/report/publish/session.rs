@@ -158,6 +158,9 @@ impl Session<'_> {
         loop {
             self.take_in();
             let now = Now::read();
+            let term = self.publishing.ledger.term();
+            let mark = term.is_held(now.mono).then(|| term.mark());
+            self.machine.term(mark, now);
             self.machine.turn(now);
             while let Some(output) = self.machine.poll_output(now) {
                 if let Err(reason) = self.carry_out(output).await {

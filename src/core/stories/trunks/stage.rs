@@ -189,6 +189,8 @@ impl Stage {
                 }
                 Output::LookUp(_)
                 | Output::Text(..)
+                | Output::EndCall(..)
+                | Output::ReadReports
                 | Output::HangUp(..)
                 | Output::Finish(..)
                 | Output::Answer(..)

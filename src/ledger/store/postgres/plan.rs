@@ -59,6 +59,8 @@ pub(super) struct Plan {
     pub references: BTreeMap<ReferenceKey, (u16, Option<i64>)>,
     pub inbox: BTreeMap<i64, (i64, Span)>,
     pub inbox_done: BTreeSet<i64>,
+    /// With the challenge that each is for.
+    pub inbox_handed: BTreeMap<i64, i64>,
     pub outbox: BTreeMap<i64, OutboxRow>,
     pub outbox_done: BTreeSet<i64>,
     pub kept: BTreeMap<i64, OutboxRow>,
@@ -136,6 +138,9 @@ impl Plan {
             Row::InboxDone { key } => {
                 self.inbox.remove(key);
                 self.inbox_done.insert(*key);
+            }
+            Row::InboxHanded { key, challenge } => {
+                self.inbox_handed.insert(*key, *challenge);
             }
             Row::Late { key, late } => {
                 self.late.insert(*key, *late);
@@ -289,7 +294,7 @@ impl Plan {
                 }
             }
             // It takes effect in memory, and what comes of that is written by itself.
-            Some(_) if !row.claimed => {}
+            Some(_) if !row.stays => {}
             Some(_) | None => {
                 let waits = Waits {
                     number: row.number,

@@ -155,13 +155,7 @@ impl StoreReads for Reads {
     fn calls(&mut self) -> Result<Vec<CallRow>, StoreError> {
         let node = self.node;
         let rows = self.rows(CALLS, &[&node])?;
-        let calls = rows.iter().map(|row| CallRow {
-            challenge: row.get(0),
-            attempt: small(row.get(1)),
-            carrier: row.get(2),
-            state: row.get(3),
-        });
-        Ok(calls.collect())
+        Ok(rows.iter().map(call).collect())
     }
 
     fn overlay(&mut self) -> Result<Vec<Vec<u8>>, StoreError> {
@@ -172,16 +166,28 @@ impl StoreReads for Reads {
     fn inbox(&mut self) -> Result<Vec<InboxRow>, StoreError> {
         let node = self.node;
         let rows = self.rows(INBOX, &[&node])?;
-        let inbox = rows.iter().map(|row| InboxRow {
-            key: row.get(0),
-            at: row.get(1),
-            body: row.get(2),
-        });
-        Ok(inbox.collect())
+        Ok(rows.iter().map(inbox).collect())
     }
 }
 
-fn challenge(row: &Row) -> ChallengeRow {
+pub(super) fn call(row: &Row) -> CallRow {
+    CallRow {
+        challenge: row.get(0),
+        attempt: small(row.get(1)),
+        carrier: row.get(2),
+        state: row.get(3),
+    }
+}
+
+pub(super) fn inbox(row: &Row) -> InboxRow {
+    InboxRow {
+        key: row.get(0),
+        at: row.get(1),
+        body: row.get(2),
+    }
+}
+
+pub(super) fn challenge(row: &Row) -> ChallengeRow {
     ChallengeRow {
         key: row.get(0),
         arrived: row.get(1),

@@ -13,8 +13,12 @@ mod embedded {
     refinery::embed_migrations!("src/ledger/store/postgres/migrations");
 }
 
-/// Held by the writer's connection: one gateway at a time. Two numbers: ours, and the schema's.
-pub(super) const HOLD: &str = "SELECT pg_try_advisory_lock(1382639207, hashtext(current_schema()))";
+/// Held by the writer's connection: one gateway of a name at a time. Two numbers: ours, and the name's in its schema.
+pub(super) fn hold(node: &str) -> String {
+    let name = node.replace('\'', "''");
+    format!("SELECT pg_try_advisory_lock(1382639207, hashtext(current_schema() || '/{name}'))")
+}
+
 /// Held while the tables are brought to a newer version: others wait for it.
 const MIGRATE: &str = "SELECT pg_advisory_lock(1382639208, hashtext(current_schema()))";
 const MIGRATED: &str = "SELECT pg_advisory_unlock(1382639208, hashtext(current_schema()))";
@@ -103,7 +107,10 @@ pub(super) async fn begin(link: &Link, name: &str) -> Result<Opening, StoreError
     let epoch = link.seldom(epoch, &[]).await?;
     let epoch: i64 = epoch.first().map_or(0, |row| row.get(0));
     let node = "INSERT INTO nodes (name, term) VALUES ($1, $2)
-        ON CONFLICT (name) DO UPDATE SET term = excluded.term, robbed = 0 RETURNING number";
+        ON CONFLICT (name) DO UPDATE
+        SET term = excluded.term, robbed = 0, beat = nodes.beat + 1, gone = false,
+            parts = 0, seen = 0
+        RETURNING number";
     let node = link.seldom(node, &[&name, &epoch]).await?;
     let owner = Owner {
         node: number(node.first().map(|row| row.get(0)))?,
@@ -112,7 +119,8 @@ pub(super) async fn begin(link: &Link, name: &str) -> Result<Opening, StoreError
     Ok(Opening { epoch, owner })
 }
 
-/// All that is open is this owner's from here on. Others hear of it by their row, which each of their transactions looks at.
+/// Whatever anybody has is this owner's from here on. Others hear of it by their row, which each of their transactions looks at.
+#[cfg(test)]
 pub(super) async fn take_over(link: &Link, owner: Owner) -> Result<(), StoreError> {
     let node = i32::from(owner.node);
     for sql in [

@@ -53,7 +53,7 @@ pub(super) struct Session {
     /// Prepared with each connection.
     statements: Vec<&'static str>,
     /// Says whether this connection has the ledger for itself.
-    hold: Option<&'static str>,
+    hold: Option<String>,
     link: Option<Link>,
     /// When the last answer came.
     answered: Instant,
@@ -90,7 +90,7 @@ impl Session {
     }
 
     /// Each connection takes this lock first, or is none.
-    pub fn holds(&mut self, lock: &'static str) {
+    pub fn holds(&mut self, lock: String) {
         self.hold = Some(lock);
     }
 
@@ -187,11 +187,11 @@ impl Session {
     async fn connect(&self) -> Result<Link, StoreError> {
         let client = self.target.connect().await?;
         client.batch_execute(SETTINGS).await.map_err(fault)?;
-        if let Some(hold) = self.hold {
-            let row = client.query_one(hold, &[]).await.map_err(fault)?;
+        if let Some(hold) = &self.hold {
+            let row = client.query_one(hold.as_str(), &[]).await.map_err(fault)?;
             if !row.get::<_, bool>(0) {
                 return Err(StoreError {
-                    reason: "another gateway has this ledger".to_owned(),
+                    reason: "another gateway has this node's name in this ledger".to_owned(),
                     kind: StoreErrorKind::Busy,
                 });
             }
@@ -264,7 +264,7 @@ const SETTINGS: &str = "
 SET synchronous_commit = on;
 SET statement_timeout = '4s';
 SET lock_timeout = '2s';
-SET idle_in_transaction_session_timeout = '10s';
+SET idle_in_transaction_session_timeout = '4s';
 SET default_transaction_isolation = 'read committed';
 SET client_min_messages = warning;
 SET jit = off";

@@ -26,17 +26,17 @@ pub struct DatabaseStatus {
     /// The version of the tables, 0 where there are none; and the one that this program makes.
     pub version: i64,
     pub newest_version: i64,
-    /// The node that opened it last, and whether a gateway has it just now.
+    /// The node that opened it last, and those that have it open just now.
     pub node: Option<String>,
-    pub is_held: bool,
-    /// What a start would say instead of starting, but for another gateway that has it.
+    pub there: Vec<String>,
+    /// What a start would say instead of starting, but for another gateway of its name.
     pub refusal: Option<String>,
     /// Open challenges, waiting reports and the inbox are counted; what is kept of others is as the database last estimated.
     pub content: Option<Content>,
 }
 
 impl DatabaseStatus {
-    /// A start would take it, or a gateway has it.
+    /// A start would take it.
     pub fn well(&self) -> bool {
         self.refusal.is_none()
     }
@@ -111,7 +111,7 @@ async fn look(link: &Link) -> Result<(DatabaseStatus, Vec<KnownKey>), StoreError
         version,
         newest_version: schema::newest(),
         node: None,
-        is_held: false,
+        there: Vec::new(),
         refusal: None,
         content: None,
     };
@@ -121,7 +121,8 @@ async fn look(link: &Link) -> Result<(DatabaseStatus, Vec<KnownKey>), StoreError
     let node = "SELECT name FROM nodes ORDER BY term DESC LIMIT 1";
     let node = link.seldom(node, &[]).await?;
     found.node = node.first().map(|row| row.get(0));
-    found.is_held = !link.seldom(HELD, &[]).await?.is_empty();
+    let there = link.seldom(THERE, &[]).await?;
+    found.there = there.iter().map(|row| row.get(0)).collect();
     let known = keys_of(link).await?;
     found.content = Some(content(link).await?);
     Ok((found, known))
@@ -150,11 +151,12 @@ async fn content(link: &Link) -> Result<Content, StoreError> {
     Ok(content)
 }
 
-/// The lock of [`schema::HOLD`], if anybody has it.
-const HELD: &str = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2
-    AND classid = 1382639207::oid AND database = (SELECT oid FROM pg_database
-    WHERE datname = current_database())
-    AND objid = ((hashtext(current_schema())::bigint + 4294967296) % 4294967296)::oid";
+/// The nodes whose lock ([`schema::hold`]) somebody has.
+const THERE: &str = "SELECT name FROM nodes WHERE EXISTS (SELECT 1 FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = 1382639207::oid
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND objid = ((hashtext(current_schema() || '/' || name)::bigint + 4294967296) % 4294967296)::oid)
+    ORDER BY name";
 const COUNTS: &str = "SELECT (SELECT count(*) FROM live),
     (SELECT count(*) FROM live WHERE ended IS NULL), (SELECT count(*) FROM outbox),
     (SELECT count(*) FROM kept), (SELECT count(*) FROM inbox)";

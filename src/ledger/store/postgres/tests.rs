@@ -22,6 +22,8 @@ use crate::{
     },
 };
 
+mod nodes;
+
 /// A schema of its own, and a folder for the key.
 struct Place {
     url: String,
@@ -195,6 +197,13 @@ async fn one_gateway_at_a_time_has_it() {
     let said = write(&ledger, &mut done, vec![Op::Accept(new(key, "a"))]).await;
     assert!(said.is_whole());
     ledger.close().await;
+}
+
+fn ledger_beside(place: &Place, node: &str) -> (Ledger, DoneReceiver, Recovered) {
+    std::fs::create_dir_all(&place.folder).unwrap();
+    let settings = place.settings();
+    let store = Postgres::over(place.target(), settings.path(), node, Whom::Each).unwrap();
+    Ledger::over(Box::new(store), &settings, &limits(), WIPE).unwrap()
 }
 
 /// The same ids come to two nodes at once, group by group: each goes in once, and the other node hears whose it is.
@@ -375,9 +384,9 @@ async fn a_look_tells_who_has_it_and_what_is_in_it() {
     let url = format!("{url}?options=-csearch_path%3D{}", place.schema);
     let settings = place.settings();
     let found = database::check(&settings, &url).unwrap();
-    assert_eq!((found.version, found.newest_version), (0, 1));
+    assert_eq!((found.version, found.newest_version), (0, 2));
     assert!(found.well() && found.node.is_none() && found.content.is_none());
-    let (ledger, mut done, recovered) = place.open().unwrap();
+    let (ledger, mut done, recovered) = ledger_beside(&place, "gw-1");
     let key = recovered.first_challenge.0;
     let ops = vec![
         Op::Accept(new(key, "a")),
@@ -387,7 +396,7 @@ async fn a_look_tells_who_has_it_and_what_is_in_it() {
     ];
     write(&ledger, &mut done, ops).await;
     let found = database::check(&settings, &url).unwrap();
-    assert!(found.is_held && found.well());
+    assert!(found.there == ["gw-1"] && found.well());
     assert_eq!(found.node.as_deref(), Some("gw-1"));
     let content = found.content.unwrap();
     let counts = (
@@ -409,5 +418,5 @@ async fn a_look_tells_who_has_it_and_what_is_in_it() {
     std::fs::remove_file(&file).unwrap();
     let found = database::check(&settings, &url).unwrap();
     assert!(!found.well(), "{found:?}");
-    assert!(!found.is_held);
+    assert!(found.there.is_empty());
 }

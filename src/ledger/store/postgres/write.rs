@@ -26,8 +26,8 @@ mod statements;
 pub(super) use statements::STATEMENTS;
 use statements::{
     ACCEPT, CALL_DOWN, CALL_UP, COUNT, EARLY, EARLY_WITHDRAWN, END, FEEDBACK, FORGET_RECORDS,
-    IDS_OF, IN_FORCE, INBOX, INBOX_DONE, KEEP, KEPT, LATE, LIFE, NOT_IN_FORCE, PAST_FEEDBACK,
-    PAST_LATE, RECLAIM, RECORD, REFERENCE, REPORT, REPORT_DONE, REPORTS, UNRECORD,
+    IDS_OF, IN_FORCE, INBOX, INBOX_DONE, INBOX_HANDED, KEEP, KEPT, LATE, LIFE, NOT_IN_FORCE,
+    PAST_FEEDBACK, PAST_LATE, RECLAIM, RECORD, REFERENCE, REPORT, REPORT_DONE, REPORTS, UNRECORD,
 };
 
 /// A statement with what it is given.
@@ -264,6 +264,16 @@ fn carriers<'a>(group: &'a Group, plan: &'a Plan, writes: &mut Vec<Write<'a>>) {
     );
     let done: Vec<i64> = plan.inbox_done.iter().copied().collect();
     add(writes, INBOX_DONE, done.len(), || params![done], false);
+    let handed = &plan.inbox_handed;
+    let messages = || handed.keys().copied().collect::<Vec<_>>();
+    let of = || handed.values().copied().collect::<Vec<_>>();
+    add(
+        writes,
+        INBOX_HANDED,
+        handed.len(),
+        || params![messages(), of()],
+        false,
+    );
 }
 
 fn calls<'a>(group: &'a Group, plan: &'a Plan, writes: &mut Vec<Write<'a>>) {

@@ -149,6 +149,8 @@ impl<'c> Statements<'c> {
             Row::InboxDone { key } => {
                 self.inbox_done.execute([key])?;
             }
+            // One node at a time has the file.
+            Row::InboxHanded { .. } => {}
             Row::Late { key, late } => {
                 self.late.execute(params![group.get(*late), key])?;
             }

@@ -308,6 +308,7 @@ async fn nothing_personal_is_in_the_files_in_clear() {
         id: "early-bird".into(),
         word: ControlMessage::Cancel,
         until: T0,
+        elsewhere: false,
         claim: None,
     });
     let mut ops = full(key, "login-of-alice");

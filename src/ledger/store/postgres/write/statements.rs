@@ -11,6 +11,7 @@ pub(in super::super) const STATEMENTS: &[&str] = &[
     REFERENCE,
     INBOX,
     INBOX_DONE,
+    INBOX_HANDED,
     CALL_UP,
     CALL_DOWN,
     EARLY,
@@ -63,6 +64,13 @@ pub(super) const INBOX: &str = "INSERT INTO inbox (owner, message, at, body)
     SELECT $1, u.* FROM unnest($2::bigint[], $3::bigint[], $4::bytea[]) AS u
     ON CONFLICT DO NOTHING";
 pub(super) const INBOX_DONE: &str = "DELETE FROM inbox WHERE message = ANY ($1)";
+/// The challenge is held while its owner is looked up: whoever takes it over meanwhile finds the message as well. Where nobody
+/// has it any more, the message comes back.
+pub(super) const INBOX_HANDED: &str = "WITH held AS
+    (SELECT key, owner FROM live WHERE key = ANY ($2) AND ended IS NULL FOR SHARE)
+    UPDATE inbox SET owner = coalesce(held.owner, inbox.owner), challenge = u.challenge
+    FROM unnest($1::bigint[], $2::bigint[]) AS u (message, challenge)
+    LEFT JOIN held ON held.key = u.challenge WHERE inbox.message = u.message";
 pub(super) const CALL_UP: &str = "INSERT INTO calls (owner, challenge, attempt, carrier, state)
     SELECT $1, u.* FROM unnest($2::bigint[], $3::integer[], $4::bytea[], $5::bytea[]) AS u
     ON CONFLICT (challenge, attempt) DO UPDATE SET owner = excluded.owner,

@@ -21,7 +21,7 @@ impl Statements<'_> {
                 }
             }
             // It takes effect in memory, and what comes of that is written by itself.
-            Some(_) if !row.claimed => {}
+            Some(_) if !row.stays => {}
             Some(_) | None => {
                 self.early
                     .execute(params![row.id, row.number, row.word, row.until])?;
