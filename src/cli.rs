@@ -52,6 +52,8 @@ pub enum Verb {
     Cancel(operator::ChallengeArgs),
     /// One challenge end to end: choices with their reasons, attempts, the carrier's codes, reports; masked.
     Trace(operator::ChallengeArgs),
+    /// The gateways that have this one's ledger: which live, what they have open, whether they go by the same files.
+    Nodes(operator::NodesArgs),
     /// The ledger's file: how it stands.
     Ledger(ledger::LedgerArgs),
     /// The whole gateway with simulated carriers and phones, on this machine alone.
@@ -84,6 +86,7 @@ pub fn main() -> ExitCode {
         Verb::Resume(args) => operator::resume(&args),
         Verb::Cancel(args) => operator::cancel(&args),
         Verb::Trace(args) => operator::trace(&args),
+        Verb::Nodes(args) => operator::nodes(&args),
         Verb::Ledger(args) => ledger::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Number(args) => number::run(&args),

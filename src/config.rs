@@ -80,6 +80,11 @@ impl Config {
         load::again(in_force)
     }
 
+    /// Tells one set of routes and carriers from another, for other nodes.
+    pub fn common(&self) -> String {
+        self.sheets.common(&self.file)
+    }
+
     /// What looks like a mistake where a gateway starts with it (an editor that truncated, a copy cut short), as faults:
     /// every challenge would be rejected.
     pub fn emptied(&self) -> Vec<Fault> {

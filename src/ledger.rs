@@ -76,7 +76,7 @@ pub use content::Content;
 pub use ending::Unwritten;
 pub use errors::{Gone, ReadError};
 pub use letters::LetterOpener;
-pub use nodes::{NodeNews, TakenOver};
+pub use nodes::{NodeNews, NodeStanding, NodeState, TakenOver};
 pub use recover::{Recovered, UnterminatedCall};
 pub use store::{
     postgres::status as database,
@@ -217,6 +217,11 @@ impl Ledger {
     /// How long this node may act on what was committed.
     pub fn term(&self) -> &Term {
         &self.term
+    }
+
+    /// All nodes that this ledger knows, as they stood at the last beat. None: it is this one's alone.
+    pub fn nodes(&self) -> Option<Arc<Vec<NodeStanding>>> {
+        self.nodes.as_ref().map(|nodes| nodes.known())
     }
 
     /// The same for all nodes that have this ledger. None: it is this one's alone.

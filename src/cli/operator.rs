@@ -1,4 +1,4 @@
-//! The operator's verbs: `suspend`, `resume`, `cancel` and `trace`, asked of the running gateway by its admin listener.
+//! The operator's verbs: `suspend`, `resume`, `cancel`, `trace` and `nodes`, asked of the running gateway by its admin listener.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -70,6 +70,16 @@ pub struct ChallengeArgs {
     config: ConfigArgs,
 }
 
+/// What `nodes` takes.
+#[derive(Args)]
+pub struct NodesArgs {
+    /// One JSON list.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
 /// A gateway that does not answer in this time is not well.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -89,6 +99,35 @@ pub fn resume(args: &ResumeArgs) -> ExitCode {
     let answer = ask(&args.who.config, "POST", &path, Some(&body));
     shown(answer, args.who.json, |out, _| {
         writeln!(out, "{} is resumed", args.carrier)
+    })
+}
+
+pub fn nodes(args: &NodesArgs) -> ExitCode {
+    let answer = ask(&args.config, "GET", "/admin/nodes", None);
+    shown(answer, args.json, |out, answer| {
+        let nodes = answer.as_array().map_or(&[][..], Vec::as_slice);
+        if nodes.is_empty() {
+            return writeln!(out, "this gateway has its ledger for itself");
+        }
+        let word = |node: &Value, key: &str| node[key].as_str().unwrap_or("-").to_owned();
+        writeln!(
+            out,
+            "{:<24} {:<7} {:>8}  {:<16} version",
+            "node", "state", "open", "configuration"
+        )?;
+        for node in nodes {
+            let own = if node["own"] == true { " *" } else { "" };
+            writeln!(
+                out,
+                "{:<24} {:<7} {:>8}  {:<16} {}",
+                format!("{}{own}", word(node, "name")),
+                word(node, "state"),
+                node["open"].as_i64().unwrap_or_default(),
+                word(node, "configuration"),
+                word(node, "version")
+            )?;
+        }
+        Ok(())
     })
 }
 

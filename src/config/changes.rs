@@ -7,9 +7,11 @@ use std::{
     collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher},
     fmt,
     hash::{Hash, Hasher},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
+
+use ring::digest;
 
 use crate::schema::tree::{Entry, Tree};
 
@@ -17,6 +19,9 @@ use crate::schema::tree::{Entry, Tree};
 const SHOWN: usize = 80;
 /// Their values are never shown, nor those below them: an operator may have written a credential there.
 const CONCEALED: [&str; 4] = ["url", "urls", "headers", "body"];
+
+/// Keys of a carrier's file that each node may have its own of.
+const OWN: [&str; 3] = ["advertised", "bind", "rtp"];
 
 /// The files of a configuration by path.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +68,27 @@ impl Sheets {
             .filter(|file| !is_blank(before, *file))
             .cloned()
             .collect()
+    }
+
+    /// Tells one set of routes and carriers from another: the first half of a SHA-256, in hex. The settings of a node are not in
+    /// it, nor what a trunk's file says of the node's own addresses.
+    pub fn common(&self, settings: &Path) -> String {
+        let mut context = digest::Context::new(&digest::SHA256);
+        let mut put = |text: &str| {
+            context.update(text.as_bytes());
+            context.update(b"\0");
+        };
+        for (file, sheet) in self.0.iter().filter(|(file, _)| file.as_path() != settings) {
+            let folder = file.parent().and_then(Path::file_name);
+            let name = folder.into_iter().chain(file.file_name());
+            name.for_each(|part| put(&part.to_string_lossy()));
+            let common = |key: &&String| !OWN.iter().any(|own| is_below(key, own));
+            for key in sheet.keys.keys().filter(common) {
+                put(key);
+                put(&sheet.keys[key]);
+            }
+        }
+        hex::encode(&context.finish().as_ref()[..8])
     }
 
     pub fn has(&self, file: &PathBuf) -> bool {
@@ -168,6 +194,12 @@ fn flatten(path: String, concealed: bool, value: &Tree<'_>, keys: &mut BTreeMap<
     }
 }
 
+/// Is it this key, or one below it?
+fn is_below(key: &str, top: &str) -> bool {
+    key.strip_prefix(top)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
 /// Differs where the value does, and says nothing of it: what follows the mark is cut off when it is shown.
 fn conceal(value: &str) -> String {
     let mut hasher = DefaultHasher::new();
@@ -197,8 +229,6 @@ const MARK: char = '\u{1}';
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::config::fault::Faults;
 
@@ -217,6 +247,26 @@ mod tests {
 
     fn lines(from: &Sheets, to: &Sheets) -> Vec<String> {
         from.changes(to).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn nodes_of_one_set_have_one_digest_whatever_is_their_own() {
+        let set = |weight: u32, bind: &str, name: &str| {
+            let files = [
+                ("ringback.toml", format!("node.name = \"{name}\"")),
+                ("routes/us.toml", format!("weight = {weight}")),
+                (
+                    "carriers/trunk.toml",
+                    format!("bind = \"{bind}\"\nring = \"3s\"\nrtp.ports = \"{weight}\""),
+                ),
+            ];
+            let files = files.each_ref().map(|(file, text)| (*file, text.as_str()));
+            sheets(&files).common(Path::new("ringback.toml"))
+        };
+        let one = set(70, "10.0.0.1:5060", "gw-1");
+        assert_eq!(one.len(), 16);
+        assert_eq!(one, set(70, "10.0.0.2:5060", "gw-2"));
+        assert_ne!(one, set(10, "10.0.0.1:5060", "gw-1"));
     }
 
     #[test]

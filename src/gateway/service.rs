@@ -182,6 +182,7 @@ impl Prepared {
         let over = CancellationToken::new();
         // Dropped however dispatch ends, by a panic as well.
         let ends = over.clone().drop_guard();
+        self.ledger.says_configuration(&self.config.common());
         let inputs = beside_others(self.inputs, &self.ledger, dispatch.core());
         let dispatch = tokio::spawn(async move {
             dispatch.run(inputs).await;
@@ -260,6 +261,7 @@ impl Service {
             // Refused only where the ledger has ended: then so has dispatch.
             let _ = self.ledger.retain(now.retention, now.outcomes).await;
         }
+        self.ledger.says_configuration(&config.common());
         self.intake.settings.store(config.settings.clone());
         if let Some(broker) = &self.broker {
             broker.reloaded(&config);

@@ -63,6 +63,43 @@ pub struct TakenOver {
 
 private_debug!(TakenOver);
 
+/// One node as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeStanding {
+    pub name: String,
+    /// This very node.
+    pub is_own: bool,
+    pub state: NodeState,
+    /// Of its program.
+    pub version: String,
+    /// Tells its routes and carriers from others; empty: it has not said.
+    pub configuration: String,
+    /// Challenges that it had at its last beat.
+    pub open: i64,
+    /// Its part of what the carriers allow is one of so many; 0: none.
+    pub parts: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    /// It is heard of.
+    Live,
+    /// It has ended well.
+    Gone,
+    /// It is not heard of any more, and others have its work.
+    Silent,
+}
+
+impl NodeState {
+    pub fn name(self) -> &'static str {
+        match self {
+            NodeState::Live => "live",
+            NodeState::Gone => "gone",
+            NodeState::Silent => "silent",
+        }
+    }
+}
+
 /// What the ledger's handles have of it.
 pub(super) struct Nodes {
     shared: Arc<Shared>,
@@ -76,6 +113,8 @@ struct Shared {
     /// What is said of this node with each beat.
     open: AtomicI64,
     configuration: ArcSwap<String>,
+    /// As they stood at the last beat.
+    known: ArcSwap<Vec<NodeStanding>>,
 }
 
 impl Shared {
@@ -111,6 +150,7 @@ impl Nodes {
                     trouble: None,
                     shares: Shares::default(),
                     others: None,
+                    differing: None,
                 }
                 .until_gone(&theirs);
             })?;
@@ -126,6 +166,10 @@ impl Nodes {
         *self.shared.news() = Some(news);
         self.thread.unpark();
         told
+    }
+
+    pub fn known(&self) -> Arc<Vec<NodeStanding>> {
+        self.shared.known.load_full()
     }
 
     pub fn says(&self, open: usize) {
@@ -154,6 +198,8 @@ struct Run {
     shares: Shares,
     /// As was told: how many live, and the parts.
     others: Option<(usize, u32)>,
+    /// Since when another node has another configuration, and whether that was told.
+    differing: Option<(Mono, bool)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -224,6 +270,10 @@ impl Run {
         let Judgement { live, dead } =
             self.judge
                 .look(asked, answered, self.watch.owner.node, &nodes);
+        let known = nodes.iter().map(|node| self.standing(node, &live));
+        let known: Vec<NodeStanding> = known.collect();
+        self.differs(&known, answered);
+        shared.known.store(Arc::new(known));
         let news = shared.news().clone();
         if let Some(news) = news {
             self.counts(&live, &news);
@@ -233,6 +283,51 @@ impl Run {
             }
         }
         Some(())
+    }
+
+    fn standing(&self, node: &NodeRow, live: &[NodeRow]) -> NodeStanding {
+        let is_own = node.number == self.watch.owner.node;
+        NodeStanding {
+            name: node.name.clone(),
+            is_own,
+            state: match is_own || live.iter().any(|other| other.number == node.number) {
+                true => NodeState::Live,
+                false if node.gone => NodeState::Gone,
+                false => NodeState::Silent,
+            },
+            version: node.version.clone(),
+            configuration: node.configuration.clone(),
+            open: node.open,
+            parts: node.parts,
+        }
+    }
+
+    /// Says once that another node has other routes or carriers, where that lasts; and once that it is over.
+    fn differs(&mut self, known: &[NodeStanding], now: Mono) {
+        let own = known.iter().find(|node| node.is_own);
+        let own = own.map_or("", |node| node.configuration.as_str());
+        let mut others = known.iter().filter(|node| {
+            let says = !own.is_empty() && !node.configuration.is_empty();
+            says && node.state == NodeState::Live && node.configuration != own
+        });
+        match (others.next(), self.differing) {
+            (None, Some((_, told))) => {
+                self.differing = None;
+                if told {
+                    tracing::info!("all nodes have the same routes and carriers");
+                }
+            }
+            (None, None) => {}
+            (Some(_), None) => self.differing = Some((now, false)),
+            (Some(other), Some((since, false))) if now >= since + DIFFERS => {
+                self.differing = Some((since, true));
+                tracing::warn!(
+                    node = other.name,
+                    "another node has other routes or carriers than this one: reload the one that was forgotten"
+                );
+            }
+            (Some(_), Some(_)) => {}
+        }
     }
 
     /// How many share what the carriers allow.
@@ -409,6 +504,8 @@ fn now() -> Mono {
 const BEAT: Duration = Duration::from_secs(TERM.as_secs() / 10);
 /// Between two looks at what others have left.
 const ERRANDS: Duration = Duration::from_millis(50);
+/// How long nodes may differ while a new configuration goes round.
+const DIFFERS: Duration = Duration::from_secs(60);
 /// Rows of each kind that are taken over at once.
 const BITE: usize = 200;
 /// Bound of news that wait for dispatch; what finds no room stays where it is.

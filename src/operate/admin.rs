@@ -14,7 +14,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     Control, Reloaded,
-    answers::{FilesFaults, Overview, Readiness, ReloadedSet, RouteView, SameSet},
+    answers::{FilesFaults, NodeView, Overview, Readiness, ReloadedSet, RouteView, SameSet},
     explain::{Question, explain},
     gauges::Gauges,
     ready,
@@ -92,6 +92,12 @@ pub(super) async fn carriers(State(state): State<AdminState>) -> Response {
         Some(carriers) => Json(carriers).into_response(),
         None => silent(),
     }
+}
+
+pub(super) async fn nodes(State(state): State<AdminState>) -> Response {
+    let nodes = state.control.ledger.nodes();
+    let nodes = nodes.iter().flat_map(|nodes| nodes.iter());
+    Json(nodes.map(NodeView::of).collect::<Vec<_>>()).into_response()
 }
 
 pub(super) async fn challenges(State(state): State<AdminState>) -> Response {

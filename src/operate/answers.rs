@@ -9,6 +9,7 @@ use crate::{
     challenge::Millis,
     config::{Change, Fault, reach::Losses, reload::Gone},
     dispatch::{CarrierView, View},
+    ledger::NodeStanding,
     overlay::{Act, Audit, Entry},
     routing::table::{RouteEntry, Table},
 };
@@ -44,6 +45,37 @@ pub(super) struct Overview<'a> {
     pub open: u64,
     pub carriers: Vec<CarrierView>,
     pub challenges: Vec<View>,
+}
+
+/// One gateway of several, as another sees it.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct NodeView {
+    name: String,
+    /// It is the one that answers.
+    own: bool,
+    /// `live`, `gone` (it has ended well) or `silent` (others have its work).
+    state: &'static str,
+    version: String,
+    /// Tells its routes and carriers from those of others.
+    configuration: String,
+    /// Challenges open there.
+    open: i64,
+    /// It uses one of so many parts of what the carriers allow; 0: none yet.
+    parts: i32,
+}
+
+impl NodeView {
+    pub fn of(node: &NodeStanding) -> NodeView {
+        NodeView {
+            name: node.name.clone(),
+            own: node.is_own,
+            state: node.state.name(),
+            version: node.version.clone(),
+            configuration: node.configuration.clone(),
+            open: node.open,
+            parts: node.parts,
+        }
+    }
 }
 
 /// One entry of a route, as the page shows it.

@@ -9,8 +9,8 @@ use super::{
     Control,
     admin::{self, AdminState, METRICS},
     answers::{
-        Cancelled, FilesFaults, Overlaid, Overview, Readiness, ReloadedSet, Resumed, RouteView,
-        SameSet, Suspended,
+        Cancelled, FilesFaults, NodeView, Overlaid, Overview, Readiness, ReloadedSet, Resumed,
+        RouteView, SameSet, Suspended,
     },
     explain::Explained,
     verbs::{self, VerbBody},
@@ -103,6 +103,17 @@ fn shown() -> Vec<Served<AdminState>> {
             SILENT,
         ])
         .served_by(admin::carriers),
+        HttpEndpoint::get(
+            "/admin/nodes",
+            "listNodes",
+            "The gateways that have this ledger, as the last beat found them.",
+        )
+        .answers(&[HttpAnswer::json(
+            200,
+            Shape::of::<Vec<NodeView>>("Nodes"),
+            "In the order in which they came first; empty where the ledger is this one's alone.",
+        )])
+        .served_by(admin::nodes),
         HttpEndpoint::get(
             "/admin/challenges",
             "listChallenges",
