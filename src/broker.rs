@@ -5,7 +5,6 @@
 //! May not log an address with its password.
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -13,29 +12,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_rs::{Runtime, Tokio};
 use futures_util::Stream;
-use lapin::{
-    Channel, Connection, ConnectionProperties, Event,
-    tcp::{AMQPUriTcpExt, AsyncTcpStream, OwnedIdentity, OwnedTLSConfig},
-    types::ShortString,
-    uri::{AMQPScheme, AMQPUri},
-};
+use lapin::{Channel, Connection, Event, types::ShortString};
 
-use crate::config::{
-    carrier::Tls,
-    settings::{Address, Amqp},
-};
-use octets::stream::{Mended, Version, runtime};
-use outage::{Notice, Outage};
+use octets::cut::Cut;
+use outage::{Arrival, Notice, Outage};
 
 pub mod client;
+mod connect;
 pub mod dead_letters;
 mod error;
 pub(crate) mod octets;
 pub(crate) mod outage;
 mod topology;
 
+pub(crate) use connect::{Turn, connect};
 pub use error::{BrokerError, TlsFault};
 pub use topology::{Plan, Topology};
 
@@ -50,6 +41,14 @@ struct Flags {
     blocked: AtomicBool,
     unroutable: AtomicUsize,
     neighbours: Mutex<Vec<String>>,
+    nodes: Mutex<Nodes>,
+}
+
+/// Where the connections are to that stand, of several brokers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nodes {
+    pub jobs: Option<Arc<str>>,
+    pub reports: Option<Arc<str>>,
 }
 
 impl Status {
@@ -85,13 +84,25 @@ impl Status {
         *held.unwrap_or_else(PoisonError::into_inner) = nodes;
     }
 
-    pub(crate) fn set_consuming(&self, yes: bool) {
-        self.0.consuming.store(yes, Ordering::Relaxed);
+    /// Which brokers are used just now; none is named where only one is configured.
+    pub fn nodes(&self) -> Nodes {
+        let held = self.0.nodes.lock();
+        held.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The connection that jobs come by.
+    pub(crate) fn set_consuming(&self, by: Option<&Link>) {
+        self.0.consuming.store(by.is_some(), Ordering::Relaxed);
+        let held = self.0.nodes.lock();
+        held.unwrap_or_else(PoisonError::into_inner).jobs = by.and_then(Link::one_of_several);
         self.gauges();
     }
 
-    pub(crate) fn set_publishing(&self, yes: bool) {
-        self.0.publishing.store(yes, Ordering::Relaxed);
+    /// The connection that reports go by.
+    pub(crate) fn set_publishing(&self, by: Option<&Link>) {
+        self.0.publishing.store(by.is_some(), Ordering::Relaxed);
+        let held = self.0.nodes.lock();
+        held.unwrap_or_else(PoisonError::into_inner).reports = by.and_then(Link::one_of_several);
         self.gauges();
     }
 
@@ -115,9 +126,25 @@ pub struct Link {
     channels: Mutex<Vec<Channel>>,
     /// The broker's major version, where it says one.
     major: Option<u32>,
+    node: Node,
+    cut: Cut,
+}
+
+/// A broker of those that are configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// Host and port.
+    pub name: Arc<str>,
+    /// There are others.
+    pub is_one_of_several: bool,
 }
 
 impl Link {
+    fn one_of_several(&self) -> Option<Arc<str>> {
+        let node = Some(&self.node).filter(|node| node.is_one_of_several);
+        node.map(|node| node.name.clone())
+    }
+
     /// Another channel.
     pub(crate) async fn channel(&self) -> Result<Channel, BrokerError> {
         let opening = self.connection.create_channel();
@@ -136,89 +163,11 @@ impl Link {
     /// Closes in order, but waits no longer than a moment for the broker to agree.
     pub(crate) async fn close(&self) {
         // A broker that doesn't agree in time is left with a cut connection; it comes to the same.
-        let _ = within(CLOSE, "closing", self.connection.close(200, "OK".into())).await;
-    }
-}
-
-/// Which of several brokers is asked first. Each connection has its own.
-#[derive(Debug, Default)]
-pub(crate) struct Turn(usize);
-
-impl Turn {
-    /// The connection was no good: the next one first.
-    pub fn next(&mut self) {
-        self.0 = self.0.wrapping_add(1);
-    }
-}
-
-/// Connects to the first broker that lets us, each asked once, beginning with the one whose turn it is; addresses and
-/// certificates are read anew. The error is for the operator and holds no secret.
-pub(crate) async fn connect(
-    settings: &Amqp,
-    name: &str,
-    turn: &mut Turn,
-) -> Result<Link, BrokerError> {
-    let addresses: Vec<Address> = settings.addresses().collect();
-    let mut reasons = Vec::new();
-    for _ in &addresses {
-        let place = turn.0 % addresses.len();
-        match connect_to(&addresses[place], name).await {
-            Ok(link) => return Ok(link),
-            Err(reason) if addresses.len() == 1 => return Err(reason),
-            Err(reason) => reasons.push((place, reason)),
+        let closing = self.connection.close(200, "OK".into());
+        if within(CLOSE, "closing", closing).await.is_err() {
+            self.cut.cut();
         }
-        turn.next();
     }
-    // In the file's order, so that the same reasons are the same text whoever was asked first.
-    reasons.sort_by_key(|(place, _)| *place);
-    Err(BrokerError::Nowhere(reasons))
-}
-
-async fn connect_to(address: &Address, name: &str) -> Result<Link, BrokerError> {
-    let url = address.url.read()?;
-    let tls = tls(&address.tls)?;
-    let mut uri: AMQPUri = url.parse().map_err(|_| BrokerError::NoUri)?;
-    uri.query
-        .heartbeat
-        .get_or_insert(HEARTBEAT.as_secs() as u16);
-    // 0 asks for frames without a limit; there is one.
-    let asked = uri.query.frame_max.filter(|asked| *asked > 0);
-    let longest = asked
-        .unwrap_or(octets::FRAME)
-        .clamp(SHORTEST_FRAME, octets::LONGEST_FRAME);
-    uri.query.frame_max = Some(longest);
-    let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let (tokio, version) = (Tokio::current(), Version::default());
-    let mended = runtime(&tokio);
-    // As for carriers: the name that the certificate must carry may be another than the host's.
-    let name = address.tls.name.clone();
-    let told = version.clone();
-    let connect = async move |uri: AMQPUri, _| {
-        let plain = AMQPUri {
-            scheme: AMQPScheme::AMQP,
-            ..uri.clone()
-        };
-        let stream = plain.connect_async(&Runtime::new(tokio.clone())).await?;
-        let stream = match uri.scheme {
-            AMQPScheme::AMQP => stream,
-            AMQPScheme::AMQPS => {
-                let name = name.as_deref().unwrap_or(&uri.authority.host);
-                stream.into_tls(name, tls.as_ref()).await?
-            }
-        };
-        Ok(AsyncTcpStream::Plain(Mended::new(
-            stream,
-            told.clone(),
-            longest,
-        )))
-    };
-    let connecting = Connection::connector(uri, mended, connect, properties);
-    let connection = within(CONNECT, "connecting", connecting).await?;
-    Ok(Link {
-        connection,
-        channels: Mutex::default(),
-        major: version.major(),
-    })
 }
 
 /// The answer, or what went wrong, within a time of its own.
@@ -240,12 +189,20 @@ pub(crate) async fn within<T>(
     }
 }
 
+/// A connection for this purpose has ended. It is logged at once where its broker is the only one, else once it is known
+/// whether another takes us.
+pub(crate) fn say_ended(outage: &mut Outage, purpose: &str, link: &Link, reason: &BrokerError) {
+    outage.ended(Instant::now(), &link.node.name, &reason.to_string());
+    if !link.node.is_one_of_several {
+        say_lost(outage, purpose, reason);
+    }
+}
+
 /// Logs that there is no connection for this purpose: once when that begins, and each further reason once.
 pub(crate) fn say_lost(outage: &mut Outage, purpose: &str, reason: &BrokerError) {
     let reason = reason.to_string();
-    let reason = reason.as_str();
-    match outage.failed(Instant::now(), reason) {
-        Some(Notice::Begins) => tracing::warn!(
+    match outage.failed(Instant::now(), &reason) {
+        Some(Notice::Begins(reason)) => tracing::warn!(
             purpose,
             reason,
             "no connection to the broker; it is tried again until there is one"
@@ -257,14 +214,28 @@ pub(crate) fn say_lost(outage: &mut Outage, purpose: &str, reason: &BrokerError)
     }
 }
 
-/// Logs that there is one.
-pub(crate) fn say_there(outage: &mut Outage, purpose: &str) {
-    match outage.ended(Instant::now()) {
-        None => tracing::info!(purpose, "connected to the broker"),
-        Some(without) => tracing::info!(
+/// Logs that there is one, and to which node.
+pub(crate) fn say_there(outage: &mut Outage, purpose: &str, link: &Link) {
+    let node = &*link.node.name;
+    match outage.arrived(Instant::now(), node) {
+        Arrival::First => tracing::info!(purpose, node, "connected to the broker"),
+        Arrival::Again(without) => tracing::info!(
             purpose,
+            node,
             without_s = without.as_secs(),
             "connected to the broker again"
+        ),
+        Arrival::Elsewhere {
+            before,
+            reason,
+            without,
+        } => tracing::warn!(
+            purpose,
+            node,
+            before = &*before,
+            reason,
+            without_s = without.as_secs(),
+            "connected to another node of the broker"
         ),
     }
 }
@@ -287,44 +258,7 @@ pub(crate) fn short(text: &str) -> ShortString {
     ShortString::try_new(&text[..end]).unwrap_or_default()
 }
 
-fn tls(tls: &Tls) -> Result<OwnedTLSConfig, BrokerError> {
-    let fault = |setting, fault| BrokerError::Tls { setting, fault };
-    let read = |key, path: &PathBuf| {
-        crate::regular::read(path).map_err(|error| {
-            let path = path.clone();
-            fault(key, TlsFault::File { path, error })
-        })
-    };
-    let cert_chain = match &tls.ca {
-        None => None,
-        Some(path) => Some(
-            String::from_utf8(read("ca", path)?)
-                .map_err(|_| fault("ca", TlsFault::NotPem(path.clone())))?,
-        ),
-    };
-    let identity = match (&tls.cert, &tls.key) {
-        (Some(cert), Some(key)) => Some(OwnedIdentity::PKCS8 {
-            pem: read("cert", cert)?,
-            key: key
-                .read()
-                .map_err(|error| fault("key", TlsFault::Secret(error)))?
-                .into_bytes(),
-        }),
-        (None, None) => None,
-        _ => return Err(BrokerError::HalfAnIdentity),
-    };
-    Ok(OwnedTLSConfig {
-        identity,
-        cert_chain,
-    })
-}
-
-/// A peer that is gone is noticed after two of these.
-const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Resolving, connecting, TLS and login together.
-const CONNECT: Duration = Duration::from_secs(10);
 /// Any one question to the broker.
 pub(crate) const ANSWER: Duration = Duration::from_secs(10);
-/// AMQP 0-9-1, 4.2.3 (frame-min-size): no peer may ask for less.
-const SHORTEST_FRAME: u32 = 4_096;
+/// For the broker to agree to the end of a connection.
 const CLOSE: Duration = Duration::from_secs(2);

@@ -1,6 +1,6 @@
 //! Why there is no broker, or not any more.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::config::secret::SecretError;
 
@@ -18,9 +18,9 @@ pub enum BrokerError {
     },
     #[error("tls.cert and tls.key belong together; give both or none")]
     HalfAnIdentity,
-    /// Of several brokers each with its place in the configuration, counted from 0.
+    /// Of several brokers each with its place in the configuration, counted from 0, and its host and port.
     #[error("{}", each(.0))]
-    Nowhere(Vec<(usize, BrokerError)>),
+    Nowhere(Vec<(usize, Arc<str>, BrokerError)>),
     #[error("{doing}: {error}")]
     Refused { doing: String, error: lapin::Error },
     #[error("{doing}: no answer within {} s", .limit.as_secs())]
@@ -73,9 +73,9 @@ pub enum TlsFault {
     Secret(SecretError),
 }
 
-fn each(reasons: &[(usize, BrokerError)]) -> impl fmt::Display {
+fn each(reasons: &[(usize, Arc<str>, BrokerError)]) -> impl fmt::Display {
     let reasons = reasons
         .iter()
-        .map(|(place, reason)| format!("broker {}: {reason}", place + 1));
+        .map(|(place, node, reason)| format!("broker {} ({node}): {reason}", place + 1));
     reasons.collect::<Vec<_>>().join("; ")
 }

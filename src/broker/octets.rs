@@ -18,6 +18,7 @@ use lapin::{
 
 use super::short;
 
+pub(super) mod cut;
 mod frames;
 mod header;
 mod rewrite;

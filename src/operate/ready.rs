@@ -2,7 +2,7 @@
 
 use super::Control;
 use crate::{
-    broker::Status,
+    broker::{Nodes, Status},
     dispatch::{CarrierView, Query},
 };
 
@@ -44,7 +44,7 @@ pub fn judge(control: &Control, carriers: Option<&[CarrierView]>) -> Vec<String>
     reasons
 }
 
-/// What of the broker hurts without making the gateway unready, each a sentence for the operator.
+/// What is to be known of the broker without making the gateway unready, each a sentence for the operator.
 pub fn broker_detail(broker: &Status) -> Vec<String> {
     let mut detail = Vec::new();
     match broker.unroutable() {
@@ -52,6 +52,15 @@ pub fn broker_detail(broker: &Status) -> Vec<String> {
         waiting => detail.push(format!(
             "{waiting} reports wait because no queue takes them; they are tried again until their time is over"
         )),
+    }
+    if let Nodes {
+        jobs: Some(jobs),
+        reports: Some(reports),
+    } = broker.nodes()
+    {
+        detail.push(format!(
+            "the broker's node is {jobs} for jobs and {reports} for reports"
+        ));
     }
     for node in broker.neighbours() {
         detail.push(format!(

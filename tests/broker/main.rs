@@ -7,6 +7,7 @@
 use std::{panic::AssertUnwindSafe, process::ExitCode};
 
 mod door;
+mod gateway;
 mod octets;
 mod process;
 mod rabbit;

@@ -1,14 +1,21 @@
 //! The broker in trouble: out of memory, gone and back.
 
-use std::time::Duration;
-
-use ringback::{
-    config::settings::Amqp,
-    intake::{Answer, Job},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
+use ringback::{
+    config::settings::{Address, Amqp, Text},
+    intake::{Answer, Job},
+};
+use tokio::{io::AsyncReadExt as _, net::TcpListener};
+
 use crate::{
-    process::{Gateway, get},
+    gateway::{Gateway, get},
     rabbit,
     world::{Client, World, in_an_hour, report, run, until, within},
 };
@@ -16,6 +23,7 @@ use crate::{
 pub const TESTS: &[(&str, fn())] = &[
     ("a_blocked_broker_is_waited_for", blocked),
     ("a_restarted_broker_loses_nothing", restarted),
+    ("a_silent_broker_is_left_for_the_next", silent),
     ("two_gateways_at_one_exchange_notice_each_other", two),
     (
         "two_gateways_at_one_exchange_say_what_is_not_guaranteed",
@@ -84,6 +92,46 @@ fn restarted() {
         let client = Client::at(&world.url).await;
         assert_eq!(client.depth("ringback.jobs").await, 0);
         assert!(client.depth("answers").await >= 50);
+    });
+}
+
+/// It takes connections and says nothing. None is kept there, and the gateway is at work with the next one.
+fn silent() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let at = listener.local_addr().expect("an address");
+        let ended = Arc::new(AtomicUsize::new(0));
+        let count = ended.clone();
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let count = count.clone();
+                tokio::spawn(async move {
+                    // However it ends.
+                    let _ = socket.read_to_end(&mut Vec::new()).await;
+                    count.fetch_add(1, Ordering::Release);
+                });
+            }
+        });
+        let (url, folder) = crate::world::fresh("silent");
+        let began = Instant::now();
+        let world = World::at(url, folder, |amqp| {
+            let url = Text::Plain(format!("amqp://guest:guest@{at}").into());
+            let second = Address {
+                url: std::mem::replace(&mut amqp.url, url),
+                tls: amqp.tls.clone(),
+            };
+            amqp.others.push(second);
+        })
+        .await;
+        assert!(began.elapsed() < Duration::from_secs(20));
+        let nodes = world.status.nodes();
+        assert!(nodes.jobs.is_some() && nodes.jobs != Some(at.to_string().into()));
+        assert_eq!(nodes.reports, nodes.jobs);
+        // One for jobs, one for reports.
+        until("the silent one to be left", || {
+            ended.load(Ordering::Acquire) == 2
+        })
+        .await;
     });
 }
 

@@ -20,6 +20,7 @@ use lapin::tcp::AsyncTcpStream;
 
 use super::{
     FRAME,
+    cut::Cut,
     frames::Frames,
     rewrite::{Incoming, outgoing},
     ring::Behind,
@@ -53,6 +54,7 @@ impl Version {
 pub(in crate::broker) struct Mended<S> {
     socket: S,
     version: Version,
+    cut: Cut,
     /// Where the socket is read into.
     buffer: Box<[u8]>,
     incoming: (Frames, Incoming),
@@ -67,10 +69,11 @@ pub(in crate::broker) struct Mended<S> {
 
 impl<S> Mended<S> {
     /// `longest`: no frame from the broker may be longer for the library.
-    pub fn new(socket: S, version: Version, longest: u32) -> Mended<S> {
+    pub fn new(socket: S, version: Version, cut: Cut, longest: u32) -> Mended<S> {
         Mended {
             socket,
             version,
+            cut,
             buffer: vec![0; CHUNK].into(),
             incoming: (Frames::default(), Incoming::new(longest as usize)),
             readable: Default::default(),
@@ -112,6 +115,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
 impl<S: AsyncRead + Unpin> Mended<S> {
     fn poll_frames(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let this = self;
+        if let Poll::Ready(error) = this.cut.poll(cx) {
+            return Poll::Ready(Err(error));
+        }
         loop {
             let (octets, at) = &mut this.readable;
             if *at < octets.len() {
@@ -225,7 +231,12 @@ impl Reactor for MendedReactor {
         let connecting = self.0.tcp_connect_addr(addr);
         async move {
             let socket = AsyncTcpStream::Plain(connecting.await?);
-            Ok(Mended::new(socket, Version::default(), FRAME))
+            Ok(Mended::new(
+                socket,
+                Version::default(),
+                Cut::default(),
+                FRAME,
+            ))
         }
     }
 }

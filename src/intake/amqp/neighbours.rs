@@ -145,6 +145,9 @@ pub(super) struct Neighbours {
     instance: String,
     heard: Heard,
     refused: bool,
+    /// Connections so far. Each has a queue of its own: a broker that is silent or parted from the others still holds the
+    /// one before.
+    connections: u64,
 }
 
 impl Neighbours {
@@ -156,6 +159,7 @@ impl Neighbours {
             instance: hex::encode(octets),
             heard: Heard::default(),
             refused: false,
+            connections: 0,
         }
     }
 
@@ -179,7 +183,12 @@ impl Neighbours {
     async fn work(&mut self, intake: &Intake, link: &Link) -> Result<(), BrokerError> {
         let exchange = short(EXCHANGE);
         let channel = link.channel().await?;
-        let mut hellos = listen(&channel, &exchange, &self.instance).await?;
+        self.connections += 1;
+        let queue = short(&format!(
+            "{exchange}.{}.{}",
+            self.instance, self.connections
+        ));
+        let mut hellos = listen(&channel, &exchange, queue).await?;
         let mut tick = tokio::time::interval(EVERY);
         loop {
             tokio::select! {
@@ -253,7 +262,7 @@ impl Neighbours {
 async fn listen(
     channel: &Channel,
     exchange: &ShortString,
-    instance: &str,
+    queue: ShortString,
 ) -> Result<Consumer, BrokerError> {
     let options = ExchangeDeclareOptions {
         auto_delete: true,
@@ -263,7 +272,6 @@ async fn listen(
     let declared =
         channel.exchange_declare(exchange.clone(), ExchangeKind::Fanout, options, none());
     within(ANSWER, "declaring the exchange of gateways", declared).await?;
-    let queue = short(&format!("{exchange}.{instance}"));
     let options = QueueDeclareOptions {
         exclusive: true,
         auto_delete: true,

@@ -34,11 +34,11 @@ pub(super) async fn run(intake: Intake, mut stop: watch::Receiver<Option<Duratio
             connected = open(&intake, &mut turn) => connected,
             _ = stopped(&mut stop) => return,
         };
-        let reason = match connected {
+        match connected {
             Ok((link, jobs, control)) => {
                 waits.succeeded();
-                intake.status.set_consuming(true);
-                broker::say_there(&mut outage, PURPOSE);
+                intake.status.set_consuming(Some(&link));
+                broker::say_there(&mut outage, PURPOSE, &link);
                 let progress = [jobs.progress(), control.progress()];
                 let watched = watched(&intake, &link, &progress, patience);
                 let served = serve(&link, jobs, control, &mut mark, &stop);
@@ -52,18 +52,17 @@ pub(super) async fn run(intake: Intake, mut stop: watch::Receiver<Option<Duratio
                     true => intake.stuck_after,
                     false => (patience * 2).min(intake.stuck_after * PATIENCE),
                 };
-                intake.status.set_consuming(false);
+                intake.status.set_consuming(None);
                 link.close().await;
                 match end {
                     Ok(()) => return,
-                    Err(reason) => reason,
+                    Err(reason) => broker::say_ended(&mut outage, PURPOSE, &link, &reason),
                 }
             }
-            Err(reason) => reason,
-        };
+            Err(reason) => broker::say_lost(&mut outage, PURPOSE, &reason),
+        }
         turn.next();
         let wait = waits.next_wait();
-        broker::say_lost(&mut outage, PURPOSE, &reason);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             _ = stopped(&mut stop) => return,
@@ -76,11 +75,24 @@ async fn open(
     turn: &mut Turn,
 ) -> Result<(Link, QueueConsumer, QueueConsumer), BrokerError> {
     let link = broker::connect(&intake.amqp, "ringback jobs", turn).await?;
-    intake.topology.declare(&link, &intake.amqp).await?;
+    match consumers(intake, &link).await {
+        Ok((jobs, control)) => Ok((link, jobs, control)),
+        Err(reason) => {
+            link.close().await;
+            Err(reason)
+        }
+    }
+}
+
+async fn consumers(
+    intake: &Intake,
+    link: &Link,
+) -> Result<(QueueConsumer, QueueConsumer), BrokerError> {
     let amqp = &intake.amqp;
-    let jobs = consumer(intake, &link, &amqp.queue, amqp.prefetch).await?;
-    let control = consumer(intake, &link, &amqp.control, CONTROL).await?;
-    Ok((link, jobs, control))
+    intake.topology.declare(link, amqp).await?;
+    let jobs = consumer(intake, link, &amqp.queue, amqp.prefetch).await?;
+    let control = consumer(intake, link, &amqp.control, CONTROL).await?;
+    Ok((jobs, control))
 }
 
 async fn consumer(

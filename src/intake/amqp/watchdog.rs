@@ -35,37 +35,52 @@ impl Progress {
     }
 }
 
-/// Ends with the reason once the queue's consumer is no good; never, where the queue can't be looked at.
+/// Ends with the reason once the queue's consumer is no good. A queue whose length isn't said counts as one in which
+/// messages wait: its broker is silent, or parted from the queue's members.
 pub(super) async fn watch(
     link: &Link,
     queue: &str,
     progress: Arc<Progress>,
     limit: Duration,
 ) -> BrokerError {
-    let channel = link.channel().await;
-    let mut watchdog = Watchdog::default();
-    while let Ok(channel) = &channel {
+    let (mut channel, mut watchdog) = (None, Watchdog::default());
+    loop {
         tokio::time::sleep(limit / LOOKS).await;
-        let waiting = match waiting(channel, queue).await {
-            Ok(waiting) => waiting,
+        let looked = waiting(link, &mut channel, queue).await;
+        let (waiting, silent) = match looked {
+            Ok(waiting) => (waiting, None),
+            Err(reason @ BrokerError::Unanswered { .. }) => {
+                channel = None;
+                (1, Some(reason))
+            }
             Err(reason) => {
+                // While its leader changes, a queue can't be looked at. The channel has ended with that.
                 tracing::debug!(queue, %reason, "the queue's length can't be read");
-                break;
+                channel = None;
+                tokio::time::sleep(limit).await;
+                continue;
             }
         };
         let room = progress.room.load(Ordering::Relaxed);
         if watchdog.stuck(Instant::now(), waiting, progress.count(), room, limit) {
-            return BrokerError::Stuck {
+            return silent.unwrap_or_else(|| BrokerError::Stuck {
                 waiting,
                 queue: queue.to_owned(),
                 quiet: limit,
-            };
+            });
         }
     }
-    std::future::pending().await
 }
 
-async fn waiting(channel: &Channel, queue: &str) -> Result<u32, BrokerError> {
+async fn waiting(
+    link: &Link,
+    channel: &mut Option<Channel>,
+    queue: &str,
+) -> Result<u32, BrokerError> {
+    let channel = match channel {
+        Some(channel) => channel,
+        None => channel.insert(link.channel().await?),
+    };
     let options = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()

@@ -59,11 +59,11 @@ pub(super) async fn run(publishing: Publishing, mut inbox: Inbox) {
             connected = connect(&publishing, &mut turn) => connected,
             _ = stopped(&mut inbox.stop) => return,
         };
-        let reason = match connected {
+        match connected {
             Ok((link, channels)) => {
                 waits.succeeded();
-                publishing.status.set_publishing(true);
-                broker::say_there(&mut outage, PURPOSE);
+                publishing.status.set_publishing(Some(&link));
+                broker::say_there(&mut outage, PURPOSE, &link);
                 machine.connected(Now::read());
                 let mut session = Session {
                     events: Box::pin(link.events()),
@@ -77,19 +77,20 @@ pub(super) async fn run(publishing: Publishing, mut inbox: Inbox) {
                     stopping: false,
                 };
                 let end = session.work().await;
-                publishing.status.set_publishing(false);
+                publishing.status.set_publishing(None);
                 publishing.status.set_blocked(false);
                 link.close().await;
                 match end {
                     End::Stopped => return,
-                    End::Broken(reason) => reason,
+                    End::Broken(reason) => {
+                        broker::say_ended(&mut outage, PURPOSE, &link, &reason);
+                    }
                 }
             }
-            Err(reason) => reason,
-        };
+            Err(reason) => broker::say_lost(&mut outage, PURPOSE, &reason),
+        }
         turn.next();
         let wait = waits.next_wait();
-        broker::say_lost(&mut outage, PURPOSE, &reason);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             _ = stopped(&mut inbox.stop) => return,
@@ -110,7 +111,17 @@ async fn connect(
     turn: &mut Turn,
 ) -> Result<(Link, Vec<Channel>), BrokerError> {
     let link = broker::connect(&publishing.amqp, "ringback reports", turn).await?;
-    publishing.topology.declare(&link, &publishing.amqp).await?;
+    match channels(publishing, &link).await {
+        Ok(channels) => Ok((link, channels)),
+        Err(reason) => {
+            link.close().await;
+            Err(reason)
+        }
+    }
+}
+
+async fn channels(publishing: &Publishing, link: &Link) -> Result<Vec<Channel>, BrokerError> {
+    publishing.topology.declare(link, &publishing.amqp).await?;
     let mut channels = Vec::with_capacity(CHANNELS);
     for _ in 0..CHANNELS {
         let channel = link.channel().await?;
@@ -118,7 +129,7 @@ async fn connect(
         within(ANSWER, "asking for confirms", confirms).await?;
         channels.push(channel);
     }
-    Ok((link, channels))
+    Ok(channels)
 }
 
 enum End {

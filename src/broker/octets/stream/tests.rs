@@ -80,7 +80,7 @@ async fn all_of_it_passes_however_slow_the_socket_is() {
         took: Vec::new(),
         turn: 0,
     };
-    let mut mended = Mended::new(socket, Version::default(), FRAME);
+    let mut mended = Mended::new(socket, Version::default(), Cut::default(), FRAME);
     let mut read = Vec::new();
     let mut part = [0; 10_000];
     loop {
