@@ -1,15 +1,16 @@
 //! The HTTP carrier: one request per text, receipts by callback.
 //!
-//! [`start`] spawns one task that holds the window: at most so many requests are in the air, each in a task of its
-//! own ([`client`]). What an answer means ends in [`answer`], what a callback means in [`callback`]. The link is up
-//! as long as connections come to be; a cheap probe (a connection, nothing said) finds out when they do again ([`link`],
-//! pure).
+//! [`machine`] decides, purely: at most a window of requests is in the air, and the link is up as long as connections come
+//! to be; a cheap probe (a connection, nothing said) finds out when they do again ([`link`]). [`start`] spawns the task that
+//! carries it out, each request in a task of its own ([`client`]). How a request is written stands in [`request`], what it
+//! comes to in [`exchange`] and [`answer`], what a callback means in [`callback`].
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasher, RandomState},
     pin::Pin,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::{
@@ -24,33 +25,28 @@ mod callback;
 mod change;
 mod client;
 mod code;
+mod exchange;
 mod json;
 mod link;
+mod machine;
 mod oddities;
+mod request;
 mod template;
 
 pub use callback::{CallbackHandle, MAX_BODY as MAX_CALLBACK, Refused, stranger};
 pub use change::{Setup, is_another_link};
-pub use client::RequestError;
+pub use request::RequestError;
 
-use self::{
-    change::next,
-    client::{Exchange, Requester, Seen},
-    link::LinkState,
-};
+use self::{change::next, client::Requester, exchange::Exchange, machine::HttpMachine};
 use super::{
-    AttemptEvent, CarrierEvent, CarrierMessage, Commit, Link, TextCarrier, TextCommand, TextOrder,
+    CarrierMessage, Commit, TextCarrier, TextCommand, TextOrder,
     connect::{self, ConnectError},
 };
 use crate::{
-    cause::Cause,
     challenge::AttemptKey,
     clock,
     config::carrier::{CarrierConfig, Transport},
 };
-
-/// How long answers may take while draining, beyond the carrier's own response timeout.
-const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// Starts the carrier on the current runtime. It runs until [`TextCommand::Finish`], or until every handle is gone; then
 /// the handle's channel closes. Callbacks are taken for as long as their handle is served.
@@ -85,8 +81,9 @@ pub fn prepare(
     said: mpsc::Sender<CarrierMessage>,
 ) -> Prepared {
     let window = setup.as_ref().map_or(1, |setup| setup.window);
-    let link = LinkState::new(window, config.probe);
-    let (carrier, inbox) = TextCarrier::new(link.slots().clone());
+    let seed = RandomState::new().hash_one(0);
+    let machine = HttpMachine::new(config.clone(), window, seed);
+    let (carrier, inbox) = TextCarrier::new(machine.slots().clone());
     let callback = match &config.transport {
         Transport::Http(http) => http.callback.clone(),
         Transport::Smpp(_) | Transport::Sip(_) => None,
@@ -95,7 +92,7 @@ pub fn prepare(
     let (changes, changed) = watch::channel(None);
     let driver = Driver {
         said,
-        link,
+        machine,
         probing: None,
         requests: JoinSet::new(),
         keys: HashMap::new(),
@@ -132,7 +129,7 @@ enum ProbeError {
 struct Driver {
     config: Arc<CarrierConfig>,
     said: mpsc::Sender<CarrierMessage>,
-    link: LinkState,
+    machine: HttpMachine,
     probing: Option<Probe>,
     requests: JoinSet<(AttemptKey, Exchange)>,
     /// Whose request a task carries.
@@ -148,48 +145,46 @@ impl Driver {
         mut inbox: mpsc::Receiver<TextCommand>,
         mut changes: watch::Receiver<Option<Arc<Setup>>>,
     ) {
-        let link = self.link.begin(Instant::now());
-        self.say_link(link).await;
-        while self.listening {
-            let room = self.requests.len() < self.link.window() as usize;
+        self.machine.begin(Instant::now());
+        self.say().await;
+        while self.listening && !self.machine.is_over(Instant::now()) {
+            let is_open = !self.machine.is_draining();
             tokio::select! {
-                command = inbox.recv(), if room => match command {
-                    Some(TextCommand::Submit(order)) => self.submit(&requester, order).await,
-                    Some(TextCommand::Finish(_)) | None => break,
+                command = inbox.recv(), if self.machine.has_room() => match command {
+                    Some(TextCommand::Submit(order)) => self.submit(&requester, order),
+                    Some(TextCommand::Finish(_)) | None => self.machine.drain(Instant::now()),
                 },
-                Some(done) = self.requests.join_next_with_id() => self.done(done).await,
-                found = poll_probe(&mut self.probing), if self.probing.is_some() => self.probed(found).await,
-                () = at(self.link.probe_at()), if self.probing.is_none() => self.probe(&requester),
-                () = at(self.link.recover_at()) => {
-                    let link = self.link.recover(Instant::now());
-                    self.say_link(link).await;
+                Some(done) = self.requests.join_next_with_id() => self.done(done),
+                found = poll_probe(&mut self.probing), if is_open && self.probing.is_some() => {
+                    self.probing = None;
+                    self.machine.probed(found, Instant::now());
                 }
-                setup = next(&mut changes) => {
+                () = at(self.machine.deadline()) => self.wake(&requester),
+                setup = next(&mut changes), if is_open => {
                     requester = setup.requester.clone();
-                    self.change(&setup).await;
+                    self.change(&setup);
                 }
             }
+            self.say().await;
         }
-        self.drain(inbox).await;
+        self.end(inbox).await;
     }
 
-    /// The carrier's file can't be used: that is the link's reason, and every order fails.
+    /// The carrier's file can't be used: every order fails.
     async fn refuse_all(mut self, error: RequestError, mut inbox: mpsc::Receiver<TextCommand>) {
-        let link = self.link.down(error.to_string(), Instant::now());
-        self.say_link(link).await;
-        while let Some(command) = inbox.recv().await {
-            match command {
-                TextCommand::Submit(order) => self.refuse(order.key).await,
-                TextCommand::Finish(_) => break,
-            }
+        self.machine.unusable(error.to_string(), Instant::now());
+        self.say().await;
+        while let Some(TextCommand::Submit(order)) = inbox.recv().await {
+            self.machine.refuse(order.key);
+            self.say().await;
         }
-        self.drain(inbox).await;
+        self.end(inbox).await;
     }
 
-    async fn submit(&mut self, requester: &Arc<Requester>, order: Box<TextOrder>) {
+    fn submit(&mut self, requester: &Arc<Requester>, order: Box<TextOrder>) {
         let key = order.key;
-        if self.link.is_down() {
-            return self.refuse(key).await;
+        if !self.machine.submit(key) {
+            return;
         }
         let requester = requester.clone();
         let task = self
@@ -198,110 +193,65 @@ impl Driver {
         self.keys.insert(task.id(), key);
     }
 
-    async fn done(&mut self, done: Result<(Id, (AttemptKey, Exchange)), JoinError>) {
-        let (key, exchange) = match done {
+    fn done(&mut self, done: Result<(Id, (AttemptKey, Exchange)), JoinError>) {
+        let now = Instant::now();
+        match done {
             Ok((id, (key, exchange))) => {
                 self.keys.remove(&id);
-                (key, exchange)
+                self.machine.ended(key, exchange, now);
             }
-            // A task that broke may have sent its text.
-            Err(error) => match self.keys.remove(&error.id()) {
-                Some(key) => (
-                    key,
-                    Exchange {
-                        event: AttemptEvent::InDoubt {
-                            cause: Cause::InDoubt,
-                        },
-                        link: Seen::Nothing,
-                    },
-                ),
-                None => return,
-            },
-        };
+            Err(error) => {
+                if let Some(key) = self.keys.remove(&error.id()) {
+                    self.machine.broke(key, now);
+                }
+            }
+        }
+    }
+
+    fn wake(&mut self, requester: &Arc<Requester>) {
         let now = Instant::now();
-        let link = match exchange.link {
-            Seen::Answered => self.link.up(now),
-            Seen::Unreachable(reason) => self.link.unreachable(reason, now),
-            Seen::Nothing => None,
-        };
-        self.say_link(link).await;
-        if let AttemptEvent::Failed(failure) = &exchange.event
-            && failure.cause == Cause::Throttled
-        {
-            self.link.throttled(failure.retry_after, now);
-        }
-        self.say(CarrierEvent::Attempt(key, exchange.event)).await;
-    }
-
-    fn probe(&mut self, requester: &Arc<Requester>) {
-        let requester = requester.clone();
-        let config = self.config.clone();
-        self.probing = Some(Box::pin(async move {
-            requester.credentials()?;
-            connect::connect(requester.endpoint(), &config.tls, config.response_timeout).await?;
-            Ok(())
-        }));
-    }
-
-    async fn probed(&mut self, found: Result<(), ProbeError>) {
-        self.probing = None;
-        for link in self.link.probed(found, Instant::now()) {
-            self.say_link(link).await;
+        self.machine.timeout(now);
+        if self.machine.probes(now) {
+            let (requester, config) = (requester.clone(), self.config.clone());
+            self.probing = Some(Box::pin(async move {
+                requester.credentials()?;
+                connect::connect(requester.endpoint(), &config.tls, config.response_timeout)
+                    .await?;
+                Ok(())
+            }));
         }
     }
 
-    async fn say_link(&mut self, link: Option<Link>) {
-        if let Some(link) = link {
-            self.say(CarrierEvent::Link(link)).await;
+    fn change(&mut self, setup: &Setup) {
+        self.config = setup.config.clone();
+        if setup.fresh {
+            self.probing = None;
+        }
+        let (config, now) = (setup.config.clone(), Instant::now());
+        self.machine.change(config, setup.window, setup.fresh, now);
+    }
+
+    async fn say(&mut self) {
+        while let Some(what) = self.machine.poll_event() {
+            let said = CarrierMessage {
+                carrier: self.config.name.clone(),
+                what,
+            };
+            self.listening &= self.said.send(said).await.is_ok();
         }
     }
 
-    async fn refuse(&mut self, key: AttemptKey) {
-        self.say(CarrierEvent::Attempt(
-            key,
-            AttemptEvent::Failed(Cause::CarrierFault.failure(None)),
-        ))
-        .await;
-    }
-
-    async fn say(&mut self, what: CarrierEvent) {
-        let said = CarrierMessage {
-            carrier: self.config.name.clone(),
-            what,
-        };
-        self.listening &= self.said.send(said).await.is_ok();
-    }
-
-    /// What is in the air is waited for, within bounds; what was not begun fails.
-    async fn drain(mut self, mut inbox: mpsc::Receiver<TextCommand>) {
-        self.link.drain();
-        let until = Instant::now() + self.config.response_timeout + DRAIN_GRACE;
-        while self.listening {
-            tokio::select! {
-                done = self.requests.join_next_with_id() => match done {
-                    Some(done) => self.done(done).await,
-                    None => break,
-                },
-                () = sleep_until(until.into()) => break,
-            }
-        }
+    /// What is still in the air is given up; what was not begun fails.
+    async fn end(mut self, mut inbox: mpsc::Receiver<TextCommand>) {
         self.requests.shutdown().await;
-        for key in std::mem::take(&mut self.keys).into_values() {
-            self.say(CarrierEvent::Attempt(
-                key,
-                AttemptEvent::InDoubt {
-                    cause: Cause::InDoubt,
-                },
-            ))
-            .await;
-        }
-        self.link.slots().set(0);
+        self.machine.end();
         inbox.close();
         while let Ok(command) = inbox.try_recv() {
             if let TextCommand::Submit(order) = command {
-                self.refuse(order.key).await;
+                self.machine.refuse(order.key);
             }
         }
+        self.say().await;
     }
 }
 

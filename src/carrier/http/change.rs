@@ -1,13 +1,10 @@
 //! What a carrier's requests are made of, and another of it while the carrier runs.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{
-    Driver,
-    client::{RequestError, Requester},
-};
+use super::{client::Requester, request::RequestError};
 use crate::config::carrier::{CarrierConfig, Transport};
 
 /// What requests are made of.
@@ -17,7 +14,7 @@ pub struct Setup {
     pub(super) window: u32,
     pub(super) requester: Arc<Requester>,
     /// The address or the credentials are others than before: what was known of the link is of no use.
-    fresh: bool,
+    pub(super) fresh: bool,
 }
 
 impl Setup {
@@ -49,21 +46,6 @@ pub fn is_another_link(old: &CarrierConfig, new: &CarrierConfig) -> bool {
                 || old.tls != new.tls
         }
         _ => true,
-    }
-}
-
-impl Driver {
-    /// Another configuration, from the next request on. Those in the air end as they began.
-    pub(super) async fn change(&mut self, setup: &Setup) {
-        self.config = setup.config.clone();
-        if setup.fresh {
-            self.probing = None;
-        }
-        let (window, probe) = (setup.window, self.config.probe);
-        let links = self.link.change(window, probe, setup.fresh, Instant::now());
-        for link in links {
-            self.say_link(link).await;
-        }
     }
 }
 

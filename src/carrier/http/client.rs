@@ -1,7 +1,6 @@
-//! One request to an HTTP carrier: built from its file, sent over a kept-alive pool, read whole within its time.
-//!
-//! The one question that matters here is whether a request may have left us: if not, another carrier may take the
-//! text; if so, it is in doubt.
+//! Requests to an HTTP carrier over a kept-alive pool, each read whole within its time. What is sent is written in
+//! [`request`](super::request), what comes of it is read in [`exchange`](super::exchange); here are the sockets, the secrets
+//! and what is logged.
 
 use std::{
     pin::Pin,
@@ -17,164 +16,65 @@ use base64::Engine as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{
-    HeaderMap, Method, Request, Response, Uri,
+    Request, Response,
     body::{Body, Frame, Incoming, SizeHint},
-    header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{AUTHORIZATION, HeaderName, HeaderValue},
 };
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{Client, Error as ClientError, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 
 use super::{
-    answer::{self, Answer},
-    body::{self, Unreadable},
+    body::Unreadable,
+    exchange::{Exchange, MAX_ANSWER, Seen, Transmission},
     oddities::Oddities,
-    template::{Fields, Kind, Template},
+    request::{RequestError, RequestFormat, Unsent},
 };
 use crate::{
     carrier::{
-        AttemptEvent, TextOrder,
+        AttemptEvent, TextOrder, connect,
         tls::{self, TlsError},
     },
-    cause::{Blame, Cause, Failure},
     challenge::Millis,
-    config::{
-        carrier::{CarrierConfig, Carry, Endpoint, HttpAuth, HttpConfig},
-        secret::SecretError,
-    },
+    config::carrier::{CarrierConfig, Endpoint, HttpAuth, HttpConfig},
 };
 
-/// Largest answer that is read.
-const MAX_ANSWER: usize = 64 * 1024;
 /// An idle connection is kept for so long.
 const IDLE: Duration = Duration::from_secs(30);
 /// A secret is read again after so long, so that it can be rotated.
 const SECRET_LIFE: Duration = Duration::from_secs(10);
 
-/// Everything that doesn't change from one request to the next.
+/// Sends one carrier's requests.
 pub struct Requester {
     config: Arc<CarrierConfig>,
     http: HttpConfig,
+    format: RequestFormat,
     client: Client<HttpsConnector<HttpConnector>, Tracked>,
-    method: Method,
-    url: Template,
-    /// The URL, where nothing is filled in.
-    fixed: Option<Uri>,
-    headers: HeaderMap,
-    /// Those in which something is filled in.
-    filled: Vec<(HeaderName, Template)>,
-    body: Template,
     oddities: Oddities,
     /// A text that did not fit was said.
     unfit: AtomicBool,
     authorization: Mutex<Option<(Instant, (HeaderName, HeaderValue))>>,
-    endpoint: Endpoint,
-}
-
-/// What became of a request, and what it tells about the link.
-pub struct Exchange {
-    pub event: AttemptEvent,
-    pub link: Seen,
-}
-
-/// Why a request could not be made.
-enum Unsent {
-    /// The carrier's file or secrets: nothing can be sent.
-    Carrier(RequestError),
-    /// This one text.
-    Text(String),
-}
-
-/// Why nothing can be sent by a carrier's file, or with its secrets.
-#[derive(Debug, thiserror::Error)]
-pub enum RequestError {
-    #[error("it is no HTTP carrier")]
-    NoHttp,
-    #[error("request.method: {0} is no HTTP method")]
-    Method(Arc<str>),
-    #[error("request.headers: {0} is no header")]
-    Header(Arc<str>),
-    #[error("request.url: {0}")]
-    Url(#[from] hyper::http::uri::InvalidUri),
-    #[error("request.url: begin it with https:// or http://")]
-    Scheme,
-    #[error("request.url: it names no host")]
-    NoHost,
-    #[error("request.auth: {0}")]
-    Secret(#[from] SecretError),
-    #[error("request.auth: the secret holds a control character")]
-    ControlCharacter,
-    #[error("request.auth.header: {0} is no header's name")]
-    AuthHeader(Arc<str>),
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-}
-
-/// What a request has seen of the link.
-pub enum Seen {
-    Answered,
-    /// No connection came to be.
-    Unreachable(String),
-    Nothing,
 }
 
 impl Requester {
     /// The error names what is wrong in the carrier's file.
     pub fn new(config: Arc<CarrierConfig>, http: HttpConfig) -> Result<Requester, RequestError> {
-        let request = &http.request;
-        let method = Method::from_bytes(request.method.as_bytes())
-            .map_err(|_| RequestError::Method(request.method.clone()))?;
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(body::CODINGS));
-        let mut filled = Vec::new();
-        for (name, value) in &request.headers {
-            let wrong = || RequestError::Header(name.clone());
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
-            let template = Template::new(value, Kind::Plain);
-            let value = HeaderValue::from_str(value).map_err(|_| wrong())?;
-            if !template.is_fixed() {
-                filled.push((name.clone(), template));
-            }
-            headers.insert(name, value);
-        }
-        let content_type = headers
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        let kind = Kind::of(content_type, &request.body);
-        if content_type.is_none() && !request.body.is_empty() {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind.content_type()));
-        }
-        let url = Template::new(&request.url, Kind::Form);
-        let sample = url.fill(&Fields {
-            to: "",
-            sender: "",
-            text: "",
-            reference: "",
-        });
-        let uri: Uri = sample.parse()?;
-        let endpoint = endpoint(&uri)?;
         Ok(Requester {
+            format: RequestFormat::new(&http)?,
             client: client(&config, http.window)?,
-            body: Template::new(&request.body, kind),
-            fixed: url.is_fixed().then_some(uri),
             authorization: Mutex::default(),
             oddities: Oddities::new(config.name.clone()),
             unfit: AtomicBool::new(false),
             config,
             http,
-            method,
-            url,
-            headers,
-            filled,
-            endpoint,
         })
     }
 
     /// Where the probe asks.
     pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        self.format.endpoint()
     }
 
     /// Whether the credentials can be read; the reason where not.
@@ -184,113 +84,50 @@ impl Requester {
 
     /// Sends one text and waits for the whole answer.
     pub async fn send(&self, order: &TextOrder, now: Millis) -> Exchange {
-        let not_sent = |cause: Cause, link| Exchange {
-            event: AttemptEvent::Failed(cause.failure(None)),
-            link,
+        let request = self.format.build(order, now);
+        let request = match request.and_then(|request| self.authorized(request)) {
+            Ok(request) => request.map(Tracked::new),
+            Err(why) => {
+                self.note_unsent(&why);
+                return Exchange::unsent(&why);
+            }
         };
-        if order.deadline <= now {
-            return not_sent(Cause::Expired, Seen::Nothing);
+        let outcome = self.outcome(request).await;
+        let exchange = Exchange::of(outcome, &self.http.response, &self.config.status, now);
+        if let Seen::Answered { status, oddity } = exchange.link {
+            let is_accepted = matches!(exchange.event, AttemptEvent::Accepted { .. });
+            let now = Instant::now();
+            self.oddities.note(status, oddity, is_accepted, now);
         }
-        let reference = format!("{}-{}", order.key.challenge.0, order.key.attempt);
-        let fields = Fields {
-            to: order.to.e164(),
-            sender: &order.sender,
-            text: &order.content.body,
-            reference: &reference,
-        };
-        let request = match self.request(&fields) {
-            Ok(request) => request,
-            Err(Unsent::Carrier(error)) => {
-                return not_sent(Cause::CarrierFault, Seen::Unreachable(error.to_string()));
-            }
-            Err(Unsent::Text(reason)) => {
-                // Texts come from jobs: who writes such ones must not fill the log.
-                if !self.unfit.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(carrier = %self.config.name, reason, "a text does not fit into the request; said once");
-                }
-                let failure = Failure {
-                    blame: Blame::Us,
-                    ..Cause::CarrierFault.failure(None)
-                };
-                return Exchange {
-                    event: AttemptEvent::Failed(failure),
-                    link: Seen::Nothing,
-                };
-            }
-        };
+        exchange
+    }
+
+    async fn outcome(&self, request: Request<Tracked>) -> Transmission {
         let may_have_left = request.body().left.clone();
-        let doubt = |link| Exchange {
-            event: AttemptEvent::InDoubt {
-                cause: Cause::InDoubt,
-            },
-            link,
-        };
-        let whole = async {
-            let response = self.client.request(request).await?;
-            Ok::<_, hyper_util::client::legacy::Error>(self.read(response, now).await)
-        };
+        let whole =
+            async { Ok::<_, ClientError>(collected(self.client.request(request).await?).await) };
         match tokio::time::timeout(self.config.response_timeout, whole).await {
-            Ok(Ok(event)) => Exchange {
-                event,
-                link: Seen::Answered,
+            Ok(Ok(answer)) => Transmission::Answered(answer),
+            Ok(Err(error)) if error.is_connect() => Transmission::NoConnection {
+                reason: self.describe(&error),
             },
-            Ok(Err(error)) if error.is_connect() => not_sent(
-                Cause::CarrierFault,
-                Seen::Unreachable(self.describe(&error)),
-            ),
-            Ok(Err(_)) | Err(_) if !may_have_left.load(Ordering::Acquire) => not_sent(
-                Cause::CarrierFault,
-                Seen::Unreachable(self.named("no connection in time")),
-            ),
-            Ok(Err(_)) | Err(_) => doubt(Seen::Nothing),
+            Ok(Err(_)) | Err(_) => Transmission::Unanswered {
+                may_have_left: may_have_left.load(Ordering::Acquire),
+                reason: self.named("no connection in time"),
+            },
         }
     }
 
-    async fn read(&self, response: Response<Incoming>, now: Millis) -> AttemptEvent {
-        let (head, body) = response.into_parts();
-        let octets = match Limited::new(body, MAX_ANSWER).collect().await {
-            Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(Unreadable::TooLong),
-            Err(_) => Err(Unreadable::CutOff),
-        };
-        let text = octets.and_then(|octets| body::text(&head.headers, &octets, MAX_ANSWER));
-        let answer = Answer {
-            status: head.status.as_u16(),
-            retry_after: head
-                .headers
-                .get(RETRY_AFTER)
-                .and_then(|value| value.to_str().ok()),
-            body: text.as_deref().map_err(|why| *why),
-        };
-        let reading = answer::read(&answer, &self.http.response, &self.config.status, now);
-        self.oddities.note(answer.status, &reading, Instant::now());
-        reading.event
+    fn note_unsent(&self, why: &Unsent) {
+        // Texts come from jobs: who writes such ones must not fill the log.
+        if let Unsent::Text(reason) = why
+            && !self.unfit.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(carrier = %self.config.name, reason, "a text does not fit into the request; said once");
+        }
     }
 
-    fn request(&self, fields: &Fields<'_>) -> Result<Request<Tracked>, Unsent> {
-        let uri = match &self.fixed {
-            Some(uri) => uri.clone(),
-            None => self
-                .url
-                .fill(fields)
-                .parse()
-                .map_err(|e| Unsent::Text(format!("request.url: {e}")))?,
-        };
-        let body = Bytes::from(self.body.fill(fields));
-        let mut request = Request::new(Tracked::new(body));
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = uri;
-        *request.headers_mut() = self.headers.clone();
-        for (name, template) in &self.filled {
-            // A line end would begin another header: such a value is refused here.
-            let value =
-                HeaderValue::from_bytes(template.fill(fields).as_bytes()).map_err(|_| {
-                    Unsent::Text(format!(
-                        "request.headers.{name}: would hold a control character"
-                    ))
-                })?;
-            request.headers_mut().insert(name.clone(), value);
-        }
+    fn authorized(&self, mut request: Request<Bytes>) -> Result<Request<Bytes>, Unsent> {
         let authorization = self
             .authorization(Instant::now())
             .map_err(Unsent::Carrier)?;
@@ -322,37 +159,32 @@ impl Requester {
         Ok(Some(header))
     }
 
-    fn describe(&self, error: &hyper_util::client::legacy::Error) -> String {
+    fn describe(&self, error: &ClientError) -> String {
         let mut innermost: &(dyn std::error::Error + 'static) = error;
         while let Some(source) = innermost.source() {
             innermost = source;
         }
         match innermost.downcast_ref::<std::io::Error>() {
-            Some(io) => self.named(&crate::carrier::connect::describe(io)),
+            Some(io) => self.named(&connect::describe(io)),
             None => self.named(&innermost.to_string()),
         }
     }
 
     fn named(&self, reason: &str) -> String {
-        format!("{}:{}: {reason}", self.endpoint.host, self.endpoint.port)
+        let Endpoint { host, port, .. } = self.endpoint();
+        format!("{host}:{port}: {reason}")
     }
 }
 
-fn endpoint(uri: &Uri) -> Result<Endpoint, RequestError> {
-    let carry = match uri.scheme_str() {
-        Some("http") => Carry::Tcp,
-        Some("https") => Carry::Tls,
-        _ => return Err(RequestError::Scheme),
+/// An answer with its body, as far as it comes.
+async fn collected(answer: Response<Incoming>) -> Response<Result<Bytes, Unreadable>> {
+    let (head, body) = answer.into_parts();
+    let octets = match Limited::new(body, MAX_ANSWER).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Unreadable::TooLong),
+        Err(_) => Err(Unreadable::CutOff),
     };
-    let host = uri.host().ok_or(RequestError::NoHost)?;
-    let port = uri
-        .port_u16()
-        .unwrap_or(if carry == Carry::Tls { 443 } else { 80 });
-    Ok(Endpoint {
-        carry,
-        host: host.into(),
-        port,
-    })
+    Response::from_parts(head, octets)
 }
 
 fn header(auth: &HttpAuth) -> Result<(HeaderName, HeaderValue), RequestError> {

@@ -34,13 +34,14 @@ enum Reach {
 }
 
 impl LinkState {
-    pub fn new(window: u32, probe: Option<Duration>) -> LinkState {
+    /// `seed`: of the waits between probes of one that is down.
+    pub fn new(window: u32, probe: Option<Duration>, seed: u64) -> LinkState {
         LinkState {
             reach: Reach::Unknown,
             window,
             probe,
             throttle: ThrottleLimiter::default(),
-            waits: Waits::default(),
+            waits: Waits::seeded(seed),
             next_probe: None,
             slots: Slots::default(),
             is_draining: false,
@@ -149,7 +150,7 @@ impl LinkState {
         if fresh {
             self.reach = Reach::Unknown;
             self.throttle = ThrottleLimiter::default();
-            self.waits = Waits::default();
+            self.waits.succeeded();
         }
         let mut up = None;
         match self.probe {
@@ -204,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_probe_finds_it_and_each_reason_is_said_once() {
-        let (mut link, now) = (LinkState::new(10, Some(PROBE)), Instant::now());
+        let (mut link, now) = (LinkState::new(10, Some(PROBE), 7), Instant::now());
         assert_eq!(link.begin(now), None);
         assert_eq!(link.probe_at(), Some(now));
         let refused = || Err("refused");
@@ -228,7 +229,7 @@ mod tests {
 
     #[test]
     fn one_that_is_never_probed_is_up_whatever_a_request_finds() {
-        let (mut link, now) = (LinkState::new(10, None), Instant::now());
+        let (mut link, now) = (LinkState::new(10, None, 7), Instant::now());
         assert_eq!(link.begin(now), Some(Link::Up));
         assert_eq!(link.unreachable("reset".into(), now), None);
         assert_eq!((link.slots().get(), link.probe_at()), (10, None));
@@ -236,7 +237,7 @@ mod tests {
 
     #[test]
     fn throttling_and_changes_move_the_slots() {
-        let (mut link, now) = (LinkState::new(16, None), Instant::now());
+        let (mut link, now) = (LinkState::new(16, None, 7), Instant::now());
         link.begin(now);
         link.throttled(Some(Duration::from_secs(2)), now);
         assert_eq!((link.slots().get(), link.recover(now)), (8, None));

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::answer::{Oddity, Reading};
-use crate::{carrier::AttemptEvent, telemetry::counters};
+use super::answer::Oddity;
+use crate::telemetry::counters;
 
 /// So long, and for so many answers, nothing odd may have come until it is over.
 const CALM: (Duration, u32) = (Duration::from_secs(60), 20);
@@ -41,14 +41,14 @@ impl Oddities {
         }
     }
 
-    pub fn note(&self, status: u16, reading: &Reading, now: Instant) {
-        if let Some(oddity) = reading.oddity {
+    /// `usual`: the answer took its text.
+    pub fn note(&self, status: u16, oddity: Option<Oddity>, usual: bool, now: Instant) {
+        if let Some(oddity) = oddity {
             counters::odd_answer(&self.carrier, oddity.name());
         }
-        let usual = matches!(reading.event, AttemptEvent::Accepted { .. });
         // Nothing panics while it is held.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = state.note(reading.oddity, usual, now);
+        let line = state.note(oddity, usual, now);
         drop(state);
         match line {
             Some(OddityLine::Begins(oddity)) => tracing::warn!(

@@ -1,5 +1,7 @@
 //! Over real sockets, against the simulated HTTP carrier, callbacks through the router.
 
+use std::time::Duration;
+
 use arc_swap::ArcSwap;
 use simulators::{
     http_carrier::{self, HttpCarrier, HttpHandle},
@@ -13,8 +15,10 @@ use tokio::{
 
 use super::*;
 use crate::{
-    carrier::{Finish, Incoming, Receipt, ReceiptState, Text, callbacks},
-    cause::{Failure, Verdict},
+    carrier::{
+        AttemptEvent, CarrierEvent, Finish, Incoming, Link, Receipt, ReceiptState, Text, callbacks,
+    },
+    cause::{Cause, Failure, Verdict},
     challenge::ChallengeKey,
     config::carrier::{HttpAuth, HttpCallback, HttpConfig, HttpRequest, HttpResponse, Secret, Tls},
     number::Number,
