@@ -1,7 +1,7 @@
 //! What an HTTP carrier calls back with: receipts and texts from phones, signed.
 //!
-//! The signature is checked before anything is read ([`signature`]). A body may bring many receipts ([`read`]): all are
-//! handed over, and 200 is answered once each of them is safe; if one is not, the carrier is asked to come again, and
+//! The signature is checked before anything is read ([`signature`], [`format`]). A body may bring many receipts ([`read`]): all
+//! are handed over, and 200 is answered once each of them is safe; if one is not, the carrier is asked to come again, and
 //! those that are safe are known then ([`repeats`]). Of a body in which some parts can't be understood, the others are
 //! taken: to come again would not make them readable. May not log a body.
 
@@ -10,20 +10,19 @@ use std::{
     time::Duration,
 };
 
-use hyper::{
-    HeaderMap,
-    header::{CONTENT_TYPE, HeaderValue},
-};
-use ring::digest;
+use hyper::HeaderMap;
 use tokio::sync::{mpsc, oneshot};
 
+mod format;
 mod read;
 mod repeats;
 mod signature;
 
+pub use format::MAX_BODY;
+
 use self::{
-    read::{Brought, Layout},
-    repeats::{Mark, Memory, Repeats},
+    format::CallbackFormat,
+    repeats::{Mark, Repeats},
     signature::{Signatures, Signed},
 };
 use super::{body, json};
@@ -33,12 +32,8 @@ use crate::{
     config::carrier::{CarrierConfig, HttpCallback, Transport},
 };
 
-/// A longer body is refused (413), also one that is longer once it is decoded.
-pub const MAX_BODY: usize = 64 * 1024;
-/// Receipts and texts in one body; more are refused (413).
-const MAX_BROUGHT: usize = 2_000;
 /// How long dispatch and the ledger may be behind before the carrier is asked to come again.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why a callback is not answered 200.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,7 +107,7 @@ pub struct CallbackHandle(Arc<Receiver>);
 struct Receiver {
     config: Arc<CarrierConfig>,
     /// None: the carrier's file has no callbacks.
-    callback: Option<(Box<HttpCallback>, Layout)>,
+    format: Option<CallbackFormat>,
     said: mpsc::Sender<CarrierMessage>,
     signatures: Signatures,
     /// Kept over a reload.
@@ -159,14 +154,11 @@ impl CallbackHandle {
         said: mpsc::Sender<CarrierMessage>,
         repeats: Arc<Mutex<Repeats>>,
     ) -> CallbackHandle {
-        let callback = callback.map(|callback| {
-            let layout = Layout::new(&callback);
-            (callback, layout)
-        });
+        let format = callback.map(|callback| CallbackFormat::new(config.clone(), callback));
         CallbackHandle(Arc::new(Receiver {
             signatures: Signatures::new(config.name.clone()),
             config,
-            callback,
+            format,
             said,
             repeats,
         }))
@@ -180,103 +172,35 @@ impl CallbackHandle {
         now: Millis,
     ) -> Result<usize, Refused> {
         let receiver = &self.0;
-        let Some((callback, layout)) = &receiver.callback else {
+        let signatures = &receiver.signatures;
+        let Some(format) = &receiver.format else {
             // The same work as for any other refusal.
-            receiver.signatures.check(&[], headers, body, now);
+            signatures.check(&[], headers, body, now);
             return Err(Refused::NoCallbacks);
         };
-        if body.len() > MAX_BODY {
-            return Err(Refused::TooLong);
-        }
-        match receiver
-            .signatures
-            .check(&callback.keys, headers, body, now)
-        {
-            Signed::Good => {}
-            Signed::Missing => return Err(Refused::SignatureMissing),
-            Signed::Wrong => return Err(Refused::SignatureWrong),
-            Signed::TooOld => return Err(Refused::SignatureTooOld),
-            Signed::NoKeys => return Err(Refused::NoKeys),
-        }
-        let (brought, skipped) = receiver.understand(callback, layout, headers, body)?;
-        self.take(brought).await?;
-        Ok(skipped)
+        let keys = &format.callback().keys;
+        let parts = format.read(headers, body, || signatures.check(keys, headers, body, now))?;
+        self.take(parts.brought).await?;
+        Ok(parts.skipped)
     }
 
     async fn take(&self, brought: Vec<(Mark, Incoming)>) -> Result<(), Refused> {
-        let all: Vec<Mark> = brought.iter().map(|(mark, _)| *mark).collect();
-        let (mut fresh, mut behind) = (Vec::new(), false);
-        {
-            let mut repeats = self.0.repeats();
-            for (mark, incoming) in brought {
-                match repeats.begin(mark) {
-                    Memory::New => fresh.push((mark, incoming)),
-                    Memory::Taken => {}
-                    Memory::Waiting | Memory::Full => behind = true,
-                }
-            }
-        }
+        let (taking, fresh) = self.0.repeats().take(brought);
+        let mut is_safe = true;
         if !fresh.is_empty() {
             // In a task of its own: the carrier may hang up, and what it brought is still taken, and known as taken.
             let receiver = self.0.clone();
             let handed = tokio::spawn(async move { receiver.hand_over(fresh).await });
-            behind |= !matches!(tokio::time::timeout(PATIENCE, handed).await, Ok(Ok(true)));
+            is_safe = matches!(tokio::time::timeout(PATIENCE, handed).await, Ok(Ok(true)));
         }
-        if behind {
-            return Err(Refused::Busy);
+        match self.0.repeats().answer(taking, is_safe) {
+            true => Ok(()),
+            false => Err(Refused::Busy),
         }
-        // From here the answer is 200.
-        self.0.repeats().answered(&all);
-        Ok(())
     }
 }
 
 impl Receiver {
-    /// What a body with a good signature brings, each with what tells its repeat, and how many parts bring nothing.
-    fn understand(
-        &self,
-        callback: &HttpCallback,
-        layout: &Layout,
-        headers: &HeaderMap,
-        octets: &[u8],
-    ) -> Result<(Vec<(Mark, Incoming)>, usize), Refused> {
-        let text = body::text(headers, octets, MAX_BODY).map_err(|why| match why {
-            body::Unreadable::TooLong => Refused::TooLong,
-            body::Unreadable::CutOff | body::Unreadable::Coding => Refused::Unreadable,
-        })?;
-        let Some(documents) = json::documents(&text) else {
-            return Err(match says_other_than_json(headers) {
-                true => Refused::ContentType,
-                false => Refused::NotUnderstood,
-            });
-        };
-        let mut found = Vec::new();
-        for document in documents {
-            layout
-                .each(document, &mut found, MAX_BROUGHT)
-                .map_err(|()| Refused::TooLong)?;
-        }
-        let digest = digest::digest(&digest::SHA256, octets);
-        let count = found.len();
-        let mut brought = Vec::with_capacity(count);
-        for (place, part) in found.iter().enumerate() {
-            let Some(Brought { id, incoming }) = read::one(callback, layout, &self.config, part)
-            else {
-                continue;
-            };
-            let mark = match id {
-                Some(id) => Mark::of_id(&id, &incoming),
-                None => Mark::of_place(digest.as_ref(), place),
-            };
-            brought.push((mark, incoming));
-        }
-        if brought.is_empty() && count > 0 {
-            return Err(Refused::NotUnderstood);
-        }
-        let skipped = count - brought.len();
-        Ok((brought, skipped))
-    }
-
     /// True: dispatch has all of it, for good.
     async fn hand_over(&self, brought: Vec<(Mark, Incoming)>) -> bool {
         let mut acks = Vec::with_capacity(brought.len());
@@ -303,12 +227,6 @@ impl Receiver {
     fn repeats(&self) -> MutexGuard<'_, Repeats> {
         self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn says_other_than_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let kind = String::from_utf8_lossy(kind.unwrap_or_default()).to_ascii_lowercase();
-    !kind.is_empty() && !kind.contains("json")
 }
 
 #[cfg(test)]

@@ -73,6 +73,15 @@ pub enum Memory {
     Full,
 }
 
+/// A callback that is being taken.
+#[derive(Debug)]
+pub struct Taking {
+    /// Of all that it brings.
+    marks: Vec<Mark>,
+    /// A part of it waits since it came before, or there is no room for it.
+    is_behind: bool,
+}
+
 #[derive(Debug, Default)]
 pub struct Repeats {
     /// None: waits. Else its place in `taken`.
@@ -83,7 +92,30 @@ pub struct Repeats {
 }
 
 impl Repeats {
-    pub fn begin(&mut self, mark: Mark) -> Memory {
+    /// A callback brings this. Gives what of it is new, and waits from now on, each until [`Repeats::end`].
+    pub fn take(&mut self, brought: Vec<(Mark, Incoming)>) -> (Taking, Vec<(Mark, Incoming)>) {
+        let marks = brought.iter().map(|(mark, _)| *mark).collect();
+        let (mut fresh, mut is_behind) = (Vec::new(), false);
+        for (mark, incoming) in brought {
+            match self.begin(mark) {
+                Memory::New => fresh.push((mark, incoming)),
+                Memory::Taken => {}
+                Memory::Waiting | Memory::Full => is_behind = true,
+            }
+        }
+        (Taking { marks, is_behind }, fresh)
+    }
+
+    /// `is_safe`: what was new in it is safe, in time. True: the carrier is told that all of it is; else it shall come again.
+    pub fn answer(&mut self, taking: Taking, is_safe: bool) -> bool {
+        if taking.is_behind || !is_safe {
+            return false;
+        }
+        self.answered(&taking.marks);
+        true
+    }
+
+    fn begin(&mut self, mark: Mark) -> Memory {
         match self.known.get(&mark) {
             Some(Some(_)) => return Memory::Taken,
             Some(None) => return Memory::Waiting,
@@ -113,7 +145,7 @@ impl Repeats {
     }
 
     /// The carrier is told that all of these are safe.
-    pub fn answered(&mut self, marks: &[Mark]) {
+    fn answered(&mut self, marks: &[Mark]) {
         for mark in marks.iter().filter(|mark| !mark.lasting) {
             self.forget(*mark);
         }

@@ -68,36 +68,22 @@ impl Signatures {
         body: &[u8],
         now: Millis,
     ) -> Signed {
-        let given = headers.get_all(NAME).iter().take(MAX_HEADERS);
-        let given: Vec<Signature<'_>> = given
-            .filter_map(|value| parse(value.to_str().ok()?))
-            .collect();
-        if given.is_empty() {
-            return Signed::Missing;
-        }
         let known = self.known();
-        let mut found = find(&known, &given, body);
+        let mut signed = check(&known, headers, body, now);
         let mut count = known.len();
         // A key may have been rotated since.
-        if found.is_none()
+        if is_nobodys(signed)
             && let Some(read) = self.read_again(secrets)
         {
-            found = find(&read, &given, body);
+            signed = check(&read, headers, body, now);
             count = read.len();
         }
-        match found {
-            Some(signature) if near(signature.at, now) => Signed::Good,
-            Some(_) => Signed::TooOld,
-            None => {
-                let missing = LEAST_KEYS.saturating_sub(count);
-                let nobody = hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]);
-                find(&vec![nobody; missing], &given, body);
-                match count {
-                    0 => Signed::NoKeys,
-                    _ => Signed::Wrong,
-                }
-            }
+        if is_nobodys(signed) {
+            let nobody = hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]);
+            let missing = vec![nobody; LEAST_KEYS.saturating_sub(count)];
+            find(&missing, &given(headers), body);
         }
+        signed
     }
 
     fn known(&self) -> Arc<[hmac::Key]> {
@@ -132,6 +118,35 @@ impl Signatures {
         keys.keys = read.clone();
         Some(read)
     }
+}
+
+/// What the signature is by these keys.
+pub fn check(keys: &[hmac::Key], headers: &HeaderMap, body: &[u8], now: Millis) -> Signed {
+    let given = given(headers);
+    if given.is_empty() {
+        return Signed::Missing;
+    }
+    match find(keys, &given, body) {
+        Some(signature) if near(signature.at, now) => Signed::Good,
+        Some(_) => Signed::TooOld,
+        None if keys.is_empty() => Signed::NoKeys,
+        None => Signed::Wrong,
+    }
+}
+
+/// None of the keys has made it.
+fn is_nobodys(signed: Signed) -> bool {
+    match signed {
+        Signed::Wrong | Signed::NoKeys => true,
+        Signed::Good | Signed::Missing | Signed::TooOld => false,
+    }
+}
+
+fn given(headers: &HeaderMap) -> Vec<Signature<'_>> {
+    let given = headers.get_all(NAME).iter().take(MAX_HEADERS);
+    given
+        .filter_map(|value| parse(value.to_str().ok()?))
+        .collect()
 }
 
 fn parse(text: &str) -> Option<Signature<'_>> {

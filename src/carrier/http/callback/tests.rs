@@ -8,7 +8,7 @@ use crate::{
     cause::Cause,
     config::carrier::{HttpConfig, HttpRequest, HttpResponse, Secret, Tls, Transport},
 };
-use hyper::header::HeaderName;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 use ring::hmac;
 
 const NOW: Millis = Millis(1_700_000_000_000);
@@ -250,7 +250,7 @@ async fn every_receipt_of_a_body_is_taken() {
         assert_eq!(references(&mut desk), wanted, "{body}");
     }
     let mut desk = desk_with("too-many", 8, nested);
-    let ids = vec!["1"; MAX_BROUGHT + 1].join(",");
+    let ids = vec!["1"; format::MAX_BROUGHT + 1].join(",");
     let body = format!(r#"{{"results":[{{"ids":[{ids}],"status":"sent"}}]}}"#);
     assert_eq!(desk.signed("old-key", body.as_bytes()).await, 413);
 }
