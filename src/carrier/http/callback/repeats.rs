@@ -100,6 +100,8 @@ impl Repeats {
             match self.begin(mark) {
                 Memory::New => fresh.push((mark, incoming)),
                 Memory::Taken => {}
+                // The same body brings it twice: it waits for itself.
+                Memory::Waiting if fresh.iter().any(|(other, _)| *other == mark) => {}
                 Memory::Waiting | Memory::Full => is_behind = true,
             }
         }

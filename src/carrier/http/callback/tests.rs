@@ -174,6 +174,15 @@ async fn a_signed_receipt_is_taken() {
 }
 
 #[tokio::test]
+async fn a_body_that_brings_one_receipt_twice_brings_it_once_and_is_taken() {
+    let mut desk = desk("twice", 8);
+    let one = r#"{"inbound_id":"i-1","id":"m-1","status":"delivered"}"#;
+    let body = format!("[{one},{one}]");
+    assert_eq!(desk.signed("old-key", body.as_bytes()).await, 200);
+    assert_eq!(desk.brought.len(), 1);
+}
+
+#[tokio::test]
 async fn a_repeat_is_told_by_its_id_and_without_one_the_same_words_are_new() {
     let mut desk = desk("repeats", 8);
     let yes = br#"{"from":"+12025550123","to":"97671","text":"YES"}"#;
