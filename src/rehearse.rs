@@ -2,11 +2,12 @@
 //!
 //! Real are the [`core`](crate::core) with delivery, routing and admission, the parsing of jobs, the ledger's engine over a
 //! store in memory that loses what was not committed, the SMPP carriers' machines, which speak octets through a network
-//! in memory (`wire`) to the simulated message centre (`smpp`), and the trunks' machines, which speak SIP through another
+//! in memory (`wire`) to the simulated message centre (`smpp`), the HTTP carriers' machine, the writing of their requests and
+//! the reading of their answers and callbacks (`http`), the trunks' machines, which speak SIP through another network
 //! (`calls::network`) to the simulated exchange, and the publisher's, which brings reports to a broker in memory
 //! (`report_broker`). Played are the broker, the servers that ask (`callers`) and those that read reports
-//! (`world::consumers`), the HTTP carriers and their drivers (`http`), what becomes of texts (`texts`), the people at the
-//! phones, and the disk. A seed decides everything: the same seed gives the same trace, and its hash, on any machine.
+//! (`world::consumers`), HTTP's own framing and connections, what becomes of texts (`texts`), the people at the phones, and
+//! the disk. A seed decides everything: the same seed gives the same trace, and its hash, on any machine.
 //!
 //! `world` owns all of it and takes one event after the other. After each step and at the end `world::checks` holds what
 //! happened against the promise: every acked job ends in exactly one final, nothing is sent without an intent that is

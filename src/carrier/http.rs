@@ -19,18 +19,18 @@ use tokio::{
     time::sleep_until,
 };
 
-mod answer;
-mod body;
-mod callback;
+pub mod answer;
+pub mod body;
+pub mod callback;
 mod change;
 mod client;
 mod code;
-mod exchange;
+pub mod exchange;
 mod json;
 mod link;
-mod machine;
+pub mod machine;
 mod oddities;
-mod request;
+pub mod request;
 mod template;
 
 pub use callback::{CallbackHandle, MAX_BODY as MAX_CALLBACK, Refused, stranger};

@@ -27,7 +27,7 @@ pub struct Carrier {
 
 pub enum CarrierKind {
     Smpp(Box<Smpp>),
-    Http(Http),
+    Http(Box<Http>),
     Calls(Box<Calls>),
 }
 
@@ -39,7 +39,7 @@ impl Carrier {
                 let calls = Calls::new(place, config.clone(), sip.clone(), voices.clone());
                 CarrierKind::Calls(Box::new(calls))
             }
-            Transport::Http(http) => CarrierKind::Http(Http::new(place, http.window)),
+            Transport::Http(_) => CarrierKind::Http(Box::new(Http::new(place))),
             Transport::Smpp(smpp) => CarrierKind::Smpp(Box::new(Smpp::new(place, smpp))),
         };
         Carrier {
@@ -62,7 +62,7 @@ impl Carrier {
             (CarrierKind::Smpp(smpp), Transport::Smpp(config)) => {
                 smpp.begin(driver, &self.config, config, stage)
             }
-            (CarrierKind::Http(http), _) => http.begin(driver, stage),
+            (CarrierKind::Http(http), _) => http.begin(driver, &self.config, stage),
             (CarrierKind::Calls(calls), _) => calls.begin(driver, stage),
             // Its file is never another kind's.
             (CarrierKind::Smpp(_), _) => Slots::default(),
@@ -87,23 +87,25 @@ impl Carrier {
         }
     }
 
-    /// Its file says this now; the link stays.
-    pub fn change(&mut self, config: CarrierConfig, stage: &mut Stage<'_>) {
+    /// Its file says this now.
+    pub fn change(&mut self, config: CarrierConfig, stage: &mut Stage<'_>) -> UpdateLink {
         self.config = Arc::new(config);
         let driver = self.driver();
+        let mut is_fresh = false;
         match (&mut self.kind, &self.config.transport) {
             (CarrierKind::Smpp(smpp), Transport::Smpp(config)) => {
                 smpp.change(driver, &self.config, config, stage);
             }
-            (CarrierKind::Http(http), Transport::Http(config)) => {
-                http.change(config.window, stage);
+            (CarrierKind::Http(http), _) => {
+                is_fresh = http.change(driver, &self.config, stage);
             }
             (CarrierKind::Calls(calls), Transport::Sip(sip)) => {
                 calls.become_another(&self.config, sip, stage);
             }
             // Its file is never another kind's.
-            (CarrierKind::Smpp(_) | CarrierKind::Http(_) | CarrierKind::Calls(_), _) => {}
+            (CarrierKind::Smpp(_) | CarrierKind::Calls(_), _) => {}
         }
+        UpdateLink::of(is_fresh)
     }
 
     /// The process has died.
@@ -111,15 +113,24 @@ impl Carrier {
         self.drivers.clear();
         match &mut self.kind {
             CarrierKind::Smpp(smpp) => smpp.crash(stage),
-            CarrierKind::Http(http) => http.crash(),
+            CarrierKind::Http(http) => http.crash(stage),
             CarrierKind::Calls(calls) => calls.crash(),
         }
     }
 
+    /// How many ids, and so receipts, this text has there: over HTTP it is one, of however many parts.
+    pub fn parts(&self, order: &TextOrder) -> u16 {
+        match self.kind {
+            CarrierKind::Smpp(_) if order.content.body.len() > 160 => 2,
+            CarrierKind::Smpp(_) | CarrierKind::Http(_) | CarrierKind::Calls(_) => 1,
+        }
+    }
+
     pub fn submit(&mut self, driver: DriverId, order: &TextOrder, stage: &mut Stage<'_>) {
+        let parts = self.parts(order);
         match &mut self.kind {
-            CarrierKind::Smpp(smpp) => smpp.submit(driver, order, parts(order), stage),
-            CarrierKind::Http(http) => http.submit(driver, order, parts(order), stage),
+            CarrierKind::Smpp(smpp) => smpp.submit(driver, order, parts, stage),
+            CarrierKind::Http(http) => http.submit(driver, order, stage),
             CarrierKind::Calls(_) => {}
         }
     }
@@ -128,7 +139,7 @@ impl Carrier {
     pub fn finish(&mut self, driver: DriverId, finish: Finish, stage: &mut Stage<'_>) {
         match &mut self.kind {
             CarrierKind::Smpp(smpp) => smpp.finish(driver, stage),
-            CarrierKind::Http(http) => http.finish(driver, stage),
+            CarrierKind::Http(http) => http.finish(driver, finish, stage),
             CarrierKind::Calls(calls) => calls.finish(finish, stage),
         }
     }
@@ -138,7 +149,7 @@ impl Carrier {
         match &mut self.kind {
             CarrierKind::Smpp(smpp) => smpp.unheard(),
             CarrierKind::Calls(calls) => calls.unheard(),
-            CarrierKind::Http(_) => {}
+            CarrierKind::Http(http) => http.unheard(),
         }
     }
 
@@ -184,8 +195,8 @@ impl Carrier {
     ) -> Option<Brought> {
         match (&mut self.kind, reply) {
             (CarrierKind::Smpp(smpp), reply) => smpp.answered(number, reply, stage),
-            (CarrierKind::Http(http), Reply::Taken) => http.acknowledged(number),
-            (CarrierKind::Http(_), Reply::QueueFull) | (CarrierKind::Calls(_), _) => None,
+            (CarrierKind::Http(http), reply) => http.answered(number, reply, stage),
+            (CarrierKind::Calls(_), _) => None,
         }
     }
 
@@ -193,13 +204,8 @@ impl Carrier {
     pub fn is_busy(&self, now: Instant) -> bool {
         match &self.kind {
             CarrierKind::Smpp(smpp) => smpp.is_busy(),
-            CarrierKind::Http(_) => false,
+            CarrierKind::Http(http) => http.is_busy(),
             CarrierKind::Calls(calls) => calls.is_busy(now),
         }
     }
-}
-
-/// How an order's text reads: longer ones have several parts.
-pub fn parts(order: &TextOrder) -> u16 {
-    if order.content.body.len() > 160 { 2 } else { 1 }
 }

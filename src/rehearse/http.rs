@@ -1,267 +1,228 @@
-//! A carrier of texts whose link is played as events: an HTTP carrier as the core knows it, a request and an answer for each
-//! text, and receipts by callback.
+//! A carrier of texts over HTTP: the gateway's own machine, requests and answers of octets through a network in memory, and a
+//! far end that reads them with the simulator's eyes and calls back with what its network writes. What becomes of texts is
+//! the network's matter (`texts`).
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::mpsc;
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use hyper::Request;
+
+mod callbacks;
+mod courier;
+mod driver;
+mod far_end;
+
+use callbacks::Callbacks;
+use courier::Courier;
+use driver::{Driver, Flight};
+use far_end::{GivenAnswer, Ordered};
 
 use super::{
     stage::{Effect, Stage},
-    steps::{Brought, HttpStep, TextStep},
-    texts::{Asked, Network, RESPONSE_TIMEOUT, SubmitAnswer, SubmitRefusal},
+    steps::{Brought, HttpStep, RequestId, TextStep},
+    texts::Network,
 };
 use crate::{
-    carrier::{
-        Acknowledgement, AttemptEvent, CarrierEvent, DriverId, Incoming, Link, Reply, Slots,
-        TextOrder,
-    },
-    cause::{About, Blame, Cause, Failure, Verdict},
+    carrier::{DriverId, Reply, Slots, http::exchange::Transmission},
     challenge::AttemptKey,
+    config::carrier::CarrierConfig,
 };
-
-/// A receipt that was not answered is brought again.
-const AGAIN: Duration = Duration::from_secs(20);
 
 /// One carrier.
 pub struct Http {
     pub network: Network,
-    window: u32,
-    slots: Slots,
-    up: bool,
-    /// Callbacks are taken.
-    has_desk: bool,
-    /// The driver that has the name.
-    driver: Option<DriverId>,
-    /// Those that were told to finish, and have requests out.
-    leaving: Vec<DriverId>,
-    /// Orders that a driver has sent and that were not answered.
-    unanswered: BTreeMap<AttemptKey, Sent>,
-    acks: mpsc::UnboundedSender<(u32, Reply)>,
-    _answers: mpsc::UnboundedReceiver<(u32, Reply)>,
-}
-
-struct Sent {
-    by: DriverId,
-    /// It has said that it is in doubt.
-    in_doubt: bool,
+    /// Those of this life; the last one that is not told to finish has the name.
+    drivers: Vec<Driver>,
+    flights: BTreeMap<RequestId, Flight>,
+    last_flight: RequestId,
+    /// Requests that have left and have not come to the far end.
+    on_the_way: BTreeMap<RequestId, Request<Bytes>>,
+    /// What was given to drivers and has not come to the far end, by our reference.
+    ordered: BTreeMap<String, Ordered>,
+    /// What the far end has answered of texts that came to it.
+    given: BTreeMap<AttemptKey, GivenAnswer>,
+    callbacks: Callbacks,
+    courier: Courier,
+    /// No connection comes to be before.
+    down_until: Option<Instant>,
+    /// When it is woken, as far as that is planned.
+    planned: BTreeSet<Instant>,
+    /// Nobody hears the drivers any more.
+    is_unheard: bool,
 }
 
 impl Http {
-    pub fn new(place: u32, window: u32) -> Http {
-        let (acks, answers) = mpsc::unbounded_channel();
+    pub fn new(place: u32) -> Http {
         Http {
             network: Network::new(place),
-            window,
-            slots: Slots::default(),
-            up: false,
-            has_desk: true,
-            driver: None,
-            leaving: Vec::new(),
-            unanswered: BTreeMap::new(),
-            acks,
-            _answers: answers,
+            drivers: Vec::new(),
+            flights: BTreeMap::new(),
+            last_flight: 0,
+            on_the_way: BTreeMap::new(),
+            ordered: BTreeMap::new(),
+            given: BTreeMap::new(),
+            callbacks: Callbacks::new(),
+            courier: Courier::new(),
+            down_until: None,
+            planned: BTreeSet::new(),
+            is_unheard: false,
         }
     }
 
     /// A driver begins.
-    pub fn begin(&mut self, driver: DriverId, stage: &mut Stage<'_>) -> Slots {
-        self.slots = Slots::default();
-        self.driver = Some(driver);
-        self.has_desk = true;
-        let after = stage.dice.between(5, 400);
-        stage.later(after, HttpStep::Up);
-        self.slots.clone()
+    pub fn begin(
+        &mut self,
+        id: DriverId,
+        config: &Arc<CarrierConfig>,
+        stage: &mut Stage<'_>,
+    ) -> Slots {
+        self.callbacks.begin(config);
+        let Some(driver) = Driver::new(id, config, stage) else {
+            let fault = format!("{}: its file can't be used", config.name);
+            stage.effects.push(Effect::Broken(fault));
+            return Slots::default();
+        };
+        let slots = driver.machine.slots().clone();
+        self.drivers.push(driver);
+        self.go_on(stage);
+        slots
     }
 
-    pub fn crash(&mut self) {
-        self.up = false;
-        self.driver = None;
-        self.leaving.clear();
-        self.unanswered.clear();
+    /// The process has died. What has left is still on its way.
+    pub fn crash(&mut self, stage: &mut Stage<'_>) {
+        self.drivers.clear();
+        self.flights.clear();
+        self.is_unheard = false;
+        self.callbacks.crash(stage);
     }
 
-    /// What is in the air goes on, and nothing is said of the link.
-    pub fn finish(&mut self, driver: DriverId, stage: &mut Stage<'_>) {
-        if self.driver == Some(driver) {
-            self.driver = None;
-            self.slots.set(0);
-        }
-        if !self.leaving.contains(&driver) {
-            self.leaving.push(driver);
-        }
-        self.end(stage);
-    }
-
-    /// Those that were told to finish end with their last request.
-    fn end(&mut self, stage: &mut Stage<'_>) {
-        let mut ended = self.leaving.clone();
-        ended.retain(|driver| !self.unanswered.values().any(|sent| sent.by == *driver));
-        self.leaving.retain(|driver| !ended.contains(driver));
-        let ended = ended.into_iter().map(Effect::Ended);
-        stage.effects.extend(ended);
-    }
-
-    /// Its file says this now.
-    pub fn change(&mut self, window: u32, stage: &mut Stage<'_>) {
-        self.window = window;
-        if self.up && self.driver.is_some() {
-            self.slots.set(window);
-            stage.say(CarrierEvent::Link(Link::Room));
-        }
-    }
-
-    /// Another set of carriers is in force. The desk for callbacks stays while a driver of the name runs.
+    /// Another set of carriers is in force. Callbacks are taken while a driver of the name runs.
     pub fn set_changed(&mut self) {
-        self.has_desk = self.driver.is_some() || !self.leaving.is_empty();
+        let runs = self.drivers.iter().any(|driver| !driver.has_ended);
+        self.callbacks.is_served = runs;
+    }
+
+    pub fn unheard(&mut self) {
+        self.is_unheard = true;
     }
 
     pub fn has_ended(&self) -> bool {
-        self.unanswered.is_empty()
+        self.drivers.iter().all(|driver| driver.has_ended)
     }
 
+    /// Receipts that no answer has come for.
+    pub fn is_busy(&self) -> bool {
+        !self.network.bringing.is_empty()
+    }
+
+    /// All connections break; for a while there are no others.
     pub fn cut(&mut self, stage: &mut Stage<'_>) {
-        self.up = false;
-        self.slots.set(0);
-        for (key, sent) in std::mem::take(&mut self.unanswered) {
-            if !sent.in_doubt {
-                stage.say(doubt(key));
+        self.down_until = Some(stage.now + stage.dice.between(200, 20_000));
+        for (id, flight) in self
+            .flights
+            .iter_mut()
+            .filter(|(_, flight)| flight.has_left)
+        {
+            flight.is_cut = true;
+            if stage.dice.chance(500) {
+                self.on_the_way.remove(id);
+            }
+            // Or nobody says so.
+            if stage.dice.chance(700) {
+                let after = stage.dice.between(0, 60);
+                stage.later(after, HttpStep::Broken(*id));
             }
         }
-        self.end(stage);
-        if self.driver.is_some() {
-            let reason = "cut".into();
-            stage.say(CarrierEvent::Link(Link::Down { reason }));
-        }
-        let after = stage.dice.between(200, 20_000);
-        stage.later(after, HttpStep::Up);
+        self.go_on(stage);
     }
 
-    pub fn submit(&mut self, by: DriverId, order: &TextOrder, parts: u16, stage: &mut Stage<'_>) {
-        let key = order.key;
-        let in_doubt = false;
-        self.unanswered.insert(key, Sent { by, in_doubt });
-        let unsent = match () {
-            () if stage.wall >= order.deadline => Some(Cause::Expired),
-            () if !self.up || self.driver != Some(by) => Some(Cause::CarrierFault),
-            () => None,
-        };
-        if let Some(cause) = unsent {
-            let event = AttemptEvent::Failed(cause.failure(None));
-            return stage.later(Duration::ZERO, HttpStep::Answer(key, event));
-        }
-        let asked = Asked {
-            key,
-            to: order.to,
-            sender: order.sender.clone(),
-            parts,
-        };
-        let fate = self.network.fate(&asked, stage);
-        let references = fate.references.clone();
-        let accepted = AttemptEvent::Accepted { references };
-        let answer = match fate.answer {
-            SubmitAnswer::Taken => Some((fate.answered, accepted)),
-            SubmitAnswer::Throttled => {
-                let mut failure = Cause::Throttled.failure(Some("429".into()));
-                failure.retry_after = stage.dice.chance(300).then_some(Duration::from_secs(2));
-                Some((fate.answered, AttemptEvent::Failed(failure)))
-            }
-            SubmitAnswer::Refused(refusal) => {
-                Some((fate.answered, AttemptEvent::Failed(failure(refusal))))
-            }
-            SubmitAnswer::Silence(late) => {
-                stage.later(RESPONSE_TIMEOUT, HttpStep::Unanswered(key));
-                late.map(|late| (late, accepted))
-            }
-        };
-        if let Some((after, event)) = answer {
-            stage.later(after, HttpStep::Answer(key, event));
-        }
-        if fate.is_carried {
-            self.network.carry(&asked, &fate, stage);
-        }
+    fn is_down(&self, stage: &Stage<'_>) -> bool {
+        self.down_until.is_some_and(|until| stage.now < until)
     }
 
     pub fn step(&mut self, step: HttpStep, stage: &mut Stage<'_>) {
         match step {
-            HttpStep::Up => {
-                self.up = true;
-                if self.driver.is_some() {
-                    self.slots.set(self.window);
-                    stage.say(CarrierEvent::Link(Link::Up));
-                }
-                for number in self.network.bringing.keys() {
-                    let after = stage.dice.between(1, 500);
-                    stage.later(after, HttpStep::Bring(*number));
-                }
-            }
-            HttpStep::Answer(key, event) => {
-                // Else its request has gone meanwhile.
-                if self.unanswered.remove(&key).is_some() {
-                    stage.say(CarrierEvent::Attempt(key, event));
-                    self.end(stage);
+            HttpStep::Wake => self.wake(stage),
+            HttpStep::Probed(driver, number) => self.probed(driver, number, stage),
+            HttpStep::Connected(id) => self.connected(id, stage),
+            HttpStep::Broken(id) => self.unanswered(id, stage),
+            HttpStep::TimedOut(id) => self.unanswered(id, stage),
+            HttpStep::ToFarEnd(id) => {
+                if let Some(request) = self.on_the_way.remove(&id) {
+                    self.requested(id, &request, stage);
                 }
             }
-            HttpStep::Unanswered(key) => {
-                if let Some(sent) = self.unanswered.get_mut(&key) {
-                    sent.in_doubt = true;
-                    stage.say(doubt(key));
+            HttpStep::Answers(id, answer) => self.answers(id, answer, stage),
+            HttpStep::ToUs(id, answer) => match self.flights.get(&id) {
+                Some(flight) if !flight.is_cut => {
+                    self.flew(id, Transmission::Answered(*answer), stage);
                 }
-            }
-            HttpStep::Bring(number) => self.bring(number, stage),
+                Some(_) => {}
+                None => reached(stage, "an HTTP answer came when nobody waited for it"),
+            },
+            HttpStep::Gathered => self.gathered(stage),
+            HttpStep::Post(post) => self.post(post, stage),
+            HttpStep::Impatient(visit) => self.impatient(visit, stage),
+            HttpStep::Replied(post, status) => self.replied(post, status, stage),
         }
+        self.go_on(stage);
     }
 
     /// A step of the network behind.
     pub fn text_step(&mut self, step: TextStep, stage: &mut Stage<'_>) {
         match step {
             TextStep::AtPhone(key) => stage.effects.push(Effect::TextAtPhone(key)),
-            TextStep::Write(brought) => {
-                let number = self.network.written(*brought);
-                self.bring(number, stage);
-            }
+            TextStep::Write(brought) => self.write(*brought, stage),
         }
+        self.go_on(stage);
     }
 
-    fn bring(&mut self, number: u32, stage: &mut Stage<'_>) {
-        let brought = self.network.bringing.get(&number);
-        let Some(brought) = brought.filter(|_| self.up) else {
-            return;
-        };
-        if !self.has_desk {
-            // Refused: the carrier comes again.
-            return stage.later(AGAIN, HttpStep::Bring(number));
-        }
-        let ack = Acknowledgement::Session(self.acks.clone(), number);
-        let receipt = Incoming::Receipt(brought.receipt.clone());
-        stage.say(CarrierEvent::Incoming(receipt, ack));
-        stage.later(AGAIN, HttpStep::Bring(number));
+    /// The core says what becomes of a receipt. Gives it, if it has become safe by that.
+    pub fn answered(
+        &mut self,
+        number: u32,
+        reply: Reply,
+        stage: &mut Stage<'_>,
+    ) -> Option<Brought> {
+        let first = self.courier.is_safe_now(number, reply);
+        self.core_replies(number, reply, stage);
+        let brought = self.network.bringing.get(&number).cloned();
+        brought.filter(|_| first)
     }
 
-    /// It is safe with us, says the process.
-    pub fn acknowledged(&mut self, number: u32) -> Option<Brought> {
-        self.network.bringing.remove(&number)
+    /// At the end: a carrier that can be reached is taken for down.
+    pub fn left_over(&self, now: Instant) -> Option<String> {
+        let mut drivers = self.drivers.iter();
+        drivers.find_map(|driver| driver.is_lost(self.down_until, now))
     }
 }
 
-fn doubt(key: AttemptKey) -> CarrierEvent {
-    let cause = Cause::InDoubt;
-    CarrierEvent::Attempt(key, AttemptEvent::InDoubt { cause })
+fn reached(stage: &mut Stage<'_>, state: &'static str) {
+    stage.effects.push(Effect::Reached(state));
 }
 
-fn failure(refusal: SubmitRefusal) -> Failure {
-    let code = Some(Arc::from("400"));
-    match refusal {
-        SubmitRefusal::Number => Cause::InvalidNumber.failure(code),
-        SubmitRefusal::Blocked => Cause::BlockedByOperator.failure(code),
-        SubmitRefusal::HandsetOff => Cause::HandsetOff.failure(code),
-        SubmitRefusal::Sender => Failure {
-            cause: Cause::CarrierFault,
-            verdict: Verdict::NextCandidate,
-            blame: Blame::Us,
-            about: About::Sender,
-            carrier_code: code,
-            retry_after: None,
-        },
-        SubmitRefusal::Fault => Cause::CarrierFault.failure(code),
-    }
+/// Of all texts and callbacks: a way that is no fault, and that a reader must take as well.
+fn now_and_then(stage: &mut Stage<'_>) -> bool {
+    stage.dice.chance(200)
+}
+
+/// From one end to the other, in milliseconds.
+const LATENCY: (u64, u64) = (1, 40);
+
+fn latency(stage: &mut Stage<'_>) -> Duration {
+    stage.dice.between(LATENCY.0, LATENCY.1)
+}
+
+/// In gzip.
+fn packed(octets: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    // Nothing fails that is written to memory.
+    let written = packed.write_all(octets).and_then(|()| packed.finish());
+    written.unwrap_or_default()
 }

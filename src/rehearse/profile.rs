@@ -38,7 +38,7 @@ pub struct Profile {
     // --- the carriers
     /// So many times in the life of a run: a link breaks.
     pub link_cuts: u64,
-    /// Of all writes on an SMPP link: a part of it arrives, and the connection breaks.
+    /// Of all writes on an SMPP link: a part of it arrives, and the connection breaks. The same of HTTP requests and answers.
     pub wire_breaks: u32,
     pub refused: u32,
     pub throttled: u32,
@@ -60,6 +60,8 @@ pub struct Profile {
     pub receipt_nameless: u32,
     /// A receipt of somebody else's text follows.
     pub receipt_foreign: u32,
+    /// Of callbacks: before it comes one that says the contrary and that the carrier has not signed.
+    pub callbacks_forged: u32,
     /// Of calls: what else than "answered, and # pressed".
     pub call_fails: u32,
 
@@ -128,6 +130,7 @@ impl Profile {
         receipt_contradicts: 0,
         receipt_nameless: 0,
         receipt_foreign: 0,
+        callbacks_forged: 0,
         call_fails: 0,
         datagrams_lost: 0,
         datagrams_late: 0,
@@ -181,6 +184,7 @@ impl Profile {
         receipt_contradicts: 60,
         receipt_nameless: 30,
         receipt_foreign: 20,
+        callbacks_forged: 30,
         call_fails: 350,
         datagrams_lost: 30,
         datagrams_late: 30,

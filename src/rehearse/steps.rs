@@ -3,10 +3,12 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+use bytes::Bytes;
+use hyper::Response;
 use simulators::smsc::decided::Submitted;
 
 use crate::{
-    carrier::{AttemptEvent, Receipt, sip::media::MediaId},
+    carrier::{Receipt, http::body::Unreadable, sip::media::MediaId},
     challenge::AttemptKey,
     protocol::rtp::Key,
 };
@@ -29,8 +31,7 @@ impl Step {
         match self {
             Step::Smpp(step) => step.outlives_a_crash(),
             Step::Text(_) => true,
-            // Receipts that were not answered for are brought again once the link is up.
-            Step::Http(_) => false,
+            Step::Http(step) => step.outlives_a_crash(),
             Step::Call(step) => step.outlives_a_crash(),
             Step::Cut => false,
         }
@@ -40,8 +41,9 @@ impl Step {
     pub fn is_time(&self) -> bool {
         match self {
             Step::Smpp(step) => step.is_time(),
+            Step::Http(step) => step.is_time(),
             Step::Call(step) => step.is_time(),
-            Step::Http(_) | Step::Text(_) | Step::Cut => false,
+            Step::Text(_) | Step::Cut => false,
         }
     }
 }
@@ -115,13 +117,60 @@ pub type PipeId = u64;
 /// Of an HTTP carrier.
 #[derive(Debug)]
 pub enum HttpStep {
-    Up,
-    /// The carrier's answer reaches the driver.
-    Answer(AttemptKey, AttemptEvent),
+    /// A deadline of one of the machines has come.
+    Wake,
+    /// A probe of this driver, by its number, has found a connection or none.
+    Probed(usize, u64),
+    /// There is a connection for a request, or none.
+    Connected(RequestId),
+    /// The connection of a request is gone.
+    Broken(RequestId),
     /// The driver waits no longer.
-    Unanswered(AttemptKey),
-    /// A receipt is brought, if it was not answered for yet.
-    Bring(u32),
+    TimedOut(RequestId),
+    ToFarEnd(RequestId),
+    /// The far end answers.
+    Answers(RequestId, Box<HttpAnswer>),
+    ToUs(RequestId, Box<HttpAnswer>),
+    /// The receipts that are written go out.
+    Gathered,
+    /// A callback comes to us.
+    Post(PostId),
+    /// It has waited for its answer long enough.
+    Impatient(VisitId),
+    /// Its answer reaches the carrier: the status.
+    Replied(PostId, u16),
+}
+
+/// A request, by its number.
+pub type RequestId = u64;
+/// A callback's body, by its number; and a time at which it was brought.
+pub type PostId = u64;
+pub type VisitId = u64;
+/// An answer, and its body as far as it comes.
+pub type HttpAnswer = Response<Result<Bytes, Unreadable>>;
+
+impl HttpStep {
+    pub fn outlives_a_crash(&self) -> bool {
+        match self {
+            HttpStep::Wake
+            | HttpStep::ToFarEnd(_)
+            | HttpStep::Answers(..)
+            | HttpStep::Gathered
+            | HttpStep::Post(_)
+            | HttpStep::Replied(..) => true,
+            HttpStep::Probed(..)
+            | HttpStep::Connected(_)
+            | HttpStep::Broken(_)
+            | HttpStep::TimedOut(_)
+            | HttpStep::ToUs(..)
+            | HttpStep::Impatient(_) => false,
+        }
+    }
+
+    /// Nothing but time passing.
+    pub fn is_time(&self) -> bool {
+        matches!(self, HttpStep::Wake)
+    }
 }
 
 /// Of a trunk.

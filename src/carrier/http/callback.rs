@@ -13,10 +13,10 @@ use std::{
 use hyper::HeaderMap;
 use tokio::sync::{mpsc, oneshot};
 
-mod format;
+pub mod format;
 mod read;
-mod repeats;
-mod signature;
+pub mod repeats;
+pub mod signature;
 
 pub use format::MAX_BODY;
 

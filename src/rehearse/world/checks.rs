@@ -13,7 +13,7 @@ use crate::{
     ledger::{ReportKey, in_memory::Engine},
     rehearse::{
         callers::{Job, Told, Truth},
-        carriers::{Carrier, CarrierKind, parts},
+        carriers::{Carrier, CarrierKind},
         limits,
         stage::Effect,
         steps::Brought,
@@ -57,7 +57,8 @@ impl World<'_, '_> {
                 order.key.attempt
             ));
         }
-        self.remember(n, order.key, place, parts(order));
+        let parts = self.carriers[place].parts(order);
+        self.remember(n, order.key, place, parts);
     }
 
     /// Gives the job whose challenge it is.
@@ -343,9 +344,11 @@ impl World<'_, '_> {
         if let Some(wrong) = limits::broken(limits, &self.jobs, engine) {
             self.violate(wrong);
         }
+        let now = self.instant();
         let left = |carrier: &Carrier| match &carrier.kind {
             CarrierKind::Calls(calls) => calls.left_over(),
-            CarrierKind::Smpp(_) | CarrierKind::Http(_) => None,
+            CarrierKind::Http(http) => http.left_over(now),
+            CarrierKind::Smpp(_) => None,
         };
         if let Some(left) = self.carriers.iter().find_map(left) {
             self.violate(left);

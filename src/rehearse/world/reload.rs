@@ -110,8 +110,13 @@ impl World<'_, '_> {
     fn change_file(&mut self, place: usize, core: &mut Core) {
         self.trace.fault("reload with another pace or window");
         let config = self.other_file(place);
-        self.with_carrier(place, |carrier, stage| carrier.change(config, stage));
-        let update = self.carriers[place].update(UpdateLink::Stays);
+        let mut link = UpdateLink::Stays;
+        self.with_carrier(place, |carrier, stage| link = carrier.change(config, stage));
+        if link == UpdateLink::Fresh {
+            self.trace
+                .reached("a carrier's link is another by its file");
+        }
+        let update = self.carriers[place].update(link);
         self.in_force(vec![update], core);
     }
 
@@ -124,7 +129,13 @@ impl World<'_, '_> {
         });
         match &mut config.transport {
             Transport::Smpp(smpp) => smpp.window = 1 + self.dice.below(5) as u32,
-            Transport::Http(http) => http.window = 1 + self.dice.below(12) as u32,
+            Transport::Http(http) => {
+                http.window = 1 + self.dice.below(12) as u32;
+                if self.dice.chance(300) {
+                    let account = format!("a{}", self.dice.below(3)).into();
+                    http.request.headers.insert("X-Account".into(), account);
+                }
+            }
             Transport::Sip(sip) => sip.max_calls = 2 + self.dice.below(12) as u32,
         }
         config
