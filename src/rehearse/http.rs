@@ -153,6 +153,7 @@ impl Http {
             HttpStep::Connected(id) => self.connected(id, stage),
             HttpStep::Broken(id) => self.unanswered(id, stage),
             HttpStep::TimedOut(id) => self.unanswered(id, stage),
+            HttpStep::Overdue(id) => self.overdue(id, stage),
             HttpStep::ToFarEnd(id) => {
                 if let Some(request) = self.on_the_way.remove(&id) {
                     self.requested(id, &request, stage);

@@ -127,6 +127,8 @@ pub enum HttpStep {
     Broken(RequestId),
     /// The driver waits no longer.
     TimedOut(RequestId),
+    /// Its text's deadline has come.
+    Overdue(RequestId),
     ToFarEnd(RequestId),
     /// The far end answers.
     Answers(RequestId, Box<HttpAnswer>),
@@ -162,6 +164,7 @@ impl HttpStep {
             | HttpStep::Connected(_)
             | HttpStep::Broken(_)
             | HttpStep::TimedOut(_)
+            | HttpStep::Overdue(_)
             | HttpStep::ToUs(..)
             | HttpStep::Impatient(_) => false,
         }

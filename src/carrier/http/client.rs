@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -25,6 +25,8 @@ use hyper_util::{
     client::legacy::{Client, Error as ClientError, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+
+use tokio::time::{sleep, timeout};
 
 use super::{
     body::Unreadable,
@@ -92,7 +94,7 @@ impl Requester {
                 return Exchange::unsent(&why);
             }
         };
-        let outcome = self.outcome(request).await;
+        let outcome = self.outcome(request, order.deadline.since(now)).await;
         let exchange = Exchange::of(outcome, &self.http.response, &self.config.status, now);
         if let Seen::Answered { status, oddity } = exchange.link {
             let is_accepted = matches!(exchange.event, AttemptEvent::Accepted { .. });
@@ -102,17 +104,29 @@ impl Requester {
         exchange
     }
 
-    async fn outcome(&self, request: Request<Tracked>) -> Transmission {
-        let may_have_left = request.body().left.clone();
+    /// `time_left`: until then it may leave.
+    async fn outcome(&self, request: Request<Tracked>, time_left: Duration) -> Transmission {
+        let leaving = request.body().leaving.clone();
         let whole =
             async { Ok::<_, ClientError>(collected(self.client.request(request).await?).await) };
-        match tokio::time::timeout(self.config.response_timeout, whole).await {
+        let whole = timeout(self.config.response_timeout, whole);
+        tokio::pin!(whole);
+        let answer = tokio::select! {
+            answer = &mut whole => answer,
+            () = sleep(time_left), if time_left < self.config.response_timeout => {
+                if leaving.withdraw() {
+                    return Transmission::Overdue;
+                }
+                whole.as_mut().await
+            }
+        };
+        match answer {
             Ok(Ok(answer)) => Transmission::Answered(answer),
             Ok(Err(error)) if error.is_connect() => Transmission::NoConnection {
                 reason: self.describe(&error),
             },
             Ok(Err(_)) | Err(_) => Transmission::Unanswered {
-                may_have_left: may_have_left.load(Ordering::Acquire),
+                may_have_left: !leaving.withdraw(),
                 reason: self.named("no connection in time"),
             },
         }
@@ -239,32 +253,66 @@ fn client(
         .build(https))
 }
 
-/// A body that remembers whether the connection has begun to take it.
+/// A body that remembers whether the connection has begun to take it, and that can be withdrawn until then.
 pub struct Tracked {
     octets: Option<Bytes>,
-    left: Arc<AtomicBool>,
+    leaving: Arc<Leaving>,
+}
+
+/// How far a request has come, whoever asks first.
+struct Leaving(AtomicU8);
+
+const WAITS: u8 = 0;
+const LEFT: u8 = 1;
+const WITHDRAWN: u8 = 2;
+
+/// It must not leave any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the request was withdrawn")]
+pub struct Withdrawn;
+
+impl Leaving {
+    /// False: it was withdrawn.
+    fn leave(&self) -> bool {
+        self.becomes(LEFT)
+    }
+
+    /// True: nothing has left, and nothing will.
+    fn withdraw(&self) -> bool {
+        self.becomes(WITHDRAWN)
+    }
+
+    fn becomes(&self, end: u8) -> bool {
+        let (waits, taken) = (Ordering::AcqRel, Ordering::Acquire);
+        match self.0.compare_exchange(WAITS, end, waits, taken) {
+            Ok(_) => true,
+            Err(known) => known == end,
+        }
+    }
 }
 
 impl Tracked {
     fn new(octets: Bytes) -> Tracked {
         // Without a body only a failed connection proves that nothing left.
-        let left = Arc::new(AtomicBool::new(octets.is_empty()));
+        let state = if octets.is_empty() { LEFT } else { WAITS };
         Tracked {
             octets: Some(octets).filter(|octets| !octets.is_empty()),
-            left,
+            leaving: Arc::new(Leaving(AtomicU8::new(state))),
         }
     }
 }
 
 impl Body for Tracked {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = Withdrawn;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.left.store(true, Ordering::Release);
+        if !self.leaving.leave() {
+            return Poll::Ready(Some(Err(Withdrawn)));
+        }
         Poll::Ready(self.octets.take().map(|octets| Ok(Frame::data(octets))))
     }
 

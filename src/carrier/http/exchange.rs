@@ -29,6 +29,8 @@ pub enum Transmission {
     Answered(Response<Result<Bytes, Unreadable>>),
     /// No connection came to be.
     NoConnection { reason: String },
+    /// The text's deadline came before a connection did: nothing has left.
+    Overdue,
     /// The connection broke or the time was over, before the whole answer was there.
     Unanswered {
         may_have_left: bool,
@@ -65,6 +67,7 @@ impl Exchange {
     ) -> Exchange {
         match outcome {
             Transmission::Answered(answer) => read(answer, response, own, now),
+            Transmission::Overdue => Exchange::unsent(&Unsent::Expired),
             Transmission::NoConnection { reason }
             | Transmission::Unanswered {
                 may_have_left: false,

@@ -326,6 +326,17 @@ async fn what_waits_past_its_deadline_is_never_sent() {
 }
 
 #[tokio::test]
+async fn a_text_without_a_connection_at_its_deadline_is_not_sent_over_a_later_one() {
+    // It takes connections, and no handshake of TLS ever ends.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/v1/messages", silent.local_addr().unwrap());
+    let (mut rig, _) = rig(&url, 10, PATIENT);
+    let soon = crate::clock::now() + Duration::from_millis(300);
+    rig.submit_until(1, "Your code is 482913", soon);
+    assert_eq!(rig.failed(1).await.cause, Cause::Expired);
+}
+
+#[tokio::test]
 async fn a_busy_carrier_gets_less() {
     let (carrier, mut rig) = served(
         Faults {

@@ -63,6 +63,7 @@ pub(super) struct Flight {
     pub key: AttemptKey,
     setup: Arc<Setup>,
     began: Millis,
+    deadline: Millis,
     /// Until it leaves.
     request: Option<Request<Bytes>>,
     pub has_left: bool,
@@ -238,6 +239,7 @@ impl Http {
             key: order.key,
             setup,
             began: stage.wall,
+            deadline: order.deadline,
             request: Some(request),
             has_left: false,
             is_cut: false,
@@ -254,6 +256,10 @@ impl Http {
         };
         stage.later(after, HttpStep::Connected(id));
         stage.later(timeout, HttpStep::TimedOut(id));
+        let time_left = order.deadline.since(stage.wall);
+        if time_left < timeout {
+            stage.later(time_left, HttpStep::Overdue(id));
+        }
     }
 
     /// There is a connection for it, or none.
@@ -274,6 +280,11 @@ impl Http {
         if breaks && stage.dice.chance(300) {
             reached(stage, "a connection broke before its request left");
             return self.unanswered(id, stage);
+        }
+        // Moments are told to the millisecond.
+        if stage.wall > flight.deadline + Duration::from_millis(1) {
+            let fault = "a request leaves after its text's deadline".to_owned();
+            stage.effects.push(Effect::Broken(fault));
         }
         flight.has_left = true;
         if let Some(request) = flight.request.take() {
@@ -302,6 +313,15 @@ impl Http {
                 reason,
             };
             self.flew(id, outcome, stage);
+        }
+    }
+
+    /// The deadline of its text has come.
+    pub(super) fn overdue(&mut self, id: RequestId, stage: &mut Stage<'_>) {
+        let flight = self.flights.get(&id);
+        if flight.is_some_and(|flight| !flight.has_left) {
+            reached(stage, "a deadline came before a connection");
+            self.flew(id, Transmission::Overdue, stage);
         }
     }
 
