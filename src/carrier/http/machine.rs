@@ -27,6 +27,8 @@ pub struct HttpMachine {
     link: LinkState,
     /// Whose requests are in the air.
     in_flight: BTreeSet<AttemptKey>,
+    /// Those of them that left by another link than the present one: of that they tell nothing.
+    of_former_link: BTreeSet<AttemptKey>,
     /// A probe is under way.
     is_probing: bool,
     /// Nothing new is begun, and what is in the air is waited for until then.
@@ -41,6 +43,7 @@ impl HttpMachine {
             link: LinkState::new(window, config.probe, seed),
             config,
             in_flight: BTreeSet::new(),
+            of_former_link: BTreeSet::new(),
             is_probing: false,
             drain_until: None,
             events: VecDeque::new(),
@@ -79,9 +82,16 @@ impl HttpMachine {
     /// A request is over. What it tells of the link is said before what became of its text.
     pub fn ended(&mut self, key: AttemptKey, exchange: Exchange, now: Instant) {
         self.in_flight.remove(&key);
-        let link = match exchange.link {
+        if !self.of_former_link.remove(&key) {
+            self.note_link(&exchange, now);
+        }
+        self.say(key, exchange.event);
+    }
+
+    fn note_link(&mut self, exchange: &Exchange, now: Instant) {
+        let link = match &exchange.link {
             Seen::Answered { .. } => self.link.up(now),
-            Seen::Unreachable(reason) => self.link.unreachable(reason, now),
+            Seen::Unreachable(reason) => self.link.unreachable(reason.clone(), now),
             Seen::Nothing => None,
         };
         self.say_link(link);
@@ -90,7 +100,6 @@ impl HttpMachine {
         {
             self.link.throttled(failure.retry_after, now);
         }
-        self.say(key, exchange.event);
     }
 
     /// Whoever carried this request has broken off: it may have left.
@@ -124,7 +133,10 @@ impl HttpMachine {
     /// Another configuration, from the next request on. Those in the air end as they began. `fresh`: what was known of the
     /// link is of no use, nor is a probe that is under way.
     pub fn change(&mut self, config: Arc<CarrierConfig>, window: u32, fresh: bool, now: Instant) {
-        self.is_probing &= !fresh;
+        if fresh {
+            self.is_probing = false;
+            self.of_former_link.clone_from(&self.in_flight);
+        }
         self.config = config;
         let links = self.link.change(window, self.config.probe, fresh, now);
         for link in links {
@@ -262,6 +274,7 @@ mod tests {
                 CarrierEvent::Link(Link::Down { .. }) => "down",
                 CarrierEvent::Link(Link::Room) => "room",
                 CarrierEvent::Link(Link::Probe { .. }) => "probe",
+                CarrierEvent::Attempt(_, AttemptEvent::Accepted { .. }) => "accepted",
                 CarrierEvent::Attempt(_, AttemptEvent::Failed(_)) => "failed",
                 CarrierEvent::Attempt(_, AttemptEvent::InDoubt { .. }) => "in doubt",
                 other => panic!("{other:?}"),
@@ -304,6 +317,30 @@ mod tests {
         machine.probed(Ok::<(), &str>(()), due);
         assert_eq!(said(&mut machine), ["up", "probe"]);
         assert!(machine.submit(key(3)));
+    }
+
+    #[test]
+    fn requests_by_a_former_link_say_nothing_of_the_present_one() {
+        let now = Instant::now();
+        let mut machine = up(now);
+        assert!(machine.submit(key(1)) && machine.submit(key(2)));
+        machine.change(config(), 3, true, now);
+        let answered = Exchange {
+            event: AttemptEvent::Accepted { references: vec![] },
+            link: Seen::Answered {
+                status: 200,
+                oddity: None,
+            },
+        };
+        machine.ended(key(1), answered, now);
+        machine.ended(key(2), unreachable(), now);
+        assert_eq!(said(&mut machine), ["accepted", "failed"]);
+        assert_eq!(machine.slots().get(), 0, "a probe finds out");
+        assert!(machine.probes(now));
+        machine.probed(Ok::<(), &str>(()), now);
+        assert!(machine.submit(key(3)));
+        machine.ended(key(3), unreachable(), now);
+        assert_eq!(said(&mut machine), ["up", "probe", "down", "failed"]);
     }
 
     #[test]

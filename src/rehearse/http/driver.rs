@@ -13,7 +13,7 @@ use hyper::Request;
 use super::{Http, latency, reached};
 use crate::{
     carrier::{
-        AttemptEvent, CarrierEvent, DriverId, Finish, TextCommand, TextOrder,
+        AttemptEvent, CarrierEvent, DriverId, Finish, Link, TextCommand, TextOrder,
         http::{
             exchange::{Exchange, Seen, Transmission},
             is_another_link,
@@ -45,6 +45,8 @@ pub(super) struct Driver {
     inbox: VecDeque<TextCommand>,
     /// The probe that is under way, by its number.
     probe: u64,
+    /// A probe or a request has found its link as it is now.
+    is_found: bool,
     /// Since when it takes its carrier for down.
     down_since: Option<Instant>,
     pub has_ended: bool,
@@ -52,6 +54,8 @@ pub(super) struct Driver {
 
 /// What its requests are made of.
 struct Setup {
+    /// Which link of the driver, by its number.
+    link: u64,
     config: Arc<CarrierConfig>,
     http: HttpConfig,
     format: RequestFormat,
@@ -72,11 +76,12 @@ pub(super) struct Flight {
 }
 
 impl Setup {
-    fn new(config: &Arc<CarrierConfig>) -> Option<Arc<Setup>> {
+    fn new(config: &Arc<CarrierConfig>, link: u64) -> Option<Arc<Setup>> {
         let Transport::Http(http) = &config.transport else {
             return None;
         };
         Some(Arc::new(Setup {
+            link,
             format: RequestFormat::new(http).ok()?,
             config: config.clone(),
             http: http.clone(),
@@ -87,7 +92,7 @@ impl Setup {
 impl Driver {
     /// None: its file can't be used.
     pub fn new(id: DriverId, config: &Arc<CarrierConfig>, stage: &mut Stage<'_>) -> Option<Driver> {
-        let setup = Setup::new(config)?;
+        let setup = Setup::new(config, 0)?;
         let seed = stage.dice.below(u64::MAX);
         let mut machine = HttpMachine::new(config.clone(), setup.http.window, seed);
         machine.begin(stage.now);
@@ -97,6 +102,7 @@ impl Driver {
             setup,
             inbox: VecDeque::new(),
             probe: 0,
+            is_found: false,
             down_since: None,
             has_ended: false,
         })
@@ -145,11 +151,14 @@ impl Http {
     ) -> bool {
         self.callbacks.change(config);
         let mut drivers = self.drivers.iter_mut();
-        let driver = drivers.find(|driver| driver.id == id);
-        let Some((driver, setup)) = driver.zip(Setup::new(config)) else {
+        let Some(driver) = drivers.find(|driver| driver.id == id) else {
             return false;
         };
         let is_fresh = is_another_link(&driver.setup.config, config);
+        let link = driver.setup.link + u64::from(is_fresh);
+        let Some(setup) = Setup::new(config, link) else {
+            return false;
+        };
         let window = setup.http.window;
         driver
             .machine
@@ -157,6 +166,7 @@ impl Http {
         driver.setup = setup;
         // What a probe that is under way finds is of no use then.
         driver.probe += u64::from(is_fresh);
+        driver.is_found &= !is_fresh;
         self.go_on(stage);
         is_fresh
     }
@@ -338,8 +348,10 @@ impl Http {
         {
             reached(stage, "an HTTP answer said less than its file expects");
         }
-        let machine = &mut self.drivers[flight.driver].machine;
-        machine.ended(flight.key, exchange, stage.now);
+        let driver = &mut self.drivers[flight.driver];
+        let is_answered = matches!(exchange.link, Seen::Answered { .. });
+        driver.is_found |= is_answered && flight.setup.link == driver.setup.link;
+        driver.machine.ended(flight.key, exchange, stage.now);
     }
 
     fn probe(&mut self, at: usize, stage: &mut Stage<'_>) {
@@ -368,6 +380,7 @@ impl Http {
                 true => Err("connection refused"),
                 false => Ok(()),
             };
+            driver.is_found |= found.is_ok();
             driver.machine.probed(found, stage.now);
         }
     }
@@ -379,6 +392,10 @@ impl Http {
                 self.drivers[at].has_ended = true;
                 self.flights.retain(|_, flight| flight.driver != at);
                 return;
+            }
+            if is_up(&event) && !self.drivers[at].is_found {
+                let fault = "a link is said to be up, and nothing has found it".to_owned();
+                stage.effects.push(Effect::Broken(fault));
             }
             self.check_said(&event, stage);
             stage.say(event);
@@ -413,4 +430,8 @@ impl Http {
             CarrierEvent::Attempt(..) | CarrierEvent::Incoming(..) | CarrierEvent::Link(_) => {}
         }
     }
+}
+
+fn is_up(event: &CarrierEvent) -> bool {
+    matches!(event, CarrierEvent::Link(Link::Up))
 }
