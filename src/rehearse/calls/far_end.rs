@@ -108,6 +108,8 @@ const OF_THE_NETWORK: [&str; 4] = [
 ];
 /// The refusal had its ACK, which was lost; the call is over and forgotten.
 const OF_A_CRASH: &str = "a refusal was never ACKed";
+/// The same of an answer, where the network loses datagrams: its BYE came through, and whoever would have repeated the ACK is gone.
+const OF_A_CRASH_AND_THE_NETWORK: &str = "a 200 was never ACKed";
 
 impl FarEnd {
     /// One for each endpoint of the carrier. Of several one may be dead.
@@ -243,7 +245,10 @@ impl FarEnd {
 
     fn is_excused(&self, reason: &str) -> bool {
         let of_the_network = OF_THE_NETWORK.iter().any(|known| reason.contains(known));
-        (self.lossy && of_the_network) || (self.crashed && reason == OF_A_CRASH)
+        let of_both = reason == OF_A_CRASH_AND_THE_NETWORK;
+        (self.lossy && of_the_network)
+            || (self.crashed && reason == OF_A_CRASH)
+            || (self.crashed && self.lossy && of_both)
     }
 
     // --- people --------------------------------------------------------------------------------------------------
