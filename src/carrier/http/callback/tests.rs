@@ -8,7 +8,7 @@ use crate::{
     cause::Cause,
     config::carrier::{HttpConfig, HttpRequest, HttpResponse, Secret, Tls, Transport},
 };
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use ring::hmac;
 
 const NOW: Millis = Millis(1_700_000_000_000);
