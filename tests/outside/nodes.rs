@@ -134,7 +134,7 @@ async fn one_of_three_is_killed_again_and_again() {
         }
     };
     tokio::join!(storm.blow(300), murder);
-    storm.judge(Law::Killed).await;
+    storm.judge(Law::Lost).await;
     nodes.end(gateways).await;
 }
 
@@ -152,7 +152,7 @@ async fn what_a_dead_node_had_goes_on_elsewhere() {
         gateways.pop().expect("two").kill().await;
     };
     tokio::join!(storm.blow(200), murder);
-    storm.judge(Law::Killed).await;
+    storm.judge(Law::Lost).await;
     assert!(log(&storm.town).contains("a node is no longer there"));
     nodes.end(gateways).await;
 }
@@ -173,7 +173,7 @@ async fn a_frozen_node_that_wakes_sends_nothing_that_others_have() {
         gateways[1].signal("-CONT").await;
     };
     tokio::join!(storm.blow(200), frost);
-    storm.judge(Law::Killed).await;
+    storm.judge(Law::Lost).await;
     let said = log(&storm.town);
     assert!(said.contains("a node is no longer there"), "{said}");
     assert!(said.contains("was not heard of for a whole term"), "{said}");

@@ -20,6 +20,14 @@ pub enum Law {
     Drained,
     /// The gateway was killed: what was in the air may be in doubt, if it says so.
     Killed,
+    /// The same of one of several, which comes back at other ports or not at all: whoever was called by it speaks to nobody.
+    Lost,
+}
+
+impl Law {
+    fn is_of_a_death(self) -> bool {
+        matches!(self, Law::Killed | Law::Lost)
+    }
 }
 
 /// What reached each number.
@@ -41,7 +49,10 @@ pub fn faults(town: &Town, caller: &Caller, jobs: &[Job], law: Law) -> Vec<Strin
             Entry::Call(call) => at.calls.push(call),
             // A process that was killed between a refusal and its ACK can't send it, and the next one knows nothing of it.
             Entry::ProtocolError(e)
-                if matches!(law, Law::Killed) && e.reason.contains("was never ACKed") => {}
+                if law.is_of_a_death() && e.reason.contains("was never ACKed") => {}
+            Entry::ProtocolError(e)
+                if matches!(law, Law::Lost)
+                    && e.reason.contains("no answer to a request of ours") => {}
             Entry::ProtocolError(e) => {
                 faults.push(format!("{}: {}: {}", line.carrier, e.protocol, e.reason));
             }
@@ -122,7 +133,7 @@ fn as_the_table_says(job: &Job, end: &Value, law: Law, wrong: &mut Vec<String>) 
             Law::Drained => called && said == "undelivered/cancelled",
             // A submit in doubt has no reference that a receipt could name; a call dies with the gateway; a carrier by
             // HTTP gives a receipt up after a few tries.
-            Law::Killed => {
+            Law::Killed | Law::Lost => {
                 (doubtful && !said.starts_with("rejected"))
                     || (called && said.starts_with("undelivered"))
                     || by == "unconfirmed/no_receipt by tailspin"
