@@ -396,8 +396,12 @@ impl Core {
             early,
             words,
             refused_ops: ops,
+            unpublished,
             ..
         } = self.commit.done(done);
+        if unpublished {
+            self.outputs.push(Output::ReadReports);
+        }
         if ops > 0 {
             let refused = LedgerNotice::OpsRefused { ops };
             self.notices.ledger(refused);
@@ -406,9 +410,7 @@ impl Core {
             self.undo(key);
             self.outputs.answer(ticket, Answer::Busy);
         }
-        for key in fenced {
-            self.disown(key);
-        }
+        self.disown_all(fenced);
         for at in unwritten {
             self.intent_unwritten(at, now.wall);
         }

@@ -214,40 +214,6 @@ impl Ledger {
         })
     }
 
-    /// How long this node may act on what was committed.
-    pub fn term(&self) -> &Term {
-        &self.term
-    }
-
-    /// All nodes that this ledger knows, as they stood at the last beat. None: it is this one's alone.
-    pub fn nodes(&self) -> Option<Arc<Vec<NodeStanding>>> {
-        self.nodes.as_ref().map(|nodes| nodes.known())
-    }
-
-    /// The same for all nodes that have this ledger. None: it is this one's alone.
-    pub fn common(&self) -> Option<&str> {
-        self.common.as_deref()
-    }
-
-    /// From now on this node takes over what others leave, and hears of it here. None: no other can be there.
-    pub fn attend(&self) -> Option<mpsc::Receiver<NodeNews>> {
-        self.nodes.as_ref().map(|nodes| nodes.attend())
-    }
-
-    /// What other nodes are told of this one: how many challenges are open here.
-    pub fn says_open(&self, open: usize) {
-        if let Some(nodes) = &self.nodes {
-            nodes.says(open);
-        }
-    }
-
-    /// The same, of its configuration: a hash of it.
-    pub fn says_configuration(&self, hash: &str) {
-        if let Some(nodes) = &self.nodes {
-            nodes.configured(hash.to_owned());
-        }
-    }
-
     /// Why nothing becomes durable just now, or nothing may be begun, for `/readyz`.
     pub fn healthy(&self) -> Result<(), Unhealthy> {
         match (self.signs.trouble.load_full(), self.signs.pulse.stalled()) {
@@ -427,6 +393,8 @@ pub enum OpenError {
     NothingSealed(PathBuf),
     #[error("{}: in use by another process; each gateway needs a ledger of its own", .0.display())]
     InUse(PathBuf),
+    #[error("{}: another process has the name {node} there; give each gateway its own in [node] name", path.display())]
+    NameInUse { path: PathBuf, node: String },
     #[error("{}: made by a newer ringback (version {found}, this one knows {newest}); run that one", path.display())]
     Newer {
         path: PathBuf,
@@ -486,6 +454,7 @@ impl OpenError {
             OpenError::Address(_)
             | OpenError::NothingSealed(_)
             | OpenError::InUse(_)
+            | OpenError::NameInUse { .. }
             | OpenError::Newer { .. }
             | OpenError::Foreign(_)
             | OpenError::WrongKey { .. }

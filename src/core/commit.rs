@@ -146,7 +146,10 @@ impl Action {
                 released.unwritten.push(at);
                 Some(Action::HangUp(at))
             }
-            Action::Publish(_) => None,
+            Action::Publish(_) => {
+                released.unpublished = true;
+                None
+            }
             other => Some(other),
         }
     }
@@ -198,6 +201,8 @@ pub struct Released {
     pub fenced: Vec<ChallengeKey>,
     /// Attempts whose intent could not be written.
     pub unwritten: Vec<AttemptKey>,
+    /// Reports that are durable were not told: they are to be read from the ledger.
+    pub unpublished: bool,
     /// Words with what the ledger knows of their challenge, if anything.
     pub words: Vec<(ControlMessage, Option<Known>, Ticket)>,
 }

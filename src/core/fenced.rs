@@ -1,5 +1,7 @@
 //! What the ledger did not write: a challenge that is another node's by now, an intent that it can't hold.
 
+use std::sync::Arc;
+
 use super::{Core, notice::LedgerNotice};
 use crate::{
     cause::Cause,
@@ -10,14 +12,10 @@ use crate::{
 impl Core {
     /// Another node has this challenge, and goes on with it from what the ledger holds: here it is forgotten, and nothing of it
     /// is reported. What a carrier has of it is answered to nobody.
-    pub(super) fn disown(&mut self, key: ChallengeKey) {
+    fn disown(&mut self, key: ChallengeKey) -> Option<Arc<str>> {
         self.unqueue(key);
-        let Some(open) = self.registry.remove(key) else {
-            return;
-        };
+        let open = self.registry.remove(key)?;
         let challenge = open.ch.id.clone();
-        let fenced = LedgerNotice::Fenced { challenge };
-        self.notices.ledger(fenced);
         let phone = open.ch.to.and_then(Tail::of);
         for attempt in &open.life.attempts {
             let at = AttemptKey {
@@ -40,6 +38,23 @@ impl Core {
                 carrier.void_probe(self.mono, at);
                 self.placement.queue.room_changed();
             }
+        }
+        Some(challenge)
+    }
+
+    /// The same of all that a batch has found to be others'; told in one line.
+    pub(super) fn disown_all(&mut self, keys: Vec<ChallengeKey>) {
+        let gone: Vec<Arc<str>> = keys
+            .into_iter()
+            .filter_map(|key| self.disown(key))
+            .collect();
+        if let Some(challenge) = gone.first().cloned() {
+            let challenges = gone.len();
+            let fenced = LedgerNotice::Fenced {
+                challenge,
+                challenges,
+            };
+            self.notices.ledger(fenced);
         }
     }
 

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     carrier::ReceiptState,
     challenge::{AttemptKey, Challenge, ChallengeKey, Millis},
-    clock::Now,
+    clock::{Now, TERM},
     delivery::{Attempt, DeliveryState, Event, Note},
     ledger::{Candidates, InboxKey, Op, OutboxReport, Referred, Stored, Target, Whose},
     report::body::{self, Reader},
@@ -37,6 +37,8 @@ pub use lookups::Lookups;
 const ROUND: usize = 64;
 /// When a look-up that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(3);
+/// So long a receipt waits that another node's text may mean.
+const ELSEWHERE: Duration = Duration::from_secs(TERM.as_secs() + 5);
 /// When one is tried again that another node's text may mean.
 const EARLY_AGAIN: Duration = Duration::from_millis(200);
 /// A receipt that only its phone can tell from others may still mean a text that ended so long ago.
@@ -210,13 +212,14 @@ impl Core {
         if let Some(challenge) = elsewhere {
             return self.hand_over(key, challenge);
         }
-        let due = held.at + receipts::OVERTAKEN;
+        // Whoever has its text may be frozen, and taken over after a term.
+        let due = held.at + ELSEWHERE;
         if self.is_shared() && !decided.is_one() && matches!(lead, Lead::Nobody) && now.wall < due {
             // It was asked for early, and its response may still come, here or there.
-            return self
-                .correlation
-                .inbox
-                .wait_until(key, due.min(now.wall + EARLY_AGAIN));
+            return self.correlation.inbox.wait_until(
+                key,
+                due.min(now.wall + EARLY_AGAIN.max(now.wall.since(held.at) / 2)),
+            );
         }
         let mut others = others;
         others.retain(|other| !self.is_elsewhere(&other.stored));

@@ -49,7 +49,11 @@ impl Core {
             }
             NodeNews::TakenOver(taken) => self.taken_over(*taken, now),
             NodeNews::Word(key, word) => self.word_for(key, word, now),
-            NodeNews::Handed(message) => self.take_up_message(message),
+            NodeNews::Handed(message) => {
+                if self.correlation.inbox.get(message.key).is_none() {
+                    self.take_up_message(message);
+                }
+            }
         }
     }
 

@@ -158,9 +158,10 @@ pub enum LedgerNotice {
         challenge: Arc<str>,
         error: String,
     },
-    /// Another node has this challenge.
+    /// Another node has this challenge, and so many with it.
     Fenced {
         challenge: Arc<str>,
+        challenges: usize,
     },
     /// Ops that it can't hold.
     OpsRefused {

@@ -56,6 +56,8 @@ struct Story {
     is_deaf: bool,
     /// The node's term does not allow what is committed.
     is_void: bool,
+    /// Reports are to be read from the ledger.
+    reads_reports: bool,
     /// What people are told.
     notices: std::sync::mpsc::Receiver<Notice>,
 }
@@ -121,6 +123,7 @@ impl Story {
             safe: Vec::new(),
             is_deaf: false,
             is_void: false,
+            reads_reports: false,
             notices,
         };
         for name in story.config.used() {
@@ -244,6 +247,7 @@ impl Story {
                 let name = self.config.used().into_iter().nth(place);
                 self.orders.push((name.expect("a carrier"), *order));
             }
+            Output::ReadReports => self.reads_reports = true,
             Output::Acknowledge(Acknowledgement::Session(_, number)) => self.safe.push(number),
             Output::Publish(report) => {
                 self.core.handle(now, Input::Published(vec![report.report]));
@@ -258,7 +262,6 @@ impl Story {
             | Output::Acknowledge(_)
             | Output::Refuse(_)
             | Output::Notify(_)
-            | Output::ReadReports
             | Output::Ordered(..) => {}
         }
     }

@@ -28,14 +28,18 @@ use super::{
 };
 use crate::{
     challenge::Millis,
-    clock::{Mono, Now, TERM, Term},
+    clock::{self, Mono, Now, TERM, Term},
 };
 
+mod handle;
 mod judge;
 mod shares;
+mod view;
 
 use judge::{Judge, Judgement};
 use shares::Shares;
+use view::Differing;
+pub use view::{NodeStanding, NodeState};
 
 /// What this node hears of others.
 #[derive(Debug)]
@@ -62,43 +66,6 @@ pub struct TakenOver {
 }
 
 private_debug!(TakenOver);
-
-/// One node as others see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeStanding {
-    pub name: String,
-    /// This very node.
-    pub is_own: bool,
-    pub state: NodeState,
-    /// Of its program.
-    pub version: String,
-    /// Tells its routes and carriers from others; empty: it has not said.
-    pub configuration: String,
-    /// Challenges that it had at its last beat.
-    pub open: i64,
-    /// Its part of what the carriers allow is one of so many; 0: none.
-    pub parts: i32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NodeState {
-    /// It is heard of.
-    Live,
-    /// It has ended well.
-    Gone,
-    /// It is not heard of any more, and others have its work.
-    Silent,
-}
-
-impl NodeState {
-    pub fn name(self) -> &'static str {
-        match self {
-            NodeState::Live => "live",
-            NodeState::Gone => "gone",
-            NodeState::Silent => "silent",
-        }
-    }
-}
 
 /// What the ledger's handles have of it.
 pub(super) struct Nodes {
@@ -147,10 +114,11 @@ impl Nodes {
                     opener,
                     judge: Judge::default(),
                     done: HashSet::new(),
+                    again: HashSet::new(),
                     trouble: None,
                     shares: Shares::default(),
                     others: None,
-                    differing: None,
+                    differing: Differing::default(),
                 }
                 .until_gone(&theirs);
             })?;
@@ -194,12 +162,13 @@ struct Run {
     judge: Judge,
     /// Words and messages that were told: they are found again until they are over.
     done: HashSet<Told>,
+    /// Messages that were told once more.
+    again: HashSet<i64>,
     trouble: Option<String>,
     shares: Shares,
     /// As was told: how many live, and the parts.
     others: Option<(usize, u32)>,
-    /// Since when another node has another configuration, and whether that was told.
-    differing: Option<(Mono, bool)>,
+    differing: Differing,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -228,8 +197,8 @@ impl Run {
             if let Some(news) = &news
                 && self.watch.term.is_held(now())
             {
-                let ran = self.errands(news);
-                self.said(ran);
+                // Where the database does not answer, the next beat says so.
+                let _ = self.errands(news);
             }
             let until_beat = next_beat - now();
             thread::park_timeout(ERRANDS.min(until_beat));
@@ -272,11 +241,13 @@ impl Run {
                 .look(asked, answered, self.watch.owner.node, &nodes);
         let known = nodes.iter().map(|node| self.standing(node, &live));
         let known: Vec<NodeStanding> = known.collect();
-        self.differs(&known, answered);
+        self.differing.look(&known, answered);
         shared.known.store(Arc::new(known));
         let news = shared.news().clone();
         if let Some(news) = news {
             self.counts(&live, &news);
+            let left = self.left_over(&news);
+            self.said(left);
             for node in dead {
                 let taken = self.takes(&node, &news);
                 self.said(taken);
@@ -302,34 +273,6 @@ impl Run {
         }
     }
 
-    /// Says once that another node has other routes or carriers, where that lasts; and once that it is over.
-    fn differs(&mut self, known: &[NodeStanding], now: Mono) {
-        let own = known.iter().find(|node| node.is_own);
-        let own = own.map_or("", |node| node.configuration.as_str());
-        let mut others = known.iter().filter(|node| {
-            let says = !own.is_empty() && !node.configuration.is_empty();
-            says && node.state == NodeState::Live && node.configuration != own
-        });
-        match (others.next(), self.differing) {
-            (None, Some((_, told))) => {
-                self.differing = None;
-                if told {
-                    tracing::info!("all nodes have the same routes and carriers");
-                }
-            }
-            (None, None) => {}
-            (Some(_), None) => self.differing = Some((now, false)),
-            (Some(other), Some((since, false))) if now >= since + DIFFERS => {
-                self.differing = Some((since, true));
-                tracing::warn!(
-                    node = other.name,
-                    "another node has other routes or carriers than this one: reload the one that was forgotten"
-                );
-            }
-            (Some(_), Some(_)) => {}
-        }
-    }
-
     /// How many share what the carriers allow.
     fn counts(&mut self, live: &[NodeRow], news: &mpsc::Sender<NodeNews>) {
         let parts = self.shares.look(self.watch.owner.term, live);
@@ -348,33 +291,44 @@ impl Run {
 
     /// Takes over what this node has left, bite by bite, as long as there is room for what comes of it.
     fn takes(&mut self, node: &NodeRow, news: &mpsc::Sender<NodeNews>) -> Result<(), StoreError> {
-        loop {
+        let (mut challenges, mut calls, mut receipts, mut reports) = (0, 0, 0, 0);
+        let ended = loop {
             let Ok(room) = news.try_reserve() else {
-                return Ok(());
+                break Ok(());
             };
             if !self.watch.term.is_held(now()) {
-                return Ok(());
+                break Ok(());
             }
-            let taken = self.watch.store.take(node, BITE)?;
+            let taken = match self.watch.store.take(node, BITE) {
+                Ok(taken) if taken.is_nothing() => {
+                    self.judge.emptied(node);
+                    break Ok(());
+                }
+                Ok(taken) => taken,
+                Err(error) => break Err(error),
+            };
             let is_more = taken.is_more;
-            if taken.is_nothing() {
-                self.judge.emptied(node);
-                return Ok(());
-            }
             let taken = self.opened(node, taken);
-            tracing::warn!(
-                node = %taken.node,
-                challenges = taken.challenges.len(),
-                calls = taken.calls.len(),
-                receipts = taken.messages.len(),
-                reports = taken.reports,
-                "a node is no longer there: this one goes on with what it had"
-            );
+            challenges += taken.challenges.len();
+            calls += taken.calls.len();
+            receipts += taken.messages.len();
+            reports += taken.reports;
             room.send(NodeNews::TakenOver(Box::new(taken)));
             if !is_more {
-                return Ok(());
+                break Ok(());
             }
+        };
+        if challenges + calls + receipts > 0 || reports > 0 {
+            tracing::warn!(
+                node = node.name,
+                challenges,
+                calls,
+                receipts,
+                reports,
+                "a node is no longer there: this one goes on with what it had"
+            );
         }
+        ended
     }
 
     /// Rows that nothing opens are left out, with a word in the log.
@@ -469,6 +423,27 @@ impl Run {
         Ok(())
     }
 
+    /// Messages of carriers that have waited here for long are told once more: what was to become of them may have been left
+    /// out, with what another node had by then. Who still has them in hand knows.
+    fn left_over(&mut self, news: &mpsc::Sender<NodeNews>) -> Result<(), StoreError> {
+        let before = clock::now() - LEFT_OVER;
+        let rows = self.watch.store.waiting(before)?;
+        self.keys();
+        let mut found = HashSet::new();
+        for row in rows {
+            let key = row.key;
+            if !self.again.contains(&key)
+                && let Some(message) = self.messages(vec![row]).pop()
+                && news.try_send(NodeNews::Handed(message)).is_err()
+            {
+                continue;
+            }
+            found.insert(key);
+        }
+        self.again = found;
+        Ok(())
+    }
+
     /// Trouble is told once when it begins and once when it is over.
     fn said(&mut self, result: Result<(), StoreError>) {
         let file = self.watch.path.display();
@@ -504,8 +479,8 @@ fn now() -> Mono {
 const BEAT: Duration = Duration::from_secs(TERM.as_secs() / 10);
 /// Between two looks at what others have left.
 const ERRANDS: Duration = Duration::from_millis(50);
-/// How long nodes may differ while a new configuration goes round.
-const DIFFERS: Duration = Duration::from_secs(60);
+/// Longer than a message of a carrier waits for anything while its text is open.
+const LEFT_OVER: Duration = Duration::from_secs(45);
 /// Rows of each kind that are taken over at once.
 const BITE: usize = 200;
 /// Bound of news that wait for dispatch; what finds no room stays where it is.

@@ -192,6 +192,9 @@ pub(super) trait StoreNodes: Send {
 
     /// What others have left for this node's open challenges. The same again, until it is done or over.
     fn errands(&mut self) -> Result<Errands, StoreError>;
+
+    /// What carriers have brought to this node before then, and what still waits; so many at most.
+    fn waiting(&mut self, before: Millis) -> Result<Vec<InboxRow>, StoreError>;
 }
 
 /// What a node says of itself with each beat.

@@ -152,8 +152,11 @@ fn about_ledger(notice: &LedgerNotice) {
         LedgerNotice::LateUnreadable { challenge, error } => {
             tracing::error!(target: LATE, %challenge, %error, "what was told of it late can't be read");
         }
-        LedgerNotice::Fenced { challenge } => {
-            tracing::warn!(target: "ringback::core::fenced", %challenge, "another node has this challenge by now: it is left to that one");
+        LedgerNotice::Fenced {
+            challenge,
+            challenges,
+        } => {
+            tracing::warn!(target: "ringback::core::fenced", %challenge, challenges, "another node has this challenge by now: it is left to that one");
         }
         LedgerNotice::OpsRefused { ops } => {
             tracing::error!(

@@ -106,7 +106,12 @@ impl Postgres {
                 StoreErrorKind::Busy if began.elapsed() < LOCK_PATIENCE => {
                     std::thread::sleep(LOCK_PAUSE);
                 }
-                StoreErrorKind::Busy => return Err(OpenError::InUse(path.to_path_buf())),
+                StoreErrorKind::Busy => {
+                    return Err(OpenError::NameInUse {
+                        path: path.to_path_buf(),
+                        node: node.to_owned(),
+                    });
+                }
                 _ => return Err(failed(error)),
             }
         }

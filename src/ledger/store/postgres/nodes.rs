@@ -7,10 +7,14 @@ use super::{
     reads::{call, challenge, inbox},
     session::{Link, Session},
 };
-use crate::ledger::{
-    StoreError,
-    group::Owner,
-    store::{Beat, Errands, NodeRow, StoreNodes, TakenRows},
+use crate::{
+    challenge::Millis,
+    ledger::{
+        StoreError,
+        group::Owner,
+        rows::InboxRow,
+        store::{Beat, Errands, NodeRow, StoreNodes, TakenRows},
+    },
 };
 
 pub(super) struct Nodes {
@@ -65,6 +69,14 @@ impl StoreNodes for Nodes {
                 .collect();
             let inbox = handed?.iter().map(inbox).collect();
             Ok(Errands { words, inbox })
+        })
+    }
+
+    fn waiting(&mut self, before: Millis) -> Result<Vec<InboxRow>, StoreError> {
+        let node = i32::from(self.owner.node);
+        self.session.run(async |link| {
+            let rows = link.rows(WAITING, &[&node, &before.0]).await?;
+            Ok(rows.iter().map(inbox).collect())
         })
     }
 }
@@ -138,6 +150,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     BEAT,
     WORDS,
     HANDED,
+    WAITING,
     STANDS_STILL,
     OWN,
     ROB,
@@ -159,6 +172,8 @@ const WORDS: &str = "SELECT live.key, early.word, early.until FROM early
     WHERE live.owner = $1 AND live.ended IS NULL";
 const HANDED: &str = "SELECT message, at, body FROM inbox
     WHERE owner = $1 AND challenge IS NOT NULL ORDER BY message";
+const WAITING: &str = "SELECT message, at, body FROM inbox WHERE owner = $1 AND at < $2
+    ORDER BY message LIMIT 256";
 const STANDS_STILL: &str =
     "SELECT 1 FROM nodes WHERE number = $1 AND term = $2 AND beat = $3 FOR UPDATE";
 const OWN: &str = "SELECT 1 FROM nodes WHERE number = $1 AND term = $2 FOR KEY SHARE";

@@ -179,7 +179,7 @@ async fn connections_that_break_are_made_anew() {
     }
     let second = Postgres::over(place.target(), place.settings().path(), "gw-2", Whom::One);
     assert!(
-        matches!(second, Err(OpenError::InUse(_))),
+        matches!(second, Err(OpenError::NameInUse { .. })),
         "the lock went with its connection"
     );
     ledger.close().await;
@@ -192,7 +192,7 @@ async fn one_gateway_at_a_time_has_it() {
     let (ledger, mut done, recovered) = place.open().unwrap();
     let settings = place.settings();
     let second = Postgres::over(place.target(), settings.path(), "gw-2", Whom::One);
-    assert!(matches!(second, Err(OpenError::InUse(_))));
+    assert!(matches!(second, Err(OpenError::NameInUse { .. })));
     let key = recovered.first_challenge.0;
     let said = write(&ledger, &mut done, vec![Op::Accept(new(key, "a"))]).await;
     assert!(said.is_whole());

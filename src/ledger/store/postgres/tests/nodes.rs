@@ -111,7 +111,7 @@ fn a_name_is_one_node_s_at_a_time() {
     let place = Place::new(&url);
     let (first, _) = beside(&place, "gw-1");
     let second = Postgres::over(place.target(), place.settings().path(), "gw-1", Whom::Each);
-    assert!(matches!(second, Err(OpenError::InUse(_))));
+    assert!(matches!(second, Err(OpenError::NameInUse { .. })));
     drop(first);
 }
 
