@@ -11,7 +11,7 @@ pub use crate::core::{CarrierView, Ordered, OverlayOrder, Seen, Step, UpdateLink
 use crate::{
     carrier::{self, CallCommand, Carrier, CarrierMessage},
     challenge::ChallengeKey,
-    clock::Now,
+    clock::{Now, Term},
     config::{CarrierConfig, Config},
     core::{CarrierUpdate, Core, Input, OpenChallenge, OrderId, Output},
     intake::{Arrival, NoRoom},
@@ -99,6 +99,12 @@ fn fill<T>(taken: &mut Vec<T>, from: &mut mpsc::Receiver<T>) {
     {
         taken.push(one);
     }
+}
+
+/// What was allowed in a term that has run out since is void.
+fn committed(done: Done, term: &Term, now: Now) -> Input {
+    let is_void = !term.allows(done.term, now.mono);
+    Input::Committed(Done { is_void, ..done })
 }
 
 /// Never, where there is nobody to hear of.
@@ -191,14 +197,11 @@ impl Dispatch {
                 inputs.nodes = None;
             }
             let now = Now::read();
-            self.core
-                .heard_of(self.outputs.ledger.term().is_held(now.mono));
+            let term = self.outputs.ledger.term().clone();
+            self.core.heard_of(term.is_held(now.mono));
             let more = std::iter::from_fn(|| inputs.done.try_recv().ok());
             let came = done.into_iter().chain(more);
-            let came = came
-                .map(|done| self.committed(done, now))
-                .collect::<Vec<_>>();
-            let came = came.into_iter();
+            let came = came.map(|done| committed(done, &term, now));
             let came = came.chain(news.drain(..).map(Input::Nodes));
             let came = came.chain(said.drain(..).map(Input::Carrier));
             let came = came.chain(control.drain(..).chain(jobs.drain(..)).map(Input::Arrival));
@@ -214,12 +217,6 @@ impl Dispatch {
                 return;
             }
         }
-    }
-
-    /// What was allowed in a term that has run out since is void.
-    fn committed(&self, done: Done, now: Now) -> Input {
-        let is_void = !self.outputs.ledger.term().allows(done.term, now.mono);
-        Input::Committed(Done { is_void, ..done })
     }
 
     /// How it stands, for the doors and for other nodes.

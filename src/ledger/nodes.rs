@@ -231,6 +231,10 @@ impl Run {
         };
         self.said(Ok(()));
         let answered = now();
+        if !self.watch.term.is_held(answered) {
+            // Its part may be others' by now.
+            self.shares.lapsed();
+        }
         if self.watch.term.renewed(asked, answered) {
             tracing::warn!(
                 "this node was not heard of for a whole term: what it had and had not sent is void, and others may have taken it over"
@@ -275,17 +279,22 @@ impl Run {
 
     /// How many share what the carriers allow.
     fn counts(&mut self, live: &[NodeRow], news: &mpsc::Sender<NodeNews>) {
+        // What this node says that it uses is what dispatch was told.
+        let Ok(room) = news.try_reserve() else {
+            return;
+        };
         let parts = self.shares.look(self.watch.owner.term, live);
         let others = (live.len(), parts);
-        let said = NodeNews::Others {
+        if self.others == Some(others) {
+            return;
+        }
+        room.send(NodeNews::Others {
             live: live.len(),
             parts,
-        };
-        if self.others != Some(others) && news.try_send(said).is_ok() {
-            let before = self.others.replace(others).map_or(0, |(live, _)| live);
-            if before != live.len() {
-                tracing::info!(others = live.len(), "other nodes that have this ledger");
-            }
+        });
+        let before = self.others.replace(others).map_or(0, |(live, _)| live);
+        if before != live.len() {
+            tracing::info!(others = live.len(), "other nodes that have this ledger");
         }
     }
 

@@ -22,6 +22,11 @@ impl Shares {
         self.seen
     }
 
+    /// This node was not heard of for a term: others may use its part.
+    pub fn lapsed(&mut self) {
+        self.parts = 0;
+    }
+
     /// The parts from now on, beside these others; `term`: this node's own opening.
     pub fn look(&mut self, term: i64, live: &[NodeRow]) -> u32 {
         let nodes = u32::try_from(live.len())
@@ -114,6 +119,27 @@ mod tests {
         company.nodes.pop();
         company.looks(0);
         assert_eq!(company.parts(), [1], "a dead one's part is used again");
+    }
+
+    #[test]
+    fn one_that_was_not_heard_of_takes_its_part_anew() {
+        let mut company = Company::default();
+        company.comes();
+        company.comes();
+        for at in [0, 1, 0, 1, 0, 1] {
+            company.looks(at);
+        }
+        assert_eq!(company.parts(), [2, 2]);
+        // The other has taken it for dead, and uses all.
+        company.nodes[1].1.parts = 1;
+        company.nodes[1].2.0 = 1;
+        company.nodes[0].1.lapsed();
+        company.looks(0);
+        assert_eq!(company.parts(), [0, 1]);
+        for at in [1, 0, 1, 0] {
+            company.looks(at);
+        }
+        assert_eq!(company.parts(), [2, 2]);
     }
 
     /// Nodes come, go and look in thousands of orders: never more than the whole, and all of it in the end.
